@@ -1,0 +1,2 @@
+//! The `cloudsync` binary.
+fn main() {}

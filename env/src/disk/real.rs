@@ -1,0 +1,192 @@
+//! The operating system's files.
+
+use std::ffi::{CString, OsString};
+use std::fs;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use types::Millis;
+
+use super::{Disk, File, Metadata, OpenMode, Space};
+
+/// The file system of this machine.
+#[derive(Debug)]
+pub struct RealDisk;
+
+#[derive(Debug)]
+struct RealFile(fs::File);
+
+impl Disk for RealDisk {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+        let mut options = fs::OpenOptions::new();
+        options.read(true).mode(0o600);
+        match mode {
+            OpenMode::Read => {}
+            OpenMode::ReadWrite => {
+                options.write(true);
+            }
+            OpenMode::Create => {
+                options.write(true).create(true);
+            }
+            OpenMode::CreateNew => {
+                options.write(true).create_new(true);
+            }
+        }
+        Ok(Arc::new(RealFile(options.open(path)?)))
+    }
+
+    fn metadata(&self, path: &Path) -> io::Result<Metadata> {
+        let found = fs::symlink_metadata(path)?;
+        let modified = found.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Ok(Metadata {
+            is_file: found.is_file(),
+            is_dir: found.is_dir(),
+            size: found.len(),
+            modified: Millis(modified.as_millis() as u64),
+            stamp: (modified.as_nanos() as u64, found.ino()),
+        })
+    }
+
+    fn read_dir(&self, path: &Path) -> io::Result<Vec<OsString>> {
+        let mut names: Vec<OsString> =
+            fs::read_dir(path)?.map(|entry| entry.map(|e| e.file_name())).collect::<io::Result<_>>()?;
+        names.sort();
+        Ok(names)
+    }
+
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir_all(path)
+    }
+
+    fn rename(&self, source: &Path, target: &Path) -> io::Result<()> {
+        fs::rename(source, target)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir_all(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        fs::File::open(path)?.sync_all()
+    }
+
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        let path = CString::new(path.as_os_str().as_bytes())?;
+        // SAFETY: statvfs fills the struct it is given; the path is a valid C string.
+        let found = unsafe {
+            let mut found: libc::statvfs = std::mem::zeroed();
+            if libc::statvfs(path.as_ptr(), &mut found) != 0 {
+                return Err(io::Error::last_os_error());
+            }
+            found
+        };
+        Ok(Space { free: found.f_bavail * found.f_frsize, total: found.f_blocks * found.f_frsize })
+    }
+}
+
+impl File for RealFile {
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.0.read_at(bytes, offset)
+    }
+
+    fn write_at(&self, parts: &[&[u8]], mut offset: u64) -> io::Result<()> {
+        /// Parts in one system call; Linux accepts 1024.
+        const PART_COUNT_MAX: usize = 512;
+        let mut slices: Vec<libc::iovec> = parts
+            .iter()
+            .filter(|p| !p.is_empty())
+            .map(|p| libc::iovec { iov_base: p.as_ptr().cast_mut().cast(), iov_len: p.len() })
+            .collect();
+        let mut rest = &mut slices[..];
+        while !rest.is_empty() {
+            let count = rest.len().min(PART_COUNT_MAX) as libc::c_int;
+            // SAFETY: every iovec points into `parts`, which outlives the call; pwritev only reads them.
+            let written = unsafe { libc::pwritev(self.0.as_raw_fd(), rest.as_ptr(), count, offset as libc::off_t) };
+            if written < 0 {
+                match io::Error::last_os_error() {
+                    e if e.kind() == io::ErrorKind::Interrupted => continue,
+                    e => return Err(e),
+                }
+            }
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            offset += written as u64;
+            rest = skip_written(rest, written as usize);
+        }
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        // SAFETY: fallocate has no memory effects.
+        let done = unsafe {
+            libc::fallocate(self.0.as_raw_fd(), libc::FALLOC_FL_KEEP_SIZE, 0, len as libc::off_t)
+        };
+        match io::Error::last_os_error() {
+            _ if done == 0 => Ok(()),
+            e if e.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(()),
+            e => Err(e),
+        }
+    }
+
+    fn try_lock(&self) -> io::Result<bool> {
+        // SAFETY: flock has no memory effects.
+        if unsafe { libc::flock(self.0.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
+            return Ok(true);
+        }
+        match io::Error::last_os_error() {
+            e if e.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            e => Err(e),
+        }
+    }
+
+    fn forget_cached(&self, offset: u64, len: u64) -> io::Result<()> {
+        // SAFETY: posix_fadvise has no memory effects.
+        let code = unsafe {
+            libc::posix_fadvise(
+                self.0.as_raw_fd(),
+                offset as libc::off_t,
+                len as libc::off_t,
+                libc::POSIX_FADV_DONTNEED,
+            )
+        };
+        if code == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(code)) }
+    }
+}
+
+/// The parts that remain after `written` bytes.
+fn skip_written(mut parts: &mut [libc::iovec], mut written: usize) -> &mut [libc::iovec] {
+    while let Some(first) = parts.first_mut() {
+        if written < first.iov_len {
+            // SAFETY: the new base stays inside the same part.
+            first.iov_base = unsafe { first.iov_base.cast::<u8>().add(written).cast() };
+            first.iov_len -= written;
+            break;
+        }
+        written -= first.iov_len;
+        parts = &mut parts[1..];
+    }
+    parts
+}

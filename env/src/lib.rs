@@ -1,0 +1,48 @@
+//! What a process gets from its machine: clocks, randomness, disk, tasks, child processes. Real and simulated.
+//!
+//! Owns: the only calls to the operating system's clock, random source, file system and scheduler; clippy refuses
+//! them everywhere else (decision 0002). A simulation passes [`Env::simulated`] and runs under a paused tokio clock.
+//! Knows nothing of: the product.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
+
+pub mod disk;
+pub mod process;
+pub mod task;
+pub mod testing;
+pub mod time;
+
+mod clock;
+mod random;
+
+use std::sync::Arc;
+
+pub use clock::Clock;
+pub use disk::{Disk, File, Metadata, OpenMode, Space};
+pub use random::Random;
+
+/// Everything a room may ask of the machine. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Env {
+    /// Wall-clock time. For durations use [`time::now`].
+    pub clock: Clock,
+    /// Randomness.
+    pub random: Random,
+    /// Files.
+    pub disk: Arc<dyn Disk>,
+}
+
+impl Env {
+    /// The machine this process runs on.
+    pub fn real() -> Self {
+        Self { clock: Clock::real(), random: Random::real(), disk: Arc::new(disk::RealDisk) }
+    }
+
+    /// A machine whose chance comes from `seed`, with a disk in memory that loses what was not synced.
+    pub fn simulated(seed: u64) -> Self {
+        Self {
+            clock: Clock::simulated(),
+            random: Random::seeded(seed),
+            disk: Arc::new(disk::SimDisk::new(seed)),
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Child processes and signals: what `cloudsync dev cluster` and the chaos harness need.
+
+use std::io;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// Starts `program` detached from this terminal (its own session) with its output appended to `log`; returns its pid.
+pub fn start_detached(program: &Path, args: &[String], log: &Path) -> io::Result<u32> {
+    use std::os::unix::process::CommandExt;
+    let log = std::fs::OpenOptions::new().create(true).append(true).open(log)?;
+    let mut command = Command::new(program);
+    command.args(args).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    // SAFETY: setsid is async-signal-safe and touches no memory of ours.
+    unsafe {
+        command.pre_exec(|| {
+            libc::setsid();
+            Ok(())
+        });
+    }
+    Ok(command.spawn()?.id())
+}
+
+/// A signal to a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// `kill -9`: the process has no chance to do anything.
+    Kill,
+    /// Ctrl-C.
+    Interrupt,
+    /// Ask to stop.
+    Terminate,
+    /// Freeze.
+    Stop,
+    /// Go on after a freeze.
+    Continue,
+}
+
+/// Sends `signal` to `pid`. False when there is no such process.
+pub fn signal(pid: u32, signal: Signal) -> bool {
+    let number = match signal {
+        Signal::Kill => libc::SIGKILL,
+        Signal::Interrupt => libc::SIGINT,
+        Signal::Terminate => libc::SIGTERM,
+        Signal::Stop => libc::SIGSTOP,
+        Signal::Continue => libc::SIGCONT,
+    };
+    // SAFETY: kill has no memory effects here.
+    unsafe { libc::kill(pid as libc::pid_t, number) == 0 }
+}
+
+/// True while `pid` runs (a zombie does not count).
+pub fn is_running(pid: u32) -> bool {
+    match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) => !stat.rsplit(") ").next().unwrap_or("").starts_with('Z'),
+        Err(_) => false,
+    }
+}
+
+/// Path of this executable.
+pub fn current_exe() -> io::Result<std::path::PathBuf> {
+    std::env::current_exe()
+}
+
+/// CPU seconds (user, system) this process has used, all threads.
+pub fn cpu_seconds() -> (f64, f64) {
+    // SAFETY: getrusage fills the struct it is given.
+    let usage = unsafe {
+        let mut usage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_SELF, &mut usage);
+        usage
+    };
+    let seconds = |t: libc::timeval| t.tv_sec as f64 + t.tv_usec as f64 / 1e6;
+    (seconds(usage.ru_utime), seconds(usage.ru_stime))
+}
+
+/// CPU seconds (user + system) that `pid` has used, all threads; `None` when it does not run.
+pub fn cpu_seconds_of(pid: u32) -> Option<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let fields: Vec<&str> = stat.rsplit(") ").next()?.split_whitespace().collect();
+    let ticks: f64 = fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?;
+    // SAFETY: sysconf has no memory effects.
+    Some(ticks / unsafe { libc::sysconf(libc::_SC_CLK_TCK) } as f64)
+}

@@ -1,0 +1,32 @@
+//! Tasks and threads.
+
+use std::future::Future;
+
+pub use tokio::task::{JoinError, JoinHandle, JoinSet};
+
+/// Starts a task on the current runtime.
+pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    tokio::spawn(future)
+}
+
+/// Runs blocking work (disk, long computation) off the runtime's threads.
+pub fn spawn_blocking<F, T>(work: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    tokio::task::spawn_blocking(work)
+}
+
+/// Starts a named thread for work that lasts as long as the process, for example a disk's committer.
+pub fn thread<F, T>(name: &str, work: F) -> std::thread::JoinHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    std::thread::Builder::new().name(name.to_owned()).spawn(work).expect("the system can start a thread")
+}

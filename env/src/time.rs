@@ -1,0 +1,36 @@
+//! Durations and waiting. Under a paused tokio runtime this is simulated time.
+
+use std::future::Future;
+pub use std::time::Duration;
+
+/// A point on the monotonic clock.
+pub use tokio::time::Instant;
+
+/// The monotonic time now.
+pub fn now() -> Instant {
+    Instant::now()
+}
+
+/// Waits for `duration`.
+pub async fn sleep(duration: Duration) {
+    tokio::time::sleep(duration).await;
+}
+
+/// Waits until `deadline`.
+pub async fn sleep_until(deadline: Instant) {
+    tokio::time::sleep_until(deadline).await;
+}
+
+/// The deadline passed before the future was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Elapsed;
+
+/// Runs `future` for at most `duration`, then drops it.
+pub async fn timeout<F: Future>(duration: Duration, future: F) -> Result<F::Output, Elapsed> {
+    tokio::time::timeout(duration, future).await.map_err(|_| Elapsed)
+}
+
+/// Runs `future` until `deadline`, then drops it.
+pub async fn timeout_at<F: Future>(deadline: Instant, future: F) -> Result<F::Output, Elapsed> {
+    tokio::time::timeout_at(deadline, future).await.map_err(|_| Elapsed)
+}

@@ -1,0 +1,158 @@
+//! Ids. Each is its own type, so that arguments cannot be swapped by accident.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+macro_rules! number_ids {
+    ($($(#[$doc:meta])* $name:ident($inner:ty)),* $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub struct $name(pub $inner);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { self.0.fmt(f) }
+        }
+
+        impl $name {
+            /// The next id.
+            #[must_use]
+            pub fn next(self) -> Self { Self(self.0 + 1) }
+        }
+    )*};
+}
+
+macro_rules! byte_ids {
+    ($($(#[$doc:meta])* $name:ident[$len:literal]),* $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub struct $name(#[serde(with = "serde_bytes")] pub [u8; $len]);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { fmt::Display::fmt(self, f) }
+        }
+
+        impl $name {
+            /// Reads lower- or upper-case hexadecimal of the full length.
+            pub fn parse(text: &str) -> Result<Self> {
+                let bytes = parse_hex(text).filter(|b| b.len() == $len).ok_or_else(|| {
+                    Error::invalid(format!("{text:?} is not {} hexadecimal digits", $len * 2))
+                })?;
+                let mut id = [0; $len];
+                id.copy_from_slice(&bytes);
+                Ok(Self(id))
+            }
+        }
+    )*};
+}
+
+number_ids! {
+    /// A process of the cluster. Given out by the root partition and never used twice.
+    NodeId(u64),
+    /// A disk of a node. Given out by the root partition and never used twice.
+    DiskId(u32),
+    /// A placement group: all chunks whose id starts with the same bits.
+    PgId(u16),
+    /// A Raft group of the metadata.
+    PartitionId(u32),
+    /// A root that is shared and synced as one.
+    NamespaceId(u64),
+    /// A file or directory. Unique in the cluster: its upper bits are the partition that created it.
+    InodeId(u64),
+    /// A version of a file: the log index of the commit that made it, so newer is larger within a file.
+    VersionId(u64),
+    /// Position in a namespace's journal, dense from 1.
+    Seq(u64),
+    /// Version of the cluster map.
+    Epoch(u64),
+    /// Garbage collection cycle.
+    GcEpoch(u32),
+    /// One incarnation of a chunk's stored bytes. Upper 24 bits: the [`GcEpoch`] it was made in.
+    Generation(u64),
+}
+
+byte_ids! {
+    /// BLAKE3-256 of a chunk's plain bytes: its name everywhere.
+    ChunkId[32],
+    /// Made at `init`; written on every disk and in every certificate.
+    ClusterId[16],
+    /// Made when a disk is formatted; says which physical disk this is.
+    DiskUuid[16],
+    /// Chosen by a client for one logical write; the same id is applied once.
+    RequestId[16],
+}
+
+impl ChunkId {
+    /// Placement group among `pg_count` (a power of two): the first bits of the id.
+    pub fn pg(&self, pg_count: u16) -> PgId {
+        debug_assert!(pg_count.is_power_of_two(), "checked when a cluster map is made");
+        let prefix = u16::from_be_bytes([self.0[0], self.0[1]]);
+        PgId(prefix & (pg_count - 1))
+    }
+}
+
+impl Generation {
+    /// A generation of `epoch`, told apart by `salt` (its lower 40 bits are used).
+    pub fn new(epoch: GcEpoch, salt: u64) -> Self {
+        Self((u64::from(epoch.0) << 40) | (salt & ((1 << 40) - 1)))
+    }
+
+    /// The cycle in which this generation was made.
+    pub fn epoch(self) -> GcEpoch {
+        GcEpoch((self.0 >> 40) as u32)
+    }
+}
+
+impl InodeId {
+    /// The `count`-th inode made by `partition`.
+    pub fn new(partition: PartitionId, count: u64) -> Self {
+        debug_assert!(count < 1 << 44, "2^44 inodes per partition outlive the hardware");
+        Self((u64::from(partition.0) << 44) | count)
+    }
+}
+
+fn parse_hex(text: &str) -> Option<Vec<u8>> {
+    let digits = text.as_bytes();
+    if digits.len() % 2 != 0 {
+        return None;
+    }
+    let nibble = |d: u8| (d as char).to_digit(16);
+    digits.chunks_exact(2).map(|pair| Some((nibble(pair[0])? * 16 + nibble(pair[1])?) as u8)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hex_round_trips_and_bad_hex_is_refused() {
+        let id = ChunkId([0xab; 32]);
+        assert_eq!(ChunkId::parse(&id.to_string()), Ok(id));
+        for bad in ["", "ab", &"x".repeat(64), &"a".repeat(63), &"é".repeat(32)] {
+            assert!(ChunkId::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_generation_knows_its_epoch() {
+        let generation = Generation::new(GcEpoch(7), u64::MAX);
+        assert_eq!(generation.epoch(), GcEpoch(7));
+    }
+
+    #[test]
+    fn pg_is_the_low_bits_of_the_prefix() {
+        let mut id = ChunkId([0; 32]);
+        id.0[0] = 0xff;
+        id.0[1] = 0x0f;
+        assert_eq!(id.pg(4096), PgId(0xf0f));
+        assert_eq!(id.pg(1), PgId(0));
+    }
+}

@@ -1,0 +1,20 @@
+//! The words of the system as types: ids, sizes, times, names, limits and error kinds.
+//!
+//! Owns: conversion, comparison and checking of plain values. A value that has one of these types is valid.
+//! Knows nothing of: I/O, wire formats, clocks.
+
+mod error;
+mod id;
+pub mod limits;
+mod name;
+mod profile;
+mod time;
+
+pub use error::{Advice, Error, ErrorKind, Result};
+pub use id::{
+    ChunkId, ClusterId, DiskId, DiskUuid, Epoch, GcEpoch, Generation, InodeId, NamespaceId, NodeId, PartitionId,
+    PgId, RequestId, Seq, VersionId,
+};
+pub use name::{Name, NamespaceName, Path};
+pub use profile::Profile;
+pub use time::Millis;

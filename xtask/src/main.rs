@@ -1,0 +1,2 @@
+//! Checks of the house that no compiler makes: `cargo xtask tidy`.
+fn main() {}
