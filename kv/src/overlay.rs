@@ -1,0 +1,117 @@
+//! Changes not yet written, read together with what they will change.
+
+use std::collections::BTreeMap;
+use std::ops::{Bound, ControlFlow};
+
+use bytes::Bytes;
+use types::Result;
+
+use crate::{Batch, Order, Read, Visit, is_empty_range};
+
+/// `base` as it will be when the changes collected here are written. Nothing is written by the overlay itself.
+pub struct Overlay<'a> {
+    base: &'a dyn Read,
+    /// New value, or `None` for a removed key.
+    changes: BTreeMap<Bytes, Option<Bytes>>,
+}
+
+impl<'a> Overlay<'a> {
+    /// No changes yet.
+    pub fn new(base: &'a dyn Read) -> Self {
+        Self { base, changes: BTreeMap::new() }
+    }
+
+    /// Sets `key` to `value`.
+    pub fn put(&mut self, key: impl Into<Bytes>, value: impl Into<Bytes>) {
+        self.changes.insert(key.into(), Some(value.into()));
+    }
+
+    /// Removes `key`.
+    pub fn delete(&mut self, key: impl Into<Bytes>) {
+        self.changes.insert(key.into(), None);
+    }
+
+    /// Number of changed keys.
+    pub fn len(&self) -> usize {
+        self.changes.len()
+    }
+
+    /// True without changes.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// The changes as one batch.
+    pub fn into_batch(self) -> Batch {
+        let mut batch = Batch::new();
+        self.write_into(b"", &mut batch);
+        batch
+    }
+
+    /// Adds the changes to `batch`, each key behind `prefix` (where `base` is a [`crate::Keyspace`], its prefix).
+    pub fn write_into(&self, prefix: &[u8], batch: &mut Batch) {
+        let mut outer = prefix.to_vec();
+        for (key, change) in &self.changes {
+            outer.truncate(prefix.len());
+            outer.extend_from_slice(key);
+            match change {
+                Some(value) => batch.put(&outer, value),
+                None => batch.delete(&outer),
+            }
+        }
+    }
+}
+
+impl Read for Overlay<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        match self.changes.get(key) {
+            Some(change) => Ok(change.clone()),
+            None => self.base.get(key),
+        }
+    }
+
+    fn scan(&self, start: &[u8], end: &[u8], order: Order, visit: &mut Visit<'_>) -> Result<()> {
+        if is_empty_range(start, end) {
+            return Ok(());
+        }
+        let upper = if end.is_empty() { Bound::Unbounded } else { Bound::Excluded(end) };
+        let range = self.changes.range::<[u8], _>((Bound::Included(start), upper));
+        match order {
+            Order::Forward => merge(self.base, start, end, order, range, visit),
+            Order::Backward => merge(self.base, start, end, order, range.rev(), visit),
+        }
+    }
+}
+
+/// Visits `base` and `changes`, both in `order`; a change hides the base's entry with the same key.
+fn merge<'a>(
+    base: &dyn Read,
+    start: &[u8],
+    end: &[u8],
+    order: Order,
+    changes: impl Iterator<Item = (&'a Bytes, &'a Option<Bytes>)>,
+    visit: &mut Visit<'_>,
+) -> Result<()> {
+    let mut changes = changes.peekable();
+    let mut flow = ControlFlow::Continue(());
+    base.scan(start, end, order, &mut |key, value| {
+        let before = |changed: &[u8]| if order == Order::Forward { changed < key } else { changed > key };
+        while let Some((changed, change)) = changes.next_if(|(changed, _)| before(changed)) {
+            if let Some(value) = change {
+                flow = visit(changed, value);
+                flow?;
+            }
+        }
+        flow = match changes.next_if(|(changed, _)| changed[..] == *key) {
+            Some((_, Some(changed))) => visit(key, changed),
+            Some((_, None)) => ControlFlow::Continue(()),
+            None => visit(key, value),
+        };
+        flow
+    })?;
+    let rest = changes.filter_map(|(key, change)| Some((key, change.as_ref()?)));
+    if flow.is_continue() {
+        let _: ControlFlow<()> = { rest }.try_for_each(|(key, value)| visit(key, value));
+    }
+    Ok(())
+}
