@@ -1,0 +1,62 @@
+# Everything a newcomer types. `make help` lists it.
+#
+# One profile (release) and one build cache outside of the checkout for all of it: what `make up` has compiled,
+# `make test` does not compile again (decision 0003).
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+CACHE := $(or $(CLOUDSYNC_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cloudsync)
+export CLOUDSYNC_CACHE := $(CACHE)
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+export PATH := $(PATH):$(HOME)/.cargo/bin
+export ROCKSDB_STATIC := 1
+# `setup` has built it by then; this only asks for the place.
+WITH_ROCKSDB = export ROCKSDB_LIB_DIR=$$(scripts/rocksdb.sh);
+
+# More words for the program that a target starts: make bench ARGS='--only chunk'.
+ARGS ?=
+
+.PHONY: up
+up: build ## Build it and start a whole cluster on this machine
+	exec "$(CARGO_TARGET_DIR)/release/cloudsync" up $(ARGS)
+
+.PHONY: build
+build: setup ## Build the cloudsync binary
+	$(WITH_ROCKSDB) cargo build --release --locked --package cloudsync
+
+.PHONY: test
+test: setup ## The gate: format, lints, tidy, all tests, real clients
+	$(WITH_ROCKSDB) scripts/test.sh
+
+.PHONY: bench
+bench: setup ## Measure
+	$(WITH_ROCKSDB) cargo run --release --locked --package bench -- $(ARGS)
+
+.PHONY: chaos
+chaos: setup ## Break things on purpose and check the promises
+	$(WITH_ROCKSDB) cargo run --release --locked --package chaos -- $(ARGS)
+
+.PHONY: fuzz
+fuzz: setup ## All property tests with many more random cases (CASES=20000)
+	$(WITH_ROCKSDB) PROPTEST_CASES=$(or $(CASES),20000) cargo test --release --locked --workspace $(ARGS)
+
+.PHONY: deny
+deny: ## Licences, sources and advisories of all libraries (needs cargo-deny)
+	@command -v cargo-deny >/dev/null || { echo "cargo-deny is missing: cargo install --locked cargo-deny"; exit 1; }
+	cargo deny check
+
+.PHONY: setup
+setup: # What cargo cannot fetch, and RocksDB's archive
+	@scripts/setup.sh
+	@scripts/rocksdb.sh >/dev/null
+
+.PHONY: clean-cache
+clean-cache: ## Remove the build cache, RocksDB's archive too
+	rm -rf "$(CACHE)/target" "$(CACHE)/rocksdb" "$(CACHE)/rocksdb-build" "$(CACHE)/rocksdb.lock"
+
+.PHONY: help
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
