@@ -1,0 +1,135 @@
+//! The list of chunks that is a version of a file.
+//!
+//! Owns: the three forms of content (inline bytes, a short list, a tree of nodes in the block store), the format of
+//! tree nodes (docs/formats/manifest-node.md) and the hash that names a file's content.
+//! Knows nothing of: names, versions, where chunks and nodes are stored.
+
+mod node;
+mod tree;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use types::limits::{CHUNK_SIZE_MAX, FILE_SIZE_MAX, INLINE_SIZE_MAX, MANIFEST_INLINE_COUNT_MAX};
+use types::{ChunkId, Error, Result};
+
+pub use node::{Entry, Node, parse_node};
+pub use tree::{TREE_HEIGHT_MAX, TreeBuilder};
+
+use crate::chunk_id;
+use crate::split::SplitRule;
+
+/// One chunk of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ChunkRef {
+    /// Its name.
+    pub id: ChunkId,
+    /// Plain bytes.
+    pub size: u32,
+}
+
+/// What a version row says about a file's bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Bytes of the file.
+    pub size: u64,
+    /// Number of the [`SplitRule`] it was cut by: the next version is cut by the same, or nothing would be found again.
+    pub rule: u8,
+    /// The bytes, or where they are.
+    pub content: Content,
+}
+
+/// The bytes of a file, or where they are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Content {
+    /// The bytes themselves, at most `INLINE_SIZE_MAX`.
+    Inline(Bytes),
+    /// The chunks in order, at most `MANIFEST_INLINE_COUNT_MAX`.
+    Chunks(Vec<ChunkRef>),
+    /// More chunks: a tree whose nodes are chunks themselves.
+    Tree {
+        /// Chunk that holds the root node.
+        root: ChunkId,
+        /// Levels of nodes; the root of a tree of height 1 is a leaf.
+        height: u8,
+        /// Chunks of the file.
+        count: u64,
+    },
+}
+
+impl Manifest {
+    /// The manifest of a file that is small enough to need no chunk.
+    pub fn inline(bytes: Bytes) -> Self {
+        let size = bytes.len() as u64;
+        Self { size, rule: SplitRule::for_size(size).id, content: Content::Inline(bytes) }
+    }
+
+    /// Checks a manifest that came from a client: limits hold and sizes add up. A tree's nodes are not looked at.
+    pub fn check(&self) -> Result<()> {
+        let invalid = |what: String| Err(Error::invalid(format!("manifest: {what}")));
+        SplitRule::by_id(self.rule)?;
+        if self.size > FILE_SIZE_MAX {
+            return invalid(format!("{} bytes are over the limit of {FILE_SIZE_MAX}", self.size));
+        }
+        match &self.content {
+            Content::Inline(bytes) if bytes.len() > INLINE_SIZE_MAX => {
+                invalid(format!("{} inline bytes are over the limit of {INLINE_SIZE_MAX}", bytes.len()))
+            }
+            Content::Inline(bytes) if bytes.len() as u64 != self.size => {
+                invalid(format!("{} inline bytes for a file of {}", bytes.len(), self.size))
+            }
+            Content::Inline(_) => Ok(()),
+            Content::Chunks(chunks) if chunks.len() > MANIFEST_INLINE_COUNT_MAX => invalid(format!(
+                "{} chunks in the list, {MANIFEST_INLINE_COUNT_MAX} allowed; make a tree",
+                chunks.len()
+            )),
+            Content::Chunks(chunks) => match check_chunks(chunks) {
+                Some(size) if size == self.size => Ok(()),
+                Some(size) => invalid(format!("chunks hold {size} bytes, the file {}", self.size)),
+                None => invalid(format!("a chunk is empty or larger than {CHUNK_SIZE_MAX} bytes")),
+            },
+            Content::Tree { height, count, .. } => {
+                let fits = u64::from(*height) >= 1
+                    && *height <= TREE_HEIGHT_MAX
+                    && *count > MANIFEST_INLINE_COUNT_MAX as u64
+                    && (*count..=count.saturating_mul(CHUNK_SIZE_MAX as u64)).contains(&self.size);
+                if fits {
+                    Ok(())
+                } else {
+                    invalid(format!("a tree of {count} chunks and height {height} cannot be"))
+                }
+            }
+        }
+    }
+}
+
+/// Bytes of all chunks; `None` when one has an impossible size.
+fn check_chunks(chunks: &[ChunkRef]) -> Option<u64> {
+    let possible = |chunk: &ChunkRef| (1..=CHUNK_SIZE_MAX as u64).contains(&u64::from(chunk.size));
+    chunks.iter().all(possible).then(|| chunks.iter().map(|chunk| u64::from(chunk.size)).sum())
+}
+
+/// Names a file's content: equal for equal bytes that were cut by the same rule. Up to one chunk it is the BLAKE3 of
+/// the bytes, inline or not.
+pub fn content_root(manifest: &Manifest) -> ChunkId {
+    match &manifest.content {
+        Content::Inline(bytes) => chunk_id(bytes),
+        Content::Chunks(chunks) => match &chunks[..] {
+            [] => chunk_id(b""),
+            [only] => only.id,
+            chunks => list_root(chunks),
+        },
+        Content::Tree { root, .. } => *root,
+    }
+}
+
+/// In a domain of its own, so that no list can be made to look like a chunk.
+fn list_root(chunks: &[ChunkRef]) -> ChunkId {
+    let mut hasher = blake3::Hasher::new_derive_key("cloudsync 1 content root of a list of chunks");
+    for chunk in chunks {
+        hasher.update(&chunk.id.0).update(&chunk.size.to_le_bytes());
+    }
+    ChunkId(*hasher.finalize().as_bytes())
+}
+
+#[cfg(test)]
+mod tests;

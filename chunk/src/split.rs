@@ -1,0 +1,183 @@
+//! Cuts a stream of bytes into content-defined chunks (FastCDC, 2020 variant).
+//!
+//! Owns: the splitting rules. They are part of the format: a changed constant makes every stored file a stranger to
+//! its next version, so a new rule gets a new id and the old ones stay.
+//! Knows nothing of: where the bytes come from, how chunks are named or stored.
+
+use bytes::{Bytes, BytesMut};
+use fastcdc::v2020::{self, Normalization};
+use types::limits::{CHUNK_SIZE_MAX, KIB, LARGE_FILE_SIZE_MIN, MIB};
+use types::{Error, Result};
+
+/// Level 2 keeps sizes close to the average: fewer tiny chunks to index, fewer cuts forced at the maximum.
+const NORMALIZATION: Normalization = Normalization::Level2;
+
+/// Sizes between which a file is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SplitRule {
+    /// Number of the rule in manifests.
+    pub id: u8,
+    /// No chunk but the last of a file is smaller.
+    pub min: usize,
+    /// Most chunks are near this size.
+    pub avg: usize,
+    /// No chunk is larger.
+    pub max: usize,
+}
+
+const SMALL: SplitRule = SplitRule { id: 1, min: 64 * KIB, avg: 256 * KIB, max: MIB };
+const LARGE: SplitRule = SplitRule { id: 2, min: 256 * KIB, avg: MIB, max: 4 * MIB };
+
+const _: () = assert!(SMALL.max <= CHUNK_SIZE_MAX && LARGE.max <= CHUNK_SIZE_MAX);
+
+impl SplitRule {
+    /// The rule for a new file of `file_size` bytes.
+    pub fn for_size(file_size: u64) -> SplitRule {
+        if file_size < LARGE_FILE_SIZE_MIN { SMALL } else { LARGE }
+    }
+
+    /// The rule with this number, which a manifest names.
+    pub fn by_id(id: u8) -> Result<SplitRule> {
+        [SMALL, LARGE].into_iter().find(|rule| rule.id == id).ok_or_else(|| {
+            Error::invalid(format!(
+                "splitting rule {id} is not known here; a newer version wrote this file: update"
+            ))
+        })
+    }
+
+    /// Length of the first chunk of `bytes`, which must hold `max` bytes or all that is left of the file.
+    fn cut(&self, bytes: &[u8]) -> usize {
+        let (mask_s, mask_l) = v2020::select_masks(self.avg, NORMALIZATION);
+        v2020::cut(bytes, self.min, self.avg, self.max, mask_s, mask_l, mask_s << 1, mask_l << 1).1
+    }
+
+    /// Cuts bytes that are in memory as a whole, without copying them.
+    pub fn split(self, mut bytes: Bytes) -> impl Iterator<Item = Bytes> {
+        std::iter::from_fn(move || (!bytes.is_empty()).then(|| bytes.split_to(self.cut(&bytes))))
+    }
+}
+
+/// Cuts a stream that arrives in pieces. How it is cut into pieces does not change the chunks.
+///
+/// Push until [`Splitter::next_chunk`] has an answer; after the last piece call [`Splitter::finish`] and take the rest.
+#[derive(Debug)]
+pub struct Splitter {
+    rule: SplitRule,
+    /// What was pushed and not yet given out. Chunks are split off its front without copying.
+    buffer: BytesMut,
+    finished: bool,
+}
+
+impl Splitter {
+    /// A splitter at the beginning of a stream.
+    pub fn new(rule: SplitRule) -> Self {
+        Self { rule, buffer: BytesMut::new(), finished: false }
+    }
+
+    /// Appends the next piece of the stream. Take the chunks out between pieces, so that the buffer stays small.
+    pub fn push(&mut self, piece: &[u8]) {
+        assert!(!self.finished, "push() after finish()");
+        if self.buffer.capacity() - self.buffer.len() < piece.len() {
+            // A chunk that was given out pins the old buffer, so growing moves the unfinished rest (less than one
+            // chunk) to a new one. Twice the largest chunk keeps that rare; a small file never grows so far.
+            let ahead = if self.buffer.len() < self.rule.min { 0 } else { 2 * self.rule.max };
+            self.buffer.reserve(piece.len().max(ahead));
+        }
+        self.buffer.extend_from_slice(piece);
+    }
+
+    /// The stream is at its end: the rest can be cut.
+    pub fn finish(&mut self) {
+        self.finished = true;
+    }
+
+    /// The next chunk, or `None` when that cannot be known before more is pushed (or, after the end, when all is out).
+    pub fn next_chunk(&mut self) -> Option<Bytes> {
+        let ready = if self.finished { !self.buffer.is_empty() } else { self.buffer.len() >= self.rule.max };
+        ready.then(|| self.buffer.split_to(self.rule.cut(&self.buffer)).freeze())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Bytes that look random and are the same everywhere, for ever.
+    fn noise(size: usize) -> Bytes {
+        let mut bytes = vec![0; size];
+        blake3::Hasher::new().update(b"split test").finalize_xof().fill(&mut bytes);
+        bytes.into()
+    }
+
+    fn split_in_pieces(rule: SplitRule, bytes: &[u8], sizes: impl Iterator<Item = usize>) -> Vec<Bytes> {
+        let mut splitter = Splitter::new(rule);
+        let (mut chunks, mut rest) = (Vec::new(), bytes);
+        for size in sizes {
+            let (piece, after) = rest.split_at(size.min(rest.len()));
+            splitter.push(piece);
+            chunks.extend(std::iter::from_fn(|| splitter.next_chunk()));
+            rest = after;
+        }
+        splitter.push(rest);
+        splitter.finish();
+        chunks.extend(std::iter::from_fn(|| splitter.next_chunk()));
+        chunks
+    }
+
+    #[track_caller]
+    fn check(rule: SplitRule, size: usize, want: Expect) {
+        let sizes: Vec<usize> = rule.split(noise(size)).map(|chunk| chunk.len()).collect();
+        assert_eq!(sizes.iter().sum::<usize>(), size);
+        want.assert_eq(&format!("{sizes:?}"));
+    }
+
+    #[test]
+    fn boundaries_are_frozen() {
+        check(SMALL, 0, expect!["[]"]);
+        check(SMALL, 1, expect!["[1]"]);
+        check(SMALL, 64 * KIB, expect!["[65536]"]);
+        check(
+            SMALL,
+            3 * MIB,
+            expect!["[313228, 263698, 397725, 300672, 296708, 286559, 322448, 263868, 388456, 312366]"],
+        );
+        check(LARGE, 8 * MIB, expect!["[1308221, 1258148, 1070539, 1128444, 1992031, 1050966, 580259]"]);
+    }
+
+    #[test]
+    fn bytes_without_features_are_cut_at_the_maximum() {
+        let zeros = Bytes::from(vec![0; 5 * MIB / 2]);
+        let sizes: Vec<usize> = SMALL.split(zeros).map(|chunk| chunk.len()).collect();
+        assert_eq!(sizes, [MIB, MIB, MIB / 2]);
+    }
+
+    #[test]
+    fn an_insertion_changes_few_chunks() {
+        let before = noise(8 * MIB);
+        let after: Bytes = [&before[..3 * MIB], b"inserted", &before[3 * MIB..]].concat().into();
+        let known: std::collections::BTreeSet<Bytes> = SMALL.split(before).collect();
+        let new = SMALL.split(after).filter(|chunk| !known.contains(chunk)).count();
+        assert!((1..=3).contains(&new), "{new} new chunks");
+    }
+
+    #[test]
+    fn rules_by_size_and_id() {
+        assert_eq!(SplitRule::for_size(LARGE_FILE_SIZE_MIN - 1).max, MIB);
+        assert_eq!(SplitRule::for_size(LARGE_FILE_SIZE_MIN).max, 4 * MIB);
+        assert_eq!(SplitRule::by_id(2), Ok(LARGE));
+        assert!(SplitRule::by_id(3).is_err());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn pieces_do_not_matter(size in 0..5 * MIB, pieces in prop::collection::vec(0..MIB, 0..40)) {
+            let bytes = noise(size);
+            let whole: Vec<Bytes> = SMALL.split(bytes.clone()).collect();
+            prop_assert_eq!(split_in_pieces(SMALL, &bytes, pieces.into_iter()), whole);
+        }
+    }
+}
