@@ -40,7 +40,7 @@ const LIBRARIES: &[(&[&str], &str)] = &[
     (&["rand", "getrandom", "fastrand", "tempfile"], "env"),
     (&["rocksdb", "librocksdb-sys"], "kv"),
     (&["openraft"], "raft"),
-    (&["quinn", "tonic", "rustls", "tokio-rustls", "rcgen", "x509-parser"], "net"),
+    (&["quinn", "tonic", "hyper-util", "rustls", "tokio-rustls", "rcgen", "x509-parser"], "net"),
 ];
 
 /// Looks at all Rust code and at what the manifests import.
