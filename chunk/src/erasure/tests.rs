@@ -48,7 +48,10 @@ proptest! {
             prop_assert_eq!(&shards[profile.k.into()..], library_parity(profile, &shards[..profile.k.into()]));
 
             let mut left: Vec<Option<Bytes>> = shards.iter().cloned().map(Some).collect();
-            (0..profile.m).for_each(|i| left[(losses.rotate_left(u32::from(i) * 7) % profile.n() as u64) as usize] = None);
+            for i in 0..profile.m {
+                let [lost, ..] = losses.rotate_left(u32::from(i) * 7).to_le_bytes();
+                left[usize::from(lost) % profile.n()] = None;
+            }
             prop_assert_eq!(&stripe.decode(&left, size).unwrap(), &payload);
             for (index, want) in shards.iter().enumerate() {
                 prop_assert_eq!(&stripe.rebuild(&left, index).unwrap(), want);

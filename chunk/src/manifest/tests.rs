@@ -32,7 +32,7 @@ fn walk(nodes: &BTreeMap<ChunkId, Bytes>, id: ChunkId, level: u8) -> Vec<ChunkRe
     let mut chunks = Vec::new();
     for entry in &node.entries {
         if level == 0 {
-            chunks.push(ChunkRef { id: entry.id, size: entry.size as u32 });
+            chunks.push(ChunkRef { id: entry.id, size: u32::try_from(entry.size).unwrap() });
             continue;
         }
         let below = walk(nodes, entry.id, level - 1);

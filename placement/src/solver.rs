@@ -1,0 +1,189 @@
+//! A table being changed: who holds what, what fits, and the one way a slot moves.
+
+use std::collections::BTreeSet;
+
+use types::Profile;
+
+use crate::map::{Index, Limits, Map};
+use crate::{Change, Disk, Slot, SlotState, Table};
+
+/// Position of a slot: group and index in it.
+pub(crate) type Position = (usize, usize);
+
+/// What putting a slot on a disk would break, worst first; smaller is better. `None` (elsewhere): the disk is taken.
+pub(crate) type Breach = (bool, bool);
+
+/// Nothing is broken.
+pub(crate) const NO_BREACH: Breach = (false, false);
+
+pub(crate) struct Solver<'a> {
+    pub(crate) map: Map<'a>,
+    /// The table before and after the change.
+    before: &'a Table,
+    pub(crate) table: Table,
+    /// Holder of each slot; `None` for a disk that is not in the map any more.
+    pub(crate) holders: Vec<Vec<Option<Index>>>,
+    /// Slots each disk holds and should hold: all, and those with index 0, whose holder coordinates the group.
+    slots_of: Vec<BTreeSet<Position>>,
+    pub(crate) target: Vec<usize>,
+    pub(crate) held_first: Vec<usize>,
+    pub(crate) target_first: Vec<usize>,
+}
+
+impl<'a> Solver<'a> {
+    pub(crate) fn new(table: &'a Table, profile: Profile, disks: &'a [Disk]) -> Self {
+        let map = Map::new(profile, disks);
+        let holders: Vec<Vec<Option<Index>>> =
+            table.pgs.iter().map(|slots| slots.iter().map(|slot| map.index(slot.disk)).collect()).collect();
+        let mut slots_of = vec![BTreeSet::new(); map.disks.len()];
+        for (pg, slots) in holders.iter().enumerate() {
+            for (index, holder) in slots.iter().enumerate() {
+                if let Some(disk) = holder {
+                    slots_of[*disk].insert((pg, index));
+                }
+            }
+        }
+        let held: Vec<usize> = slots_of.iter().map(BTreeSet::len).collect();
+        let held_first =
+            slots_of.iter().map(|slots| slots.iter().filter(|slot| slot.1 == 0).count()).collect();
+        let target = map.targets(table.pgs.len(), &held);
+        let n = profile.n();
+        let target_first = target.iter().map(|target| target.div_ceil(n)).collect();
+        Self { map, before: table, table: table.clone(), holders, slots_of, target, held_first, target_first }
+    }
+
+    pub(crate) fn positions(&self) -> Vec<Position> {
+        let counts = self.holders.iter().map(Vec::len).enumerate();
+        counts.flat_map(|(pg, count)| (0..count).map(move |index| (pg, index))).collect()
+    }
+
+    /// Slots a disk holds.
+    pub(crate) fn held(&self, disk: Index) -> usize {
+        self.slots_of[disk].len()
+    }
+
+    pub(crate) fn slots_of(&self, disk: Index) -> impl Iterator<Item = Position> + '_ {
+        self.slots_of[disk].iter().copied()
+    }
+
+    pub(crate) fn slot(&self, (pg, index): Position) -> Slot {
+        self.table.pgs[pg][index]
+    }
+
+    pub(crate) fn holder(&self, (pg, index): Position) -> Option<Index> {
+        self.holders[pg][index]
+    }
+
+    /// What moving the slot to `disk` would break, counted over the group's other slots on live disks: those on other
+    /// disks are on their way out. `None` when another slot of the group is on the disk.
+    pub(crate) fn breach(&self, (pg, index): Position, disk: Index) -> Option<Breach> {
+        let (node, zone) = (self.map.node_of[disk], self.map.zone_of[disk]);
+        let (mut on_node, mut in_zone) = (0, 0);
+        for (other, holder) in self.holders[pg].iter().enumerate() {
+            let Some(holder) = holder.filter(|_| other != index) else { continue };
+            if holder == disk {
+                return None;
+            }
+            if self.map.is_live(holder) {
+                on_node += usize::from(self.map.node_of[holder] == node);
+                in_zone += usize::from(self.map.zone_of[holder] == zone);
+            }
+        }
+        Some((on_node >= self.map.limits.node, in_zone >= self.map.limits.zone))
+    }
+
+    pub(crate) fn fits(&self, position: Position, disk: Index) -> bool {
+        self.breach(position, disk) == Some(NO_BREACH)
+    }
+
+    /// The best live disk for a slot other than its holder: breaks least, then is emptiest for its weight.
+    pub(crate) fn best_disk(&self, position: Position) -> Option<(Breach, Index)> {
+        let live = self.map.live().filter(|&disk| self.holder(position) != Some(disk));
+        let choices = live.filter_map(|disk| Some((self.breach(position, disk)?, disk)));
+        choices.min_by_key(|&(breach, disk)| (breach, self.fill(position, disk), spread(position, disk)))
+    }
+
+    /// How full a disk would be, in millionths of its target; a slot 0 also counts what the disk coordinates.
+    fn fill(&self, position: Position, disk: Index) -> usize {
+        let part = |held: usize, target: usize| (held + 1) * 1_000_000 / target.max(1);
+        let all = part(self.held(disk), self.target[disk]);
+        if position.1 > 0 { all } else { all + part(self.held_first[disk], self.target_first[disk]) }
+    }
+
+    /// Gives a slot to another disk, which must then be filled. Giving it on again within one change is free: only
+    /// where it was before the change and where it ends count.
+    pub(crate) fn move_slot(&mut self, position: Position, target: Index) {
+        let old = self.before.pgs[position.0][position.1];
+        let source = self.holder(position);
+        let target_id = self.map.disks[target].id;
+        // A holder that was still being filled is no source: whoever was before it is, unless the slot returns there.
+        let previous = match old.previous {
+            Some(previous) if old.state == SlotState::Syncing && previous != target_id => previous,
+            _ => old.disk,
+        };
+        let returns = self.map.index(previous).is_none_or(|disk| self.map.disks[disk].down);
+        let new = Slot { disk: target_id, state: SlotState::Syncing, previous: Some(previous), returns };
+        self.set(position, if target_id == old.disk { old } else { new });
+        self.holders[position.0][position.1] = Some(target);
+        if let Some(source) = source {
+            self.slots_of[source].remove(&position);
+            self.held_first[source] -= usize::from(position.1 == 0);
+        }
+        self.slots_of[target].insert(position);
+        self.held_first[target] += usize::from(position.1 == 0);
+    }
+
+    /// The slot has another holder than before the change.
+    pub(crate) fn is_moved(&self, position: Position) -> bool {
+        self.before.pgs[position.0][position.1].disk != self.slot(position).disk
+    }
+
+    pub(crate) fn set(&mut self, (pg, index): Position, slot: Slot) {
+        self.table.pgs[pg][index] = slot;
+    }
+
+    /// Gives a slot whose holder is lost to the best disk; without one, the slot stays where it is and is `Offline`.
+    pub(crate) fn replace(&mut self, position: Position) {
+        match self.best_disk(position) {
+            Some((_, disk)) => self.move_slot(position, disk),
+            None => {
+                let slot = self.slot(position);
+                let down = self.holder(position).is_none_or(|disk| self.map.disks[disk].down);
+                // A drained disk that still answers goes on serving.
+                if down {
+                    self.set(position, Slot { state: SlotState::Offline, ..slot });
+                }
+            }
+        }
+    }
+
+    pub(crate) fn finish(self) -> Change {
+        let promised = self.map.promised_limits();
+        let relaxed = (0..self.holders.len()).filter(|&pg| self.is_over(pg, promised)).count();
+        let moved = self.positions().into_iter().filter(|&position| self.is_moved(position)).count();
+        Change { table: self.table, moved, relaxed }
+    }
+
+    /// True when a group has more slots on a node or in a zone than `limits` say.
+    fn is_over(&self, pg: usize, limits: Limits) -> bool {
+        let count = |domain: &[usize], of: Index| {
+            self.holders[pg].iter().flatten().filter(|&&disk| domain[disk] == domain[of]).count()
+        };
+        self.holders[pg].iter().flatten().any(|&disk| {
+            count(&self.map.node_of, disk) > limits.node || count(&self.map.zone_of, disk) > limits.zone
+        })
+    }
+}
+
+/// A fixed shuffle: breaks ties differently for each slot, so that a lost disk is rebuilt by many others.
+pub(crate) fn spread((pg, index): Position, disk: Index) -> u64 {
+    shuffle((pg as u64) << 40 ^ (index as u64) << 32 ^ disk as u64)
+}
+
+/// splitmix64's output function: a permutation of the 64-bit numbers without visible order.
+pub(crate) fn shuffle(number: u64) -> u64 {
+    let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ z >> 31
+}
