@@ -1,1 +1,2 @@
 //! raft
+mod log;

@@ -1,0 +1,280 @@
+//! The shared log of a node: the entries and votes of all its groups in one stream of segment files.
+//!
+//! Owns: the file format (`docs/formats/raft-log.md`), group commit (one write and one fdatasync for everything that
+//! queued meanwhile, whatever group it is of), recovery, deleting segments that nothing needs any more.
+//! Knows nothing of: what an entry means, elections, openraft.
+//!
+//! Votes, entries, truncations and purges are one ordered stream: a crash leaves a prefix of it, cut at a commit. A
+//! failed write or fdatasync is final (what the disk holds is unknown from then on): all that waits and all that comes
+//! later gets the error, and the node must be restarted.
+
+mod commit;
+mod group;
+mod record;
+mod recover;
+mod segment;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+
+use bytes::Bytes;
+use env::{Disk, Env, File};
+use types::limits::MIB;
+use types::{Error, PartitionId, Result};
+
+use group::{Group, Slot};
+use record::Record;
+
+/// A segment is closed when it has reached this size: large enough that syncing the directory is rare, small enough
+/// that space comes back soon.
+const SEGMENT_SIZE_TARGET: u64 = 64 * MIB as u64;
+
+/// Name of an entry. Ordered by term, then index.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EntryId {
+    pub term: u64,
+    pub index: u64,
+}
+
+/// An entry of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub id: EntryId,
+    pub body: Bytes,
+}
+
+/// Whom a group on this node has voted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vote {
+    pub term: u64,
+    pub node: u64,
+    pub committed: bool,
+}
+
+/// What is known of a group beside its entries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GroupState {
+    pub vote: Option<Vote>,
+    /// The newest entry that is gone from the front.
+    pub purged: Option<EntryId>,
+    /// The newest entry; `purged` when there is none.
+    pub last: Option<EntryId>,
+    /// The newest entry known to be committed; may be older than the truth.
+    pub committed: Option<EntryId>,
+}
+
+/// Called when what it was given with is durable, or with the error that ended the log.
+pub type Done = Box<dyn FnOnce(io::Result<()>) + Send>;
+
+/// Who writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Committer {
+    /// A thread: callers never wait, and what they bring while it is syncing becomes the next commit.
+    Thread,
+    /// The caller, before the call returns: in a simulation a thread would make the order of events random.
+    Caller,
+}
+
+/// The log.
+pub struct Log {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+    committer: Committer,
+}
+
+struct Shared {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    segment_size: u64,
+    state: Mutex<State>,
+    /// Something to write, or closed.
+    wake: Condvar,
+}
+
+struct State {
+    groups: BTreeMap<PartitionId, Group>,
+    segments: BTreeMap<u64, Segment>,
+    /// Number of the segment that `pending` goes to.
+    current: u64,
+    /// Where `pending` begins in it.
+    pending_start: u64,
+    pending: Vec<u8>,
+    /// Somebody waits for `pending`.
+    urgent: bool,
+    done: Vec<Done>,
+    /// Number of the commit that `pending` becomes.
+    commit: u64,
+    closed: bool,
+    broken: Option<Error>,
+}
+
+#[derive(Debug, Default)]
+struct Segment {
+    /// `None` until its first commit.
+    file: Option<Arc<dyn File>>,
+    /// Entries in it that are still part of their group's log.
+    live: u64,
+}
+
+impl Log {
+    /// Opens the log in `dir`, making it when missing.
+    pub fn open(env: &Env, dir: PathBuf, committer: Committer) -> Result<Self> {
+        Self::open_with(env, dir, committer, SEGMENT_SIZE_TARGET)
+    }
+
+    fn open_with(env: &Env, dir: PathBuf, committer: Committer, segment_size: u64) -> Result<Self> {
+        let what = format!("open the raft log in {}", dir.display());
+        env.disk.create_dir_all(&dir).map_err(|e| Error::from(e).context(&what))?;
+        let recovered = recover::recover(&*env.disk, &dir).map_err(|e| e.context(&what))?;
+        let state = Mutex::new(State::new(recovered, segment_size));
+        let shared = Arc::new(Shared { disk: env.disk.clone(), dir, segment_size, state, wake: Condvar::new() });
+        let thread = (committer == Committer::Thread).then(|| {
+            let shared = shared.clone();
+            env::task::thread("raft-log", move || shared.run())
+        });
+        Ok(Self { shared, thread: Mutex::new(thread), committer })
+    }
+
+    /// What is known of `group`; nothing for a new one.
+    pub fn state(&self, group: PartitionId) -> GroupState {
+        self.lock().groups.get(&group).map(Group::state).unwrap_or_default()
+    }
+
+    /// Adds entries; they can be read at once. An entry replaces all of its group from its index on.
+    pub fn append(&self, group: PartitionId, entries: Vec<Entry>, done: Done) -> Result<()> {
+        let mut state = self.lock();
+        for entry in entries {
+            state.append(group, entry)?;
+        }
+        self.finish(state, Some(done));
+        Ok(())
+    }
+
+    /// Keeps a vote.
+    pub fn save_vote(&self, group: PartitionId, vote: Vote, done: Done) {
+        let mut state = self.lock();
+        state.group(group).vote = Some(vote);
+        state.write(group, &Record::Vote(vote));
+        self.finish(state, Some(done));
+    }
+
+    /// Remembers what is committed. Written with the next commit of the log, which nobody waits for.
+    pub fn save_committed(&self, group: PartitionId, id: EntryId) {
+        let mut state = self.lock();
+        let group = state.group(group);
+        group.committed = Some(id);
+        group.committed_unwritten = true;
+    }
+
+    /// Removes the entries of `group` from `index` on.
+    pub fn truncate(&self, group: PartitionId, index: u64) {
+        let mut state = self.lock();
+        let removed = state.group(group).truncate(index);
+        state.release(&removed);
+        state.write(group, &Record::Truncate(index));
+        self.finish(state, None);
+    }
+
+    /// Removes the entries of `group` up to `id`; a log that ends before continues behind it. Only for what the state
+    /// that is on disk contains.
+    pub fn purge(&self, group: PartitionId, id: EntryId) {
+        let mut state = self.lock();
+        let removed = state.group(group).purge(id);
+        state.release(&removed);
+        state.write(group, &Record::Purge(id));
+        self.finish(state, None);
+    }
+
+    /// The entries with `start <= index < end`, until `size_max` bytes are reached but at least one. May read files.
+    pub fn read(&self, group: PartitionId, start: u64, end: u64, size_max: u64) -> Result<Vec<Entry>> {
+        let found: Vec<_> = {
+            let state = self.lock();
+            let Some(group) = state.groups.get(&group) else { return Ok(Vec::new()) };
+            let with_file = |(id, slot, body): (EntryId, Slot, Option<Bytes>)| {
+                let file = state.segments.get(&slot.segment).and_then(|segment| segment.file.clone());
+                (id, slot, body, file)
+            };
+            group.find(start, end, size_max).into_iter().map(with_file).collect()
+        };
+        let read = |(id, slot, body, file): (EntryId, Slot, Option<Bytes>, Option<Arc<dyn File>>)| {
+            let body = match body {
+                Some(body) => body,
+                None => {
+                    let file = file.expect("only written entries leave the memory");
+                    let mut bytes = vec![0; slot.size as usize];
+                    file.read_exact_at(&mut bytes, u64::from(slot.offset))?;
+                    record::decode_entry(bytes.into(), group, id)?
+                }
+            };
+            Ok(Entry { id, body })
+        };
+        found.into_iter().map(read).collect()
+    }
+
+    /// Number and bytes of the entries of `group`.
+    pub fn usage(&self, group: PartitionId) -> (u64, u64) {
+        self.lock().groups.get(&group).map(Group::usage).unwrap_or_default()
+    }
+
+    /// Index of the first entry of the newest ones that together have at most `count` entries and `size` bytes.
+    pub fn tail_start(&self, group: PartitionId, count: u64, size: u64) -> u64 {
+        self.lock().groups.get(&group).map_or(0, |group| group.tail_start(count, size))
+    }
+
+    /// Why the log does not work any more.
+    pub fn broken(&self) -> Option<Error> {
+        self.lock().broken.clone()
+    }
+
+    /// Writes what is queued and stops. Later calls get an error.
+    pub fn close(&self) {
+        if std::mem::replace(&mut self.lock().closed, true) {
+            return;
+        }
+        self.shared.wake.notify_all();
+        let thread = self.thread.lock().expect("never poisoned: no panic inside").take();
+        match thread {
+            Some(thread) => thread.join().expect("the committer does not panic"),
+            None => self.shared.commit(),
+        }
+        self.lock().broken.get_or_insert_with(|| Error::unavailable("this node is stopping: ask another one"));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.shared.lock()
+    }
+
+    /// Hands over what `state` has queued.
+    fn finish(&self, mut state: MutexGuard<'_, State>, done: Option<Done>) {
+        if let Some(done) = done {
+            state.done.push(done);
+            state.urgent = true;
+        }
+        if !state.urgent {
+            return;
+        }
+        let has_thread = self.committer == Committer::Thread && state.broken.is_none();
+        drop(state);
+        if has_thread {
+            self.shared.wake.notify_one();
+        } else {
+            self.shared.commit();
+        }
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl std::fmt::Debug for Log {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Log({})", self.shared.dir.display())
+    }
+}

@@ -1,0 +1,172 @@
+//! What is known of one group's log: where its entries are, and the newest of them.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use super::record;
+use super::{EntryId, GroupState, Vote};
+
+/// Bytes of entries per group that are kept in memory for replication and apply. Entries not yet written stay in
+/// addition, whatever their size.
+const CACHE_SIZE_MAX: usize = 4 * types::limits::MIB;
+
+/// Where an entry is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot {
+    pub term: u64,
+    pub segment: u64,
+    pub offset: u32,
+    pub size: u32,
+}
+
+/// Index and state of one group.
+#[derive(Debug, Default)]
+pub struct Group {
+    pub vote: Option<Vote>,
+    pub purged: Option<EntryId>,
+    pub committed: Option<EntryId>,
+    /// `committed` is newer than the newest record of it.
+    pub committed_unwritten: bool,
+    /// Log index of `slots[0]`.
+    start: u64,
+    slots: VecDeque<Slot>,
+    /// Bytes of all records in `slots`.
+    size: u64,
+    /// Bodies of the last entries.
+    cache: VecDeque<Bytes>,
+    cache_size: usize,
+}
+
+impl Group {
+    /// A group as found on disk.
+    pub fn recovered(state: GroupState, start: u64, slots: VecDeque<Slot>) -> Self {
+        let size = slots.iter().map(|slot| u64::from(slot.size)).sum();
+        let GroupState { vote, purged, committed, .. } = state;
+        Self { vote, purged, committed, start, slots, size, ..Self::default() }
+    }
+
+    /// Everything but the entries.
+    pub fn state(&self) -> GroupState {
+        GroupState { vote: self.vote, purged: self.purged, last: self.last(), committed: self.committed }
+    }
+
+    /// The newest entry, or what was purged when there is none.
+    pub fn last(&self) -> Option<EntryId> {
+        match self.slots.back() {
+            Some(slot) => Some(EntryId { term: slot.term, index: self.end() - 1 }),
+            None => self.purged,
+        }
+    }
+
+    /// One more than the index of the last entry.
+    pub fn end(&self) -> u64 {
+        self.start + self.slots.len() as u64
+    }
+
+    /// Number and bytes of the entries.
+    pub fn usage(&self) -> (u64, u64) {
+        (self.slots.len() as u64, self.size)
+    }
+
+    /// The slots of all entries.
+    pub fn slots(&self) -> impl Iterator<Item = &Slot> {
+        self.slots.iter()
+    }
+
+    /// Adds an entry at the end. False when it would leave a hole.
+    pub fn push(&mut self, index: u64, slot: Slot, body: Bytes) -> bool {
+        if self.slots.is_empty() && self.purged.is_none() {
+            self.start = index;
+        }
+        if index != self.end() {
+            return false;
+        }
+        self.size += u64::from(slot.size);
+        self.cache_size += body.len();
+        self.slots.push_back(slot);
+        self.cache.push_back(body);
+        true
+    }
+
+    /// Removes the entries from `index` on and returns where they were.
+    pub fn truncate(&mut self, index: u64) -> Vec<Slot> {
+        let kept = usize::try_from(index.saturating_sub(self.start)).unwrap_or(usize::MAX).min(self.slots.len());
+        let removed: Vec<Slot> = self.slots.drain(kept..).collect();
+        for _ in 0..removed.len() {
+            self.cache_size -= self.cache.pop_back().map_or(0, |body| body.len());
+        }
+        self.forget(&removed);
+        removed
+    }
+
+    /// Removes the entries up to `id` and returns where they were.
+    pub fn purge(&mut self, id: EntryId) -> Vec<Slot> {
+        let gone = usize::try_from((id.index + 1).saturating_sub(self.start)).unwrap_or(usize::MAX);
+        let removed: Vec<Slot> = self.slots.drain(..gone.min(self.slots.len())).collect();
+        while self.cache.len() > self.slots.len() {
+            self.cache_size -= self.cache.pop_front().map_or(0, |body| body.len());
+        }
+        self.forget(&removed);
+        self.purged = self.purged.max(Some(id));
+        self.start = id.index + 1;
+        removed
+    }
+
+    /// Drops bodies from memory that are written (before `written`, a segment and an offset) and beyond the limit.
+    pub fn evict(&mut self, written: (u64, u64)) {
+        while self.cache_size > CACHE_SIZE_MAX {
+            let slot = self.slots[self.slots.len() - self.cache.len()];
+            if (slot.segment, u64::from(slot.offset)) >= written {
+                return;
+            }
+            self.cache_size -= self.cache.pop_front().map_or(0, |body| body.len());
+        }
+    }
+
+    /// Where the entries from `start` (inclusive) to `end` are, until `size_max` bytes are reached but at least one;
+    /// with the body of those in memory.
+    pub fn find(&self, start: u64, end: u64, size_max: u64) -> Vec<(EntryId, Slot, Option<Bytes>)> {
+        let cached_from = self.slots.len() - self.cache.len();
+        let mut found = Vec::new();
+        let mut size = 0;
+        for index in start.max(self.start)..end.min(self.end()) {
+            let at = usize::try_from(index - self.start).expect("less than the length of a queue");
+            let slot = self.slots[at];
+            size += u64::from(slot.size);
+            if !found.is_empty() && size > size_max {
+                break;
+            }
+            let body = at.checked_sub(cached_from).map(|at| self.cache[at].clone());
+            found.push((EntryId { term: slot.term, index }, slot, body));
+        }
+        found
+    }
+
+    /// Index of the first entry of the newest ones that together have at most `count` entries and `size` bytes.
+    pub fn tail_start(&self, count: u64, size: u64) -> u64 {
+        let mut left = size;
+        let mut kept = 0;
+        for slot in self.slots.iter().rev() {
+            if kept == count || u64::from(slot.size) > left {
+                break;
+            }
+            left -= u64::from(slot.size);
+            kept += 1;
+        }
+        self.end() - kept
+    }
+
+    fn forget(&mut self, removed: &[Slot]) {
+        self.size -= removed.iter().map(|slot| u64::from(slot.size)).sum::<u64>();
+    }
+}
+
+impl Slot {
+    /// The slot of an entry that is about to be written.
+    pub fn new(term: u64, segment: u64, offset: u64, body: &[u8]) -> Self {
+        let offset = u32::try_from(offset).expect("a segment ends soon after its target size");
+        let size = u32::try_from(record::entry_size(body.len())).expect("append() refuses larger entries");
+        Self { term, segment, offset, size }
+    }
+}
