@@ -1,1 +1,21 @@
-//! client
+//! The one library that speaks to the cluster: uploads, downloads, namespaces, the map.
+//!
+//! Owns: who is asked (map, leaders, retries with a deadline), how a file becomes chunks and a commit and comes back,
+//! and that only what is missing is sent.
+//! Knows nothing of: the servers' insides, terminals, HTTP.
+
+mod batch;
+mod blocks;
+mod cluster;
+mod download;
+mod namespace;
+mod tree;
+mod upload;
+
+pub use batch::Batcher;
+pub use blocks::Blocks;
+pub use cluster::{Cluster, Endpoints};
+pub use download::{Download, download_file};
+pub use namespace::Namespace;
+pub use tree::{LocalEntry, TreeReport, download_tree, list_tree, upload_tree, walk_local};
+pub use upload::{FileState, Progress, Uploaded, Uploader};

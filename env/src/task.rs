@@ -30,3 +30,19 @@ where
 {
     std::thread::Builder::new().name(name.to_owned()).spawn(work).expect("the system can start a thread")
 }
+
+/// A handle to the runtime, for blocking code that must wait for something asynchronous.
+#[derive(Clone, Debug)]
+pub struct Runtime(tokio::runtime::Handle);
+
+impl Runtime {
+    /// The runtime of the calling task, or of the task that started this blocking work.
+    pub fn current() -> Self {
+        Self(tokio::runtime::Handle::current())
+    }
+
+    /// Waits for `future`. Only from threads that are not the runtime's own.
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.0.block_on(future)
+    }
+}

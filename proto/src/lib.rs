@@ -1,1 +1,17 @@
-//! proto
+//! Every message on every wire and every persisted envelope.
+//!
+//! Owns: the shapes, their versions, their encoding, and the receipts and tickets that messages carry.
+//! Knows nothing of: sockets, disks, behaviour.
+
+pub mod block;
+pub mod cluster;
+pub mod command;
+mod envelope;
+pub mod index;
+pub mod map;
+mod method;
+pub mod namespace;
+pub mod seal;
+
+pub use envelope::{decode, encode};
+pub use method::Method;

@@ -91,11 +91,25 @@ byte_ids! {
 }
 
 impl ChunkId {
-    /// Placement group among `pg_count` (a power of two): the first bits of the id.
+    /// Placement group among `pg_count` (a power of two): the first bits of the id, so that the chunks of a group are
+    /// one range of ids.
     pub fn pg(&self, pg_count: u16) -> PgId {
-        debug_assert!(pg_count.is_power_of_two(), "checked when a cluster map is made");
-        let prefix = u16::from_be_bytes([self.0[0], self.0[1]]);
-        PgId(prefix & (pg_count - 1))
+        assert!(pg_count.is_power_of_two(), "checked when a cluster map is made");
+        let prefix = u32::from(u16::from_be_bytes([self.0[0], self.0[1]]));
+        PgId((prefix >> (16 - pg_count.trailing_zeros())) as u16)
+    }
+}
+
+impl PgId {
+    /// First and last chunk id of this group among `pg_count` groups.
+    pub fn range(self, pg_count: u16) -> (ChunkId, ChunkId) {
+        let shift = 16 - pg_count.trailing_zeros();
+        let first = (u32::from(self.0) << shift) as u16;
+        let last = (((u32::from(self.0) + 1) << shift) - 1) as u16;
+        let mut range = (ChunkId([0; 32]), ChunkId([0xff; 32]));
+        range.0.0[..2].copy_from_slice(&first.to_be_bytes());
+        range.1.0[..2].copy_from_slice(&last.to_be_bytes());
+        range
     }
 }
 
@@ -148,11 +162,13 @@ mod tests {
     }
 
     #[test]
-    fn pg_is_the_low_bits_of_the_prefix() {
+    fn a_pg_is_a_range_of_ids() {
         let mut id = ChunkId([0; 32]);
         id.0[0] = 0xff;
         id.0[1] = 0x0f;
-        assert_eq!(id.pg(4096), PgId(0xf0f));
+        assert_eq!(id.pg(4096), PgId(0xff0));
         assert_eq!(id.pg(1), PgId(0));
+        assert_eq!(PgId(0xff0).range(4096).0.0[..3], [0xff, 0, 0]);
+        assert_eq!(PgId(0xff0).range(4096).1.0[..3], [0xff, 0x0f, 0xff]);
     }
 }

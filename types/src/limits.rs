@@ -52,6 +52,19 @@ pub const REQUEST_DEADLINE_MS_DEFAULT: u32 = 10_000;
 /// No request may ask for more.
 pub const REQUEST_DEADLINE_MS_MAX: u32 = 120_000;
 
+/// Connections one node holds open; every peer and client needs at most a few.
+pub const CONNECTION_COUNT_MAX: usize = 8192;
+/// First contact with another process: one round trip anywhere on earth, and one lost packet.
+pub const CONNECT_MS_MAX: u64 = 1_000;
+/// Certificates and hello after the first contact: two round trips and some arithmetic on a busy machine.
+pub const HANDSHAKE_MS_MAX: u64 = 2_000;
+/// A connection with nothing else to send says this often that it is alive.
+pub const HEARTBEAT_MS: u64 = 600;
+/// A peer that is silent for four heartbeats is taken for dead.
+pub const PEER_SILENCE_MS_MAX: u64 = 2_500;
+/// A server that stops lets calls in progress finish for this long.
+pub const SHUTDOWN_MS_MAX: u64 = 5_000;
+
 // ---- metadata ----------------------------------------------------------------------------------------------------
 
 /// Operations in one request and in one Raft entry.
@@ -100,6 +113,7 @@ pub const GROUP_COMMIT_SIZE_MAX: usize = 16 * MIB;
 pub const DISK_FREE_BYTES_MIN: u64 = 256 * MIB as u64;
 
 const _: () = assert!(CHUNK_SIZE_MAX + FRAME_HEADER_SIZE_MAX < FRAME_SIZE_MAX);
+const _: () = assert!(HEARTBEAT_MS * 4 <= PEER_SILENCE_MS_MAX);
 const _: () = assert!(BATCH_OP_COUNT_MAX * (INLINE_SIZE_MAX + 1024) <= COMMAND_SIZE_MAX);
 const _: () = assert!(COMMAND_SIZE_MAX < FRAME_SIZE_MAX);
 const _: () = assert!(PG_COUNT_DEFAULT.is_power_of_two() && PG_COUNT_MAX.is_power_of_two());

@@ -1,0 +1,151 @@
+//! Chunks: which are stored already, storing, reading.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use net::Request;
+use proto::Method;
+use proto::block::{ChunkKind, ChunkRead, ChunkStored, GetChunk, PutChunk};
+use proto::index::{FetchIndexStats, IndexStats, Pin, Pinned};
+use proto::map::PartitionKind;
+use proto::seal::{Receipt, Ticket};
+use types::limits::PIN_COUNT_MAX;
+use types::{ChunkId, Error, NodeId, PartitionId, Result};
+
+use crate::batch::{BatchLimits, Batcher};
+use crate::cluster::Cluster;
+
+/// One attempt to store or read a chunk; a killed node is noticed by the transport much sooner.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Access to chunks. Pins of many files travel together.
+#[derive(Debug)]
+pub struct Blocks {
+    cluster: Arc<Cluster>,
+    pins: BTreeMap<PartitionId, Batcher<ChunkId, Option<Receipt>>>,
+    sent_bytes: AtomicU64,
+}
+
+impl Blocks {
+    /// Access through a view of the cluster.
+    pub fn new(cluster: Arc<Cluster>) -> Self {
+        let limits = BatchLimits { count_max: PIN_COUNT_MAX, size_max: usize::MAX, in_flight_max: 2 };
+        let pin = |partition| (partition, Batcher::start(limits, pinner(cluster.clone(), partition)));
+        let pins = cluster.map().of_kind(PartitionKind::Index).map(pin).collect();
+        Self { cluster, pins, sent_bytes: AtomicU64::new(0) }
+    }
+
+    /// Bytes of chunks sent so far, repetitions included.
+    pub fn sent_bytes(&self) -> u64 {
+        self.sent_bytes.load(Ordering::Relaxed)
+    }
+
+    /// A receipt if the chunk is stored already; it cannot be collected before the receipt is too old for a commit.
+    pub async fn pin(&self, chunk: ChunkId) -> Result<Option<Receipt>> {
+        let partition = self.cluster.map().index_partition(&chunk);
+        let batcher = self.pins.get(&partition).ok_or_else(|| Error::stale_epoch("the partitions have changed"))?;
+        batcher.call(chunk, size_of::<ChunkId>()).await
+    }
+
+    /// Stores a chunk: durable and registered on return.
+    pub async fn put_chunk(&self, id: ChunkId, kind: ChunkKind, receipts: Vec<Receipt>, bytes: Bytes) -> Result<Receipt> {
+        let header = proto::encode(&PutChunk { id, kind, receipts });
+        let size = bytes.len() as u64;
+        let request = Request { method: Method::PutChunk as u16, header, body: bytes };
+        let reply = self.call_holders(&id, request, size, |reply| proto::decode::<ChunkStored>(&reply.header)).await;
+        Ok(reply.map_err(|e| e.context(format!("storing chunk {id}")))?.receipt)
+    }
+
+    /// Reads a chunk and checks that it is the one asked for (I-READ). For a manifest node also its entries' tickets.
+    pub async fn get_chunk(&self, id: ChunkId, kind: ChunkKind, ticket: Ticket) -> Result<(Bytes, Vec<Ticket>)> {
+        let header = proto::encode(&GetChunk { id, ticket, kind, range: None });
+        let request = Request { method: Method::GetChunk as u16, header, body: Bytes::new() };
+        let checked = |reply: net::Reply| {
+            let found = chunk::chunk_id(&reply.body);
+            if found != id {
+                return Err(Error::unavailable(format!("a node answered with {found}")));
+            }
+            Ok((reply.body, proto::decode::<ChunkRead>(&reply.header)?.tickets))
+        };
+        let read = self.call_holders(&id, request, 0, checked).await;
+        read.map_err(|e| e.context(format!("reading chunk {id}")))
+    }
+
+    /// Totals of the whole index.
+    pub async fn stats(&self) -> Result<IndexStats> {
+        let mut sum = IndexStats::default();
+        for partition in self.cluster.map().of_kind(PartitionKind::Index) {
+            let question = FetchIndexStats { partition };
+            let part: IndexStats = self.cluster.ask(partition, Method::FetchIndexStats, &question).await?;
+            sum.chunks += part.chunks;
+            sum.plain_bytes += part.plain_bytes;
+            sum.disk_bytes += part.disk_bytes;
+            sum.filter_negatives += part.filter_negatives;
+            sum.filter_positives += part.filter_positives;
+            sum.epoch = sum.epoch.max(part.epoch);
+        }
+        Ok(sum)
+    }
+
+    /// Asks the holders of a chunk's slots in turn, the first live one first, again and again until the deadline.
+    async fn call_holders<T>(
+        &self,
+        id: &ChunkId,
+        request: Request,
+        sends: u64,
+        accept: impl Fn(net::Reply) -> Result<T>,
+    ) -> Result<T> {
+        let deadline = self.cluster.deadline();
+        for attempt in 0.. {
+            let outcome = match self.holders(id) {
+                Ok(holders) => {
+                    let node = holders[attempt % holders.len()];
+                    let left = deadline.saturating_duration_since(env::time::now());
+                    self.sent_bytes.fetch_add(sends, Ordering::Relaxed);
+                    self.cluster.call_node(node, request.clone(), ATTEMPT_TIMEOUT.min(left)).await.and_then(&accept)
+                }
+                Err(e) => Err(e),
+            };
+            match outcome {
+                Ok(done) => return Ok(done),
+                Err(e) => self.cluster.recover(e, attempt, deadline).await?,
+            }
+        }
+        unreachable!("the loop ends by returning")
+    }
+
+    /// Nodes that hold slots of the chunk's placement group: those that are up, in slot order; never empty.
+    fn holders(&self, id: &ChunkId) -> Result<Vec<NodeId>> {
+        let map = self.cluster.map();
+        let slots = map.slots(map.pg(id))?;
+        let mut holders: Vec<NodeId> = Vec::new();
+        for slot in slots.iter().filter(|slot| map.is_live(slot.disk)) {
+            if let Some((node, _)) = map.node_of(slot.disk) {
+                if !holders.contains(&node) {
+                    holders.push(node);
+                }
+            }
+        }
+        if holders.is_empty() {
+            return Err(Error::unavailable(format!("no node that holds chunk {id} is up")));
+        }
+        Ok(holders)
+    }
+}
+
+/// The batched request behind [`Blocks::pin`].
+fn pinner(
+    cluster: Arc<Cluster>,
+    partition: PartitionId,
+) -> impl Fn(Vec<ChunkId>) -> futures::future::BoxFuture<'static, Result<Vec<Result<Option<Receipt>>>>> {
+    move |chunks| {
+        let cluster = cluster.clone();
+        Box::pin(async move {
+            let pinned: Pinned = cluster.ask(partition, Method::Pin, &Pin { partition, chunks }).await?;
+            Ok(pinned.receipts.into_iter().map(Ok).collect())
+        })
+    }
+}

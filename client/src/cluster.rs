@@ -1,0 +1,228 @@
+//! Who to ask: the map, the leaders of partitions, and asking again until a deadline.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use env::Env;
+use env::time::Instant;
+use net::{Dial, Reply, Request, Target, Transport};
+use proto::Method;
+use proto::cluster::{FetchMap, MapFetched};
+use proto::map::{ClusterMap, ROOT};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+use types::{Advice, Epoch, Error, ErrorKind, NodeId, PartitionId, Result};
+
+/// One attempt of a request to a partition: a leader that needs longer is likely dead, and all requests may be repeated.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1500);
+/// An election takes about a second; by then the second round of voters has an answer.
+const BACKOFF_MS: [u64; 5] = [10, 30, 60, 100, 150];
+
+/// Where to begin.
+#[derive(Clone, Debug)]
+pub struct Endpoints {
+    /// Any nodes of the cluster.
+    pub addresses: Vec<SocketAddr>,
+    /// What to speak: QUIC for clients, TCP between nodes.
+    pub transport: Transport,
+}
+
+/// A view of the cluster that follows its changes.
+pub struct Cluster {
+    /// The machine.
+    pub env: Env,
+    dial: Arc<dyn Dial>,
+    endpoints: Endpoints,
+    map: watch::Sender<Arc<ClusterMap>>,
+    leaders: Mutex<BTreeMap<PartitionId, NodeId>>,
+    deadline: Duration,
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster").field("endpoints", &self.endpoints).field("epoch", &self.map().epoch).finish()
+    }
+}
+
+impl Cluster {
+    /// Connects: asks the endpoints for the map. `deadline` bounds every request made through this view.
+    pub async fn connect(env: Env, dial: Arc<dyn Dial>, endpoints: Endpoints, deadline: Duration) -> Result<Arc<Self>> {
+        let mut error = Error::invalid("no address of the cluster is known: set CLOUDSYNC_CREDENTIALS");
+        for address in &endpoints.addresses {
+            let target = Target { transport: endpoints.transport, address: *address };
+            match fetch_map(&*dial, &target, Epoch(0), ATTEMPT_TIMEOUT * 2).await {
+                Ok(Some(map)) => {
+                    let (map, _) = watch::channel(Arc::new(map));
+                    return Ok(Arc::new(Self::new(env, dial, endpoints, map, deadline)));
+                }
+                Ok(None) => error = Error::unavailable(format!("{address} has no map of the cluster yet")),
+                // What is wrong with our credentials is wrong at every endpoint and worth more than "unreachable".
+                Err(e) if e.kind() == ErrorKind::Denied => return Err(e),
+                Err(e) => error = e,
+            }
+        }
+        Err(error)
+    }
+
+    /// A view for a node, whose map somebody else keeps current.
+    pub fn new(
+        env: Env,
+        dial: Arc<dyn Dial>,
+        endpoints: Endpoints,
+        map: watch::Sender<Arc<ClusterMap>>,
+        deadline: Duration,
+    ) -> Self {
+        Self { env, dial, endpoints, map, leaders: Mutex::new(BTreeMap::new()), deadline }
+    }
+
+    /// The newest map known here.
+    pub fn map(&self) -> Arc<ClusterMap> {
+        self.map.borrow().clone()
+    }
+
+    /// Tells when the map changes.
+    pub fn watch_map(&self) -> watch::Receiver<Arc<ClusterMap>> {
+        self.map.subscribe()
+    }
+
+    /// When a request that starts now must be done.
+    pub fn deadline(&self) -> Instant {
+        env::time::now() + self.deadline
+    }
+
+    /// Asks the leader of a partition, following it when it moves. The request must be one that may be repeated.
+    pub async fn ask<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        partition: PartitionId,
+        method: Method,
+        question: &Q,
+    ) -> Result<A> {
+        self.ask_until(partition, method, question, ATTEMPT_TIMEOUT, self.deadline()).await
+    }
+
+    /// Like [`Cluster::ask`], with the time one attempt may take and a deadline for all.
+    pub async fn ask_until<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        partition: PartitionId,
+        method: Method,
+        question: &Q,
+        attempt: Duration,
+        deadline: Instant,
+    ) -> Result<A> {
+        let request = Request { method: method as u16, header: proto::encode(question), body: Bytes::new() };
+        for round in 0.. {
+            let mut error = Error::unavailable(format!("partition {partition} has no voters in the map"));
+            for node in self.voters_in_order(partition) {
+                let left = deadline.saturating_duration_since(env::time::now());
+                match self.call_node(node, request.clone(), attempt.min(left)).await {
+                    Ok(reply) => {
+                        self.leaders().insert(partition, node);
+                        return proto::decode(&reply.header);
+                    }
+                    Err(e) if !e.is_transient() => return Err(e),
+                    Err(e) => error = worse(error, e),
+                }
+                if env::time::now() >= deadline {
+                    break;
+                }
+            }
+            self.leaders().remove(&partition);
+            let pause = Duration::from_millis(BACKOFF_MS[BACKOFF_MS.len().min(round + 1) - 1]);
+            if env::time::now() + pause >= deadline {
+                return Err(error.context(format!("no leader of partition {partition} answered in time")));
+            }
+            env::time::sleep(pause).await;
+            self.refresh_map(self.map().epoch).await;
+        }
+        unreachable!("the loop ends by returning")
+    }
+
+    /// Asks the root partition.
+    pub async fn ask_root<Q: Serialize, A: DeserializeOwned>(&self, method: Method, question: &Q) -> Result<A> {
+        self.ask(ROOT, method, question).await
+    }
+
+    /// Sends one request to one node, once.
+    pub async fn call_node(&self, node: NodeId, request: Request, timeout: Duration) -> Result<Reply> {
+        let address = self
+            .map()
+            .nodes
+            .get(&node)
+            .map(|n| n.native)
+            .ok_or_else(|| Error::stale_epoch(format!("node {node} is not in the map")))?;
+        self.dial.call(&Target { transport: self.endpoints.transport, address }, request, timeout).await
+    }
+
+    /// Asks around for a map newer than `have`; keeps the old one when nobody has one.
+    pub async fn refresh_map(&self, have: Epoch) {
+        if self.map().epoch > have {
+            return;
+        }
+        let map = self.map();
+        let voters = map.voters.iter().filter_map(|v| map.nodes.get(v));
+        let others = map.nodes.values().filter(|n| n.up);
+        let known = voters.chain(others).map(|n| n.native);
+        for address in known.chain(self.endpoints.addresses.iter().copied()).take(6) {
+            let target = Target { transport: self.endpoints.transport, address };
+            if let Ok(Some(newer)) = fetch_map(&*self.dial, &target, have, ATTEMPT_TIMEOUT / 3).await {
+                self.offer_map(newer);
+                return;
+            }
+        }
+    }
+
+    /// Takes a map if it is newer.
+    pub fn offer_map(&self, map: ClusterMap) {
+        self.map.send_if_modified(|current| {
+            let newer = map.epoch > current.epoch;
+            if newer {
+                *current = Arc::new(map);
+            }
+            newer
+        });
+    }
+
+    /// What to do about a failed attempt: waits as the error advises, or returns it.
+    pub(crate) async fn recover(&self, error: Error, attempt: usize, deadline: Instant) -> Result<()> {
+        let pause = match error.advice() {
+            Advice::Retry(ms) => Duration::from_millis(ms.max(BACKOFF_MS[BACKOFF_MS.len().min(attempt + 1) - 1])),
+            Advice::RefreshMap => Duration::from_millis(BACKOFF_MS[0]),
+            Advice::AskUser | Advice::GiveUp => return Err(error),
+        };
+        if env::time::now() + pause >= deadline {
+            return Err(error);
+        }
+        env::time::sleep(pause).await;
+        self.refresh_map(self.map().epoch).await;
+        Ok(())
+    }
+
+    /// The last known leader first, then those that are up.
+    fn voters_in_order(&self, partition: PartitionId) -> Vec<NodeId> {
+        let map = self.map();
+        let leader = self.leaders().get(&partition).copied();
+        let mut voters = map.voters.clone();
+        voters.sort_by_key(|v| (Some(*v) != leader, map.nodes.get(v).is_none_or(|n| !n.up), *v));
+        voters
+    }
+
+    fn leaders(&self) -> std::sync::MutexGuard<'_, BTreeMap<PartitionId, NodeId>> {
+        self.leaders.lock().expect("no panic while it is held")
+    }
+}
+
+async fn fetch_map(dial: &dyn Dial, target: &Target, have: Epoch, timeout: Duration) -> Result<Option<ClusterMap>> {
+    let header = proto::encode(&FetchMap { have });
+    let request = Request { method: Method::FetchMap as u16, header, body: Bytes::new() };
+    let reply = dial.call(target, request, timeout).await?;
+    Ok(proto::decode::<MapFetched>(&reply.header)?.map)
+}
+
+/// Of two reasons the one that says more: "I am not the leader" explains nothing when another voter is unreachable.
+fn worse(a: Error, b: Error) -> Error {
+    if b.kind() == ErrorKind::StaleEpoch && a.kind() != ErrorKind::StaleEpoch { a } else { b }
+}

@@ -1,0 +1,170 @@
+//! One namespace: changes (batched), listings, versions, the journal.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use proto::Method;
+use proto::cluster::{FindNamespace, NamespaceFound};
+use proto::namespace::{
+    Done, Entry, FetchNamespace, Found, Freshness, History, Journal, ListDir, Listing, Mode, NamespaceStats, Op,
+    OpenVersion, Opened, PullJournal, Stat, Versions, View, Write, Written,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use types::limits::{BATCH_OP_COUNT_MAX, HISTORY_PAGE_COUNT_MAX, JOURNAL_PAGE_COUNT_MAX, LIST_PAGE_COUNT_MAX, MIB};
+use types::{Error, ErrorKind, Name, NamespaceId, NamespaceName, PartitionId, Path, RequestId, Result, Seq, VersionId};
+
+use crate::batch::{BatchLimits, Batcher};
+use crate::cluster::Cluster;
+
+/// Bytes of changes in one batch: a batch of inline files stays well below the limit of a command.
+const BATCH_SIZE_MAX: usize = MIB;
+
+/// A namespace. Reads see at least what was written and read through the same value before.
+pub struct Namespace {
+    cluster: Arc<Cluster>,
+    id: NamespaceId,
+    partition: PartitionId,
+    seen: Arc<AtomicU64>,
+    writes: Batcher<Op, Done>,
+}
+
+impl std::fmt::Debug for Namespace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Namespace").field("id", &self.id).finish()
+    }
+}
+
+impl Namespace {
+    /// Finds a namespace by name.
+    pub async fn open(cluster: Arc<Cluster>, name: &NamespaceName) -> Result<Self> {
+        let found: NamespaceFound =
+            cluster.ask_root(Method::FindNamespace, &FindNamespace { name: name.clone() }).await?;
+        let id = found.namespace;
+        let partition = cluster.map().namespace_partition(id);
+        let seen = Arc::new(AtomicU64::new(0));
+        let limits = BatchLimits { count_max: BATCH_OP_COUNT_MAX, size_max: BATCH_SIZE_MAX, in_flight_max: 4 };
+        let (writer, writer_seen) = (cluster.clone(), seen.clone());
+        let writes = Batcher::start(limits, move |ops| {
+            let (cluster, seen) = (writer.clone(), writer_seen.clone());
+            async move { write(&cluster, id, partition, Mode::PerItem, ops, &seen).await }
+        });
+        Ok(Self { cluster, id, partition, seen, writes })
+    }
+
+    /// Its id.
+    pub fn id(&self) -> NamespaceId {
+        self.id
+    }
+
+    /// Makes one change; many at once share requests. `size` is roughly its bytes.
+    pub async fn apply(&self, op: Op, size: usize) -> Result<Done> {
+        self.writes.call(op, size).await
+    }
+
+    /// Makes several changes in order, each for itself or all or none.
+    pub async fn apply_all(&self, mode: Mode, ops: Vec<Op>) -> Result<Vec<Result<Done>>> {
+        write(&self.cluster, self.id, self.partition, mode, ops, &self.seen).await
+    }
+
+    /// The entry at a path; `None` when there is none.
+    pub async fn stat(&self, path: &Path) -> Result<Option<Entry>> {
+        match self.ask::<_, Found>(Method::Stat, &Stat { view: self.view(), path: path.clone() }).await {
+            Ok(found) => {
+                self.see(found.seq);
+                Ok(Some(found.entry))
+            }
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// One page of a directory.
+    pub async fn list_page(&self, path: &Path, after: Option<Name>) -> Result<Listing> {
+        let limit = LIST_PAGE_COUNT_MAX as u32;
+        let question = ListDir { view: self.view(), path: path.clone(), after, limit };
+        let listing: Listing = self.ask(Method::ListDir, &question).await?;
+        self.see(listing.seq);
+        Ok(listing)
+    }
+
+    /// A whole directory, page by page.
+    pub async fn list(&self, path: &Path) -> Result<Vec<Entry>> {
+        let mut entries: Vec<Entry> = Vec::new();
+        loop {
+            let after = entries.last().map(|e| Name::parse(&e.name)).transpose()?;
+            let page = self.list_page(path, after).await?;
+            entries.extend(page.entries);
+            if !page.more {
+                return Ok(entries);
+            }
+        }
+    }
+
+    /// The content of a file.
+    pub async fn open_version(&self, path: &Path, version: Option<VersionId>) -> Result<Opened> {
+        let question = OpenVersion { view: self.view(), path: path.clone(), version };
+        let opened: Opened = self.ask(Method::OpenVersion, &question).await?;
+        self.see(opened.seq);
+        Ok(opened)
+    }
+
+    /// A page of a file's versions, newest first.
+    pub async fn history(&self, path: &Path, before: Option<VersionId>) -> Result<Versions> {
+        let limit = HISTORY_PAGE_COUNT_MAX as u32;
+        let question = History { view: self.view(), path: path.clone(), before, limit };
+        self.ask(Method::History, &question).await
+    }
+
+    /// Totals.
+    pub async fn stats(&self) -> Result<NamespaceStats> {
+        let view = View { namespace: self.id, freshness: Freshness::Linearizable };
+        self.ask(Method::FetchNamespace, &FetchNamespace { view }).await
+    }
+
+    /// The changes behind a position; waits up to `wait` for the first.
+    pub async fn pull_journal(&self, after: Seq, wait: Duration) -> Result<Journal> {
+        let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
+        let limit = JOURNAL_PAGE_COUNT_MAX as u32;
+        let question = PullJournal { namespace: self.id, after, limit, wait_ms };
+        let attempt = wait + Duration::from_millis(1500);
+        let deadline = self.cluster.deadline() + wait;
+        self.cluster.ask_until(self.partition, Method::PullJournal, &question, attempt, deadline).await
+    }
+
+    async fn ask<Q: Serialize, A: DeserializeOwned>(&self, method: Method, question: &Q) -> Result<A> {
+        self.cluster.ask(self.partition, method, question).await
+    }
+
+    /// The first read of a session sees everything acknowledged before; later ones what the session has seen.
+    fn view(&self) -> View {
+        let freshness = match self.seen.load(Ordering::Relaxed) {
+            0 => Freshness::Linearizable,
+            seq => Freshness::AtLeast(Seq(seq)),
+        };
+        View { namespace: self.id, freshness }
+    }
+
+    fn see(&self, seq: Seq) {
+        self.seen.fetch_max(seq.0, Ordering::Relaxed);
+    }
+}
+
+async fn write(
+    cluster: &Cluster,
+    namespace: NamespaceId,
+    partition: PartitionId,
+    mode: Mode,
+    ops: Vec<Op>,
+    seen: &AtomicU64,
+) -> Result<Vec<Result<Done>>> {
+    if ops.len() > BATCH_OP_COUNT_MAX {
+        return Err(Error::invalid(format!("{} changes in one batch, {BATCH_OP_COUNT_MAX} are allowed", ops.len())));
+    }
+    let request = RequestId(cluster.env.random.bytes());
+    let question = Write { namespace, request, mode, ops };
+    let written: Written = cluster.ask(partition, Method::WriteNamespace, &question).await?;
+    seen.fetch_max(written.seq.0, Ordering::Relaxed);
+    Ok(written.results)
+}

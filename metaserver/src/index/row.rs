@@ -1,0 +1,64 @@
+//! Rows of an index partition. Format: `docs/formats/metadata-rows.md`.
+
+use kv::Read;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use types::{ChunkId, GcEpoch, Generation, Result};
+
+const CHUNK: u8 = b'h';
+const TOTALS: u8 = b's';
+const EPOCH: u8 = b'g';
+
+/// A chunk that exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChunkRow {
+    /// Its live incarnation.
+    pub generation: Generation,
+    /// Last GC epoch in which it was pinned or written.
+    pub touch: GcEpoch,
+    /// Bytes of the chunk.
+    pub plain_size: u32,
+    /// Bytes of all its shards or replicas.
+    pub disk_size: u32,
+}
+
+/// Sums over all chunks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TotalsRow {
+    /// Number of chunks.
+    pub chunks: u64,
+    /// Sum of their sizes.
+    pub plain_bytes: u64,
+    /// Sum of what they take on disks.
+    pub disk_bytes: u64,
+}
+
+/// Key of a [`ChunkRow`].
+pub fn chunk_key(chunk: &ChunkId) -> Vec<u8> {
+    [&[CHUNK], &chunk.0[..]].concat()
+}
+
+/// Chunk in such a key.
+pub fn chunk_of_key(key: &[u8]) -> Option<ChunkId> {
+    key.get(1..)?.try_into().ok().map(ChunkId)
+}
+
+/// Keys of all chunks.
+pub fn chunk_range() -> (Vec<u8>, Vec<u8>) {
+    (vec![CHUNK], vec![CHUNK + 1])
+}
+
+/// Key of the [`TotalsRow`].
+pub fn totals_key() -> Vec<u8> {
+    vec![TOTALS]
+}
+
+/// The current GC epoch.
+pub fn epoch(state: &dyn Read) -> Result<GcEpoch> {
+    Ok(load(state, &[EPOCH])?.unwrap_or_default())
+}
+
+/// Reads a row.
+pub fn load<T: DeserializeOwned>(state: &dyn Read, key: &[u8]) -> Result<Option<T>> {
+    state.get(key)?.map(|bytes| proto::decode(&bytes)).transpose()
+}

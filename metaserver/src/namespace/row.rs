@@ -1,0 +1,201 @@
+//! Rows of a namespace partition. Keys are big-endian so that ranges are in order; values are envelopes of `proto`.
+//! Format: `docs/formats/metadata-rows.md`.
+
+use bytes::Bytes;
+use chunk::manifest::Manifest;
+use kv::Read;
+use proto::namespace::Kind;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use types::{ChunkId, Error, InodeId, Millis, Name, NamespaceId, RequestId, Result, Seq, VersionId};
+
+/// First byte of a key: which table.
+mod table {
+    pub const NAMESPACE: u8 = b'n';
+    pub const DIRENT: u8 = b'd';
+    pub const INODE: u8 = b'i';
+    pub const VERSION: u8 = b'v';
+    pub const JOURNAL: u8 = b'j';
+    pub const TRASH: u8 = b't';
+    pub const REQUEST: u8 = b'r';
+    pub const REQUEST_BY_TIME: u8 = b'e';
+    pub const INODE_COUNT: u8 = b'c';
+}
+
+/// A namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamespaceRow {
+    /// Its root directory.
+    pub root: InodeId,
+    /// Who may use it, the text of an identity.
+    pub owner: String,
+    /// Newest position of the journal.
+    pub seq: Seq,
+    /// Sum of the hashes of all entries and versions, modulo 2^128: the same set gives the same value in any order.
+    pub digest: u128,
+}
+
+/// An entry of a directory: everything a listing shows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirentRow {
+    /// The file or directory.
+    pub inode: InodeId,
+    /// Which of the two.
+    pub kind: Kind,
+    /// Bytes of the newest version.
+    pub size: u64,
+    /// The writer's time of change.
+    pub modified: Millis,
+    /// Newest version.
+    pub version: VersionId,
+    /// Identifies the content.
+    pub content_root: ChunkId,
+}
+
+/// A file or directory, found by its id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InodeRow {
+    /// Where it is; the root is its own parent with an empty name.
+    pub parent: InodeId,
+    /// Its name there.
+    pub name: String,
+    /// File or directory.
+    pub kind: Kind,
+}
+
+/// A version of a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionRow {
+    /// Made from.
+    pub base: Option<VersionId>,
+    /// Made by.
+    pub author: String,
+    /// Made at.
+    pub committed: Millis,
+    /// The writer's time of change.
+    pub modified: Millis,
+    /// The content.
+    pub manifest: Manifest,
+}
+
+/// An entry that was removed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrashRow {
+    /// What it was.
+    pub dirent: DirentRow,
+    /// When it was removed.
+    pub removed: Millis,
+}
+
+/// The remembered answer to a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestRow {
+    /// The answer as it was sent.
+    pub reply: Bytes,
+}
+
+/// Key of a [`NamespaceRow`].
+pub fn namespace_key(namespace: NamespaceId) -> Vec<u8> {
+    key(table::NAMESPACE, &[&namespace.0.to_be_bytes()])
+}
+
+/// Key of a [`DirentRow`].
+pub fn dirent_key(dir: InodeId, name: &str) -> Vec<u8> {
+    key(table::DIRENT, &[&dir.0.to_be_bytes(), name.as_bytes()])
+}
+
+/// Name in the key of a [`DirentRow`].
+pub fn dirent_name(key: &[u8]) -> Result<&str> {
+    let name = key.get(9..).ok_or_else(|| Error::corrupt("a directory entry's key is too short"))?;
+    std::str::from_utf8(name).map_err(|_| Error::corrupt("a directory entry's name is not UTF-8"))
+}
+
+/// Keys of the entries of a directory behind `after`.
+pub fn dirent_range(dir: InodeId, after: Option<&Name>) -> (Vec<u8>, Vec<u8>) {
+    // The smallest key behind a name is the name and a zero byte, which no name contains.
+    let start = match after {
+        Some(name) => key(table::DIRENT, &[&dir.0.to_be_bytes(), name.as_str().as_bytes(), &[0]]),
+        None => dirent_key(dir, ""),
+    };
+    (start, key(table::DIRENT, &[&(dir.0 + 1).to_be_bytes()]))
+}
+
+/// Key of an [`InodeRow`].
+pub fn inode_key(inode: InodeId) -> Vec<u8> {
+    key(table::INODE, &[&inode.0.to_be_bytes()])
+}
+
+/// Key of a [`VersionRow`]; newer versions come first.
+pub fn version_key(inode: InodeId, version: VersionId) -> Vec<u8> {
+    key(table::VERSION, &[&inode.0.to_be_bytes(), &(!version.0).to_be_bytes()])
+}
+
+/// Version in the key of a [`VersionRow`].
+pub fn version_of_key(key: &[u8]) -> Result<VersionId> {
+    let bytes = key.get(9..17).and_then(|b| b.try_into().ok());
+    let bytes = bytes.ok_or_else(|| Error::corrupt("a version's key is too short"))?;
+    Ok(VersionId(!u64::from_be_bytes(bytes)))
+}
+
+/// Keys of the versions of a file older than `before`.
+pub fn version_range(inode: InodeId, before: Option<VersionId>) -> (Vec<u8>, Vec<u8>) {
+    let start = match before {
+        Some(version) => version_key(inode, VersionId(version.0.saturating_sub(1))),
+        None => version_key(inode, VersionId(u64::MAX)),
+    };
+    (start, key(table::VERSION, &[&(inode.0 + 1).to_be_bytes()]))
+}
+
+/// Key of a journal record.
+pub fn journal_key(namespace: NamespaceId, seq: Seq) -> Vec<u8> {
+    key(table::JOURNAL, &[&namespace.0.to_be_bytes(), &seq.0.to_be_bytes()])
+}
+
+/// Key of a [`TrashRow`]: by the path it had, the one removed last first.
+pub fn trash_key(namespace: NamespaceId, path: &str, seq: Seq) -> Vec<u8> {
+    key(table::TRASH, &[&namespace.0.to_be_bytes(), path.as_bytes(), &[0], &(!seq.0).to_be_bytes()])
+}
+
+/// Keys of what was removed from a path.
+pub fn trash_range(namespace: NamespaceId, path: &str) -> (Vec<u8>, Vec<u8>) {
+    let prefix = |end| key(table::TRASH, &[&namespace.0.to_be_bytes(), path.as_bytes(), &[end]]);
+    (prefix(0), prefix(1))
+}
+
+/// Key of a [`RequestRow`].
+pub fn request_key(request: RequestId) -> Vec<u8> {
+    key(table::REQUEST, &[&request.0])
+}
+
+/// Key that orders requests by time, so that old ones can be forgotten.
+pub fn request_time_key(time: Millis, request: RequestId) -> Vec<u8> {
+    key(table::REQUEST_BY_TIME, &[&time.0.to_be_bytes(), &request.0])
+}
+
+/// Keys of the requests older than `time`.
+pub fn request_time_range(time: Millis) -> (Vec<u8>, Vec<u8>) {
+    (vec![table::REQUEST_BY_TIME], key(table::REQUEST_BY_TIME, &[&time.0.to_be_bytes()]))
+}
+
+/// The request in such a key.
+pub fn request_of_time_key(key: &[u8]) -> Result<RequestId> {
+    let bytes = key.get(9..25).and_then(|b| b.try_into().ok());
+    bytes.map(RequestId).ok_or_else(|| Error::corrupt("a request's key is too short"))
+}
+
+/// Key of the number of inodes made so far.
+pub fn inode_count_key() -> Vec<u8> {
+    vec![table::INODE_COUNT]
+}
+
+/// Reads a row.
+pub fn load<T: DeserializeOwned>(state: &dyn Read, key: &[u8]) -> Result<Option<T>> {
+    state.get(key)?.map(|bytes| proto::decode(&bytes)).transpose()
+}
+
+fn key(table: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + parts.iter().map(|p| p.len()).sum::<usize>());
+    key.push(table);
+    parts.iter().for_each(|part| key.extend_from_slice(part));
+    key
+}

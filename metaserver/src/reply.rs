@@ -1,0 +1,16 @@
+//! What a state machine answers through the log: one encoded `Result`.
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use types::Result;
+
+/// Encodes an answer.
+pub fn encode<T: Serialize>(answer: &Result<T>) -> Bytes {
+    proto::encode(answer)
+}
+
+/// Reads an answer.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    proto::decode::<Result<T>>(bytes)?
+}

@@ -1,0 +1,74 @@
+//! Requests to the chunk index.
+
+use net::Caller;
+use proto::command::IndexCommand;
+use proto::index::{FetchIndexStats, IndexStats, Pin, Pinned, Register, Registered};
+use types::limits::{BATCH_OP_COUNT_MAX, PIN_COUNT_MAX};
+use types::{ChunkId, Error, PartitionId, Result};
+
+use super::Metaserver;
+use crate::access::{Action, authorize};
+use crate::index::{IndexMachine, Pinning, Touched};
+
+impl Metaserver {
+    /// Answers most pins from the leader's state; only chunks not yet touched in this GC epoch go through the log.
+    pub(super) async fn pin(&self, caller: &Caller, request: Pin) -> Result<Pinned> {
+        authorize(&caller.identity, Action::PinChunks)?;
+        check_count(request.chunks.len(), PIN_COUNT_MAX)?;
+        let group = self.group(request.partition)?;
+        group.linearize().await?;
+        let found = self.index(request.partition)?.look_up(&group.read(), &request.chunks)?;
+        let stale: Vec<ChunkId> = request
+            .chunks
+            .iter()
+            .zip(&found)
+            .filter(|(_, pinning)| **pinning == Pinning::Stale)
+            .map(|(chunk, _)| *chunk)
+            .collect();
+        let touched: Vec<Touched> = if stale.is_empty() {
+            Vec::new()
+        } else {
+            self.propose(request.partition, IndexCommand::Pin(stale)).await?
+        };
+        let mut touched = touched.into_iter();
+        let seal = |(chunk, pinning): (&ChunkId, Pinning)| {
+            let incarnation = match pinning {
+                Pinning::Absent => None,
+                Pinning::Touched(generation, epoch) => Some((generation, epoch)),
+                Pinning::Stale => touched.next().expect("one answer per stale chunk"),
+            };
+            incarnation.map(|(generation, epoch)| self.secret.receipt(chunk, generation, epoch))
+        };
+        Ok(Pinned { receipts: request.chunks.iter().zip(found).map(seal).collect() })
+    }
+
+    pub(super) async fn register(&self, caller: &Caller, request: Register) -> Result<Registered> {
+        authorize(&caller.identity, Action::ActAsNode)?;
+        check_count(request.chunks.len(), BATCH_OP_COUNT_MAX)?;
+        let chunks: Vec<ChunkId> = request.chunks.iter().map(|new| new.chunk).collect();
+        let touched: Vec<Touched> = self.propose(request.partition, IndexCommand::Register(request.chunks)).await?;
+        let seal = |(chunk, touched): (&ChunkId, Touched)| {
+            touched.map(|(generation, epoch)| self.secret.receipt(chunk, generation, epoch))
+        };
+        Ok(Registered { receipts: chunks.iter().zip(touched).map(seal).collect() })
+    }
+
+    pub(super) async fn fetch_index_stats(&self, caller: &Caller, request: FetchIndexStats) -> Result<IndexStats> {
+        authorize(&caller.identity, Action::ViewCluster)?;
+        let group = self.group(request.partition)?;
+        group.linearize().await?;
+        self.index(request.partition)?.stats(&group.read())
+    }
+
+    fn index(&self, partition: PartitionId) -> Result<&IndexMachine> {
+        let index = self.indexes.get(&partition);
+        index.map(|i| &**i).ok_or_else(|| Error::invalid(format!("partition {partition} is not one of the index")))
+    }
+}
+
+fn check_count(count: usize, max: usize) -> Result<()> {
+    if count > max {
+        return Err(Error::invalid(format!("{count} chunks in one request, {max} are allowed: send it in parts")));
+    }
+    Ok(())
+}

@@ -1,0 +1,152 @@
+//! Requests about files and directories.
+
+use std::time::Duration;
+
+use chunk::manifest::{Content, Manifest};
+use net::Caller;
+use proto::command::NamespaceCommand;
+use proto::namespace::{
+    FetchNamespace, Found, Freshness, History, Journal, ListDir, Listing, NamespaceStats, Op, OpenVersion, Opened,
+    PullJournal, Stat, Versions, View, Write, Written,
+};
+use proto::seal::{Receipt, Ticket};
+use types::{ChunkId, Error, NamespaceId, Result, Seq};
+
+use super::Metaserver;
+use crate::access::{Action, authorize};
+use crate::namespace;
+
+/// A read on a replica that is behind waits so long for it to catch up, then sends the reader to another.
+const CATCH_UP_MS_MAX: u64 = 50;
+/// A journal reader waits so long at most.
+const JOURNAL_WAIT_MS_MAX: u32 = 60_000;
+
+impl Metaserver {
+    pub(super) async fn write_namespace(&self, caller: &Caller, write: Write) -> Result<Written> {
+        let partition = self.partition_of(write.namespace);
+        let group = self.group(partition)?;
+        // The owner never changes, so any applied state will do; a replica without the namespace is not a leader.
+        if !group.is_leader() {
+            return Err(Error::stale_epoch(format!("node {} does not lead partition {partition}", self.node)));
+        }
+        let (owner, _) = namespace::owner(&group.read(), write.namespace)?;
+        authorize(&caller.identity, Action::UseNamespace { owner: &owner })?;
+        for op in &write.ops {
+            if let Op::CommitVersion { manifest, receipts, path, .. } = op {
+                self.check_manifest(manifest, receipts).map_err(|e| e.context(path))?;
+            }
+        }
+        let author = caller.identity.to_string();
+        self.propose(partition, NamespaceCommand::Write { author, write }).await
+    }
+
+    /// Every chunk of a manifest must be stored, and known to be so by a receipt of ours.
+    fn check_manifest(&self, manifest: &Manifest, receipts: &[Receipt]) -> Result<()> {
+        manifest.check()?;
+        let chunks = listed_chunks(manifest);
+        if chunks.len() != receipts.len() {
+            return Err(Error::invalid(format!("{} receipts for {} chunks", receipts.len(), chunks.len())));
+        }
+        chunks.iter().zip(receipts).try_for_each(|(chunk, receipt)| self.secret.check_receipt(chunk, receipt))
+    }
+
+    pub(super) async fn stat(&self, caller: &Caller, request: Stat) -> Result<Found> {
+        let (state, seq) = self.view(caller, request.view).await?;
+        Ok(Found { seq, entry: namespace::stat(&state, request.view.namespace, &request.path)? })
+    }
+
+    pub(super) async fn list_dir(&self, caller: &Caller, request: ListDir) -> Result<Listing> {
+        let (state, _) = self.view(caller, request.view).await?;
+        namespace::list_dir(&state, request.view.namespace, &request.path, request.after.as_ref(), request.limit)
+    }
+
+    pub(super) async fn open_version(&self, caller: &Caller, request: OpenVersion) -> Result<Opened> {
+        let (state, seq) = self.view(caller, request.view).await?;
+        let (version, manifest) =
+            namespace::open_version(&state, request.view.namespace, &request.path, request.version)?;
+        let reader = caller.identity.to_string();
+        let now = self.env.clock.wall();
+        let tickets: Vec<Ticket> =
+            listed_chunks(&manifest).iter().map(|chunk| self.secret.ticket(&reader, chunk, now)).collect();
+        Ok(Opened { seq, version, manifest, tickets })
+    }
+
+    pub(super) async fn history(&self, caller: &Caller, request: History) -> Result<Versions> {
+        let (state, _) = self.view(caller, request.view).await?;
+        namespace::history(&state, request.view.namespace, &request.path, request.before, request.limit)
+    }
+
+    pub(super) async fn fetch_namespace(&self, caller: &Caller, request: FetchNamespace) -> Result<NamespaceStats> {
+        let (state, _) = self.view(caller, request.view).await?;
+        namespace::fetch_namespace(&state, request.view.namespace)
+    }
+
+    /// A page of the journal; an empty one only after waiting as long as the caller asked.
+    pub(super) async fn pull_journal(&self, caller: &Caller, request: PullJournal) -> Result<Journal> {
+        let wait = Duration::from_millis(u64::from(request.wait_ms.min(JOURNAL_WAIT_MS_MAX)));
+        let deadline = env::time::now() + wait;
+        let view = View { namespace: request.namespace, freshness: Freshness::AtLeast(request.after) };
+        let mut applied = self.group(self.partition_of(request.namespace))?.watch_applied();
+        loop {
+            applied.borrow_and_update();
+            let (state, _) = self.view(caller, view).await?;
+            let journal = namespace::journal_page(&state, request.namespace, request.after, request.limit)?;
+            let waited = env::time::now() >= deadline;
+            if !journal.records.is_empty() || waited {
+                return Ok(journal);
+            }
+            drop(state);
+            let _ = env::time::timeout_at(deadline, applied.changed()).await;
+        }
+    }
+
+    /// A state that is as fresh as asked for, if this replica has it and the caller may see it.
+    async fn view(&self, caller: &Caller, view: View) -> Result<(raft::State, Seq)> {
+        let group = self.group(self.partition_of(view.namespace))?;
+        let wanted = match view.freshness {
+            Freshness::Linearizable => {
+                group.linearize().await?;
+                Seq(0)
+            }
+            Freshness::AtLeast(seq) => seq,
+        };
+        let deadline = env::time::now() + Duration::from_millis(CATCH_UP_MS_MAX);
+        let mut applied = group.watch_applied();
+        loop {
+            applied.borrow_and_update();
+            let state = group.read();
+            match namespace::owner(&state, view.namespace) {
+                Ok((owner, seq)) if seq >= wanted => {
+                    authorize(&caller.identity, Action::UseNamespace { owner: &owner })?;
+                    return Ok((state, seq));
+                }
+                // The leader has seen everything: what it does not have does not exist.
+                Err(e) if group.is_leader() => return Err(e),
+                Ok((_, seq)) if group.is_leader() => {
+                    return Err(Error::invalid(format!(
+                        "position {wanted} is ahead of namespace {}, which is at {seq}",
+                        view.namespace
+                    )));
+                }
+                _ => {}
+            }
+            drop(state);
+            if env::time::timeout_at(deadline, applied.changed()).await.is_err() {
+                return Err(Error::stale_epoch(format!("node {} is behind: ask another voter", self.node)));
+            }
+        }
+    }
+
+    fn partition_of(&self, namespace: NamespaceId) -> types::PartitionId {
+        self.map.borrow().namespace_partition(namespace)
+    }
+}
+
+/// The chunks that a version row itself names.
+fn listed_chunks(manifest: &Manifest) -> Vec<ChunkId> {
+    match &manifest.content {
+        Content::Inline(_) => Vec::new(),
+        Content::Chunks(chunks) => chunks.iter().map(|chunk| chunk.id).collect(),
+        Content::Tree { root, .. } => vec![*root],
+    }
+}

@@ -1,0 +1,165 @@
+//! What a metaserver does unasked: follows the map, watches nodes, keeps the right voters.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto::command::{Bootstrap, NamespaceCommand, RootCommand};
+use proto::map::{PartitionKind, ROOT};
+use raft::Group;
+use tracing::{info, warn};
+use types::{ClusterId, ErrorKind, NamespaceId, NamespaceName, NodeId, Result};
+
+use super::Metaserver;
+use crate::liveness::Liveness;
+use crate::root;
+
+/// How often the leader of the root partition looks for silent nodes.
+const WATCH_PERIOD: Duration = Duration::from_millis(200);
+/// How often leaders compare their voters with the map's.
+const VOTERS_PERIOD: Duration = Duration::from_millis(500);
+/// How long a new cluster may take to elect itself.
+const BOOTSTRAP_TIMEOUT: Duration = Duration::from_secs(20);
+/// Every cluster has it: where paths of the command line are.
+const FIRST_NAMESPACE: &str = "home";
+/// Owner of the first namespace: the administrator that `init` makes.
+const FIRST_OWNER: &str = "admin/admin";
+
+impl Metaserver {
+    /// Makes the cluster of which this is the first node. Killed anywhere in between and started again, it goes on.
+    pub(super) async fn bootstrap(&self, bootstrap: Bootstrap) -> Result<()> {
+        for group in self.groups.values() {
+            match group.initialize(BTreeSet::from([self.node])).await {
+                Err(e) if e.kind() != ErrorKind::Exists => return Err(e),
+                _ => {}
+            }
+        }
+        let deadline = env::time::now() + BOOTSTRAP_TIMEOUT;
+        loop {
+            match self.propose_beginning(&bootstrap).await {
+                Err(e) if e.is_transient() && env::time::now() < deadline => env::time::sleep(WATCH_PERIOD / 4).await,
+                done => return done,
+            }
+        }
+    }
+
+    async fn propose_beginning(&self, bootstrap: &Bootstrap) -> Result<()> {
+        let cluster: ClusterId = self.propose(ROOT, RootCommand::Bootstrap(Box::new(bootstrap.clone()))).await?;
+        let name = NamespaceName::parse(FIRST_NAMESPACE).expect("a valid name");
+        let namespace: NamespaceId = self.propose(ROOT, RootCommand::CreateNamespace { name }).await?;
+        let partition = self.map.borrow().namespace_partition(namespace);
+        let owner = FIRST_OWNER.to_owned();
+        let () = self.propose(partition, NamespaceCommand::Create { namespace, owner }).await?;
+        info!(%cluster, "the cluster is initialised");
+        Ok(())
+    }
+
+    pub(super) fn start_upkeep(self: Arc<Self>) {
+        env::task::spawn(self.clone().follow_map());
+        env::task::spawn(self.clone().watch_nodes());
+        env::task::spawn(self.keep_voters());
+    }
+
+    /// Publishes every map that the root partition decides.
+    async fn follow_map(self: Arc<Self>) {
+        let mut applied = self.root().watch_applied();
+        loop {
+            match root::map(&self.root().read()) {
+                Ok(Some(map)) => {
+                    self.map.send_if_modified(|current| {
+                        let newer = map.epoch > current.epoch;
+                        if newer {
+                            *current = Arc::new(map);
+                        }
+                        newer
+                    });
+                }
+                Ok(None) => {}
+                Err(e) => warn!("the cluster map cannot be read: {e}"),
+            }
+            if applied.changed().await.is_err() {
+                return; // The group was shut down.
+            }
+        }
+    }
+
+    /// While this node leads the root partition, it declares silent nodes down and returning ones up.
+    async fn watch_nodes(self: Arc<Self>) {
+        while !self.root().is_stopped() {
+            env::time::sleep(WATCH_PERIOD).await;
+            if let Err(e) = self.watch_nodes_once().await {
+                warn!("a change of the nodes could not be decided, trying again: {e}");
+            }
+        }
+    }
+
+    async fn watch_nodes_once(&self) -> Result<()> {
+        let changes = {
+            let mut liveness = self.liveness.lock().expect("no panic while it is held");
+            if !self.root().is_leader() {
+                *liveness = None;
+                return Ok(());
+            }
+            let now_ms = self.now_ms();
+            let map = self.map.borrow();
+            liveness.get_or_insert_with(|| Liveness::new(now_ms)).changes(now_ms, &map)
+        };
+        if !changes.is_empty() {
+            for change in &changes {
+                info!(node = %change.node, up = change.up, broken_disks = ?change.broken_disks, "node changed");
+            }
+            let _: types::Epoch = self.propose(ROOT, RootCommand::SetNodes { changes }).await?;
+        }
+        let (wanted, current) = {
+            let map = self.map.borrow();
+            (root::desired_voters(&map), map.voters.clone())
+        };
+        if wanted != current {
+            info!(?wanted, "changing the voters");
+            let _: types::Epoch = self.propose(ROOT, RootCommand::SetVoters { voters: wanted }).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives every group that this node leads the voters of the map.
+    async fn keep_voters(self: Arc<Self>) {
+        while !self.root().is_stopped() {
+            env::time::sleep(VOTERS_PERIOD).await;
+            let wanted: BTreeSet<NodeId> = self.map.borrow().voters.iter().copied().collect();
+            for (id, group) in &self.groups {
+                if let Err(e) = keep_voters_of(group, &wanted).await {
+                    warn!(partition = %id, "its voters could not be changed, trying again: {e}");
+                }
+            }
+        }
+    }
+
+    /// What this node reports of its partitions.
+    pub fn partition_reports(&self) -> Vec<proto::cluster::PartitionReport> {
+        self.groups.iter().map(|(id, group)| {
+            let status = group.status();
+            proto::cluster::PartitionReport {
+                id: *id,
+                leading: group.is_leader(),
+                term: status.term,
+                applied: status.applied,
+            }
+        }).collect()
+    }
+
+    /// Kinds of partitions this node holds, for the log at start.
+    pub fn partition_count(&self, kind: PartitionKind) -> usize {
+        self.map.borrow().of_kind(kind).count()
+    }
+}
+
+async fn keep_voters_of(group: &Group, wanted: &BTreeSet<NodeId>) -> Result<()> {
+    let current = group.voters();
+    if !group.is_leader() || current == *wanted || current.is_empty() {
+        return Ok(());
+    }
+    for node in wanted.difference(&current) {
+        group.add_learner(*node).await?;
+    }
+    group.set_voters(wanted.clone()).await
+}

@@ -1,0 +1,151 @@
+//! Messages to blockservers.
+
+use serde::{Deserialize, Serialize};
+use types::{ChunkId, DiskId, Epoch, Generation, PgId};
+
+use crate::seal::{Receipt, Ticket};
+
+/// What a chunk holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ChunkKind {
+    /// A run of file bytes.
+    Data,
+    /// A node of a manifest tree (`chunk::manifest`). Its receipt is made from its children's.
+    ManifestNode,
+}
+
+/// Stores a chunk; the body is its plain bytes. Any blockserver coordinates; the holder of the first live slot does it
+/// with one hop less.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PutChunk {
+    /// BLAKE3 of the body.
+    pub id: ChunkId,
+    /// What it is.
+    pub kind: ChunkKind,
+    /// For a manifest node: the receipts of its entries, in order. Otherwise empty.
+    pub receipts: Vec<Receipt>,
+}
+
+/// Answer to [`PutChunk`]: the chunk survives the loss of a disk more than m - 1 (I-ACK) and is registered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChunkStored {
+    /// For the commit.
+    pub receipt: Receipt,
+}
+
+/// Reads a chunk; the reply's body is its plain bytes, cut to the range asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GetChunk {
+    /// Which.
+    pub id: ChunkId,
+    /// The right to read it.
+    pub ticket: Ticket,
+    /// What the reader takes it for; a node's children are opened to the reader by the reply.
+    pub kind: ChunkKind,
+    /// First byte and number of bytes wanted; `None` for all.
+    pub range: Option<(u32, u32)>,
+}
+
+/// Answer to [`GetChunk`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChunkRead {
+    /// For a manifest node: tickets for its entries, in order. Otherwise empty.
+    pub tickets: Vec<Ticket>,
+}
+
+/// How a chunk's stored payload is laid out over the slots of its placement group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Layout {
+    /// One of `k + m` shards.
+    Shard {
+        /// Data shards.
+        k: u8,
+        /// Parity shards.
+        m: u8,
+    },
+    /// A whole copy.
+    Replica,
+}
+
+/// What is known of a shard beside its bytes; stored in its record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardMeta {
+    /// Shape of the stripe.
+    pub layout: Layout,
+    /// Bytes of the chunk.
+    pub plain_size: u32,
+    /// Bytes of the payload that was coded: the chunk, compressed if `compressed`.
+    pub stored_size: u32,
+    /// The payload is a zstd frame.
+    pub compressed: bool,
+}
+
+/// Name of one shard of one incarnation of a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ShardKey {
+    /// The chunk.
+    pub chunk: ChunkId,
+    /// The incarnation.
+    pub generation: Generation,
+    /// Position in the placement group, and in the stripe.
+    pub slot: u8,
+}
+
+/// Node to node: makes a shard durable. The body is its bytes. Doing it twice is a success.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PutShard {
+    /// The sender's map; a receiver that knows better and does not hold the slot answers `StaleEpoch`.
+    pub epoch: Epoch,
+    /// The disk that the sender believes holds the slot.
+    pub disk: DiskId,
+    /// Which shard.
+    pub key: ShardKey,
+    /// Its description.
+    pub meta: ShardMeta,
+    /// CRC-32 of the body, checked before the disk is touched.
+    pub crc: u32,
+}
+
+/// Node to node: reads a shard. The reply's body is its bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GetShard {
+    /// The disk to look on.
+    pub disk: DiskId,
+    /// The chunk.
+    pub chunk: ChunkId,
+    /// The slot; `None` for a replica on whatever slot.
+    pub slot: Option<u8>,
+    /// Only this incarnation; `None` for the newest.
+    pub generation: Option<Generation>,
+}
+
+/// Answer to [`GetShard`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardRead {
+    /// What was found.
+    pub key: ShardKey,
+    /// Its description.
+    pub meta: ShardMeta,
+    /// CRC-32 of the body.
+    pub crc: u32,
+}
+
+/// Node to node: what a disk holds of a placement group, in order, for repair.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListShards {
+    /// The disk.
+    pub disk: DiskId,
+    /// The group.
+    pub pg: PgId,
+    /// Continue behind this key.
+    pub after: Option<ShardKey>,
+}
+
+/// Answer to [`ListShards`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardList {
+    /// In order.
+    pub shards: Vec<(ShardKey, ShardMeta)>,
+    /// There is more behind the last one.
+    pub more: bool,
+}

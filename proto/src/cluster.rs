@@ -1,0 +1,196 @@
+//! Messages about the cluster itself.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+use types::{ClusterId, DiskId, DiskUuid, Epoch, NamespaceId, NamespaceName, NodeId, PartitionId, PgId};
+
+use crate::map::{ClusterMap, Role};
+use crate::seal::ClusterSecret;
+
+/// Asks for the map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FetchMap {
+    /// The epoch the caller has.
+    pub have: Epoch,
+}
+
+/// Answer to [`FetchMap`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MapFetched {
+    /// The answering node's map when it is newer than the caller's.
+    pub map: Option<ClusterMap>,
+}
+
+/// State of one disk, as its node sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskReport {
+    /// It takes writes.
+    pub healthy: bool,
+    /// What is wrong, or empty.
+    pub problem: String,
+    /// Bytes in its segments.
+    pub used_bytes: u64,
+    /// Bytes that the file system can still take.
+    pub free_bytes: u64,
+    /// Shards and replicas on it.
+    pub records: u64,
+}
+
+/// State of one partition, as one of its voters sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionReport {
+    /// Which.
+    pub id: PartitionId,
+    /// The reporting node leads it.
+    pub leading: bool,
+    /// Raft term.
+    pub term: u64,
+    /// Last applied log index.
+    pub applied: u64,
+}
+
+/// From every node, every half second, to the leader of the root partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// The sender.
+    pub node: NodeId,
+    /// Where it listens now.
+    pub native: SocketAddr,
+    /// Where it listens for gRPC now.
+    pub control: SocketAddr,
+    /// The map it has.
+    pub epoch: Epoch,
+    /// Its disks.
+    pub disks: BTreeMap<DiskId, DiskReport>,
+    /// Its partitions.
+    pub partitions: Vec<PartitionReport>,
+    /// Slots it still has to fill.
+    pub syncing_slots: u32,
+    /// Bytes received from clients since it started.
+    pub bytes_received: u64,
+    /// Bytes sent to clients since it started.
+    pub bytes_sent: u64,
+}
+
+/// Answer to [`Heartbeat`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeartbeatSeen {
+    /// The map, when it is newer than the sender's.
+    pub map: Option<ClusterMap>,
+}
+
+/// A new node asks to be part of the cluster. The only request that needs no certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Join {
+    /// From the join token.
+    #[serde(with = "serde_bytes")]
+    pub secret: [u8; 32],
+    /// Certificate signing request, PEM.
+    pub request: String,
+    /// Its failure domain.
+    pub zone: String,
+    /// What it will do.
+    pub roles: Vec<Role>,
+    /// Where it will listen.
+    pub native: SocketAddr,
+    /// Where it will listen for gRPC.
+    pub control: SocketAddr,
+}
+
+/// Answer to [`Join`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Joined {
+    /// Its id, for ever.
+    pub node: NodeId,
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// Its certificate, PEM.
+    pub certificate: String,
+    /// The cluster's secret.
+    pub secret: ClusterSecret,
+    /// The map, to find the others.
+    pub map: ClusterMap,
+}
+
+/// Asks for a join token. For administrators.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreateToken {
+    /// How long it is good for.
+    pub valid_ms: u64,
+}
+
+/// Answer to [`CreateToken`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenCreated {
+    /// What the new node shows.
+    #[serde(with = "serde_bytes")]
+    pub secret: [u8; 32],
+}
+
+/// A node tells which disks it found; new ones get an id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegisterDisks {
+    /// The node.
+    pub node: NodeId,
+    /// Disk and capacity in bytes.
+    pub disks: Vec<(DiskUuid, u64)>,
+}
+
+/// Answer to [`RegisterDisks`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DisksRegistered {
+    /// In the order of the request.
+    pub ids: Vec<DiskId>,
+}
+
+/// A node has filled slots that were `Syncing`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FinishSync {
+    /// Placement group, slot, and the disk that is complete.
+    pub slots: Vec<(PgId, u8, DiskId)>,
+}
+
+/// Makes a namespace. For administrators.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreateNamespace {
+    /// Its name, unique in the cluster.
+    pub name: NamespaceName,
+}
+
+/// Looks a namespace up by name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FindNamespace {
+    /// Its name.
+    pub name: NamespaceName,
+}
+
+/// Answer to [`CreateNamespace`] and [`FindNamespace`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamespaceFound {
+    /// Its id.
+    pub namespace: NamespaceId,
+}
+
+/// Asks for the state of the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FetchStatus {}
+
+/// State of one node as the root leader sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// Milliseconds since its last heartbeat; `None` when this leader has not heard of it.
+    pub silent_ms: Option<u64>,
+    /// Its last heartbeat.
+    pub last: Option<Heartbeat>,
+}
+
+/// Answer to [`FetchStatus`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterStatus {
+    /// The current map.
+    pub map: ClusterMap,
+    /// All nodes.
+    pub nodes: BTreeMap<NodeId, NodeStatus>,
+}

@@ -1,0 +1,104 @@
+//! The envelope around every encoded message: version, flags, postcard bytes, compressed when that pays.
+//!
+//! Format: `docs/formats/envelope.md`. Fields are only ever added at the end of a struct together with a new version;
+//! enum variants are only ever appended.
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use types::limits::FRAME_HEADER_SIZE_MAX;
+use types::{Error, Result};
+
+/// The version written, and the only one there has been.
+const VERSION: u8 = 1;
+/// Payload as it is.
+const PLAIN: u8 = 0;
+/// Payload is a zstd frame, preceded by its plain size (u32, little-endian).
+const ZSTD: u8 = 1;
+/// Smaller messages are not worth the compressor's call.
+const COMPRESS_SIZE_MIN: usize = 512;
+
+/// Encodes a message.
+pub fn encode<T: Serialize>(message: &T) -> Bytes {
+    let bytes = postcard::to_extend(message, vec![VERSION, PLAIN]).expect("our messages have no unserializable parts");
+    if bytes.len() < COMPRESS_SIZE_MIN {
+        return bytes.into();
+    }
+    match compress(&bytes[2..]) {
+        Some(compressed) => compressed.into(),
+        None => bytes.into(),
+    }
+}
+
+/// Reads a message. Anything but exactly one whole message of a known version is an error.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    let bad = |what: &str| Error::invalid(format!("message cannot be read: {what}"));
+    let (&[version, flags], payload) = bytes.split_first_chunk().ok_or_else(|| bad("it is empty"))?;
+    if version != VERSION {
+        return Err(bad(&format!("its version is {version}, this program knows {VERSION}; update the older side")));
+    }
+    match flags {
+        PLAIN => decode_plain(payload),
+        ZSTD => decode_plain(&decompress(payload).ok_or_else(|| bad("its compression is damaged"))?),
+        _ => Err(bad(&format!("unknown flags {flags}"))),
+    }
+}
+
+fn decode_plain<T: DeserializeOwned>(payload: &[u8]) -> Result<T> {
+    match postcard::take_from_bytes(payload) {
+        Ok((message, [])) => Ok(message),
+        Ok((_, rest)) => Err(Error::invalid(format!("message cannot be read: {} bytes too many", rest.len()))),
+        Err(e) => Err(Error::invalid(format!("message cannot be read: {e}"))),
+    }
+}
+
+fn compress(plain: &[u8]) -> Option<Vec<u8>> {
+    let size = u32::try_from(plain.len()).ok()?;
+    let frame = zstd::bulk::compress(plain, 1).ok()?;
+    if frame.len() + plain.len() / 8 > plain.len() {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(6 + frame.len());
+    bytes.extend([VERSION, ZSTD]);
+    bytes.extend(size.to_le_bytes());
+    bytes.extend(frame);
+    Some(bytes)
+}
+
+fn decompress(payload: &[u8]) -> Option<Vec<u8>> {
+    let (size, frame) = payload.split_first_chunk()?;
+    let size = u32::from_le_bytes(*size) as usize;
+    if size > FRAME_HEADER_SIZE_MAX {
+        return None;
+    }
+    zstd::bulk::decompress(frame, size).ok().filter(|plain| plain.len() == size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn golden() {
+        assert_eq!(encode(&(7u64, "a")), Bytes::from_static(&[1, 0, 7, 1, b'a']));
+        let long = vec![7u8; 2000];
+        let compressed = encode(&long);
+        assert_eq!(compressed[..6], [1, 1, 0xd2, 0x07, 0, 0]);
+        assert_eq!(decode::<Vec<u8>>(&compressed).unwrap(), long);
+    }
+
+    #[test]
+    fn bad_bytes_are_told_apart() {
+        let check = |bytes: &[u8], want: &str| {
+            let error = decode::<(u64, String)>(bytes).unwrap_err();
+            assert!(error.message().contains(want), "{error}");
+        };
+        check(&[], "empty");
+        check(&[2, 0, 7, 1, b'a'], "version is 2");
+        check(&[1, 9, 7, 1, b'a'], "flags 9");
+        check(&[1, 0, 7, 1, b'a', b'b'], "1 bytes too many");
+        check(&[1, 0, 7, 2, b'a'], "cannot be read");
+        check(&[1, 1, 0xff, 0xff, 0xff, 0xff, 0], "damaged");
+        check(&[1, 1, 4, 0, 0, 0, 1, 2, 3], "damaged");
+    }
+}
