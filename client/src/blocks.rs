@@ -64,7 +64,10 @@ impl Blocks {
         let header = proto::encode(&GetChunk { id, ticket, kind, range: None });
         let request = Request { method: Method::GetChunk as u16, header, body: Bytes::new() };
         let checked = |reply: net::Reply| {
-            let found = chunk::chunk_id(&reply.body);
+            let found = match kind {
+                ChunkKind::Data => chunk::chunk_id(&reply.body),
+                ChunkKind::ManifestNode => chunk::manifest::node_id(&reply.body),
+            };
             if found != id {
                 return Err(Error::unavailable(format!("a node answered with {found}")));
             }

@@ -24,7 +24,7 @@ use types::Result;
 pub use batch::{Batch, Op};
 pub use keyspace::Keyspace;
 pub use memory::MemKv;
-pub use overlay::Overlay;
+pub use overlay::{Changes, Overlay};
 pub use rocks::{Options, RocksKv};
 
 /// Direction of a scan.

@@ -15,6 +15,10 @@ pub struct Overlay<'a> {
     changes: BTreeMap<Bytes, Option<Bytes>>,
 }
 
+/// Changes taken out of an overlay.
+#[derive(Debug)]
+pub struct Changes(BTreeMap<Bytes, Option<Bytes>>);
+
 impl<'a> Overlay<'a> {
     /// No changes yet.
     pub fn new(base: &'a dyn Read) -> Self {
@@ -39,6 +43,16 @@ impl<'a> Overlay<'a> {
     /// True without changes.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
+    }
+
+    /// The changes alone, for [`Overlay::absorb`] of the overlay below.
+    pub fn into_changes(self) -> Changes {
+        Changes(self.changes)
+    }
+
+    /// Takes over the changes of an overlay that was made on top of this one.
+    pub fn absorb(&mut self, changes: Changes) {
+        self.changes.extend(changes.0);
     }
 
     /// The changes as one batch.

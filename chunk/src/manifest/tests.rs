@@ -27,7 +27,7 @@ fn build(chunks: &[ChunkRef]) -> (Content, BTreeMap<ChunkId, Bytes>) {
 /// All chunks below a node; checks levels, sums and the promised limits on the way.
 fn walk(nodes: &BTreeMap<ChunkId, Bytes>, id: ChunkId, level: u8) -> Vec<ChunkRef> {
     let node = parse_node(&nodes[&id]).unwrap();
-    assert_eq!(chunk_id(&nodes[&id]), id);
+    assert_eq!(node_id(&nodes[&id]), id);
     assert_eq!(node.level, level);
     let mut chunks = Vec::new();
     for entry in &node.entries {
@@ -88,7 +88,7 @@ fn node_bytes_are_frozen() {
     let inner = Node { level: 1, entries: vec![Entry { id: id(2), size: 1 << 33, count: 0x0304 }] };
     expect!["43534d4e01010100ff36a756020202020202020202020202020202020202020202020202020202020202020200000000020000000403000000000000"].assert_eq(&hex(&inner.to_bytes()));
     let (content, _) = build(&(0..3_000).map(chunk).collect::<Vec<_>>());
-    expect!["Tree { root: b4348113efd9036ea15aca205b9bff11abb6099c53f4b07e830c040aa60f3191, height: 2, count: 3000 }"].assert_eq(&format!("{content:?}"));
+    expect!["Tree { root: 27301c3f85ec6b293460b46eee29ff385d74975a6e29471b77156f19f062facf, height: 2, count: 3000 }"].assert_eq(&format!("{content:?}"));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use types::limits::MANIFEST_NODE_COUNT_MAX;
 
 use super::node::{Entry, Node};
 use super::{ChunkRef, Content};
-use crate::chunk_id;
+use super::node_id;
 
 /// Levels a tree can have: 64^6 chunks of the smallest size are more than `FILE_SIZE_MAX`.
 pub const TREE_HEIGHT_MAX: u8 = 6;
@@ -88,7 +88,7 @@ impl TreeBuilder {
             entries: std::mem::take(&mut self.levels[level]),
         };
         let bytes = node.to_bytes();
-        let entry = Entry { id: chunk_id(&bytes), size: node.size(), count: node.count() };
+        let entry = Entry { id: node_id(&bytes), size: node.size(), count: node.count() };
         self.ready.push_back((entry.id, bytes));
         entry
     }
