@@ -75,6 +75,8 @@ pub const ENTRY_SIZE_TARGET: usize = MIB;
 pub const COMMAND_SIZE_MAX: usize = 4 * MIB;
 /// Commands waiting in a partition's proposer before it answers `Busy`.
 pub const PROPOSER_QUEUE_COUNT_MAX: usize = 8192;
+/// Bytes of commands waiting in a partition's proposer: a second or two of what a disk can log.
+pub const PROPOSER_QUEUE_SIZE_MAX: usize = 64 * MIB;
 /// Hashes in one `have` or `pin` request.
 pub const PIN_COUNT_MAX: usize = 4096;
 /// Entries of one listing page.

@@ -1,0 +1,94 @@
+//! The connections to one target.
+
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+
+use env::time::{self, Instant};
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared};
+use types::{Error, Result};
+
+use super::{Dialer, Link};
+use crate::{Reply, Request, Target};
+
+/// A connection that is made or being made; all who wait for it share its outcome.
+type Dialing = Shared<BoxFuture<'static, Result<Arc<Link>>>>;
+
+pub(super) struct Pool {
+    target: Target,
+    dialer: Arc<Dialer>,
+    slots: Vec<Slot>,
+}
+
+#[derive(Default)]
+struct Slot {
+    dialing: Mutex<Option<Dialing>>,
+    in_flight: AtomicUsize,
+}
+
+impl Pool {
+    pub(super) fn new(target: Target, connections: usize, dialer: Arc<Dialer>) -> Self {
+        Self { target, dialer, slots: std::iter::repeat_with(Slot::default).take(connections).collect() }
+    }
+
+    /// Calls over the least busy connection. A request that provably did not leave goes once over a new one.
+    pub(super) async fn call(&self, request: Request, deadline: Instant) -> Result<Reply> {
+        let slot =
+            self.slots.iter().min_by_key(|s| s.in_flight.load(Relaxed)).expect("a pool has a connection");
+        slot.in_flight.fetch_add(1, Relaxed);
+        let _busy = Busy(slot);
+        let mut again = true;
+        loop {
+            let link = self.link(slot, deadline).await.map_err(|e| e.context(self.target))?;
+            match link.call(request.clone(), deadline).await {
+                Ok(frame) => return frame.into_result(),
+                Err(failure) if failure.unsent && again => again = false,
+                Err(failure) => return Err(failure.error.context(self.target)),
+            }
+        }
+    }
+
+    async fn link(&self, slot: &Slot, deadline: Instant) -> Result<Arc<Link>> {
+        let dialing = self.dialing(slot);
+        if let Some(Ok(link)) = dialing.peek() {
+            return Ok(link.clone());
+        }
+        time::timeout_at(deadline, dialing).await.unwrap_or_else(|time::Elapsed| {
+            Err(Error::unavailable(
+                "no connection within the time of this call; check that the node runs, or wait longer",
+            ))
+        })
+    }
+
+    /// The slot's connection, replaced when it is broken or could not be made.
+    fn dialing(&self, slot: &Slot) -> Dialing {
+        let mut held = slot.dialing.lock().expect("no panic while it is held");
+        if let Some(dialing) = &*held {
+            let usable = match dialing.peek() {
+                None => true,
+                Some(Ok(link)) => link.is_alive(),
+                Some(Err(_)) => false,
+            };
+            if usable {
+                return dialing.clone();
+            }
+        }
+        // A task of its own: the connection is made even if those who asked first have no time to wait for it.
+        let (dialer, target) = (self.dialer.clone(), self.target);
+        let task = env::task::spawn(async move { dialer.dial(target).await.map(Arc::new) });
+        let outcome =
+            async { task.await.unwrap_or_else(|e| Err(Error::internal(format!("connecting failed: {e}")))) };
+        let dialing = outcome.boxed().shared();
+        *held = Some(dialing.clone());
+        dialing
+    }
+}
+
+/// Counts a call on a slot until it is done or given up.
+struct Busy<'a>(&'a Slot);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Relaxed);
+    }
+}

@@ -1,0 +1,102 @@
+//! One QUIC connection: one stream per request.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+
+use env::time::Instant;
+use quinn::crypto::rustls::QuicClientConfig;
+use quinn::{Connection, Endpoint, EndpointConfig, SendStream, TokioRuntime};
+use types::limits::{CONNECT_MS_MAX, HANDSHAKE_MS_MAX};
+use types::{Error, Result};
+
+use super::{Dialer, Failure, deadline_ms};
+use crate::frame::{Frame, Hello};
+use crate::pki::NODE_DNS_NAME;
+use crate::quic::{ABANDONED, read_frame, transport_config, write_frame};
+use crate::{Counters, Request, explain, hello};
+
+pub(super) fn config(tls: &rustls::ClientConfig) -> Result<quinn::ClientConfig> {
+    let crypto =
+        QuicClientConfig::try_from(tls.clone()).map_err(|e| Error::internal(format!("QUIC: {e}")))?;
+    let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+    config.transport_config(transport_config());
+    Ok(config)
+}
+
+pub(super) struct Link {
+    connection: Connection,
+    counters: Arc<Counters>,
+}
+
+impl Link {
+    pub(super) async fn open(dialer: &Dialer, address: SocketAddr) -> Result<Self> {
+        let endpoint = endpoint(address)?;
+        let connecting = endpoint
+            .connect_with(dialer.quic.clone(), address, NODE_DNS_NAME)
+            .map_err(|e| Error::invalid(format!("{e}; check the address")))?;
+        let connect = async { connecting.await.map_err(|e| explain::from_quic(&e)) };
+        let connection = explain::within(CONNECT_MS_MAX, connect).await?;
+        let link = Self { connection, counters: dialer.counters.clone() };
+        let ours = hello::ours(dialer.cluster);
+        let greet = async {
+            let first = link.exchange(Frame::hello(&ours)).await.map_err(|failure| failure.error)?;
+            hello::check(&ours, &Hello::decode(&first)?)
+        };
+        // A refused certificate is announced only now, as the end of the connection.
+        explain::within(HANDSHAKE_MS_MAX, greet).await.map_err(|e| link.end_reason().unwrap_or(e))?;
+        Ok(link)
+    }
+
+    pub(super) async fn call(&self, request: Request, deadline: Instant) -> Result<Frame, Failure> {
+        self.exchange(Frame::request(1, request, deadline_ms(deadline))).await
+    }
+
+    pub(super) fn is_alive(&self) -> bool {
+        self.connection.close_reason().is_none()
+    }
+
+    fn end_reason(&self) -> Option<Error> {
+        self.connection.close_reason().map(|e| explain::from_quic(&e))
+    }
+
+    async fn exchange(&self, frame: Frame) -> Result<Frame, Failure> {
+        let (send, mut receive) =
+            self.connection.open_bi().await.map_err(|e| Failure::unsent(explain::from_quic(&e)))?;
+        let mut send = Sending(Some(send));
+        // A server that does not want the rest has answered already.
+        write_frame(send.stream(), frame, &self.counters).await.map_err(Failure::broken)?;
+        send.0 = None;
+        read_frame(&mut receive, &self.counters).await.map_err(Failure::broken)
+    }
+}
+
+/// An endpoint of its own for each connection: a socket that is connected hears at once when nobody listens any more,
+/// and receiving is not limited to one core.
+fn endpoint(address: SocketAddr) -> Result<Endpoint> {
+    let any: IpAddr =
+        if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((any, 0)).map_err(|e| explain::from_io(&e))?;
+    // Elsewhere a connected socket refuses the explicit addresses that quinn sends to.
+    if cfg!(target_os = "linux") {
+        socket.connect(address).map_err(|e| explain::from_io(&e))?;
+    }
+    Endpoint::new(EndpointConfig::default(), None, socket, Arc::new(TokioRuntime))
+        .map_err(|e| explain::from_io(&e))
+}
+
+/// A stream that is being written. Given up half-way it is reset; quinn alone would end it as if it were complete.
+struct Sending(Option<SendStream>);
+
+impl Sending {
+    fn stream(&mut self) -> &mut SendStream {
+        self.0.as_mut().expect("taken only after the last use")
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        if let Some(stream) = &mut self.0 {
+            let _ = stream.reset(ABANDONED);
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Certificates: who belongs to a cluster, and as what.
+//!
+//! Owns: making, signing, reading and storing certificates and keys as text.
+//! Knows nothing of: where credential files lie, who may ask for a certificate.
+//!
+//! Each cluster has its own authority. Keys come from the system's secure random source, never from `Env::random`: a
+//! simulation's seed must not be able to make a key. The wall clock does come from `Env`.
+
+mod certificate;
+mod credentials;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use env::Env;
+use env::time::Duration;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, ExtendedKeyUsagePurpose,
+    IsCa, Issuer, KeyUsagePurpose, SanType,
+};
+use rustls::pki_types::CertificateDer;
+use time::OffsetDateTime;
+use types::{ClusterId, Error, Result};
+
+pub(crate) use certificate::Facts;
+pub use credentials::{Credentials, KeyPair};
+
+use crate::Identity;
+use crate::identity::cluster_uri;
+
+/// The name in every node's certificate. Clients check the chain, the cluster and that the peer is a node, not which
+/// machine it runs on: addresses change.
+pub(crate) const NODE_DNS_NAME: &str = "node.cloudsync.internal";
+/// An authority outlives its cluster's hardware; renewing it means touching every credential file.
+const AUTHORITY_VALIDITY: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+/// Clocks of machines differ: a new certificate is valid from a little before now.
+const CLOCK_SKEW: Duration = Duration::from_secs(3600);
+
+/// The certificate that a cluster's peers are checked against. Public.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trust {
+    cluster: ClusterId,
+    certificate: CertificateDer<'static>,
+}
+
+impl Trust {
+    /// Reads the authority's certificate; other parts of the text are ignored.
+    pub fn from_pem(text: &str) -> Result<Self> {
+        let certificates = certificate::all_in(text)?;
+        let found = certificates.into_iter().find_map(|c| Some((certificate::authority_cluster(&c)?, c)));
+        let (cluster, certificate) = found.ok_or_else(|| {
+            Error::invalid("no certificate of a CloudSync authority in this text; copy all of it")
+        })?;
+        Ok(Self { cluster, certificate })
+    }
+
+    /// The certificate as text.
+    pub fn to_pem(&self) -> String {
+        certificate::pem_block("CERTIFICATE", &self.certificate)
+    }
+
+    /// Whose authority this is.
+    pub fn cluster(&self) -> ClusterId {
+        self.cluster
+    }
+
+    pub(crate) fn certificate(&self) -> &CertificateDer<'static> {
+        &self.certificate
+    }
+}
+
+/// The right to say who belongs to a cluster. Its text is the cluster's most valuable secret.
+pub struct Authority {
+    trust: Trust,
+    key: rcgen::KeyPair,
+}
+
+impl Authority {
+    /// Makes the authority of a new cluster.
+    pub fn create(env: &Env, cluster: ClusterId) -> Result<Self> {
+        let key = rcgen::KeyPair::generate().map_err(internal)?;
+        let mut params =
+            params(env, AUTHORITY_VALIDITY, &format!("cloudsync {cluster}"), &cluster_uri(cluster))?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+        let certificate = params.self_signed(&key).map_err(internal)?.der().clone();
+        Ok(Self { trust: Trust { cluster, certificate }, key })
+    }
+
+    /// Reads what [`Authority::to_pem`] wrote.
+    pub fn from_pem(text: &str) -> Result<Self> {
+        let trust = Trust::from_pem(text)?;
+        let key = rcgen::KeyPair::from_pem(certificate::private_key_in(text)?)
+            .map_err(|e| Error::invalid(format!("the authority's private key cannot be read: {e}")))?;
+        Ok(Self { trust, key })
+    }
+
+    /// Certificate and private key as text.
+    pub fn to_pem(&self) -> String {
+        self.trust.to_pem() + &self.key.serialize_pem()
+    }
+
+    /// What peers check certificates of this authority with.
+    pub fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
+    /// Makes a key and its certificate, valid from now for `validity`.
+    pub fn issue(&self, identity: &Identity, validity: Duration, env: &Env) -> Result<Credentials> {
+        let key = KeyPair::create()?;
+        let certificate = self.sign(&key.request()?, identity, validity, env)?;
+        Credentials::from_parts(&certificate, &key)
+    }
+
+    /// Signs a public key that somebody else made: `request` is [`KeyPair::request`]. The result is public: the
+    /// certificate and the authority's, for [`Credentials::from_parts`]. Nothing the request says but its key is used.
+    pub fn sign(&self, request: &str, identity: &Identity, validity: Duration, env: &Env) -> Result<String> {
+        identity.check()?;
+        let request = CertificateSigningRequestParams::from_pem(request)
+            .map_err(|e| Error::invalid(format!("this is not a certificate request: {e}; make a new one")))?;
+        let cluster = self.trust.cluster;
+        let mut params = params(env, validity, &identity.to_string(), &identity.to_uri(cluster))?;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        params.use_authority_key_identifier_extension = true;
+        if matches!(identity, Identity::Node(_)) {
+            params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+            params.subject_alt_names.push(SanType::DnsName(NODE_DNS_NAME.try_into().map_err(internal)?));
+        }
+        let issuer = Issuer::from_ca_cert_der(&self.trust.certificate, &self.key).map_err(internal)?;
+        let certificate = params.signed_by(&request.public_key, &issuer).map_err(internal)?;
+        Ok(certificate::pem_block("CERTIFICATE", certificate.der()) + &self.trust.to_pem())
+    }
+}
+
+impl fmt::Debug for Authority {
+    /// Without the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Authority({})", self.trust.cluster)
+    }
+}
+
+fn params(env: &Env, validity: Duration, name: &str, uri: &str) -> Result<CertificateParams> {
+    let now = Duration::from_millis(env.clock.wall().0);
+    let mut params = CertificateParams::default();
+    params.not_before = date(now.saturating_sub(CLOCK_SKEW))?;
+    params.not_after = date(now.saturating_add(validity))?;
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.subject_alt_names = vec![SanType::URI(uri.try_into().map_err(internal)?)];
+    Ok(params)
+}
+
+fn date(since_1970: Duration) -> Result<OffsetDateTime> {
+    i64::try_from(since_1970.as_secs())
+        .ok()
+        .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
+        .ok_or_else(|| Error::invalid("a certificate cannot be valid that long; choose fewer days"))
+}
+
+fn internal(error: rcgen::Error) -> Error {
+    Error::internal(format!("certificate: {error}"))
+}

@@ -1,0 +1,67 @@
+//! Goal: credentials survive being text, and text that is not a whole credential file is refused with a reason.
+
+use types::NodeId;
+
+use super::*;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+fn authority(id: u8) -> Authority {
+    Authority::create(&Env::real(), ClusterId([id; 16])).unwrap()
+}
+
+#[test]
+fn credentials_round_trip_as_text() {
+    let env = Env::real();
+    let authority = Authority::from_pem(&authority(1).to_pem()).unwrap();
+    for identity in [Identity::Node(NodeId(3)), Identity::Admin("root".into()), Identity::User("anna".into())]
+    {
+        let text = authority.issue(&identity, DAY, &env).unwrap().to_pem();
+        let read = Credentials::from_pem(&text).unwrap();
+        assert_eq!(read.to_pem(), text);
+        assert_eq!((read.identity(), read.cluster()), (&identity, ClusterId([1; 16])));
+        let left = read.expires().since(env.clock.wall());
+        assert!((DAY.as_millis() as u64).abs_diff(left) < 60_000, "{left}");
+        assert_eq!(Trust::from_pem(&text).unwrap(), *authority.trust());
+        assert!(!format!("{read:?} {authority:?}").contains("KEY"));
+    }
+}
+
+#[test]
+fn a_joining_node_keeps_its_key_to_itself() {
+    let key = KeyPair::create().unwrap();
+    let request = key.request().unwrap();
+    assert!(!request.contains("PRIVATE"));
+    let signed = authority(1).sign(&request, &Identity::Node(NodeId(9)), DAY, &Env::real()).unwrap();
+    assert!(!signed.contains("PRIVATE"));
+    let credentials = Credentials::from_parts(&signed, &KeyPair::from_pem(&key.to_pem()).unwrap()).unwrap();
+    assert_eq!(*credentials.identity(), Identity::Node(NodeId(9)));
+}
+
+#[test]
+fn what_does_not_belong_together_is_refused() {
+    let env = Env::real();
+    let (one, two) = (authority(1), authority(2));
+    let node = Identity::Node(NodeId(1));
+    let a = one.issue(&node, DAY, &env).unwrap().to_pem();
+    let b = two.issue(&node, DAY, &env).unwrap().to_pem();
+    let block = |text: &str, index: usize| {
+        let parts: Vec<&str> = text.split_inclusive("-----\n").collect();
+        parts[index * 2..index * 2 + 2].concat()
+    };
+    let check = |text: String, part: &str| {
+        let error = Credentials::from_pem(&text).unwrap_err();
+        assert!(error.message().contains(part), "{error}");
+    };
+    check(String::new(), "no private key");
+    check(block(&a, 0) + &block(&a, 1), "no private key");
+    check(block(&a, 0) + &block(&a, 2), "no certificate of a CloudSync authority");
+    check(block(&a, 1) + &block(&a, 2), "no certificate besides");
+    check(block(&a, 0) + &block(&a, 1) + &block(&b, 2), "does not belong to the certificate");
+    check(block(&a, 0) + &block(&b, 1) + &block(&a, 2), "but the authority of");
+    check(a.replacen("MII", "M!!", 1), "damaged");
+    assert!(Authority::from_pem(&one.trust().to_pem()).is_err());
+    assert!(one.sign("nonsense", &node, DAY, &env).is_err());
+    assert!(one.issue(&Identity::Anonymous, DAY, &env).is_err());
+    assert!(one.issue(&Identity::User("a/b".into()), DAY, &env).is_err());
+}

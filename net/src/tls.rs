@@ -1,0 +1,256 @@
+//! TLS 1.3 with certificates on both sides, the same for all transports.
+//!
+//! Owns: which ciphers are offered, how a peer's certificate is checked.
+//! Knows nothing of: sockets.
+
+use std::fmt;
+use std::sync::Arc;
+
+use env::{Clock, Env};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::ring::{self, cipher_suite};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::sign::SingleCertAndKey;
+use rustls::time_provider::TimeProvider;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, OtherError, RootCertStore,
+    ServerConfig, SignatureScheme, version,
+};
+use types::{ClusterId, Error, Result};
+
+use crate::pki::{Credentials, Facts, NODE_DNS_NAME, Trust};
+use crate::{Identity, explain};
+
+/// Protocol of the native port: our frames. Changes only when even hello is not understood any more.
+pub(crate) const ALPN_NATIVE: &[u8] = b"cloudsync/1";
+/// Protocol of the control port: HTTP/2.
+pub(crate) const ALPN_CONTROL: &[u8] = b"h2";
+
+/// Whether a caller without a certificate is let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Certificate {
+    Required,
+    Optional,
+}
+
+/// For callers. `credentials: None` is anonymous.
+pub(crate) fn client(
+    env: &Env,
+    trust: &Trust,
+    credentials: Option<&Credentials>,
+    alpn: &[u8],
+) -> Result<ClientConfig> {
+    let verifier =
+        WebPkiServerVerifier::builder_with_provider(roots(trust)?, provider()).build().map_err(internal)?;
+    let verifier = Arc::new(NodeVerifier { chain: verifier, cluster: trust.cluster() });
+    let builder = ClientConfig::builder_with_details(provider(), Arc::new(Time(env.clock.clone())))
+        .with_protocol_versions(&[&version::TLS13])
+        .map_err(internal)?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+    let mut config = match credentials {
+        Some(own) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own.certified()))),
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![alpn.to_vec()];
+    // A resumed session would skip the check of certificates that have expired meanwhile, to save a millisecond.
+    config.resumption = Resumption::disabled();
+    Ok(config)
+}
+
+/// For servers.
+pub(crate) fn server(
+    env: &Env,
+    own: &Credentials,
+    callers: Certificate,
+    alpn: &[u8],
+) -> Result<ServerConfig> {
+    if !matches!(own.identity(), Identity::Node(_)) {
+        return Err(Error::invalid(format!(
+            "credentials of {} cannot serve; use those of a node",
+            own.identity()
+        )));
+    }
+    let mut verifier = WebPkiClientVerifier::builder_with_provider(roots(own.trust())?, provider());
+    if callers == Certificate::Optional {
+        verifier = verifier.allow_unauthenticated();
+    }
+    let chain = verifier.build().map_err(internal)?;
+    let mut config = ServerConfig::builder_with_details(provider(), Arc::new(Time(env.clock.clone())))
+        .with_protocol_versions(&[&version::TLS13])
+        .map_err(internal)?
+        .with_client_cert_verifier(Arc::new(CallerVerifier { chain, cluster: own.cluster() }))
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(own.certified())));
+    config.alpn_protocols = vec![alpn.to_vec()];
+    config.send_tls13_tickets = 0;
+    Ok(config)
+}
+
+/// Who a peer is whose certificates have been verified.
+pub(crate) fn identity_of(certificates: Option<&[CertificateDer<'_>]>) -> Result<Identity> {
+    match certificates.and_then(<[_]>::first) {
+        Some(own) => Ok(Facts::read(own)?.identity),
+        None => Ok(Identity::Anonymous),
+    }
+}
+
+/// AES-128 first: as safe for our purpose, and the fastest where there is AES hardware.
+fn provider() -> Arc<CryptoProvider> {
+    let cipher_suites = vec![
+        cipher_suite::TLS13_AES_128_GCM_SHA256,
+        cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
+        cipher_suite::TLS13_AES_256_GCM_SHA384,
+    ];
+    Arc::new(CryptoProvider { cipher_suites, ..ring::default_provider() })
+}
+
+fn roots(trust: &Trust) -> Result<Arc<RootCertStore>> {
+    let mut store = RootCertStore::empty();
+    store.add(trust.certificate().clone()).map_err(internal)?;
+    Ok(Arc::new(store))
+}
+
+fn internal(error: impl fmt::Display) -> Error {
+    Error::internal(format!("TLS cannot be set up: {error}"))
+}
+
+/// Certificates are checked against the wall clock of the environment.
+struct Time(Clock);
+
+impl TimeProvider for Time {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(UnixTime::since_unix_epoch(env::time::Duration::from_millis(self.0.wall().0)))
+    }
+}
+
+impl fmt::Debug for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Time")
+    }
+}
+
+/// The caller's check: is this a node of our cluster?
+#[derive(Debug)]
+struct NodeVerifier {
+    chain: Arc<WebPkiServerVerifier>,
+    cluster: ClusterId,
+}
+
+impl NodeVerifier {
+    fn check(&self, facts: &Facts) -> Result<()> {
+        if facts.cluster != self.cluster {
+            return Err(Error::denied(format!(
+                "the node belongs to cluster {}, our credentials to {}; check the address and the credential file",
+                facts.cluster, self.cluster
+            )));
+        }
+        match facts.identity {
+            Identity::Node(_) => Ok(()),
+            _ => {
+                Err(Error::denied(format!("the server is {}, not a node; check the address", facts.identity)))
+            }
+        }
+    }
+}
+
+impl ServerCertVerifier for NodeVerifier {
+    fn verify_server_cert(
+        &self,
+        own: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _asked_for: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let refuse =
+            |e| rustls::Error::from(CertificateError::Other(OtherError(Arc::new(explain::Refusal(e)))));
+        let foreign = |e: Error| {
+            refuse(Error::denied(format!("the server's certificate is not accepted: {}", e.message())))
+        };
+        self.check(&Facts::read(own).map_err(foreign)?).map_err(refuse)?;
+        let name = ServerName::try_from(NODE_DNS_NAME).expect("the constant is a DNS name");
+        self.chain
+            .verify_server_cert(own, intermediates, &name, ocsp, now)
+            .map_err(|e| refuse(explain::bad_node_certificate(&e, now)))
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        own: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.chain.verify_tls12_signature(message, own, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        own: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.chain.verify_tls13_signature(message, own, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chain.supported_verify_schemes()
+    }
+}
+
+/// The server's check: is this a member of our cluster? Its errors stay the library's own, because they choose the
+/// alert from which the caller learns the reason.
+#[derive(Debug)]
+struct CallerVerifier {
+    chain: Arc<dyn ClientCertVerifier>,
+    cluster: ClusterId,
+}
+
+impl ClientCertVerifier for CallerVerifier {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.chain.root_hint_subjects()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.chain.client_auth_mandatory()
+    }
+
+    fn verify_client_cert(
+        &self,
+        own: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        let verified = self.chain.verify_client_cert(own, intermediates, now)?;
+        match Facts::read(own) {
+            Ok(facts) if facts.cluster == self.cluster => Ok(verified),
+            Ok(_) => Err(CertificateError::ApplicationVerificationFailure.into()),
+            Err(_) => Err(CertificateError::BadEncoding.into()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        own: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.chain.verify_tls12_signature(message, own, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        own: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.chain.verify_tls13_signature(message, own, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chain.supported_verify_schemes()
+    }
+}
