@@ -1,2 +1,106 @@
-//! raft
+//! A replicated log for any state machine: many groups per process, one log on disk for all of them.
+//!
+//! Owns: consensus (openraft, named only here), the shared log, applying committed commands to a [`kv`] store,
+//! snapshots for nodes that are too far behind, linearizable reads, changes of voters.
+//! Knows nothing of: namespaces, chunks, sockets. Commands and replies are opaque bytes, and so are the messages
+//! between the nodes of a group.
+//!
+//! A [`Host`] is one process; it has one [`Group`] per partition it keeps a copy of. A command is a success only when
+//! a majority of voters has it on disk (I-ACK). State is written without a sync of its own: after a crash the store
+//! holds a prefix, and the log has the rest.
+//!
+//! An *index* in this crate's interface counts the commands of a group from 1, without gaps and equal on every node
+//! (elections and membership changes are not counted), so it can serve as version or sequence number.
+
+mod blocking;
+mod codec;
+mod engine;
+mod error;
+mod group;
+mod host;
 mod log;
+mod log_store;
+mod machine;
+mod message;
+mod peer;
+mod proposer;
+mod snapshot;
+mod state;
+mod trim;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use types::{NodeId, Result};
+
+pub use group::Group;
+pub use host::{Host, HostConfig, LogTail};
+pub use state::State;
+
+/// What a group replicates. Supplied by the user of the crate.
+///
+/// `apply` is pure: same state, same index and same command give the same changes and the same reply on every node
+/// (I-DET). What an implementation keeps in memory beside the state must be rebuilt in `restored`.
+pub trait StateMachine: Send + Sync + 'static {
+    /// Applies one command. Keys are the group's own: no other group's are seen, none can be touched.
+    fn apply(&self, state: &mut kv::Overlay<'_>, index: u64, command: &[u8]) -> Bytes;
+
+    /// Called when the commands up to `index` are visible to reads.
+    fn applied(&self, _index: u64) {}
+
+    /// Called with the state when the group is opened and whenever the whole state was replaced by a snapshot.
+    fn restored(&self, _state: &dyn kv::Read) {}
+}
+
+/// Carries messages to the hosts of other nodes.
+#[async_trait]
+pub trait Network: Send + Sync + 'static {
+    /// Sends `message` to [`Host::handle`] of `target` and returns the answer. Several may be under way at once, and
+    /// may overtake each other. Gives up after `timeout`.
+    async fn send(&self, target: NodeId, message: Bytes, timeout: Duration) -> Result<Bytes>;
+}
+
+/// What became of a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// Its place among the commands of the group.
+    pub index: u64,
+    /// What `apply` returned.
+    pub reply: Bytes,
+}
+
+/// The part a node plays in a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Takes commands.
+    Leader,
+    /// Has a vote.
+    Follower,
+    /// Asks for votes.
+    Candidate,
+    /// Gets the log but has no vote.
+    Learner,
+    /// Does nothing any more: it was shut down, or its disk failed.
+    Stopped,
+}
+
+/// A group as its node sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupStatus {
+    /// The part this node plays.
+    pub role: Role,
+    /// The leader this node knows.
+    pub leader: Option<NodeId>,
+    /// Raft's term.
+    pub term: u64,
+    /// Position of the newest entry of the log; an entry carries many commands.
+    pub log_last: u64,
+    /// Commands applied here.
+    pub applied: u64,
+    /// Nodes with a vote.
+    pub voters: BTreeSet<NodeId>,
+    /// Nodes without a vote.
+    pub learners: BTreeSet<NodeId>,
+}

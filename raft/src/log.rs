@@ -131,7 +131,8 @@ impl Log {
         env.disk.create_dir_all(&dir).map_err(|e| Error::from(e).context(&what))?;
         let recovered = recover::recover(&*env.disk, &dir).map_err(|e| e.context(&what))?;
         let state = Mutex::new(State::new(recovered, segment_size));
-        let shared = Arc::new(Shared { disk: env.disk.clone(), dir, segment_size, state, wake: Condvar::new() });
+        let shared =
+            Arc::new(Shared { disk: env.disk.clone(), dir, segment_size, state, wake: Condvar::new() });
         let thread = (committer == Committer::Thread).then(|| {
             let shared = shared.clone();
             env::task::thread("raft-log", move || shared.run())
@@ -241,7 +242,9 @@ impl Log {
             Some(thread) => thread.join().expect("the committer does not panic"),
             None => self.shared.commit(),
         }
-        self.lock().broken.get_or_insert_with(|| Error::unavailable("this node is stopping: ask another one"));
+        self.lock()
+            .broken
+            .get_or_insert_with(|| Error::unavailable("this node is stopping: ask another one"));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

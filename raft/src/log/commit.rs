@@ -68,14 +68,20 @@ impl State {
     pub(super) fn append(&mut self, id: PartitionId, entry: Entry) -> Result<()> {
         let Entry { id: entry_id, body } = entry;
         if !record::fits(&body) {
-            return Err(Error::invalid(format!("an entry of {} bytes is too large for the raft log", body.len())));
+            return Err(Error::invalid(format!(
+                "an entry of {} bytes is too large for the raft log",
+                body.len()
+            )));
         }
         let offset = self.pending_start + self.pending.len() as u64;
         let slot = Slot::new(entry_id.term, self.current, offset, &body);
         let removed = self.group(id).truncate(entry_id.index);
         self.release(&removed);
         if !self.group(id).push(entry_id.index, slot, body.clone()) {
-            return Err(Error::internal(format!("entry {} of partition {id} would leave a hole", entry_id.index)));
+            return Err(Error::internal(format!(
+                "entry {} of partition {id} would leave a hole",
+                entry_id.index
+            )));
         }
         self.segments.entry(slot.segment).or_default().live += 1;
         self.write(id, &Record::Entry(entry_id, body));
@@ -110,7 +116,8 @@ impl State {
         let ids: Vec<PartitionId> = self.groups.keys().copied().collect();
         for id in ids {
             let group = self.group(id);
-            if let (true, Some(committed)) = (std::mem::take(&mut group.committed_unwritten), group.committed) {
+            if let (true, Some(committed)) = (std::mem::take(&mut group.committed_unwritten), group.committed)
+            {
                 self.write(id, &Record::Committed(committed));
             }
         }
@@ -137,7 +144,10 @@ impl State {
 
     fn empty_segments(&self) -> Vec<u64> {
         let older = self.segments.range(..self.current);
-        older.filter(|(_, segment)| segment.live == 0 && segment.file.is_some()).map(|(number, _)| *number).collect()
+        older
+            .filter(|(_, segment)| segment.live == 0 && segment.file.is_some())
+            .map(|(number, _)| *number)
+            .collect()
     }
 }
 
@@ -150,8 +160,10 @@ impl Shared {
     pub(super) fn run(&self) {
         loop {
             let state = self.lock();
-            let state =
-                self.wake.wait_while(state, |s| !s.urgent && !s.closed).expect("never poisoned: callbacks run outside");
+            let state = self
+                .wake
+                .wait_while(state, |s| !s.urgent && !s.closed)
+                .expect("never poisoned: callbacks run outside");
             let closed = state.closed;
             drop(state);
             self.commit();
@@ -177,7 +189,8 @@ impl Shared {
         let mut state = self.lock();
         match &result {
             Ok(file) => {
-                state.segments.get_mut(&batch.segment).expect("not empty or current").file = Some(file.clone());
+                state.segments.get_mut(&batch.segment).expect("not empty or current").file =
+                    Some(file.clone());
                 let written = (batch.segment, batch.offset + batch.bytes.len() as u64);
                 state.groups.values_mut().for_each(|group| group.evict(written));
             }
@@ -218,7 +231,9 @@ impl Shared {
             let path = segment::path(&self.dir, *number);
             match self.disk.remove_file(&path) {
                 Ok(()) => drop(self.lock().segments.remove(number)),
-                Err(e) => tracing::warn!(path = %path.display(), error = %e, "cannot delete a segment; will try again"),
+                Err(e) => {
+                    tracing::warn!(path = %path.display(), error = %e, "cannot delete a segment; will try again")
+                }
             }
         }
     }

@@ -91,7 +91,8 @@ impl Group {
 
     /// Removes the entries from `index` on and returns where they were.
     pub fn truncate(&mut self, index: u64) -> Vec<Slot> {
-        let kept = usize::try_from(index.saturating_sub(self.start)).unwrap_or(usize::MAX).min(self.slots.len());
+        let kept =
+            usize::try_from(index.saturating_sub(self.start)).unwrap_or(usize::MAX).min(self.slots.len());
         let removed: Vec<Slot> = self.slots.drain(kept..).collect();
         for _ in 0..removed.len() {
             self.cache_size -= self.cache.pop_back().map_or(0, |body| body.len());

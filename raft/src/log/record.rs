@@ -44,7 +44,9 @@ pub fn encode(out: &mut Vec<u8>, group: PartitionId, commit: u64, record: &Recor
     let start = out.len();
     let (kind, id, body) = match record {
         Record::Entry(id, body) => (1u8, *id, body.clone()),
-        Record::Vote(vote) => (2, EntryId { term: vote.term, index: vote.node }, vec![u8::from(vote.committed)].into()),
+        Record::Vote(vote) => {
+            (2, EntryId { term: vote.term, index: vote.node }, vec![u8::from(vote.committed)].into())
+        }
         Record::Truncate(index) => (3, EntryId { term: 0, index: *index }, Bytes::new()),
         Record::Purge(id) => (4, *id, Bytes::new()),
         Record::Committed(id) => (5, *id, Bytes::new()),

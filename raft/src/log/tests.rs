@@ -28,7 +28,8 @@ fn entry(term: u64, index: u64) -> Entry {
 /// Appends and waits until it is durable.
 fn append(log: &Log, group: PartitionId, entries: impl IntoIterator<Item = Entry>) -> io::Result<()> {
     let (sender, receiver) = mpsc::channel();
-    log.append(group, entries.into_iter().collect(), Box::new(move |result| sender.send(result).unwrap())).unwrap();
+    log.append(group, entries.into_iter().collect(), Box::new(move |result| sender.send(result).unwrap()))
+        .unwrap();
     receiver.recv().unwrap()
 }
 
@@ -249,7 +250,14 @@ fn reads_are_bounded_and_old_entries_come_from_the_files() {
     assert_eq!(log.read(B, 0, 9, 9).unwrap(), []);
     assert_eq!(log.tail_start(A, 10, u64::MAX), 30);
     assert_eq!(log.tail_start(A, u64::MAX, 1_000_000), 37);
-    assert!(log.append(A, vec![Entry { id: EntryId { term: 1, index: 40 }, body: vec![0; 17 << 20].into() }], Box::new(|_| ())).is_err());
+    assert!(
+        log.append(
+            A,
+            vec![Entry { id: EntryId { term: 1, index: 40 }, body: vec![0; 17 << 20].into() }],
+            Box::new(|_| ())
+        )
+        .is_err()
+    );
 }
 
 /// The format, frozen: later versions must read these bytes.

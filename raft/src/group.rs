@@ -1,0 +1,310 @@
+//! One replicated state machine, as the process that hosts it uses it.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use env::task::JoinHandle;
+use env::time::{Instant, now, timeout};
+use openraft::async_runtime::{Instant as _, WatchReceiver};
+use openraft::storage::Snapshot;
+use openraft::{EmptyNode, LinearizerOption, ServerState};
+use tokio::sync::{Mutex, watch};
+use types::{Error, NodeId, PartitionId, Result};
+
+use crate::engine::{Raft, plain_ids};
+use crate::log::{EntryId, Log};
+use crate::message::{Message, Piece, PieceAnswer};
+use crate::proposer::Proposer;
+use crate::snapshot::{Receiver, SnapshotData};
+use crate::state::{State, StateStore};
+use crate::{Applied, GroupStatus, Role, blocking, codec, error};
+
+/// How long a command may take. A leader that lost its majority does not know it; its callers must not wait for ever.
+const PROPOSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long adding a node or changing voters may take: a snapshot may have to be sent first.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// One node's copy of a replicated state machine.
+pub struct Group {
+    pub(crate) id: PartitionId,
+    pub(crate) node: NodeId,
+    pub(crate) raft: Raft,
+    pub(crate) store: Arc<StateStore>,
+    pub(crate) log: Arc<Log>,
+    pub(crate) applied: watch::Receiver<u64>,
+    pub(crate) proposer: Proposer,
+    pub(crate) proposing: JoinHandle<()>,
+    pub(crate) receiver: Mutex<Receiver>,
+    /// One change of members at a time.
+    pub(crate) changing: Mutex<()>,
+    /// A majority that answered this recently cannot have elected another leader.
+    pub(crate) lease: Duration,
+    /// Before this time votes are refused: this node may have promised a lease before it was restarted.
+    pub(crate) votes_from: Instant,
+}
+
+impl Group {
+    /// The partition.
+    pub fn id(&self) -> PartitionId {
+        self.id
+    }
+
+    /// First start of a new group, on one of its nodes. `Exists` when it has a log already.
+    pub async fn initialize(&self, voters: BTreeSet<NodeId>) -> Result<()> {
+        self.raft.initialize(plain_ids(&voters)).await.map_err(|e| error::initialize(self.id, e))
+    }
+
+    /// Puts a command through the log and returns what applying it gave. Errors: `StaleEpoch` on a node that does not
+    /// lead (the message names the leader), `Busy` when too much is waiting, `Unavailable` when it is not known whether
+    /// the command was or will be applied.
+    pub async fn propose(&self, command: Bytes) -> Result<Applied> {
+        let answer = self.proposer.propose(command)?;
+        match timeout(PROPOSE_TIMEOUT, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => {
+                Err(self.unavailable("stopped while the command was waiting; its fate is not known"))
+            }
+            Err(_) => {
+                Err(self.unavailable("has no majority at the moment; the command may still be applied later"))
+            }
+        }
+    }
+
+    /// Returns when the state on this node contains everything that was acknowledged before the call, with the index
+    /// it is at least at. Only the leader can tell: `StaleEpoch` elsewhere.
+    pub async fn linearize(&self) -> Result<u64> {
+        // A lease no longer than this needs no message; otherwise a round of heartbeats asks the majority.
+        let option = LinearizerOption::new(Some(self.lease), true);
+        let ready = async {
+            let linearizer =
+                self.raft.get_read_linearizer(option).await.map_err(|e| error::read(self.id, e))?;
+            linearizer.await_ready(&self.raft).await.map_err(|e| error::fatal(self.id, &e))
+        };
+        match timeout(PROPOSE_TIMEOUT, ready).await {
+            Ok(ready) => ready.map(|_| self.applied()),
+            Err(_) => Err(self.unavailable("does not apply its log fast enough to be read")),
+        }
+    }
+
+    /// True while no other node can have become leader: a majority has answered within the lease. To be asked again
+    /// after a read whose reply must not be older than the reply itself.
+    pub fn still_leader(&self) -> bool {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let acked = metrics.last_quorum_acked;
+        metrics.state == ServerState::Leader && acked.is_some_and(|at| at.elapsed() < self.lease)
+    }
+
+    /// Returns when the commands up to `index` are applied here; `Busy` after `limit`.
+    pub async fn wait_applied(&self, index: u64, limit: Duration) -> Result<()> {
+        let mut applied = self.applied.clone();
+        match timeout(limit, applied.wait_for(|applied| *applied >= index)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(self.unavailable("was stopped")),
+            Err(_) => Err(Error::busy(format!("partition {} on this node is behind", self.id), 50)),
+        }
+    }
+
+    /// Index of the last command applied here.
+    pub fn applied(&self) -> u64 {
+        *self.applied.borrow()
+    }
+
+    /// Tells the index of the last command applied here whenever it changes.
+    pub fn watch_applied(&self) -> watch::Receiver<u64> {
+        self.applied.clone()
+    }
+
+    /// The leader this node knows.
+    pub fn leader(&self) -> Option<NodeId> {
+        self.raft.metrics().borrow_watched().current_leader.map(NodeId)
+    }
+
+    /// True when this node believes to be the leader; another may have been elected already.
+    pub fn is_leader(&self) -> bool {
+        self.raft.is_leader()
+    }
+
+    /// Nodes with a vote, as far as this node knows.
+    pub fn voters(&self) -> BTreeSet<NodeId> {
+        self.raft.voter_ids().map(NodeId).collect()
+    }
+
+    /// Everything an operator wants to see.
+    pub fn status(&self) -> GroupStatus {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let membership = metrics.membership_config.membership();
+        let role = match metrics.state {
+            _ if metrics.running_state.is_err() => Role::Stopped,
+            ServerState::Leader => Role::Leader,
+            ServerState::Follower => Role::Follower,
+            ServerState::Candidate => Role::Candidate,
+            ServerState::Learner => Role::Learner,
+            ServerState::Shutdown => Role::Stopped,
+        };
+        GroupStatus {
+            role,
+            leader: metrics.current_leader.map(NodeId),
+            term: metrics.current_term,
+            log_last: metrics.last_log_index.unwrap_or(0),
+            applied: self.applied(),
+            voters: membership.voter_ids().map(NodeId).collect(),
+            learners: membership.learner_ids().map(NodeId).collect(),
+        }
+    }
+
+    /// Adds a node without a vote and waits until it has nearly all of the log. Nothing to do for a member.
+    pub async fn add_learner(&self, node: NodeId) -> Result<()> {
+        let _one = self.changing.lock().await;
+        self.change("adding a node", self.add_learner_alone(node)).await
+    }
+
+    /// Makes `voters` the nodes with a vote, through a joint configuration; new ones become learners first, old ones
+    /// leave.
+    pub async fn set_voters(&self, voters: BTreeSet<NodeId>) -> Result<()> {
+        let _one = self.changing.lock().await;
+        let change = async {
+            for node in &voters {
+                self.add_learner_alone(*node).await?;
+            }
+            let changed = self.raft.change_membership(plain_ids(&voters), false).await;
+            changed.map(|_| ()).map_err(|e| error::write(self.id, e))
+        };
+        self.change("changing the voters", change).await
+    }
+
+    /// Removes a node that has no vote.
+    pub async fn remove_learner(&self, node: NodeId) -> Result<()> {
+        let _one = self.changing.lock().await;
+        let change = async {
+            let removed = openraft::ChangeMembers::RemoveNodes(BTreeSet::from([node.0]));
+            let changed = self.raft.change_membership(removed, false).await;
+            changed.map(|_| ()).map_err(|e| error::write(self.id, e))
+        };
+        self.change("removing a node", change).await
+    }
+
+    /// Asks `target`, a voter, to take over; returns at once.
+    pub async fn transfer_leader(&self, target: NodeId) -> Result<()> {
+        self.raft.trigger().transfer_leader(target.0).await.map_err(|e| error::fatal(self.id, &e))
+    }
+
+    /// The state on this node: each read sees the newest.
+    pub fn read(&self) -> State {
+        self.store.read()
+    }
+
+    /// The state on this node at this moment.
+    pub fn snapshot(&self) -> Result<State> {
+        Ok(self.store.snapshot()?.0)
+    }
+
+    async fn add_learner_alone(&self, node: NodeId) -> Result<()> {
+        let known = self.raft.metrics().borrow_watched().membership_config.get_node(&node.0).is_some();
+        if known {
+            return Ok(());
+        }
+        let added = self.raft.add_learner(node.0, EmptyNode::default(), true).await;
+        added.map(|_| ()).map_err(|e| error::write(self.id, e))
+    }
+
+    async fn change(&self, what: &str, change: impl Future<Output = Result<()>>) -> Result<()> {
+        match timeout(CHANGE_TIMEOUT, change).await {
+            Ok(result) => result,
+            Err(_) => Err(self.unavailable(&format!("is not done with {what}: are all its nodes up?"))),
+        }
+    }
+
+    fn unavailable(&self, what: &str) -> Error {
+        Error::unavailable(format!("partition {} {what}: try again", self.id))
+    }
+
+    /// Answers a message of the same group on another node.
+    pub(crate) async fn handle(&self, message: Message) -> Result<Bytes> {
+        match message {
+            Message::Append(append) => {
+                let answer = self.raft.append_entries(append.into_request()?).await;
+                self.answer(answer.map_err(|e| e.unwrap_fatal()))
+            }
+            Message::Vote(request) => {
+                self.check_votes()?;
+                self.answer(self.raft.vote(request).await.map_err(|e| e.unwrap_fatal()))
+            }
+            Message::PreVote(request) => {
+                self.check_votes()?;
+                self.answer(self.raft.pre_vote(request).await.map_err(|e| e.unwrap_fatal()))
+            }
+            Message::TransferLeader(request) => self.answer(self.raft.handle_transfer_leader(request).await),
+            Message::Piece(piece) => Ok(codec::encode(&self.take_piece(piece).await?)),
+        }
+    }
+
+    fn answer<T: serde::Serialize>(
+        &self,
+        answer: Result<T, openraft::errors::Fatal<crate::engine::TypeConfig>>,
+    ) -> Result<Bytes> {
+        answer.map(|answer| codec::encode(&answer)).map_err(|e| error::fatal(self.id, &e))
+    }
+
+    /// A vote given now could elect a leader while another still reads under a lease that this node had confirmed
+    /// before it was restarted.
+    fn check_votes(&self) -> Result<()> {
+        if now() >= self.votes_from {
+            return Ok(());
+        }
+        Err(self.unavailable("was just started here and does not vote yet"))
+    }
+
+    async fn take_piece(&self, piece: Piece) -> Result<PieceAnswer> {
+        let mut receiver = self.receiver.lock().await;
+        let Some((staged, end)) = blocking::run(|| receiver.take(&self.store, piece))? else {
+            return Ok(PieceAnswer::More);
+        };
+        let data = SnapshotData::Received { staged, commands: end.commands };
+        let snapshot = Snapshot { meta: end.meta, snapshot: data };
+        let installed = self.raft.install_full_snapshot(end.vote, snapshot).await;
+        Ok(PieceAnswer::Done(installed.map_err(|e| error::fatal(self.id, &e))?.vote))
+    }
+
+    /// Stops taking part.
+    pub(crate) async fn stop(&self) {
+        self.proposing.abort();
+        if let Err(e) = self.raft.shutdown().await {
+            tracing::error!(partition = %self.id, error = %e, "a group did not stop cleanly");
+        }
+    }
+}
+
+/// Makes the log agree with a state that is ahead of it or contradicts it. Entries may be applied as soon as a majority
+/// of *other* nodes has them, and the store may write itself to disk before the log does; after a crash the log then
+/// ends early or still has entries that were about to be replaced. Everything up to `applied` is in the state.
+pub(crate) fn reconcile(log: &Log, group: PartitionId, applied: Option<EntryId>) -> Result<()> {
+    let state = log.state(group);
+    let applied_index = applied.map(|id| id.index);
+    if state.purged.map(|id| id.index) > applied_index {
+        return Err(Error::corrupt(format!(
+            "the log of partition {group} begins behind its state: the store was lost or restored from an old copy; \
+             remove this node from the cluster and add it again"
+        )));
+    }
+    let Some(applied) = applied else { return Ok(()) };
+    let agrees = match log.read(group, applied.index, applied.index + 1, 1)?.first() {
+        Some(entry) => entry.id == applied,
+        None => state.purged == Some(applied),
+    };
+    if !agrees {
+        log.truncate(group, 0);
+        log.purge(group, applied);
+    }
+    Ok(())
+}
+
+impl std::fmt::Debug for Group {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Group({} on node {})", self.id, self.node)
+    }
+}

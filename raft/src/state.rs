@@ -1,0 +1,323 @@
+//! Where a group keeps its state in the store, and how it is replaced as a whole without anyone seeing half of it.
+//!
+//! Keys: `m` group -> [`Meta`]; `s` group generation key -> value (numbers big-endian). A snapshot is written as a new
+//! generation; one batch then makes it the current one. The old one is deleted when its last reader is gone.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::Bytes;
+use kv::{Batch, Durability, Keyspace, Kv, Order, Overlay, Read, Visit, prefix_end};
+use serde::{Deserialize, Serialize};
+use types::{PartitionId, Result};
+
+use crate::codec;
+use crate::engine::{LogId, StoredMembership};
+
+/// Bytes of one batch while a state is copied.
+const COPY_SIZE_MAX: usize = types::limits::MIB;
+
+/// What a group's state is, written in the same batch as every change of it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Meta {
+    pub generation: u32,
+    /// The last entry applied.
+    pub log: Option<LogId>,
+    pub membership: StoredMembership,
+    /// Commands applied.
+    pub commands: u64,
+}
+
+/// The state of a group, to be read. Holding one delays the deletion of a replaced state.
+#[derive(Clone)]
+pub struct State {
+    space: Keyspace<Arc<dyn Read>>,
+    _generation: Arc<Generation>,
+}
+
+/// The state of one group in the store.
+#[derive(Debug)]
+pub struct StateStore {
+    kv: Arc<dyn Kv>,
+    group: PartitionId,
+    current: Mutex<Current>,
+}
+
+#[derive(Debug)]
+struct Current {
+    meta: Meta,
+    generation: Arc<Generation>,
+    /// Larger than every generation that was ever begun in this process.
+    generation_next: u32,
+}
+
+/// The keys of one generation; deletes them when it was replaced and the last reader is gone.
+#[derive(Debug)]
+struct Generation {
+    kv: Arc<dyn Kv>,
+    prefix: Vec<u8>,
+    retired: AtomicBool,
+}
+
+/// A generation that is being filled. Dropped without [`StateStore::adopt`] it deletes what was written.
+#[derive(Debug)]
+pub struct Staged {
+    number: u32,
+    generation: Arc<Generation>,
+}
+
+impl Read for State {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        self.space.get(key)
+    }
+
+    fn scan(&self, start: &[u8], end: &[u8], order: Order, visit: &mut Visit<'_>) -> Result<()> {
+        self.space.scan(start, end, order, visit)
+    }
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "State({})", self.space.prefix().escape_ascii())
+    }
+}
+
+fn meta_key(group: PartitionId) -> Vec<u8> {
+    [&b"m"[..], &group.0.to_be_bytes()].concat()
+}
+
+fn group_prefix(group: PartitionId) -> Vec<u8> {
+    [&b"s"[..], &group.0.to_be_bytes()].concat()
+}
+
+fn state_prefix(group: PartitionId, generation: u32) -> Vec<u8> {
+    [&group_prefix(group)[..], &generation.to_be_bytes()].concat()
+}
+
+fn read_meta(read: &dyn Read, group: PartitionId) -> Result<Meta> {
+    match read.get(&meta_key(group))? {
+        Some(bytes) => codec::decode(&bytes).map_err(|e| e.context(format!("state of partition {group}"))),
+        None => Ok(Meta::default()),
+    }
+}
+
+impl StateStore {
+    /// Opens the state of `group` and deletes what a crash left of generations that never became current, or were
+    /// replaced.
+    pub fn open(kv: Arc<dyn Kv>, group: PartitionId) -> Result<Self> {
+        let meta = read_meta(&*kv, group)?;
+        let prefix = state_prefix(group, meta.generation);
+        let all = group_prefix(group);
+        for (start, end) in [(all.clone(), prefix.clone()), (prefix_end(&prefix), prefix_end(&all))] {
+            if has_key(&*kv, &start, &end)? {
+                let mut batch = Batch::new();
+                batch.delete_range(&start, &end);
+                kv.write(batch, Durability::Buffered)?;
+            }
+        }
+        let generation = Arc::new(Generation { kv: kv.clone(), prefix, retired: AtomicBool::new(false) });
+        let generation_next = meta.generation + 1;
+        Ok(Self { kv, group, current: Mutex::new(Current { meta, generation, generation_next }) })
+    }
+
+    /// The state, always the newest: two reads may see a change in between.
+    pub fn read(&self) -> State {
+        let current = self.lock();
+        let prefix = current.generation.prefix.clone();
+        State { space: Keyspace::new(self.kv.clone(), prefix), _generation: current.generation.clone() }
+    }
+
+    /// The state as it is now, and what it is.
+    pub fn snapshot(&self) -> Result<(State, Meta)> {
+        let (snapshot, generation) = {
+            let current = self.lock();
+            (self.kv.snapshot(), current.generation.clone())
+        };
+        let meta = read_meta(&*snapshot, self.group)?;
+        let prefix = state_prefix(self.group, meta.generation);
+        Ok((State { space: Keyspace::new(snapshot, prefix), _generation: generation }, meta))
+    }
+
+    /// What the state is.
+    pub fn meta(&self) -> Meta {
+        self.lock().meta.clone()
+    }
+
+    /// Writes changes of the state, and what it is then, as one batch.
+    pub fn commit(&self, changes: &Overlay<'_>, meta: Meta) -> Result<()> {
+        let mut current = self.lock();
+        let mut batch = Batch::new();
+        changes.write_into(&current.generation.prefix, &mut batch);
+        batch.put(&meta_key(self.group), &codec::encode(&meta));
+        self.kv.write(batch, Durability::Buffered)?;
+        current.meta = meta;
+        Ok(())
+    }
+
+    /// Begins a state that is to replace the current one.
+    pub fn stage(&self) -> Staged {
+        let mut current = self.lock();
+        let number = current.generation_next;
+        current.generation_next += 1;
+        let prefix = state_prefix(self.group, number);
+        Staged {
+            number,
+            generation: Arc::new(Generation { kv: self.kv.clone(), prefix, retired: AtomicBool::new(true) }),
+        }
+    }
+
+    /// Makes `staged` the state, durable on return.
+    pub fn adopt(&self, staged: Staged, meta: Meta) -> Result<()> {
+        let mut current = self.lock();
+        let meta = Meta { generation: staged.number, ..meta };
+        let mut batch = Batch::new();
+        batch.put(&meta_key(self.group), &codec::encode(&meta));
+        // After the rows in the order of the store's writes: a crash keeps them all or forgets this.
+        self.kv.write(batch, Durability::Buffered)?;
+        staged.generation.retired.store(false, Ordering::Relaxed);
+        let old = std::mem::replace(&mut current.generation, staged.generation);
+        old.retired.store(true, Ordering::Relaxed);
+        current.meta = meta;
+        drop(current);
+        self.kv.flush()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().expect("never poisoned: no panic inside")
+    }
+}
+
+impl Staged {
+    /// Writes rows.
+    pub fn write(&self, rows: &[(&[u8], &[u8])]) -> Result<()> {
+        let mut batch = Batch::new();
+        for (key, value) in rows {
+            batch.put(&[&self.generation.prefix, *key].concat(), value);
+        }
+        self.generation.kv.write(batch, Durability::Buffered)
+    }
+
+    /// Writes all rows of `source`.
+    pub fn copy(&self, source: &State) -> Result<()> {
+        let mut batch = Batch::new();
+        let mut result = Ok(());
+        source.scan(b"", b"", Order::Forward, &mut |key, value| {
+            batch.put(&[&self.generation.prefix, key].concat(), value);
+            if batch.size() > COPY_SIZE_MAX {
+                result = self.generation.kv.write(std::mem::take(&mut batch), Durability::Buffered);
+            }
+            if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        result?;
+        self.generation.kv.write(batch, Durability::Buffered)
+    }
+}
+
+impl Drop for Generation {
+    fn drop(&mut self) {
+        if !self.retired.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut batch = Batch::new();
+        batch.delete_range(&self.prefix, &prefix_end(&self.prefix));
+        if let Err(e) = self.kv.write(batch, Durability::Buffered) {
+            tracing::warn!(error = %e, "a replaced state was not deleted; the next start will do it");
+        }
+    }
+}
+
+fn has_key(read: &dyn Read, start: &[u8], end: &[u8]) -> Result<bool> {
+    let mut found = false;
+    read.scan(start, end, Order::Forward, &mut |_, _| {
+        found = true;
+        ControlFlow::Break(())
+    })?;
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use kv::MemKv;
+
+    use super::*;
+
+    const GROUP: PartitionId = PartitionId(5);
+
+    fn list(read: &dyn Read) -> String {
+        let mut rows = Vec::new();
+        read.scan(b"", b"", Order::Forward, &mut |key, value| {
+            rows.push(format!("{}={}", key.escape_ascii(), value.escape_ascii()));
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        rows.join(" ")
+    }
+
+    fn put(store: &StateStore, key: &str, value: &str) {
+        let state = store.read();
+        let mut overlay = Overlay::new(&state);
+        overlay.put(key.to_owned(), value.to_owned());
+        let meta = store.meta();
+        store.commit(&overlay, Meta { commands: meta.commands + 1, ..meta }).unwrap();
+    }
+
+    /// Readers keep the state they hold, new readers get the new one, and the old rows go with the last reader.
+    #[test]
+    fn a_state_is_replaced_as_a_whole() {
+        let kv = MemKv::new(1);
+        let neighbour = StateStore::open(Arc::new(kv.clone()), PartitionId(6)).unwrap();
+        put(&neighbour, "a", "other");
+        let store = StateStore::open(Arc::new(kv.clone()), GROUP).unwrap();
+        put(&store, "a", "old");
+        let (snapshot, meta) = store.snapshot().unwrap();
+        let reader = store.read();
+        drop(store.stage());
+
+        let staged = store.stage();
+        staged.write(&[(b"b", b"new"), (b"c", b"new")]).unwrap();
+        assert_eq!(list(&store.read()), "a=old");
+        store.adopt(staged, Meta { commands: 9, ..meta.clone() }).unwrap();
+        assert_eq!(list(&store.read()), "b=new c=new");
+        assert_eq!((list(&reader), list(&snapshot)), ("a=old".into(), "a=old".into()));
+        assert_eq!((meta.commands, store.meta().commands), (1, 9));
+        drop(reader);
+        assert!(list(&kv).contains("=old"), "the snapshot still holds it");
+        drop(snapshot);
+        assert!(!list(&kv).contains("=old"), "{}", list(&kv));
+
+        kv.crash();
+        let store = StateStore::open(Arc::new(kv.clone()), GROUP).unwrap();
+        assert_eq!(list(&store.read()), "b=new c=new", "adopt() is durable");
+        let staged = store.stage();
+        staged.copy(&neighbour.read()).unwrap();
+        store.adopt(staged, store.meta()).unwrap();
+        assert_eq!(list(&store.read()), "a=other");
+    }
+
+    /// A crash at any time leaves the old or the new state, and the next start removes the remains.
+    #[test]
+    fn a_crash_leaves_one_state() {
+        let mut seen = std::collections::BTreeSet::new();
+        for seed in 0..40 {
+            let kv = MemKv::new(seed);
+            let store = StateStore::open(Arc::new(kv.clone()), GROUP).unwrap();
+            put(&store, "a", "old");
+            kv.flush().unwrap();
+            let staged = store.stage();
+            staged.write(&[(b"b", b"new")]).unwrap();
+            staged.write(&[(b"c", b"new")]).unwrap();
+            let mut batch = Batch::new();
+            batch.put(&meta_key(GROUP), &codec::encode(&Meta { generation: staged.number, ..store.meta() }));
+            kv.write(batch, Durability::Buffered).unwrap();
+            kv.crash();
+            std::mem::forget(staged);
+            let store = StateStore::open(Arc::new(kv.clone()), GROUP).unwrap();
+            let state = list(&store.read());
+            let rows = list(&kv).split(' ').filter(|row| row.starts_with('s')).count();
+            assert_eq!(rows, state.split(' ').count(), "remains of the other state: {}", list(&kv));
+            seen.insert(state);
+        }
+        assert_eq!(seen.into_iter().collect::<Vec<_>>(), ["a=old", "b=new c=new"]);
+    }
+}

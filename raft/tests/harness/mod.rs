@@ -1,0 +1,262 @@
+//! Several nodes in one process: a network whose links can be cut, disks and stores that forget at a crash.
+//!
+//! Runs on tokio's paused clock with one thread, so simulated seconds cost nothing and a seed gives one order of
+//! events.
+#![allow(dead_code, missing_docs)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use env::disk::SimDisk;
+use env::{Env, Random};
+use kv::{Kv, MemKv, Order, Overlay, Read};
+use raft::{Applied, Group, Host, HostConfig, LogTail, Network, StateMachine};
+use types::{Error, ErrorKind, NodeId, PartitionId, Result};
+
+pub const GROUPS: [PartitionId; 3] = [PartitionId(1), PartitionId(2), PartitionId(3)];
+pub const A: PartitionId = GROUPS[0];
+
+/// Keeps every command under its index, and the number of commands.
+#[derive(Default)]
+pub struct Recorder {
+    /// What `restored` saw last: the rows of the state.
+    pub restored: Mutex<Option<usize>>,
+    pub told: Mutex<u64>,
+}
+
+impl StateMachine for Recorder {
+    fn apply(&self, state: &mut Overlay<'_>, index: u64, command: &[u8]) -> Bytes {
+        let count =
+            state.get(b"count").unwrap().map_or(0, |c| u64::from_be_bytes(c[..].try_into().unwrap())) + 1;
+        assert_eq!(count, index, "indexes have no gaps, and every command is applied once");
+        state.put(Bytes::from_static(b"count"), Bytes::copy_from_slice(&count.to_be_bytes()));
+        state.put([b"c", &index.to_be_bytes()[..]].concat(), Bytes::copy_from_slice(command));
+        Bytes::from([b"did ", command].concat())
+    }
+
+    fn applied(&self, index: u64) {
+        *self.told.lock().unwrap() = index;
+    }
+
+    fn restored(&self, state: &dyn Read) {
+        *self.restored.lock().unwrap() = Some(commands(state).len());
+    }
+}
+
+/// The recorded commands in order.
+pub fn commands(state: &dyn Read) -> Vec<String> {
+    let mut found = Vec::new();
+    state
+        .scan(b"c\0", b"d", Order::Forward, &mut |key, command| {
+            if key != b"count" {
+                found.push(String::from_utf8(command.to_vec()).unwrap());
+            }
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    found
+}
+
+#[derive(Default)]
+struct Links {
+    hosts: BTreeMap<NodeId, Arc<Host>>,
+    cut: BTreeSet<(NodeId, NodeId)>,
+}
+
+/// The network of all nodes.
+#[derive(Clone)]
+pub struct Net {
+    links: Arc<Mutex<Links>>,
+    random: Random,
+}
+
+/// The network as one node sees it.
+struct Line {
+    net: Net,
+    source: NodeId,
+}
+
+impl Net {
+    fn reach(&self, source: NodeId, target: NodeId) -> Option<Arc<Host>> {
+        let links = self.links.lock().unwrap();
+        if links.cut.contains(&(source, target)) { None } else { links.hosts.get(&target).cloned() }
+    }
+
+    async fn travel(&self) {
+        env::time::sleep(Duration::from_micros(200 + self.random.below(2000))).await;
+    }
+}
+
+#[async_trait]
+impl Network for Line {
+    async fn send(&self, target: NodeId, message: Bytes, timeout: Duration) -> Result<Bytes> {
+        let lost = || Error::unavailable(format!("node {target} does not answer"));
+        let call = async {
+            self.net.travel().await;
+            let host = self.net.reach(self.source, target).ok_or_else(lost)?;
+            let answer = host.handle(message).await;
+            self.net.travel().await;
+            self.net.reach(target, self.source).ok_or_else(lost)?;
+            answer
+        };
+        env::time::timeout(timeout, call).await.unwrap_or_else(|_| Err(lost()))
+    }
+}
+
+/// What survives a crash of a node.
+pub struct Node {
+    pub id: NodeId,
+    pub env: Env,
+    pub disk: SimDisk,
+    pub kv: MemKv,
+    pub machines: BTreeMap<PartitionId, Arc<Recorder>>,
+    pub host: Option<Arc<Host>>,
+}
+
+pub struct Cluster {
+    pub nodes: BTreeMap<NodeId, Node>,
+    pub net: Net,
+    pub tail: LogTail,
+    seed: u64,
+}
+
+impl Cluster {
+    /// Nodes 1 to `count`, running, with empty groups.
+    pub async fn start(seed: u64, count: u64) -> Self {
+        let net = Net { links: Arc::default(), random: Random::seeded(seed) };
+        let tail = HostConfig::new(NodeId(1), "/log".into()).log_tail;
+        let mut cluster = Self { nodes: BTreeMap::new(), net, tail, seed };
+        for id in 1..=count {
+            cluster.add(NodeId(id)).await;
+        }
+        cluster
+    }
+
+    /// A cluster whose groups have all nodes as voters and a leader.
+    pub async fn with_leaders(seed: u64, count: u64) -> Self {
+        let cluster = Self::start(seed, count).await;
+        let voters: BTreeSet<NodeId> = cluster.nodes.keys().copied().collect();
+        for group in GROUPS {
+            cluster.group(NodeId(1), group).initialize(voters.clone()).await.unwrap();
+        }
+        for group in GROUPS {
+            cluster.leader(group).await;
+        }
+        cluster
+    }
+
+    /// A new, empty node.
+    pub async fn add(&mut self, id: NodeId) {
+        let seed = self.seed * 1000 + id.0;
+        let disk = SimDisk::new(seed);
+        let env = Env { disk: Arc::new(disk.clone()), ..Env::simulated(seed) };
+        let node = Node { id, env, disk, kv: MemKv::new(seed), machines: BTreeMap::new(), host: None };
+        self.nodes.insert(id, node);
+        self.open(id).await;
+    }
+
+    /// Starts a stopped node from what it has on disk.
+    pub async fn open(&mut self, id: NodeId) {
+        let node = self.nodes.get_mut(&id).unwrap();
+        let config = HostConfig { log_tail: self.tail, ..HostConfig::new(id, "/log".into()) };
+        let network = Arc::new(Line { net: self.net.clone(), source: id });
+        let host = Host::open(node.env.clone(), config, Arc::new(node.kv.clone()), network).await.unwrap();
+        for group in GROUPS {
+            let machine = Arc::new(Recorder::default());
+            node.machines.insert(group, machine.clone());
+            host.open_group(group, machine).await.unwrap();
+        }
+        let host = Arc::new(host);
+        node.host = Some(host.clone());
+        self.net.links.lock().unwrap().hosts.insert(id, host);
+    }
+
+    /// Power loss.
+    pub async fn crash(&mut self, id: NodeId) {
+        let host = self.net.links.lock().unwrap().hosts.remove(&id).unwrap();
+        let node = self.nodes.get_mut(&id).unwrap();
+        node.host = None;
+        host.kill().await;
+        node.disk.crash();
+        node.kv.crash();
+    }
+
+    /// Cuts or mends all links of a node.
+    pub fn isolate(&self, id: NodeId, cut: bool) {
+        let mut links = self.net.links.lock().unwrap();
+        for other in self.nodes.keys().filter(|other| **other != id) {
+            for link in [(id, *other), (*other, id)] {
+                if cut {
+                    links.cut.insert(link)
+                } else {
+                    links.cut.remove(&link)
+                };
+            }
+        }
+    }
+
+    pub fn group(&self, node: NodeId, group: PartitionId) -> Arc<Group> {
+        self.nodes[&node].host.as_ref().expect("running").group(group).unwrap()
+    }
+
+    /// The group on the leader, once a majority agrees on it.
+    pub async fn leader(&self, group: PartitionId) -> Arc<Group> {
+        self.leader_except(group, NodeId(0)).await
+    }
+
+    /// As `leader`, but not on this node.
+    pub async fn leader_except(&self, group: PartitionId, except: NodeId) -> Arc<Group> {
+        eventually("a leader", async || {
+            for node in self.nodes.values().filter(|node| node.host.is_some() && node.id != except) {
+                let group = self.group(node.id, group);
+                if group.is_leader() && group.linearize().await.is_ok() {
+                    return Some(group);
+                }
+            }
+            None
+        })
+        .await
+    }
+
+    /// Proposes until the command is acknowledged, and says what came of it. May apply it more than once.
+    pub async fn propose(&self, group: PartitionId, command: &str) -> Applied {
+        eventually("an acknowledgement", async || {
+            let leader = self.leader(group).await;
+            match leader.propose(Bytes::from(command.to_owned())).await {
+                Ok(applied) => Some(applied),
+                Err(e) => {
+                    assert!(e.is_transient(), "{e}");
+                    None
+                }
+            }
+        })
+        .await
+    }
+
+    /// Waits until the copy on `node` has everything the leader has, and returns its commands.
+    pub async fn caught_up(&self, node: NodeId, group: PartitionId) -> Vec<String> {
+        let index = self.leader(group).await.linearize().await.unwrap();
+        let copy = self.group(node, group);
+        copy.wait_applied(index, Duration::from_secs(60)).await.unwrap();
+        commands(&copy.read())
+    }
+}
+
+/// Tries until there is an answer; fails after a simulated minute.
+pub async fn eventually<T>(what: &str, attempt: impl AsyncFn() -> Option<T>) -> T {
+    for _ in 0..3000 {
+        if let Some(found) = attempt().await {
+            return found;
+        }
+        env::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("no {what} after a minute");
+}
+
+pub fn kind<T>(result: Result<T>) -> ErrorKind {
+    result.err().expect("an error").kind()
+}
