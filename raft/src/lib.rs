@@ -14,6 +14,8 @@
 
 mod blocking;
 mod codec;
+#[cfg(test)]
+mod conformance;
 mod engine;
 mod error;
 mod group;

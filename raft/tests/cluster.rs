@@ -260,3 +260,33 @@ async fn strange_messages_are_refused() {
     assert!(host.handle(unknown.into()).await.is_err());
     assert_eq!(host.groups().len(), 3);
 }
+
+/// The same seed gives the same history, to the millisecond; another seed gives another.
+#[tokio::test(start_paused = true)]
+async fn a_seed_replays() {
+    async fn history(seed: u64) -> Vec<String> {
+        let start = env::time::now();
+        let mut cluster = Cluster::with_leaders(seed, 3).await;
+        let mut history = Vec::new();
+        for round in 0..4 {
+            let leader = cluster.leader(A).await;
+            let id = leader.leader().unwrap();
+            let applied = cluster.propose(A, &round.to_string()).await;
+            let status = leader.status();
+            history.push(format!(
+                "{:?} {id} {} {} {}",
+                env::time::now() - start,
+                status.term,
+                status.log_last,
+                applied.index
+            ));
+            cluster.crash(id).await;
+            cluster.propose(A, "meanwhile").await;
+            cluster.open(id).await;
+        }
+        history
+    }
+    let first = history(1).await;
+    assert_eq!(history(1).await, first);
+    assert_ne!(history(2).await, first);
+}
