@@ -1,1 +1,17 @@
-//! blockserver
+//! Keeps shards on disks and keeps them correct; coordinates a chunk over the disks of its placement group.
+//!
+//! Owns: the storage engine of a disk ([`disk`]), scatter and quorum acknowledgement (I-ACK), degraded reads (I-READ),
+//! the promises to repair and the filling of new slots (I-HEAL).
+//! Knows nothing of: the namespace; which chunks belong to which file; how other nodes are reached ([`Links`]).
+
+pub mod disk;
+
+mod fetch;
+mod heal;
+mod intents;
+mod links;
+mod put;
+mod server;
+
+pub use links::Links;
+pub use server::{Blockserver, Config};

@@ -12,7 +12,7 @@ mod namespace;
 mod tree;
 mod upload;
 
-pub use batch::Batcher;
+pub use batch::{BatchLimits, Batcher};
 pub use blocks::Blocks;
 pub use cluster::{Cluster, Endpoints};
 pub use download::{Download, download_file};

@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use chunk::manifest::content_root;
 use kv::{Order, Read};
 use proto::namespace::{Entry, Journal, Kind, Listing, NamespaceStats, Record, Version, Versions};
 use types::limits::{HISTORY_PAGE_COUNT_MAX, JOURNAL_PAGE_COUNT_MAX, LIST_PAGE_COUNT_MAX};

@@ -3,7 +3,7 @@
 //! Every change checks everything before it writes anything, so a refused change leaves no trace.
 
 use bytes::Bytes;
-use chunk::manifest::Manifest;
+use chunk::manifest::{Manifest, content_root};
 use kv::{Overlay, Read};
 use proto::namespace::{Base, Change, Done, Kind, Op, Place, Record};
 use types::{Error, InodeId, Millis, Name, NamespaceId, PartitionId, Path, Result, Seq, VersionId};

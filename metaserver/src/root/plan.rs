@@ -28,7 +28,9 @@ pub fn rebalance(map: &mut ClusterMap) {
         }
         // Too few disks for the profile: no table yet, and writes say so.
         None => {
-            if let Ok(change) = placement::build(map.profile, map.pg_count, &disks) {
+            if let Ok(table) = placement::build(map.profile, map.pg_count, &disks) {
+                // Changes nothing in a new table but tells how many groups had to break a rule.
+                let change = placement::substitute(&table, map.profile, &disks);
                 accept(map, change);
             }
         }

@@ -1,6 +1,7 @@
 //! Requests about the cluster: joining, heartbeats, namespaces by name.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use net::{Caller, Identity};
 use proto::cluster::{
@@ -17,7 +18,7 @@ use crate::liveness::Liveness;
 use crate::root;
 
 /// Validity of a node's certificate.
-const NODE_CERTIFICATE_DAYS: u32 = 3650;
+const NODE_CERTIFICATE_VALIDITY: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 impl Metaserver {
     /// Admits a node that shows a valid token: the only request that needs no certificate.
@@ -27,10 +28,10 @@ impl Metaserver {
         let token_hash = *blake3::hash(&join.secret).as_bytes();
         root::check_token(&group.read(), &token_hash, self.env.clock.wall())?;
         let secrets = root::secrets(&group.read())?;
-        let authority = net::pki::Authority::from_pem(&secrets.authority)?;
+        let authority = net::Authority::from_pem(&secrets.authority)?;
         let node = NewNode { zone: join.zone, roles: join.roles, native: join.native, control: join.control };
         let id: NodeId = self.propose(ROOT, RootCommand::AddNode { node, token_hash }).await?;
-        let certificate = authority.sign(&join.request, &Identity::Node(id), NODE_CERTIFICATE_DAYS, &self.env)?;
+        let certificate = authority.sign(&join.request, &Identity::Node(id), NODE_CERTIFICATE_VALIDITY, &self.env)?;
         let map = self.current_map()?;
         Ok(Joined { node: id, cluster: map.cluster, certificate, secret: secrets.secret, map })
     }

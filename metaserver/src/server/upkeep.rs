@@ -85,12 +85,16 @@ impl Metaserver {
 
     /// While this node leads the root partition, it declares silent nodes down and returning ones up.
     async fn watch_nodes(self: Arc<Self>) {
-        while !self.root().is_stopped() {
+        while !self.is_stopped() {
             env::time::sleep(WATCH_PERIOD).await;
             if let Err(e) = self.watch_nodes_once().await {
                 warn!("a change of the nodes could not be decided, trying again: {e}");
             }
         }
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.root().status().role == raft::Role::Stopped
     }
 
     async fn watch_nodes_once(&self) -> Result<()> {
@@ -123,7 +127,7 @@ impl Metaserver {
 
     /// Gives every group that this node leads the voters of the map.
     async fn keep_voters(self: Arc<Self>) {
-        while !self.root().is_stopped() {
+        while !self.is_stopped() {
             env::time::sleep(VOTERS_PERIOD).await;
             let wanted: BTreeSet<NodeId> = self.map.borrow().voters.iter().copied().collect();
             for (id, group) in &self.groups {

@@ -1,0 +1,256 @@
+//! Reading a chunk: from the data shards when they are there, from any `k` otherwise.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chunk::compress::decompress;
+use chunk::manifest::parse_node;
+use futures::stream::{FuturesUnordered, StreamExt};
+use net::{Identity, Request};
+use placement::Slot;
+use proto::Method;
+use proto::block::{ChunkKind, ChunkRead, GetChunk, GetShard, Layout, ShardKey, ShardMeta, ShardRead};
+use proto::map::ClusterMap;
+use types::{ChunkId, DiskId, Error, ErrorKind, Generation, Profile, Result};
+
+use crate::server::Blockserver;
+
+/// One attempt to read a shard elsewhere.
+const SHARD_TIMEOUT: Duration = Duration::from_secs(3);
+/// When the data shards take longer, parity shards are asked for as well.
+const HEDGE_AFTER: Duration = Duration::from_millis(150);
+
+impl Blockserver {
+    pub(crate) async fn get_chunk(&self, identity: &Identity, request: GetChunk) -> Result<(ChunkRead, Bytes)> {
+        let now = self.env.clock.wall();
+        if !matches!(identity, Identity::Node(_)) {
+            self.secret.check_ticket(&identity.to_string(), &request.id, &request.ticket, now)?;
+        }
+        let bytes = self.read_chunk(request.id).await?;
+        let tickets = match request.kind {
+            ChunkKind::Data => Vec::new(),
+            ChunkKind::ManifestNode => {
+                // Only what is named as a node opens others: its name is its proof.
+                if chunk::manifest::node_id(&bytes) != request.id {
+                    return Err(Error::invalid(format!("chunk {} is not a manifest node", request.id)));
+                }
+                let reader = identity.to_string();
+                let node = parse_node(&bytes)?;
+                node.entries.iter().map(|entry| self.secret.ticket(&reader, &entry.id, now)).collect()
+            }
+        };
+        let bytes = match request.range {
+            None => bytes,
+            Some((offset, count)) => {
+                let start = (offset as usize).min(bytes.len());
+                bytes.slice(start..start.saturating_add(count as usize).min(bytes.len()))
+            }
+        };
+        Ok((ChunkRead { tickets }, bytes))
+    }
+
+    /// The plain bytes of a chunk.
+    async fn read_chunk(&self, id: ChunkId) -> Result<Bytes> {
+        let map = self.current_map();
+        let (meta, payload) = self.read_payload(&map, id).await?;
+        if !meta.compressed {
+            return Ok(payload);
+        }
+        let plain_size = meta.plain_size as usize;
+        let task = env::task::spawn_blocking(move || decompress(&payload, plain_size));
+        task.await.map_err(|e| Error::internal(format!("decompressing chunk {id} failed: {e}")))?
+    }
+
+    async fn read_payload(&self, map: &ClusterMap, id: ChunkId) -> Result<(ShardMeta, Bytes)> {
+        let slots = map.slots(map.pg(&id))?;
+        let (key, meta, bytes) = self.find_any(map, slots, id).await?;
+        match meta.layout {
+            Layout::Replica => Ok((meta, bytes)),
+            Layout::Shard { k, m } => {
+                let first = (key.slot, bytes);
+                let shards = self.gather(map, slots, (id, key.generation), Profile { k, m }, first).await?;
+                let payload = self.join(Profile { k, m }, meta, shards).await?;
+                Ok((meta, payload))
+            }
+        }
+    }
+
+    /// Some shard or replica of the chunk: from a local disk if one has it, otherwise from whoever answers first.
+    async fn find_any(&self, map: &ClusterMap, slots: &[Slot], id: ChunkId) -> Result<(ShardKey, ShardMeta, Bytes)> {
+        let (local, remote): (Vec<DiskId>, Vec<DiskId>) =
+            holders(slots).into_iter().partition(|disk| self.disks.contains_key(disk));
+        for disk in local {
+            if let Ok(found) = self.disks[&disk].get(id, None, None, None).await {
+                return Ok((found.key, found.meta, found.bytes));
+            }
+        }
+        let mut reads: FuturesUnordered<_> =
+            remote.into_iter().map(|disk| self.read_shard(map, disk, id, None, None)).collect();
+        let mut absent = 0;
+        let mut error = Error::not_found(format!("chunk {id} is on none of its disks"));
+        while let Some(read) = reads.next().await {
+            match read {
+                Ok(found) => return Ok(found),
+                Err(e) if e.kind() == ErrorKind::NotFound => absent += 1,
+                Err(e) => error = e,
+            }
+        }
+        // "Not here" is an answer about the chunk only when everybody gave it.
+        if error.kind() == ErrorKind::NotFound {
+            return Err(error);
+        }
+        Err(Error::unavailable(format!("no disk that may hold chunk {id} answers ({absent} do not have it): {error}")))
+    }
+
+    /// At least `k` shards of one incarnation. Data shards first; parity when one fails or is slow.
+    async fn gather(
+        &self,
+        map: &ClusterMap,
+        slots: &[Slot],
+        (id, generation): (ChunkId, Generation),
+        profile: Profile,
+        (first_slot, first): (u8, Bytes),
+    ) -> Result<BTreeMap<u8, Bytes>> {
+        let k = usize::from(profile.k);
+        let mut shards = BTreeMap::from([(first_slot, first)]);
+        let mut waiting: Vec<u8> = (0..profile.n() as u8).rev().filter(|slot| *slot != first_slot).collect();
+        let mut reads = FuturesUnordered::new();
+        let mut error = None;
+        let read = |slot: u8| async move { (slot, self.read_slot(map, slots, id, slot, generation).await) };
+        // A parity shard that was found first replaces one data shard only if a data shard cannot be had.
+        let data_missing = |shards: &BTreeMap<u8, Bytes>| (0..profile.k).filter(|s| !shards.contains_key(s)).count();
+        for _ in 0..data_missing(&shards) {
+            reads.push(read(waiting.pop().expect("data shards come first")));
+        }
+        while data_missing(&shards) > 0 && (shards.len() < k || !reads.is_empty()) {
+            let enough = shards.len() >= k;
+            match env::time::timeout(HEDGE_AFTER, reads.next()).await {
+                Ok(Some((slot, Ok(bytes)))) => {
+                    shards.insert(slot, bytes);
+                }
+                Ok(Some((_, Err(e)))) => {
+                    error = Some(e);
+                    waiting.pop().into_iter().for_each(|slot| reads.push(read(slot)));
+                }
+                Ok(None) => match waiting.pop() {
+                    Some(slot) => reads.push(read(slot)),
+                    None => break,
+                },
+                Err(_) if enough => break,
+                Err(_) => waiting.pop().into_iter().for_each(|slot| reads.push(read(slot))),
+            }
+            if shards.len() >= k && error.is_some() {
+                break; // A data shard is known to be missing: decode.
+            }
+        }
+        if shards.len() < k {
+            let why = error.map_or_else(String::new, |e| format!(": {e}"));
+            let found = shards.len();
+            return Err(Error::unavailable(format!("{found} shards of chunk {id} can be read, {k} are needed{why}")));
+        }
+        Ok(shards)
+    }
+
+    /// Puts a payload together again.
+    async fn join(&self, profile: Profile, meta: ShardMeta, mut found: BTreeMap<u8, Bytes>) -> Result<Bytes> {
+        let stripe = self.stripe(profile)?;
+        let shards: Vec<Option<Bytes>> = (0..profile.n() as u8).map(|slot| found.remove(&slot)).collect();
+        let task = env::task::spawn_blocking(move || stripe.decode(&shards, meta.stored_size as usize));
+        task.await.map_err(|e| Error::internal(format!("decoding failed: {e}")))?
+    }
+
+    /// Shard `slot` of one incarnation, from its holder or the one before.
+    pub(crate) async fn read_slot(
+        &self,
+        map: &ClusterMap,
+        slots: &[Slot],
+        id: ChunkId,
+        slot: u8,
+        generation: Generation,
+    ) -> Result<Bytes> {
+        let mut error = Error::not_found(format!("placement group has no slot {slot}"));
+        let Some(place) = slots.get(usize::from(slot)) else { return Err(error) };
+        for disk in std::iter::once(place.disk).chain(place.previous) {
+            match self.read_shard(map, disk, id, Some(slot), Some(generation)).await {
+                Ok((_, _, bytes)) => return Ok(bytes),
+                Err(e) => error = e,
+            }
+        }
+        Err(error)
+    }
+
+    /// Reads a shard from a disk, here or elsewhere, and checks it.
+    pub(crate) async fn read_shard(
+        &self,
+        map: &ClusterMap,
+        disk: DiskId,
+        chunk: ChunkId,
+        slot: Option<u8>,
+        generation: Option<Generation>,
+    ) -> Result<(ShardKey, ShardMeta, Bytes)> {
+        if let Some(local) = self.disks.get(&disk) {
+            let found = local.get(chunk, slot, generation, None).await?;
+            return Ok((found.key, found.meta, found.bytes));
+        }
+        let (node, info) =
+            map.node_of(disk).ok_or_else(|| Error::stale_epoch(format!("disk {disk} is not in the map")))?;
+        if !info.up {
+            return Err(Error::unavailable(format!("node {node} is down")));
+        }
+        let request = GetShard { disk, chunk, slot, generation };
+        let header = proto::encode(&request);
+        let request = Request { method: Method::GetShard as u16, header, body: Bytes::new() };
+        let reply = self.links.call_node(node, request, SHARD_TIMEOUT).await?;
+        let read: ShardRead = proto::decode(&reply.header)?;
+        if crc32fast::hash(&reply.body) != read.crc || read.key.chunk != chunk {
+            return Err(Error::unavailable(format!("a shard of chunk {chunk} was damaged on its way")));
+        }
+        Ok((read.key, read.meta, reply.body))
+    }
+
+    /// Makes shard `key.slot` again from others of the same incarnation.
+    pub(crate) async fn rebuild_shard(&self, map: &ClusterMap, key: ShardKey, meta: ShardMeta) -> Result<Bytes> {
+        let slots = map.slots(map.pg(&key.chunk))?;
+        let Layout::Shard { k, m } = meta.layout else {
+            let (_, found, bytes) = self.find_any(map, slots, key.chunk).await?;
+            return if found.layout == Layout::Replica {
+                Ok(bytes)
+            } else {
+                Err(Error::not_found(format!("no replica of chunk {} is left", key.chunk)))
+            };
+        };
+        let profile = Profile { k, m };
+        let others = (0..profile.n() as u8).filter(|slot| *slot != key.slot);
+        let mut reads: FuturesUnordered<_> = others
+            .map(|slot| async move { (slot, self.read_slot(map, slots, key.chunk, slot, key.generation).await) })
+            .collect();
+        let mut found = BTreeMap::new();
+        while found.len() < usize::from(k) {
+            match reads.next().await {
+                Some((slot, Ok(bytes))) => {
+                    found.insert(slot, bytes);
+                }
+                Some((_, Err(_))) => {}
+                None => {
+                    return Err(Error::unavailable(format!("too few shards of chunk {} to rebuild one", key.chunk)));
+                }
+            }
+        }
+        let stripe = self.stripe(profile)?;
+        let shards: Vec<Option<Bytes>> = (0..profile.n() as u8).map(|slot| found.remove(&slot)).collect();
+        let task = env::task::spawn_blocking(move || stripe.rebuild(&shards, usize::from(key.slot)));
+        task.await.map_err(|e| Error::internal(format!("rebuilding failed: {e}")))?
+    }
+}
+
+/// Disks that may hold parts of a group, each once, in slot order.
+fn holders(slots: &[Slot]) -> Vec<DiskId> {
+    let mut disks = Vec::new();
+    for disk in slots.iter().flat_map(|slot| std::iter::once(slot.disk).chain(slot.previous)) {
+        if !disks.contains(&disk) {
+            disks.push(disk);
+        }
+    }
+    disks
+}

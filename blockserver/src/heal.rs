@@ -1,0 +1,204 @@
+//! Brings redundancy back (I-HEAL): fills slots whose holder is new, and makes the parts that were promised.
+//!
+//! Everything here may be done twice or stopped at any point: a part that is there already is left alone.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::stream::{self, StreamExt};
+use net::Request;
+use placement::{Slot, SlotState};
+use proto::Method;
+use proto::block::{Layout, ListShards, ShardKey, ShardList, ShardMeta};
+use proto::map::ClusterMap;
+use tracing::{debug, info, warn};
+use types::{DiskId, Error, PgId, Result};
+
+use crate::server::Blockserver;
+
+/// How often a node looks for something to heal when nothing wakes it.
+const PERIOD: Duration = Duration::from_secs(2);
+/// A slot is filled only so long after it got its holder: by then no coordinator writes to the holder before.
+const SETTLE: Duration = Duration::from_secs(4);
+/// Placement groups that are filled at once.
+const GROUPS_IN_FLIGHT: usize = 8;
+/// Promised parts looked at in one round.
+const INTENT_COUNT: usize = 256;
+/// One request for a list of shards.
+const LIST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A slot of this node that lacks older shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Task {
+    pg: PgId,
+    slot: u8,
+    disk: DiskId,
+}
+
+/// Starts healing for as long as the server lives.
+pub fn start(server: &Arc<Blockserver>) {
+    let this = Arc::downgrade(server);
+    let mut map = server.map.clone();
+    env::task::spawn(async move {
+        loop {
+            let _ = env::time::timeout(PERIOD, map.changed()).await;
+            let Some(server) = this.upgrade() else { return };
+            let tasks = server.syncing();
+            server.syncing_slots.store(tasks.len() as u32, Ordering::Relaxed);
+            if !tasks.is_empty() {
+                env::time::sleep(SETTLE).await;
+                server.fill(tasks).await;
+            }
+            if let Err(e) = server.keep_promises().await {
+                warn!("promised parts could not be made, trying again: {e}");
+            }
+        }
+    });
+}
+
+impl Blockserver {
+    fn syncing(&self) -> Vec<Task> {
+        let map = self.map.borrow();
+        let Some(table) = &map.table else { return Vec::new() };
+        let mut tasks = Vec::new();
+        for (pg, slots) in table.pgs.iter().enumerate() {
+            for (index, slot) in slots.iter().enumerate() {
+                if slot.state == SlotState::Syncing && self.disks.contains_key(&slot.disk) {
+                    tasks.push(Task { pg: PgId(pg as u16), slot: index as u8, disk: slot.disk });
+                }
+            }
+        }
+        tasks
+    }
+
+    /// Fills slots and reports those that are complete, together.
+    async fn fill(&self, tasks: Vec<Task>) {
+        let map = self.current_map();
+        let filled: Vec<(Task, Result<u64>)> = stream::iter(tasks)
+            .map(|task| {
+                let map = &map;
+                async move { (task, self.fill_slot(map, task).await) }
+            })
+            .buffer_unordered(GROUPS_IN_FLIGHT)
+            .collect()
+            .await;
+        let mut complete = Vec::new();
+        let mut parts = 0;
+        for (task, outcome) in filled {
+            match outcome {
+                Ok(count) => {
+                    parts += count;
+                    complete.push((task.pg, task.slot, task.disk));
+                }
+                Err(e) => debug!(pg = task.pg.0, slot = task.slot, "not filled yet: {e}"),
+            }
+        }
+        if complete.is_empty() {
+            return;
+        }
+        let slots = complete.len();
+        match self.links.finish_sync(complete).await {
+            Ok(()) => info!(slots, parts, "slots are complete"),
+            Err(e) => warn!("complete slots could not be reported, trying again: {e}"),
+        }
+    }
+
+    /// Gives one slot all parts it should have. Returns how many were missing.
+    async fn fill_slot(&self, map: &ClusterMap, task: Task) -> Result<u64> {
+        let slots = map.slots(task.pg)?;
+        if slots.get(usize::from(task.slot)).is_none_or(|slot| slot.disk != task.disk) {
+            return Err(Error::stale_epoch("the slot has another holder by now"));
+        }
+        let mut made = 0;
+        for (key, meta) in self.wanted(map, slots, task).await? {
+            if self.disks[&task.disk].has(key).await? {
+                continue;
+            }
+            let bytes = match self.from_previous(map, slots, key).await {
+                Some(bytes) => bytes,
+                None => self.rebuild_shard(map, key, meta).await?,
+            };
+            self.disks[&task.disk].put(key, meta, bytes).await?;
+            made += 1;
+        }
+        Ok(made)
+    }
+
+    /// The parts a slot should have, by what the other holders of its group have.
+    async fn wanted(&self, map: &ClusterMap, slots: &[Slot], task: Task) -> Result<BTreeMap<ShardKey, ShardMeta>> {
+        let mut wanted = BTreeMap::new();
+        let mut replicas: BTreeMap<_, (usize, ShardMeta)> = BTreeMap::new();
+        let previous = slots[usize::from(task.slot)].previous;
+        let others = slots.iter().map(|slot| slot.disk).filter(|disk| *disk != task.disk);
+        for disk in others.chain(previous) {
+            if !map.is_live(disk) {
+                continue;
+            }
+            for (key, meta) in self.list_disk(map, disk, task.pg).await? {
+                let own = ShardKey { slot: task.slot, ..key };
+                match meta.layout {
+                    Layout::Shard { .. } => {
+                        wanted.insert(own, meta);
+                    }
+                    Layout::Replica => replicas.entry(own).or_insert((0, meta)).0 += 1,
+                }
+            }
+        }
+        // Which slots a replica went to depended on who was up; what counts is that there are enough.
+        let short = replicas.into_iter().filter(|(_, (count, _))| *count < map.profile.replicas());
+        wanted.extend(short.map(|(key, (_, meta))| (key, meta)));
+        Ok(wanted)
+    }
+
+    async fn from_previous(&self, map: &ClusterMap, slots: &[Slot], key: ShardKey) -> Option<Bytes> {
+        let previous = slots[usize::from(key.slot)].previous.filter(|disk| map.is_live(*disk))?;
+        let read = self.read_shard(map, previous, key.chunk, Some(key.slot), Some(key.generation)).await;
+        read.ok().map(|(_, _, bytes)| bytes)
+    }
+
+    /// Everything a disk holds of a group.
+    async fn list_disk(&self, map: &ClusterMap, disk: DiskId, pg: PgId) -> Result<Vec<(ShardKey, ShardMeta)>> {
+        if let Some(local) = self.disks.get(&disk) {
+            let (first, last) = pg.range(map.pg_count);
+            return local.scan(first, last, None, usize::MAX).await;
+        }
+        let (node, _) = map.node_of(disk).ok_or_else(|| Error::stale_epoch(format!("disk {disk} is not in the map")))?;
+        let mut all: Vec<(ShardKey, ShardMeta)> = Vec::new();
+        loop {
+            let after = all.last().map(|(key, _)| *key);
+            let header = proto::encode(&ListShards { disk, pg, after });
+            let request = Request { method: Method::ListShards as u16, header, body: Bytes::new() };
+            let reply = self.links.call_node(node, request, LIST_TIMEOUT).await?;
+            let page: ShardList = proto::decode(&reply.header)?;
+            all.extend(page.shards);
+            if !page.more {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// Makes the parts this node promised when it acknowledged without them.
+    async fn keep_promises(&self) -> Result<()> {
+        let map = self.current_map();
+        for (key, meta) in self.intents.list(INTENT_COUNT)? {
+            let slots = map.slots(map.pg(&key.chunk))?;
+            let Some(slot) = slots.get(usize::from(key.slot)).filter(|slot| map.is_live(slot.disk)) else { continue };
+            match self.keep_promise(&map, slot.disk, key, meta).await {
+                Ok(()) => self.intents.done(&key).await?,
+                Err(e) => debug!(chunk = %key.chunk, slot = key.slot, "a promised part is not made yet: {e}"),
+            }
+        }
+        Ok(())
+    }
+
+    async fn keep_promise(&self, map: &ClusterMap, disk: DiskId, key: ShardKey, meta: ShardMeta) -> Result<()> {
+        if self.read_shard(map, disk, key.chunk, Some(key.slot), Some(key.generation)).await.is_ok() {
+            return Ok(());
+        }
+        let bytes = self.rebuild_shard(map, key, meta).await?;
+        self.write_shard(map, disk, key, meta, bytes).await
+    }
+}

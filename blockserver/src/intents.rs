@@ -1,0 +1,62 @@
+//! What this node has promised to repair: parts of acknowledged chunks that are not on their disks yet. Durable before
+//! the acknowledgement (I-ACK), gone when done (I-HEAL).
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use kv::{Batch, Durability, Kv, Order};
+use proto::block::{ShardKey, ShardMeta};
+use types::{DiskId, Error, Result};
+
+/// The promises.
+#[derive(Debug)]
+pub struct Intents {
+    kv: Arc<dyn Kv>,
+}
+
+impl Intents {
+    /// The promises kept in `kv`.
+    pub fn new(kv: Arc<dyn Kv>) -> Self {
+        Self { kv }
+    }
+
+    /// Remembers missing parts; durable on return.
+    pub async fn record(&self, missing: &[(ShardKey, DiskId)], meta: ShardMeta) -> Result<()> {
+        let mut batch = Batch::new();
+        for (key, _) in missing {
+            batch.put(&encode_key(key), &proto::encode(&meta));
+        }
+        self.write(batch).await
+    }
+
+    /// The parts that are still missing, at most `limit`.
+    pub fn list(&self, limit: usize) -> Result<Vec<(ShardKey, ShardMeta)>> {
+        let mut found = Vec::new();
+        let mut outcome = Ok(());
+        self.kv.scan(&[], &[], Order::Forward, &mut |key, value| {
+            match proto::decode(key).and_then(|key| Ok((key, proto::decode(value)?))) {
+                Ok(intent) => found.push(intent),
+                Err(e) => outcome = Err(e),
+            }
+            if found.len() < limit && outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        outcome.map(|()| found)
+    }
+
+    /// Forgets a part that is there now.
+    pub async fn done(&self, key: &ShardKey) -> Result<()> {
+        let mut batch = Batch::new();
+        batch.delete(&encode_key(key));
+        self.write(batch).await
+    }
+
+    async fn write(&self, batch: Batch) -> Result<()> {
+        let kv = self.kv.clone();
+        let task = env::task::spawn_blocking(move || kv.write(batch, Durability::Synced));
+        task.await.map_err(|e| Error::internal(format!("writing an intent failed: {e}")))?
+    }
+}
+
+fn encode_key(key: &ShardKey) -> Vec<u8> {
+    proto::encode(key).to_vec()
+}

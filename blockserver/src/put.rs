@@ -1,0 +1,249 @@
+//! Storing a chunk: verify, compress, code, scatter, register, and only then acknowledge (I-ACK).
+//!
+//! A stripe is acknowledged with all `n` shards durable, or with `n - 1` and a durable intent to make the last one;
+//! never with fewer than `k + 1`. Replicas go to the first `m + 1` live slots and follow the same rule.
+
+use std::future::Future;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chunk::compress::{Stored, compress};
+use chunk::manifest::{node_id, parse_node};
+use futures::future::{BoxFuture, FutureExt};
+use futures::stream::{FuturesUnordered, StreamExt};
+use net::{Identity, Request};
+use proto::Method;
+use proto::block::{ChunkKind, ChunkStored, Layout, PutChunk, PutShard, ShardKey, ShardMeta};
+use proto::index::Registration;
+use proto::map::ClusterMap;
+use proto::seal::Receipt;
+use types::limits::{CHUNK_SIZE_MAX, STRIPE_SIZE_MIN};
+use types::{ChunkId, DiskId, Error, GcEpoch, Generation, Profile, Result};
+
+use crate::server::Blockserver;
+
+/// A node that has not made a shard durable by then is treated as down for this chunk.
+const SHARD_TIMEOUT: Duration = Duration::from_secs(3);
+/// When all but one shard are durable, the last one gets so much more time before a repair intent takes its place.
+const STRAGGLER_TIMEOUT: Duration = Duration::from_millis(400);
+
+/// A chunk that is being stored; whoever brings the same chunk meanwhile waits for the same outcome.
+pub(crate) type Shared = futures::future::Shared<BoxFuture<'static, Result<Receipt>>>;
+
+/// One shard or replica on its way to a disk.
+struct Part {
+    disk: DiskId,
+    key: ShardKey,
+    bytes: Bytes,
+}
+
+/// What is to be written for a chunk.
+struct Plan {
+    meta: ShardMeta,
+    parts: Vec<Part>,
+    /// Parts that must be durable before an acknowledgement.
+    need: usize,
+}
+
+impl Blockserver {
+    pub(crate) async fn put_chunk(
+        &self,
+        identity: &Identity,
+        request: PutChunk,
+        body: Bytes,
+    ) -> Result<ChunkStored> {
+        if *identity == Identity::Anonymous {
+            return Err(Error::denied("present a certificate of this cluster to store data"));
+        }
+        if body.is_empty() || body.len() > CHUNK_SIZE_MAX {
+            return Err(Error::invalid(format!("a chunk has 1 to {CHUNK_SIZE_MAX} bytes, this one {}", body.len())));
+        }
+        let oldest = self.check_content(&request, &body)?;
+        let receipt = self.store_once(request.id, body).await?;
+        // A node's receipt is no younger than its children's: a commit that needs younger ones asks for all again.
+        let receipt = match oldest {
+            Some(epoch) if epoch < receipt.epoch => self.secret.receipt(&request.id, receipt.generation, epoch),
+            _ => receipt,
+        };
+        Ok(ChunkStored { receipt })
+    }
+
+    /// The bytes are what their name says; a manifest node's children are stored, too. Returns their oldest epoch.
+    fn check_content(&self, request: &PutChunk, body: &Bytes) -> Result<Option<GcEpoch>> {
+        let found = match request.kind {
+            ChunkKind::Data => chunk::chunk_id(body),
+            ChunkKind::ManifestNode => node_id(body),
+        };
+        if found != request.id {
+            return Err(Error::invalid(format!("the bytes sent as chunk {} are {found}: send them again", request.id)));
+        }
+        if request.kind == ChunkKind::Data {
+            return Ok(None);
+        }
+        let node = parse_node(body)?;
+        if node.entries.len() != request.receipts.len() {
+            let (receipts, entries) = (request.receipts.len(), node.entries.len());
+            return Err(Error::invalid(format!("{receipts} receipts for a manifest node with {entries} entries")));
+        }
+        for (entry, receipt) in node.entries.iter().zip(&request.receipts) {
+            self.secret.check_receipt(&entry.id, receipt)?;
+        }
+        Ok(request.receipts.iter().map(|r| r.epoch).min())
+    }
+
+    /// Stores a chunk unless the same one is being stored right now.
+    async fn store_once(&self, id: ChunkId, body: Bytes) -> Result<Receipt> {
+        let Some(server) = self.this.upgrade() else {
+            return Err(Error::unavailable("the blockserver is stopping"));
+        };
+        let outcome = {
+            let mut writing = self.writing.lock().expect("no panic while it is held");
+            match writing.get(&id) {
+                Some(outcome) => outcome.clone(),
+                None => {
+                    let task = env::task::spawn(async move {
+                        let outcome = server.store(id, body).await;
+                        server.writing.lock().expect("no panic while it is held").remove(&id);
+                        outcome
+                    });
+                    let outcome = async move {
+                        task.await.unwrap_or_else(|e| Err(Error::internal(format!("storing chunk {id} failed: {e}"))))
+                    };
+                    let outcome = outcome.boxed().shared();
+                    writing.insert(id, outcome.clone());
+                    outcome
+                }
+            }
+        };
+        outcome.await
+    }
+
+    async fn store(&self, id: ChunkId, body: Bytes) -> Result<Receipt> {
+        let map = self.current_map();
+        let plan = self.plan(&map, id, body).await?;
+        let (meta, disk_size) = (plan.meta, plan.parts.iter().map(|part| part.bytes.len() as u32).sum());
+        let generation = plan.parts.first().map_or(Generation(0), |part| part.key.generation);
+        self.scatter(&map, plan).await?;
+        let registration = Registration { chunk: id, generation, plain_size: meta.plain_size, disk_size };
+        self.links.register(registration).await?.ok_or_else(|| {
+            Error::stale_epoch(format!("chunk {id} took longer to store than a garbage collection cycle: send it again"))
+        })
+    }
+
+    /// Decides the layout and codes the chunk. Long work runs off the runtime's threads.
+    async fn plan(&self, map: &ClusterMap, id: ChunkId, body: Bytes) -> Result<Plan> {
+        let generation = Generation::new(map.gc_epoch, self.env.random.u64());
+        let profile = map.profile;
+        let slots: Vec<DiskId> = map.slots(map.pg(&id))?.iter().map(|slot| slot.disk).collect();
+        let stripe = self.stripe(profile)?;
+        let plain_size = body.len() as u32;
+        let code = move || -> Result<(ShardMeta, Vec<Bytes>)> {
+            let Stored { bytes, compressed } = compress(&body);
+            let stored_size = bytes.len() as u32;
+            let meta = |layout| ShardMeta { layout, plain_size, stored_size, compressed };
+            if bytes.len() < STRIPE_SIZE_MIN {
+                return Ok((meta(Layout::Replica), vec![bytes]));
+            }
+            Ok((meta(Layout::Shard { k: profile.k, m: profile.m }), stripe.encode(&bytes)?))
+        };
+        let (meta, shards) = if (plain_size as usize) < STRIPE_SIZE_MIN {
+            code()?
+        } else {
+            let task = env::task::spawn_blocking(code);
+            task.await.map_err(|e| Error::internal(format!("coding chunk {id} failed: {e}")))??
+        };
+        let part = |slot: usize, bytes: Bytes| Part {
+            disk: slots[slot],
+            key: ShardKey { chunk: id, generation, slot: slot as u8 },
+            bytes,
+        };
+        let parts: Vec<Part> = match meta.layout {
+            Layout::Shard { .. } => shards.into_iter().enumerate().map(|(slot, bytes)| part(slot, bytes)).collect(),
+            Layout::Replica => {
+                let live = (0..slots.len()).filter(|slot| map.is_live(slots[*slot]));
+                live.take(profile.replicas()).map(|slot| part(slot, shards[0].clone())).collect()
+            }
+        };
+        Ok(Plan { meta, parts, need: durable_min(profile, meta.layout) })
+    }
+
+    /// Makes the parts durable on their disks; returns when the rule of this module is met.
+    async fn scatter(&self, map: &ClusterMap, plan: Plan) -> Result<()> {
+        let Plan { meta, parts, need } = plan;
+        let count = match meta.layout {
+            Layout::Shard { .. } => parts.len(),
+            Layout::Replica => need + 1,
+        };
+        let mut durable = 0;
+        let mut missing: Vec<(ShardKey, DiskId)> = parts.iter().map(|part| (part.key, part.disk)).collect();
+        let mut error = None;
+        let mut writes: FuturesUnordered<_> =
+            parts.into_iter().map(|part| self.write_part(map, meta, part)).collect();
+        while !writes.is_empty() {
+            let next = if durable >= need {
+                match env::time::timeout(STRAGGLER_TIMEOUT, writes.next()).await {
+                    Ok(next) => next,
+                    Err(_) => break,
+                }
+            } else {
+                writes.next().await
+            };
+            match next {
+                Some((key, Ok(()))) => {
+                    durable += 1;
+                    missing.retain(|(other, _)| *other != key);
+                }
+                Some((_, Err(e))) => error = Some(e),
+                None => break,
+            }
+        }
+        if durable < need {
+            let error = error.unwrap_or_else(|| Error::unavailable("too few disks of the placement group are up"));
+            self.links.refresh_map().await;
+            return Err(Error::unavailable(format!("{durable} of {count} parts are durable, {need} are needed: {error}")));
+        }
+        if durable < count {
+            self.intents.record(&missing, meta).await?;
+        }
+        Ok(())
+    }
+
+    fn write_part<'a>(
+        &'a self,
+        map: &'a ClusterMap,
+        meta: ShardMeta,
+        part: Part,
+    ) -> impl Future<Output = (ShardKey, Result<()>)> + 'a {
+        let Part { disk, key, bytes } = part;
+        async move { (key, self.write_shard(map, disk, key, meta, bytes).await) }
+    }
+
+    /// Makes one shard durable on a disk, here or elsewhere.
+    pub(crate) async fn write_shard(
+        &self,
+        map: &ClusterMap,
+        disk: DiskId,
+        key: ShardKey,
+        meta: ShardMeta,
+        bytes: Bytes,
+    ) -> Result<()> {
+        if let Some(local) = self.disks.get(&disk) {
+            return local.put(key, meta, bytes).await;
+        }
+        if !map.is_live(disk) {
+            return Err(Error::unavailable(format!("disk {disk} is down")));
+        }
+        let (node, _) = map.node_of(disk).ok_or_else(|| Error::stale_epoch(format!("disk {disk} is not in the map")))?;
+        let request = PutShard { epoch: map.epoch, disk, key, meta, crc: crc32fast::hash(&bytes) };
+        let request = Request { method: Method::PutShard as u16, header: proto::encode(&request), body: bytes };
+        self.links.call_node(node, request, SHARD_TIMEOUT).await.map(|_| ())
+    }
+}
+
+/// Parts that must be durable before a chunk is acknowledged: all but one, so that one more loss is survived.
+fn durable_min(profile: Profile, layout: Layout) -> usize {
+    match layout {
+        Layout::Shard { .. } => (profile.n() - 1).max(usize::from(profile.k) + 1),
+        Layout::Replica => (profile.replicas() - 1).max(2),
+    }
+}

@@ -1,0 +1,207 @@
+//! The blockserver: local disks, and the coordination of chunks over the disks of a placement group.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chunk::erasure::{self, Kernel, Stripe};
+use env::Env;
+use net::{Caller, Identity, Reply, Request, Service};
+use proto::Method;
+use proto::block::{GetShard, ListShards, PutShard, ShardList, ShardRead};
+use proto::cluster::DiskReport;
+use proto::map::ClusterMap;
+use proto::seal::ClusterSecret;
+use serde::Serialize;
+use tokio::sync::watch;
+use types::{ChunkId, DiskId, Error, NodeId, Profile, Result};
+
+use crate::disk::{DiskState, DiskStore};
+use crate::intents::Intents;
+use crate::links::Links;
+
+/// Entries of one [`ShardList`].
+const LIST_COUNT: usize = 1024;
+
+/// What a blockserver needs to start.
+#[derive(Debug)]
+pub struct Config {
+    /// This node.
+    pub node: NodeId,
+    /// The secret of the cluster's nodes.
+    pub secret: ClusterSecret,
+    /// Its disks, open.
+    pub disks: BTreeMap<DiskId, Arc<DiskStore>>,
+    /// Keeps what this node still has to repair; written with `Durability::Synced` only.
+    pub intents: Arc<dyn kv::Kv>,
+}
+
+/// A running blockserver.
+pub struct Blockserver {
+    /// Itself, for work that outlives a request.
+    pub(crate) this: std::sync::Weak<Blockserver>,
+    pub(crate) env: Env,
+    pub(crate) node: NodeId,
+    pub(crate) secret: ClusterSecret,
+    pub(crate) disks: BTreeMap<DiskId, Arc<DiskStore>>,
+    pub(crate) map: watch::Receiver<Arc<ClusterMap>>,
+    pub(crate) links: Arc<dyn Links>,
+    pub(crate) intents: Intents,
+    kernel: Kernel,
+    stripes: Mutex<BTreeMap<(u8, u8), Arc<Stripe>>>,
+    pub(crate) writing: Mutex<BTreeMap<ChunkId, crate::put::Shared>>,
+    pub(crate) syncing_slots: std::sync::atomic::AtomicU32,
+}
+
+impl std::fmt::Debug for Blockserver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Blockserver").field("node", &self.node).field("disks", &self.disks.keys()).finish()
+    }
+}
+
+impl Blockserver {
+    /// Checks the codec on this machine, then starts serving and healing.
+    pub fn start(
+        env: Env,
+        config: Config,
+        map: watch::Receiver<Arc<ClusterMap>>,
+        links: Arc<dyn Links>,
+    ) -> Result<Arc<Self>> {
+        let kernel = erasure::self_test()?;
+        let server = Arc::new_cyclic(|this| Self {
+            this: this.clone(),
+            env,
+            node: config.node,
+            secret: config.secret,
+            disks: config.disks,
+            map,
+            links,
+            intents: Intents::new(config.intents),
+            kernel,
+            stripes: Mutex::new(BTreeMap::new()),
+            writing: Mutex::new(BTreeMap::new()),
+            syncing_slots: std::sync::atomic::AtomicU32::new(0),
+        });
+        crate::heal::start(&server);
+        Ok(server)
+    }
+
+    /// State of the local disks.
+    pub fn disk_reports(&self) -> BTreeMap<DiskId, DiskReport> {
+        self.disks.iter().map(|(id, disk)| (*id, report(disk))).collect()
+    }
+
+    /// Slots this node holds and has not filled yet.
+    pub fn syncing_slots(&self) -> u32 {
+        self.syncing_slots.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    pub(crate) fn current_map(&self) -> Arc<ClusterMap> {
+        self.map.borrow().clone()
+    }
+
+    /// The coder of a profile, made once.
+    pub(crate) fn stripe(&self, profile: Profile) -> Result<Arc<Stripe>> {
+        let mut stripes = self.stripes.lock().expect("no panic while it is held");
+        if let Some(stripe) = stripes.get(&(profile.k, profile.m)) {
+            return Ok(stripe.clone());
+        }
+        let stripe = Arc::new(Stripe::new(profile, self.kernel)?);
+        stripes.insert((profile.k, profile.m), stripe.clone());
+        Ok(stripe)
+    }
+
+    fn disk(&self, id: DiskId) -> Result<&Arc<DiskStore>> {
+        self.disks
+            .get(&id)
+            .ok_or_else(|| Error::stale_epoch(format!("disk {id} is not on node {}: refresh the map", self.node)))
+    }
+
+    async fn put_shard(&self, caller: &Caller, request: PutShard, body: Bytes) -> Result<()> {
+        must_be_node(&caller.identity)?;
+        if crc32fast::hash(&body) != request.crc {
+            return Err(Error::unavailable("a shard was damaged on its way: send it again"));
+        }
+        let map = self.current_map();
+        if map.epoch > request.epoch {
+            let slots = map.slots(map.pg(&request.key.chunk))?;
+            if slots.get(usize::from(request.key.slot)).is_none_or(|slot| slot.disk != request.disk) {
+                return Err(Error::stale_epoch(format!("disk {} does not hold this slot any more", request.disk)));
+            }
+        }
+        self.disk(request.disk)?.put(request.key, request.meta, body).await
+    }
+
+    async fn get_shard(&self, caller: &Caller, request: GetShard) -> Result<(ShardRead, Bytes)> {
+        must_be_node(&caller.identity)?;
+        let disk = self.disk(request.disk)?;
+        let found = disk.get(request.chunk, request.slot, request.generation, None).await?;
+        let crc = crc32fast::hash(&found.bytes);
+        Ok((ShardRead { key: found.key, meta: found.meta, crc }, found.bytes))
+    }
+
+    async fn list_shards(&self, caller: &Caller, request: ListShards) -> Result<ShardList> {
+        must_be_node(&caller.identity)?;
+        let (first, last) = request.pg.range(self.current_map().pg_count);
+        let mut shards = self.disk(request.disk)?.scan(first, last, request.after, LIST_COUNT + 1).await?;
+        let more = shards.len() > LIST_COUNT;
+        shards.truncate(LIST_COUNT);
+        Ok(ShardList { shards, more })
+    }
+}
+
+#[async_trait]
+impl Service for Blockserver {
+    async fn call(&self, caller: &Caller, request: Request, _deadline: env::time::Instant) -> Result<Reply> {
+        let Request { method, header, body } = request;
+        match Method::from_number(method) {
+            Some(Method::PutChunk) => {
+                let stored = self.put_chunk(&caller.identity, proto::decode(&header)?, body).await?;
+                Ok(reply(&stored, Bytes::new()))
+            }
+            Some(Method::GetChunk) => {
+                let (read, bytes) = self.get_chunk(&caller.identity, proto::decode(&header)?).await?;
+                Ok(reply(&read, bytes))
+            }
+            Some(Method::PutShard) => {
+                self.put_shard(caller, proto::decode(&header)?, body).await?;
+                Ok(reply(&(), Bytes::new()))
+            }
+            Some(Method::GetShard) => {
+                let (read, bytes) = self.get_shard(caller, proto::decode(&header)?).await?;
+                Ok(reply(&read, bytes))
+            }
+            Some(Method::ListShards) => {
+                Ok(reply(&self.list_shards(caller, proto::decode(&header)?).await?, Bytes::new()))
+            }
+            other => Err(Error::invalid(format!("{other:?} is not for a blockserver: send it to a meta node"))),
+        }
+    }
+}
+
+fn reply<T: Serialize>(message: &T, body: Bytes) -> Reply {
+    Reply { header: proto::encode(message), body }
+}
+
+fn report(disk: &DiskStore) -> DiskReport {
+    match disk.stats() {
+        Ok(stats) => {
+            // A full disk still serves reads; only one that will never be written again leaves the table.
+            let (healthy, problem) = match stats.state {
+                DiskState::Healthy => (true, String::new()),
+                DiskState::Full => (true, "full: add disks or remove data".to_owned()),
+                DiskState::ReadOnly(why) => (false, why),
+            };
+            DiskReport { healthy, problem, used_bytes: stats.bytes, free_bytes: stats.free, records: stats.records }
+        }
+        Err(e) => DiskReport { healthy: false, problem: e.to_string(), used_bytes: 0, free_bytes: 0, records: 0 },
+    }
+}
+
+fn must_be_node(identity: &Identity) -> Result<()> {
+    match identity {
+        Identity::Node(_) => Ok(()),
+        other => Err(Error::denied(format!("{other} may not touch shards: only nodes of the cluster do"))),
+    }
+}

@@ -1,0 +1,18 @@
+//! A node as a whole: the composition root that puts metaserver, blockserver and doors together.
+//!
+//! A node is prepared once, by [`init`] (the first of a cluster) or [`join`] (the others), and then started with
+//! [`run`] as often as needed. [`up`] does both for a cluster of one.
+
+mod disks;
+mod home;
+mod links;
+mod run;
+mod service;
+mod setup;
+mod token;
+mod up;
+
+pub use run::{Node, run};
+pub use setup::{init, join};
+pub use token::Token;
+pub use up::up;

@@ -1,0 +1,50 @@
+//! The embedded default: a cluster of one process with one command.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use env::Env;
+use types::Result;
+
+use super::home::Home;
+use super::run::Node;
+use super::setup::{ADMIN_FILE, init};
+use crate::config::NodeConfig;
+
+/// Starts the cluster in `data`, making it the first time, and says what to do next. Runs until `stop` is done.
+pub async fn up(
+    env: Env,
+    data: &Path,
+    disk_count: usize,
+    listen: SocketAddr,
+    stop: impl Future<Output = ()>,
+) -> Result<()> {
+    let config = NodeConfig::embedded(data, disk_count, listen);
+    // The lock is given back in between; a second `up` that slips in finds the node prepared and the other running.
+    let prepared = Home::lock(&env, data)?.is_prepared();
+    if !prepared {
+        init(&env, &config)?;
+    }
+    let node = Node::start(env, config).await?;
+    greet(&node, data, prepared);
+    stop.await;
+    node.stop().await
+}
+
+#[allow(clippy::print_stdout)] // This is what the command is for.
+fn greet(node: &Node, data: &Path, prepared: bool) {
+    let map = node.cluster().map();
+    println!(
+        "CloudSync is up: one node, {} disks, profile {}, listening on {} (QUIC and TLS).",
+        map.disks.len(),
+        map.profile,
+        node.native_address()
+    );
+    let state = if prepared { "Found" } else { "Made" };
+    let credentials = data.join(ADMIN_FILE);
+    println!("{state} cluster {} in {}. Try next, in another shell:\n", map.cluster, data.display());
+    println!("  export CLOUDSYNC_CREDENTIALS={}", std::path::absolute(&credentials).unwrap_or(credentials).display());
+    println!("  cloudsync put README.md /README.md");
+    println!("  cloudsync ls -l /");
+    println!("  cloudsync cat /README.md\n\nCtrl-C stops it; starting it again finds everything.");
+}
