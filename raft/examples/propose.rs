@@ -1,7 +1,8 @@
 //! Measures proposals per second of one group on this machine's disk: `cargo run --release -p raft --example propose`.
 //!
 //! Arguments: voters (all in this process, default 1), clients (default 64), seconds (default 5), bytes of a command
-//! (default 256), directory (default: the system's temporary one).
+//! (default 256), idle groups beside the measured one (default 0; with 0 clients this measures what they cost),
+//! directory (default: the system's temporary one).
 #![allow(clippy::print_stdout, reason = "an example talks to a terminal")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,23 +48,28 @@ async fn main() -> Result<()> {
     let number =
         |at: usize, default: u64| arguments.get(at).and_then(|text| text.parse().ok()).unwrap_or(default);
     let (voters, clients, seconds, size) = (number(0, 1), number(1, 64), number(2, 5), number(3, 256));
+    let idle = u32::try_from(number(4, 0)).unwrap_or(0);
     let scratch = env::testing::temp_dir();
-    let dir = arguments.get(4).map_or(scratch.path().to_owned(), PathBuf::from);
+    let dir = arguments.get(5).map_or(scratch.path().to_owned(), PathBuf::from);
 
     let network = Direct::default();
     for id in (1..=voters).map(NodeId) {
         let kv = RocksKv::open(&dir.join(format!("{id}/kv")), Options::default())?;
         let config = HostConfig::new(id, dir.join(format!("{id}/log")));
         let host = Host::open(Env::real(), config, Arc::new(kv), Arc::new(network.clone())).await?;
-        host.open_group(GROUP, Arc::new(Rows)).await?;
+        for group in 0..=idle {
+            host.open_group(PartitionId(GROUP.0 + group), Arc::new(Rows)).await?;
+        }
         network.0.lock().expect("no panic inside").insert(id, Arc::new(host));
     }
     let hosts: Vec<Arc<Host>> = network.0.lock().expect("no panic inside").values().cloned().collect();
-    let group = hosts[0].group(GROUP).ok_or_else(|| Error::internal("just opened"))?;
-    group.initialize((1..=voters).map(NodeId).collect::<BTreeSet<_>>()).await?;
-    while group.linearize().await.is_err() {
-        env::time::sleep(Duration::from_millis(10)).await;
+    for group in hosts[0].groups() {
+        group.initialize((1..=voters).map(NodeId).collect::<BTreeSet<_>>()).await?;
+        while group.linearize().await.is_err() {
+            env::time::sleep(Duration::from_millis(10)).await;
+        }
     }
+    let group = hosts[0].group(GROUP).ok_or_else(|| Error::internal("just opened"))?;
 
     let cpu = env::process::cpu_seconds();
     let start = now();
@@ -86,15 +92,16 @@ async fn main() -> Result<()> {
     for task in tasks {
         latencies.extend(task.await.expect("clients do not panic")?);
     }
+    env::time::sleep_until(end).await;
     let elapsed = start.elapsed().as_secs_f64();
     latencies.sort_unstable();
-    let at = |percent: usize| latencies[(latencies.len() - 1) * percent / 100];
+    let at = |percent: usize| latencies.get(latencies.len().saturating_sub(1) * percent / 100).copied();
     let used = env::process::cpu_seconds();
     println!(
-        "{voters} voters, {clients} clients, {size} B: {:.0}/s, p50 {:?}, p99 {:?}, {} entries, {:.2} CPU s per s",
+        "{voters} voters, {clients} clients, {size} B: {:.0}/s, p50 {:.1?}, p99 {:.1?}, {} entries, {idle} idle groups, {:.2} CPU s per s",
         latencies.len() as f64 / elapsed,
-        at(50),
-        at(99),
+        at(50).unwrap_or_default(),
+        at(99).unwrap_or_default(),
         group.status().log_last,
         (used.0 + used.1 - cpu.0 - cpu.1) / elapsed,
     );

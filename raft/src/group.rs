@@ -1,20 +1,21 @@
 //! One replicated state machine, as the process that hosts it uses it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use env::task::JoinHandle;
-use env::time::{Instant, now, timeout};
+use env::time::{Instant, now, sleep, timeout};
 use openraft::async_runtime::{Instant as _, WatchReceiver};
+use openraft::errors::Fatal;
 use openraft::storage::Snapshot;
-use openraft::{EmptyNode, LinearizerOption, ServerState};
+use openraft::{ChangeMembers, EmptyNode, LinearizerOption, ServerState};
 use tokio::sync::{Mutex, watch};
-use types::{Error, NodeId, PartitionId, Result};
+use types::{Error, ErrorKind, NodeId, PartitionId, Result};
 
-use crate::engine::{Raft, plain_ids};
+use crate::engine::{Raft, TypeConfig, plain_ids};
 use crate::log::{EntryId, Log};
 use crate::message::{Message, Piece, PieceAnswer};
 use crate::proposer::Proposer;
@@ -24,8 +25,12 @@ use crate::{Applied, GroupStatus, Role, blocking, codec, error};
 
 /// How long a command may take. A leader that lost its majority does not know it; its callers must not wait for ever.
 const PROPOSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A node that misses no more entries than this has caught up: it gets them faster than a membership change is made.
+const LAG_COUNT_MAX: u64 = 100;
 /// How long adding a node or changing voters may take: a snapshot may have to be sent first.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(120);
+/// Between two looks whether an earlier change is done.
+const CHANGE_RETRY: Duration = Duration::from_millis(50);
 
 /// One node's copy of a replicated state machine.
 pub struct Group {
@@ -171,8 +176,7 @@ impl Group {
             for node in &voters {
                 self.add_learner_alone(*node).await?;
             }
-            let changed = self.raft.change_membership(plain_ids(&voters), false).await;
-            changed.map(|_| ()).map_err(|e| error::write(self.id, e))
+            self.change_members(ChangeMembers::ReplaceAllVoters(plain_ids(&voters))).await
         };
         self.change("changing the voters", change).await
     }
@@ -180,11 +184,7 @@ impl Group {
     /// Removes a node that has no vote.
     pub async fn remove_learner(&self, node: NodeId) -> Result<()> {
         let _one = self.changing.lock().await;
-        let change = async {
-            let removed = openraft::ChangeMembers::RemoveNodes(BTreeSet::from([node.0]));
-            let changed = self.raft.change_membership(removed, false).await;
-            changed.map(|_| ()).map_err(|e| error::write(self.id, e))
-        };
+        let change = self.change_members(ChangeMembers::RemoveNodes(BTreeSet::from([node.0])));
         self.change("removing a node", change).await
     }
 
@@ -205,11 +205,35 @@ impl Group {
 
     async fn add_learner_alone(&self, node: NodeId) -> Result<()> {
         let known = self.raft.metrics().borrow_watched().membership_config.get_node(&node.0).is_some();
-        if known {
-            return Ok(());
+        if !known {
+            self.change_members(ChangeMembers::AddNodes(BTreeMap::from([(node.0, EmptyNode::default())])))
+                .await?;
         }
-        let added = self.raft.add_learner(node.0, EmptyNode::default(), true).await;
-        added.map(|_| ()).map_err(|e| error::write(self.id, e))
+        self.wait_caught_up(node).await
+    }
+
+    /// Changes the members, after a change that is still under way: one of an earlier leader, or the first of all.
+    async fn change_members(&self, changes: ChangeMembers<u64, EmptyNode>) -> Result<()> {
+        loop {
+            let changed = self.raft.change_membership(changes.clone(), false).await;
+            match changed.map_err(|e| error::write(self.id, e)) {
+                Err(e) if e.kind() == ErrorKind::Busy => sleep(CHANGE_RETRY).await,
+                changed => return changed.map(|_| ()),
+            }
+        }
+    }
+
+    /// Returns when `node` has nearly all of the log: as a voter before that it would hold up every command.
+    async fn wait_caught_up(&self, node: NodeId) -> Result<()> {
+        let caught_up = |metrics: &openraft::RaftMetrics<TypeConfig>| {
+            // Without this, the node does not lead any more, and the next step will say so.
+            let Some(replication) = &metrics.replication else { return true };
+            let matched = replication.get(&node.0).and_then(|id| id.as_ref()).map(|id| id.index());
+            node == self.node
+                || matched.is_some_and(|at| at + LAG_COUNT_MAX >= metrics.last_log_index.unwrap_or(0))
+        };
+        let waited = self.raft.wait(None).metrics(caught_up, "caught up").await;
+        waited.map(|_| ()).map_err(|_| self.unavailable("was stopped"))
     }
 
     async fn change(&self, what: &str, change: impl Future<Output = Result<()>>) -> Result<()> {
@@ -243,10 +267,7 @@ impl Group {
         }
     }
 
-    fn answer<T: serde::Serialize>(
-        &self,
-        answer: Result<T, openraft::errors::Fatal<crate::engine::TypeConfig>>,
-    ) -> Result<Bytes> {
+    fn answer<T: serde::Serialize>(&self, answer: Result<T, Fatal<TypeConfig>>) -> Result<Bytes> {
         answer.map(|answer| codec::encode(&answer)).map_err(|e| error::fatal(self.id, &e))
     }
 
@@ -306,5 +327,57 @@ pub(crate) fn reconcile(log: &Log, group: PartitionId, applied: Option<EntryId>)
 impl std::fmt::Debug for Group {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Group({} on node {})", self.id, self.node)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use env::Env;
+
+    use super::*;
+    use crate::log::{Committer, Entry};
+
+    const GROUP: PartitionId = PartitionId(1);
+
+    fn id(term: u64, index: u64) -> EntryId {
+        EntryId { term, index }
+    }
+
+    /// Reconciles a log purged up to `purged` with entries of `terms` behind it, and says what is left.
+    #[track_caller]
+    fn check(purged: Option<EntryId>, terms: &[u64], applied: Option<EntryId>, want: &str) {
+        let log = Log::open(&Env::simulated(1), "/log".into(), Committer::Caller).unwrap();
+        if let Some(purged) = purged {
+            log.purge(GROUP, purged);
+        }
+        let start = purged.map_or(0, |id| id.index + 1);
+        let entries =
+            terms.iter().zip(start..).map(|(term, index)| Entry { id: id(*term, index), body: Bytes::new() });
+        log.append(GROUP, entries.collect(), Box::new(|result| result.unwrap())).unwrap();
+        let found = match reconcile(&log, GROUP, applied) {
+            Ok(()) => {
+                let left = log.read(GROUP, 0, u64::MAX, u64::MAX).unwrap();
+                let left: Vec<u64> = left.iter().map(|entry| entry.id.term).collect();
+                format!("{:?} {left:?}", log.state(GROUP).purged.map(|id| id.index))
+            }
+            Err(e) => format!("{:?}", e.kind()),
+        };
+        assert_eq!(found, want);
+    }
+
+    #[test]
+    fn log_and_state_are_made_to_agree() {
+        check(None, &[], None, "None []");
+        check(None, &[1, 1], None, "None [1, 1]");
+        check(None, &[1, 1], Some(id(1, 1)), "None [1, 1]");
+        check(Some(id(1, 4)), &[1, 2], Some(id(1, 4)), "Some(4) [1, 2]");
+        check(Some(id(1, 4)), &[1, 2], Some(id(2, 6)), "Some(4) [1, 2]");
+        // The state was on disk before the log: the log ends early, or still has what was to be replaced.
+        check(None, &[1, 1], Some(id(2, 5)), "Some(5) []");
+        check(None, &[1, 1, 1, 1], Some(id(2, 2)), "Some(2) []");
+        check(Some(id(1, 4)), &[1, 1], Some(id(2, 5)), "Some(5) []");
+        // The state is older than the beginning of the log: the store was lost.
+        check(Some(id(1, 4)), &[1], None, "Corrupt");
+        check(Some(id(1, 4)), &[1], Some(id(1, 3)), "Corrupt");
     }
 }

@@ -10,10 +10,11 @@ use bytes::Bytes;
 use env::Env;
 use env::task::JoinHandle;
 use kv::Kv;
+use openraft::errors::Fatal;
 use openraft::{Config, SnapshotPolicy};
 use types::{Error, NodeId, PartitionId, Result};
 
-use crate::engine::{Raft, Runtime};
+use crate::engine::{Raft, Runtime, TypeConfig};
 use crate::group::{Group, reconcile};
 use crate::log::{Committer, EntryId, Log};
 use crate::log_store::LogStore;
@@ -75,7 +76,6 @@ impl HostConfig {
             // Snapshots and purges are triggered by `trim.rs` only.
             snapshot_policy: SnapshotPolicy::Never,
             max_in_snapshot_log_to_keep: u64::MAX,
-            replication_lag_threshold: u64::MAX,
             install_snapshot_timeout: 10_000,
             // Bounds memory; a proposer has few entries under way.
             api_channel_size: Some(1024),
@@ -229,6 +229,7 @@ impl Shared {
         let config = self.config.openraft()?;
         let raft = Raft::new(self.config.node.0, config, peers, LogStore::new(self.log.clone(), id), machine);
         let raft = Runtime::scope(self.env.random.u64(), raft).await.map_err(|e| error::fatal(id, &e))?;
+        elect_if_alone(&raft, self.config.node).await.map_err(|e| error::fatal(id, &e))?;
         let (proposer, proposing) = Proposer::new(id, raft.clone());
         let votes_after =
             if had_voted { Duration::from_millis(self.config.election_ms.start) } else { Duration::ZERO };
@@ -247,6 +248,17 @@ impl Shared {
             votes_from: env::time::now() + votes_after,
         }))
     }
+}
+
+/// The only voter need not wait for the silence of a leader.
+async fn elect_if_alone(raft: &Raft, node: NodeId) -> Result<(), Fatal<TypeConfig>> {
+    let is_alone = move |state: &openraft::RaftState<TypeConfig>| {
+        state.membership_state.effective().voter_ids().eq([node.0])
+    };
+    if raft.with_raft_state(is_alone).await? {
+        raft.trigger().elect(false).await?;
+    }
+    Ok(())
 }
 
 impl Drop for Host {

@@ -33,12 +33,8 @@ async fn three_groups_elect_and_apply() {
     let leader = cluster.leader(A).await;
     let again = cluster.group(NodeId(1), A).initialize(BTreeSet::from([NodeId(1)])).await;
     assert_eq!(kind(again), ErrorKind::Exists);
-    let (_, follower) = cluster
-        .nodes
-        .iter()
-        .map(|(id, _)| (id, cluster.group(*id, A)))
-        .find(|(_, g)| !g.is_leader())
-        .unwrap();
+    let follower =
+        cluster.nodes.keys().map(|id| cluster.group(*id, A)).find(|group| !group.is_leader()).unwrap();
     let refused = follower.propose(Bytes::from_static(b"x")).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::StaleEpoch);
     assert!(refused.message().ends_with(&format!("ask node {}", leader.leader().unwrap())), "{refused}");
@@ -77,7 +73,7 @@ async fn an_isolated_leader_is_replaced() {
     let old_id = old.leader().unwrap();
     cluster.isolate(old_id, true);
     let cut_at = env::time::now();
-    let lost = tokio::spawn({
+    let lost = env::task::spawn({
         let old = old.clone();
         async move { old.propose(Bytes::from_static(b"lost")).await }
     });
@@ -118,9 +114,9 @@ async fn a_crash_of_all_nodes_loses_nothing() {
             for id in 1..=3 {
                 let found = cluster.caught_up(NodeId(id), A).await;
                 for (index, command) in &acknowledged {
-                    assert_eq!(&found[*index as usize - 1], command, "seed {seed} node {id}");
+                    assert_eq!(&found[usize::try_from(index - 1).unwrap()], command, "seed {seed} node {id}");
                 }
-                assert_eq!(cluster.nodes[&NodeId(id)].machines[&A].restored.lock().unwrap().is_some(), true);
+                assert!(cluster.nodes[&NodeId(id)].machines[&A].restored.lock().unwrap().is_some());
             }
         }
     }
@@ -224,6 +220,40 @@ async fn one_voter_becomes_three_and_one_again() {
     assert_eq!(applied.index, 4);
     let follower = cluster.group(NodeId(3), A);
     assert_eq!(kind(follower.wait_applied(4, Duration::from_secs(1)).await), ErrorKind::Busy);
+}
+
+/// A voter that cannot be reached is not made one: the group would stand still until it is.
+#[tokio::test(start_paused = true)]
+async fn an_unreachable_node_gets_no_vote() {
+    let cluster = Cluster::start(8, 3).await;
+    let first = cluster.group(NodeId(1), A);
+    first.initialize(BTreeSet::from([NodeId(1)])).await.unwrap();
+    cluster.isolate(NodeId(3), true);
+    let three: BTreeSet<NodeId> = (1..=3).map(NodeId).collect();
+    let change = env::task::spawn({
+        let (first, three) = (first.clone(), three.clone());
+        async move { first.set_voters(three).await }
+    });
+    env::time::sleep(Duration::from_secs(60)).await;
+    cluster.propose(A, "not held up").await;
+    let refused = change.await.unwrap().unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unavailable, "{refused}");
+    assert_eq!(first.voters(), BTreeSet::from([NodeId(1)]));
+    cluster.isolate(NodeId(3), false);
+    first.set_voters(three.clone()).await.unwrap();
+    assert_eq!(first.voters(), three);
+}
+
+/// The only voter leads as soon as it is started.
+#[tokio::test(start_paused = true)]
+async fn a_lone_voter_does_not_wait() {
+    let mut cluster = Cluster::with_leaders(9, 1).await;
+    cluster.propose(A, "first").await;
+    cluster.crash(NodeId(1)).await;
+    let start = env::time::now();
+    cluster.open(NodeId(1)).await;
+    assert_eq!(cluster.propose(A, "second").await.index, 2);
+    assert!(env::time::now() - start < Duration::from_millis(100), "{:?}", env::time::now() - start);
 }
 
 /// A leader whose disk fails acknowledges nothing more, and the others go on without it.

@@ -1,4 +1,5 @@
 //! The same on real files, threads and RocksDB: three nodes in one process, all stopped and started again.
+#![allow(clippy::unwrap_used)]
 
 mod harness;
 

@@ -2,7 +2,7 @@
 //!
 //! Runs on tokio's paused clock with one thread, so simulated seconds cost nothing and a seed gives one order of
 //! events.
-#![allow(dead_code, missing_docs)]
+#![allow(dead_code, missing_docs, clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use env::disk::SimDisk;
 use env::{Env, Random};
-use kv::{Kv, MemKv, Order, Overlay, Read};
+use kv::{MemKv, Order, Overlay, Read};
 use raft::{Applied, Group, Host, HostConfig, LogTail, Network, StateMachine};
 use types::{Error, ErrorKind, NodeId, PartitionId, Result};
 
