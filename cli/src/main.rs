@@ -1,2 +1,140 @@
-//! The `cloudsync` binary.
-fn main() {}
+//! The `cloudsync` binary: one program that is a server, a cluster of them, and what people use them with.
+//!
+//! Owns: the command line, configuration and credential files, exit codes, what is printed, and the composition of the
+//! rooms into a node.
+//! Knows nothing of: how anything is stored or agreed upon.
+
+mod admin;
+mod args;
+mod config;
+mod credentials;
+mod dev;
+mod exit;
+mod files;
+mod health;
+mod node;
+mod output;
+mod progress;
+mod serve;
+mod session;
+mod token;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use env::Env;
+use types::Error;
+
+use args::{Cli, Command, Dev};
+use exit::{Exit, Failure};
+use output::{Format, Outcome};
+use session::Session;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => return explain_usage(&e),
+    };
+    let format = cli.global.format;
+    let is_server = matches!(cli.command, Command::Up { .. } | Command::Node { .. });
+    start_logging(if is_server { "info,openraft=warn" } else { "off" });
+    let outcome = start_runtime().and_then(|runtime| {
+        let outcome = runtime.block_on(Box::pin(run(cli)))?;
+        outcome.print(format)?;
+        Ok(outcome)
+    });
+    match outcome {
+        Ok(outcome) => ExitCode::from(outcome.exit as u8),
+        Err(failure) => {
+            say(format, &failure.error);
+            ExitCode::from(failure.exit as u8)
+        }
+    }
+}
+
+async fn run(cli: Cli) -> exit::Result<Outcome> {
+    let env = Env::real();
+    let global = cli.global;
+    let session = async || Session::open(&env, &global).await;
+    let outcome = match cli.command {
+        Command::Up { data, disks, listen } => serve::up(env.clone(), &data, disks, listen).await?,
+        Command::Node { config } => serve::run(env.clone(), &config).await?,
+        Command::Init { config } => serve::init(&env, &config).await?,
+        Command::Join { config, token } => serve::join(&env, &config, &token).await?,
+        Command::Dev(Dev::Cluster { dir, command }) => dev::run(&env, &global, &dir, command).await?,
+        Command::Put { source, path } => files::put(&session().await?, &source, &path).await?,
+        Command::Get { path, dest } => files::get(&session().await?, &path.path, &dest).await?,
+        Command::Ls { long, recursive, path } => files::ls(&session().await?, &path.path, long, recursive).await?,
+        Command::Stat { path } => files::stat(&session().await?, &path.path).await?,
+        Command::Cat { range, path } => files::cat(&session().await?, &path.path, range).await?,
+        Command::Mkdir { parents, path } => files::mkdir(&session().await?, &path.path, parents).await?,
+        Command::Mv { source, target } => files::mv(&session().await?, &source.path, &target).await?,
+        Command::Rm { recursive, path } => files::rm(&session().await?, &path.path, recursive).await?,
+        Command::History { path } => files::history(&session().await?, &path.path).await?,
+        Command::Restore { version, path } => files::restore(&session().await?, &path.path, version).await?,
+        Command::Du { path } => files::du(&session().await?, &path.path).await?,
+        Command::Admin(command) => admin::run(&session().await?, command).await?,
+    };
+    Ok(outcome)
+}
+
+fn start_runtime() -> exit::Result<tokio::runtime::Runtime> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|e| Failure::from(Error::from(e).context("starting threads")))
+}
+
+/// Logs go to standard error; `CLOUDSYNC_LOG` says how much, as RUST_LOG does elsewhere.
+fn start_logging(default: &str) {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("CLOUDSYNC_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+fn say(format: Format, error: &Error) {
+    let line = match format {
+        Format::Table => exit::as_line(error),
+        Format::Json => exit::as_json(error),
+    };
+    // Nobody is left to be told when standard error is closed.
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// What the parser has to say: help is no error, the rest is ours to put into words.
+fn explain_usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        let _ = error.print(); // As above.
+        return ExitCode::from(Exit::Ok as u8);
+    }
+    let format = wanted_format(std::env::args_os());
+    let text = error.render().to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
+    say(format, &Error::invalid(text));
+    ExitCode::from(Exit::Usage as u8)
+}
+
+/// The format of a command line that could not be read.
+fn wanted_format(args: impl Iterator<Item = OsString>) -> Format {
+    let args: Vec<OsString> = args.collect();
+    let is_json = |pair: &[OsString]| (pair[0] == "-o" || pair[0] == "--output") && pair[1] == "json";
+    let joined = ["-ojson", "-o=json", "--output=json"];
+    let found = args.windows(2).any(is_json) || args.iter().any(|arg| joined.iter().any(|form| arg == form));
+    if found { Format::Json } else { Format::Table }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_format_is_known_even_when_the_rest_is_not() {
+        let wanted = |line: &str| wanted_format(line.split_whitespace().map(OsString::from));
+        for line in ["c -o json ls x", "c ls --output json", "c ls -ojson", "c --output=json"] {
+            assert_eq!(wanted(line), Format::Json, "{line}");
+        }
+        for line in ["c ls json", "c -o table", "c -o", ""] {
+            assert_eq!(wanted(line), Format::Table, "{line}");
+        }
+    }
+}

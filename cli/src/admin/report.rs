@@ -1,0 +1,189 @@
+//! The status of a cluster as tables and JSON. Pure.
+
+use proto::cluster::{ClusterStatus, Heartbeat};
+use proto::map::PartitionKind;
+use serde_json::{Value, json};
+use types::{DiskId, NodeId, PartitionId};
+
+use crate::config::role_name;
+use crate::exit::Exit;
+use crate::health::{Health, Slots, disk_problem, node_problem};
+use crate::output::{Outcome, Table, describe, size};
+
+/// The cluster as a whole.
+pub fn cluster(status: &ClusterStatus) -> Outcome {
+    let map = &status.map;
+    let health = Health::of(status);
+    let state = if health.problems.is_empty() { "healthy" } else { "degraded" };
+    let up = map.nodes.values().filter(|node| node.up).count();
+    let writable = map.disks.keys().filter(|id| map.is_live(**id)).count();
+    let slots = Slots::of(map);
+    let voters: Vec<String> = map.voters.iter().map(|id| id.to_string()).collect();
+    let mut text = describe(&[
+        ("cluster", map.cluster.to_string()),
+        ("state", state.to_owned()),
+        ("epoch", map.epoch.to_string()),
+        ("profile", map.profile.to_string()),
+        ("nodes", format!("{up} of {} up", map.nodes.len())),
+        ("disks", format!("{writable} of {} writable", map.disks.len())),
+        ("voters", voters.join(", ")),
+        (
+            "slots",
+            format!("{} serving, {} being filled, {} offline", slots.serving, slots.syncing, slots.offline),
+        ),
+    ]);
+    health.problems.iter().for_each(|problem| text.push_str(&format!("! {problem}\n")));
+    health.notes.iter().for_each(|note| text.push_str(&format!("- {note}\n")));
+    let json = json!({
+        "cluster": map.cluster.to_string(),
+        "state": state,
+        "epoch": map.epoch.0,
+        "profile": map.profile.to_string(),
+        "pg_count": map.pg_count,
+        "nodes": map.nodes.len(),
+        "nodes_up": up,
+        "disks": map.disks.len(),
+        "disks_writable": writable,
+        "voters": map.voters.iter().map(|id| id.0).collect::<Vec<_>>(),
+        "slots": { "serving": slots.serving, "syncing": slots.syncing, "offline": slots.offline },
+        "has_table": map.table.is_some(),
+        "relaxed": map.relaxed_count,
+        "partitions": map.partitions.iter().map(|p| partition_json(status, p.id, p.kind)).collect::<Vec<_>>(),
+        "problems": health.problems,
+        "notes": health.notes,
+    });
+    Outcome { text, json, complaints: Vec::new(), exit: health.exit() }
+}
+
+fn partition_json(status: &ClusterStatus, id: PartitionId, kind: PartitionKind) -> Value {
+    let kind = match kind {
+        PartitionKind::Root => "root",
+        PartitionKind::Namespace => "namespace",
+        PartitionKind::Index => "index",
+    };
+    json!({ "id": id.0, "kind": kind, "leader": leader(status, id).map(|node| node.0) })
+}
+
+/// The node that leads a partition, as far as heartbeats tell: of those who say so, the one with the newest term.
+pub fn leader(status: &ClusterStatus, partition: PartitionId) -> Option<NodeId> {
+    let heartbeats = status.nodes.iter().filter_map(|(id, node)| Some((*id, node.last.as_ref()?)));
+    let leading = heartbeats
+        .filter(|(id, _)| status.map.nodes.get(id).is_some_and(|node| node.up))
+        .flat_map(|(id, heartbeat)| heartbeat.partitions.iter().map(move |report| (id, report)))
+        .filter(|(_, report)| report.id == partition && report.leading);
+    leading.max_by_key(|(_, report)| report.term).map(|(id, _)| id)
+}
+
+/// One line per node.
+pub fn nodes(status: &ClusterStatus) -> Outcome {
+    let headings = ["node", "state", "zone", "roles", "native", ">epoch", ">leads", ">syncing", ">received", ">sent"];
+    let mut table = Table::new(&headings);
+    let mut values = Vec::new();
+    let mut exit = Exit::Ok;
+    for (id, node) in &status.map.nodes {
+        let known = status.nodes.get(id);
+        let last = known.and_then(|n| n.last.as_ref());
+        let roles: Vec<&str> = node.roles.iter().map(|role| role_name(*role)).collect();
+        let leads = led_by(last);
+        let problem = node_problem(status, *id);
+        if problem.is_some() {
+            exit = Exit::Degraded;
+        }
+        let number = |value: Option<u64>| value.map(|v| v.to_string()).unwrap_or_default();
+        table.row([
+            id.to_string(),
+            state_word(node.up).to_owned(),
+            node.zone.clone(),
+            roles.join(","),
+            node.native.to_string(),
+            number(last.map(|h| h.epoch.0)),
+            leads.len().to_string(),
+            number(last.map(|h| u64::from(h.syncing_slots))),
+            last.map(|h| size(h.bytes_received)).unwrap_or_default(),
+            last.map(|h| size(h.bytes_sent)).unwrap_or_default(),
+        ]);
+        values.push(json!({
+            "id": id.0,
+            "up": node.up,
+            "zone": node.zone,
+            "roles": roles,
+            "native": node.native.to_string(),
+            "control": node.control.to_string(),
+            "silent_ms": known.and_then(|n| n.silent_ms),
+            "epoch": last.map(|h| h.epoch.0),
+            "leads": leads.iter().map(|id| id.0).collect::<Vec<_>>(),
+            "syncing_slots": last.map(|h| h.syncing_slots),
+            "bytes_received": last.map(|h| h.bytes_received),
+            "bytes_sent": last.map(|h| h.bytes_sent),
+            "problem": problem,
+        }));
+    }
+    Outcome { text: table.render(), json: Value::Array(values), complaints: Vec::new(), exit }
+}
+
+fn led_by(heartbeat: Option<&Heartbeat>) -> Vec<PartitionId> {
+    let reports = heartbeat.iter().flat_map(|h| &h.partitions);
+    reports.filter(|report| report.leading).map(|report| report.id).collect()
+}
+
+/// One line per disk.
+pub fn disks(status: &ClusterStatus) -> Outcome {
+    let headings = ["disk", "node", "zone", "state", ">used", ">free", ">size", ">shards", ">slots", "problem"];
+    let mut table = Table::new(&headings);
+    let mut values = Vec::new();
+    let mut exit = Exit::Ok;
+    for id in status.map.disks.keys() {
+        let (row, value, problem) = disk(status, *id);
+        table.row(row);
+        values.push(value);
+        if problem {
+            exit = Exit::Degraded;
+        }
+    }
+    Outcome { text: table.render(), json: Value::Array(values), complaints: Vec::new(), exit }
+}
+
+fn disk(status: &ClusterStatus, id: DiskId) -> ([String; 10], Value, bool) {
+    let map = &status.map;
+    let disk = &map.disks[&id];
+    let node = map.nodes.get(&disk.node);
+    let zone = node.map(|n| n.zone.as_str()).unwrap_or_default();
+    let report = status.nodes.get(&disk.node).and_then(|n| n.last.as_ref()).and_then(|h| h.disks.get(&id));
+    let is_up = map.is_live(id);
+    let slots = Slots::on_disk(map, id);
+    let problem = match (node, disk_problem(status, id)) {
+        (_, Some(problem)) => problem,
+        (Some(node), None) if !node.up => format!("node {} is down", disk.node),
+        _ => String::new(),
+    };
+    let row = [
+        id.to_string(),
+        disk.node.to_string(),
+        zone.to_owned(),
+        state_word(is_up).to_owned(),
+        report.map(|r| size(r.used_bytes)).unwrap_or_default(),
+        report.map(|r| size(r.free_bytes)).unwrap_or_default(),
+        size(disk.capacity),
+        report.map(|r| r.records.to_string()).unwrap_or_default(),
+        slots.to_string(),
+        problem.clone(),
+    ];
+    let value = json!({
+        "id": id.0,
+        "node": disk.node.0,
+        "zone": zone,
+        "uuid": disk.uuid.to_string(),
+        "up": is_up,
+        "used_bytes": report.map(|r| r.used_bytes),
+        "free_bytes": report.map(|r| r.free_bytes),
+        "capacity": disk.capacity,
+        "records": report.map(|r| r.records),
+        "slots": slots,
+        "problem": problem,
+    });
+    (row, value, !is_up || !problem.is_empty())
+}
+
+fn state_word(is_up: bool) -> &'static str {
+    if is_up { "up" } else { "down" }
+}

@@ -1,0 +1,90 @@
+//! Commands on files and directories.
+//!
+//! Owns: what a command means where its words leave a choice ("into that directory or under that name?"), and what it
+//! prints.
+//! Knows nothing of: chunks, partitions, who answers.
+
+mod change;
+mod get;
+mod list;
+mod put;
+mod show;
+mod versions;
+
+pub use change::{mkdir, mv, rm};
+pub use get::get;
+pub use list::{du, ls};
+pub use put::put;
+pub use show::{cat, stat};
+pub use versions::{history, restore};
+
+use std::path::{Path as LocalPath, PathBuf};
+
+use client::{Namespace, TreeReport};
+use env::Disk;
+use proto::namespace::{Entry, Kind};
+use serde_json::{Value, json};
+use types::{Error, Path, Result};
+
+use crate::args::Remote;
+use crate::exit::kind_name;
+use crate::output;
+
+/// The entry at a path.
+async fn entry(namespace: &Namespace, path: &Path) -> Result<Entry> {
+    namespace.stat(path).await?.ok_or_else(|| Error::not_found(format!("{path} does not exist")))
+}
+
+/// Where an entry called `name` goes: into a directory that exists or was meant, otherwise under the path itself.
+async fn place(namespace: &Namespace, target: &Remote, name: &types::Name) -> Result<Path> {
+    let is_dir = target.is_dir
+        || namespace.stat(&target.path).await?.is_some_and(|entry| entry.kind == Kind::Dir);
+    if is_dir { target.path.join(name.clone()) } else { Ok(target.path.clone()) }
+}
+
+/// True for a local directory, also behind a link.
+fn is_local_dir(disk: &dyn Disk, path: &LocalPath) -> bool {
+    disk.metadata(path).is_ok_and(|found| !found.is_file) && disk.read_dir(path).is_ok()
+}
+
+/// A kind in one word.
+fn kind_word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Dir => "dir",
+        Kind::File => "file",
+    }
+}
+
+/// An entry for programs.
+fn entry_json(path: &Path, entry: &Entry) -> Value {
+    let is_file = entry.kind == Kind::File;
+    json!({
+        "path": path.to_string(),
+        "name": entry.name,
+        "kind": kind_word(entry.kind),
+        "inode": entry.inode.0,
+        "size": entry.size,
+        "modified_ms": entry.modified.0,
+        "version": is_file.then_some(entry.version.0),
+        "content": is_file.then(|| entry.content_root.to_string()),
+    })
+}
+
+/// What a transfer could not do, in words and as JSON.
+fn failures(what: &str, failures: &[(PathBuf, Error)]) -> (Vec<String>, Value) {
+    let words = failures.iter().map(|(path, e)| format!("{what} {}: {}", path.display(), e.message()));
+    let values = failures.iter().map(|(path, e)| {
+        json!({ "path": path.display().to_string(), "kind": kind_name(e.kind()), "message": e.message() })
+    });
+    (words.collect(), values.collect())
+}
+
+/// `3 files, 20 MB` and the seconds it took.
+fn summary(verb: &str, report: &TreeReport) -> String {
+    format!("{verb} {}, {}", output::count(report.files, "file"), output::size(report.bytes))
+}
+
+/// Seconds with milliseconds, for JSON and people.
+fn seconds(since: env::time::Instant) -> f64 {
+    (since.elapsed().as_secs_f64() * 1000.0).round() / 1000.0
+}

@@ -1,0 +1,72 @@
+//! `mkdir`, `mv` and `rm`: one change of the tree each.
+
+use client::Namespace;
+use proto::namespace::{Done, Kind, Op};
+use serde_json::json;
+use types::{Error, Path};
+
+use super::{entry, place};
+use crate::args::Remote;
+use crate::exit::{Failure, Result};
+use crate::output::Outcome;
+use crate::session::Session;
+
+/// Makes a directory.
+pub async fn mkdir(session: &Session, path: &Path, parents: bool) -> Result<Outcome> {
+    let namespace = session.namespace().await?;
+    let done = change(&namespace, Op::Mkdir { path: path.clone(), parents }).await?;
+    Ok(Outcome::ok("", json!({ "path": path.to_string(), "inode": done.inode.0 })))
+}
+
+/// Moves an entry under another name, or into a directory that exists.
+pub async fn mv(session: &Session, source: &Path, target: &Remote) -> Result<Outcome> {
+    let namespace = session.namespace().await?;
+    let (_, name) = source.split_last().ok_or_else(|| {
+        Failure::from(Error::invalid("/ cannot be moved: move what is in it"))
+    })?;
+    let target = place(&namespace, target, name).await?;
+    let done = change(&namespace, Op::Rename { source: source.clone(), target: target.clone() }).await?;
+    Ok(Outcome::ok("", json!({ "path": target.to_string(), "inode": done.inode.0 })))
+}
+
+/// Moves an entry to the trash. A directory with something in it only when that is said.
+pub async fn rm(session: &Session, path: &Path, recursive: bool) -> Result<Outcome> {
+    if path.is_root() {
+        return Err(Failure::refused("/ cannot be removed: remove what is in it"));
+    }
+    let namespace = session.namespace().await?;
+    let entry = entry(&namespace, path).await?;
+    if entry.kind == Kind::Dir && !recursive && !namespace.list_page(path, None).await?.entries.is_empty() {
+        return Err(Failure::refused(format!("{path} is a directory that is not empty: to remove all of it, say -r")));
+    }
+    let done = change(&namespace, Op::Remove { path: path.clone(), recursive }).await?;
+    let text = format!("removed {path}; to bring it back: cloudsync restore {}", quoted(path));
+    Ok(Outcome::ok(text, json!({ "path": path.to_string(), "inode": done.inode.0 })))
+}
+
+/// One change in a request of its own.
+pub(super) async fn change(namespace: &Namespace, op: Op) -> types::Result<Done> {
+    let size = size_of::<Op>();
+    namespace.apply(op, size).await
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+,:@".contains(c);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_can_be_pasted() {
+        let quoted = |text| quoted(&Path::parse(text).unwrap());
+        assert_eq!(quoted("/a/b-c.txt"), "/a/b-c.txt");
+        assert_eq!(quoted("/a b"), "'/a b'");
+        assert_eq!(quoted("/it's"), r"'/it'\''s'");
+        assert_eq!(quoted("/$(x)"), "'/$(x)'");
+    }
+}
