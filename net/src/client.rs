@@ -7,6 +7,7 @@ mod grpc;
 mod pool;
 mod quic;
 mod tcp;
+mod tripwire;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

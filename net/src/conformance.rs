@@ -165,7 +165,7 @@ async fn echo(line: Line) {
 }
 
 async fn large_body(line: Line) {
-    let body: Bytes = (0..4 * MIB).map(|i| (i % 251) as u8).collect();
+    let body: Bytes = (0..4 * MIB).map(|i| u8::try_from(i % 251).unwrap()).collect();
     let calls = (0..6).map(|_| line.call(request(ECHO, b"large", body.clone()), LONG));
     for reply in futures::future::join_all(calls).await {
         assert!(reply.unwrap().body == body);

@@ -87,8 +87,8 @@ fn from_our_side_of_quic(code: quinn::TransportErrorCode, reason: &str) -> Error
             Some((_, message)) => Error::denied(message),
             None => Error::denied(format!("the peer's certificate is not accepted: {reason}")),
         },
-        // The socket told that nobody listens there any more; that ends quinn's endpoint.
-        None if code == quinn::TransportErrorCode::INTERNAL_ERROR => refused(),
+        // quinn's endpoint is gone, with its socket.
+        None if code == quinn::TransportErrorCode::INTERNAL_ERROR => closed(),
         None => Error::invalid(format!("{code}: {reason}; is this the address of a CloudSync node?")),
     }
 }
@@ -181,6 +181,11 @@ pub(crate) fn closed() -> Error {
 /// Nothing arrives.
 pub(crate) fn silent() -> Error {
     Error::unavailable("the peer is silent; check that it runs, and the network between")
+}
+
+/// The connection is well, but the answer takes longer than its caller waits.
+pub(crate) fn late() -> Error {
+    Error::unavailable("no answer in time; the peer is slow or stuck, try again")
 }
 
 /// The other side speaks TLS but not our protocol.

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::Status;
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use types::Error;
-use types::limits::{FRAME_SIZE_MAX, MIB};
+use types::limits::FRAME_SIZE_MAX;
 
 use crate::explain;
 use crate::frame::{Frame, PREFIX_SIZE};
@@ -23,7 +23,7 @@ pub(crate) const METHOD: &str = "/cloudsync.Control/Call";
 /// The largest message: one frame.
 pub(crate) const MESSAGE_SIZE_MAX: usize = FRAME_SIZE_MAX + PREFIX_SIZE;
 /// Bytes on their way per call and per connection before the sender must wait.
-pub(crate) const WINDOW: u32 = 4 * MIB as u32;
+pub(crate) const WINDOW: u32 = 4 << 20;
 
 /// Frames as gRPC messages.
 #[derive(Clone, Copy, Debug, Default)]

@@ -1,10 +1,16 @@
 //! What both ends of QUIC share: tuning, and one frame per direction of a stream.
 
+use std::io;
+use std::net::UdpSocket;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use env::time::Duration;
-use quinn::{IdleTimeout, MtuDiscoveryConfig, RecvStream, SendStream, TransportConfig, VarInt, WriteError};
+use quinn::udp::UdpSocketState;
+use quinn::{
+    EndpointConfig, IdleTimeout, MtuDiscoveryConfig, RecvStream, SendStream, TransportConfig, VarInt,
+    WriteError,
+};
 use types::limits::{CONNECTION_REQUEST_COUNT_MAX, HEARTBEAT_MS, MIB, PEER_SILENCE_MS_MAX};
 use types::{Error, Result};
 
@@ -19,10 +25,35 @@ pub(crate) const STOPPING: VarInt = VarInt::from_u32(2);
 /// A connection whose hello was refused.
 pub(crate) const UNWELCOME: VarInt = VarInt::from_u32(3);
 
+/// A connection whose other end has vanished.
+pub(crate) const GONE: VarInt = VarInt::from_u32(4);
+
 /// Pieces of a stream taken at once.
 const PIECE_COUNT: usize = 64;
 
-/// Tuning of both ends. Figures: `cargo run --release -p net --example speed`.
+/// Largest packet. quinn sends ten per system call; were they larger, ten would not fit into one UDP send, and quinn
+/// falls back to the smallest size.
+const PACKET_SIZE_MAX: u16 = 6500;
+/// Packets that wait in the kernel while the process does something else. The system's default of 208 KiB loses some
+/// percent of them at full speed.
+const SOCKET_BUFFER_SIZE: usize = 4 * MIB;
+
+/// Tuning of a socket. The system may grant less; then more packets are sent again.
+pub(crate) fn enlarge_buffers(socket: &UdpSocket) -> io::Result<()> {
+    let state = UdpSocketState::new(socket.into())?;
+    let _ = state.set_recv_buffer_size(socket.into(), SOCKET_BUFFER_SIZE);
+    let _ = state.set_send_buffer_size(socket.into(), SOCKET_BUFFER_SIZE);
+    Ok(())
+}
+
+/// Tuning of an endpoint.
+pub(crate) fn endpoint_config() -> EndpointConfig {
+    let mut config = EndpointConfig::default();
+    config.max_udp_payload_size(PACKET_SIZE_MAX).expect("the constant is between 1200 and 65527");
+    config
+}
+
+/// Tuning of connections. Figures: `cargo run --release -p net --example speed`.
 pub(crate) fn transport_config() -> Arc<TransportConfig> {
     let mut config = TransportConfig::default();
     let var = |n: usize| VarInt::try_from(n as u64).expect("the constants are far below 2^62");
@@ -33,9 +64,8 @@ pub(crate) fn transport_config() -> Arc<TransportConfig> {
     config.max_concurrent_uni_streams(VarInt::from_u32(0)).datagram_receive_buffer_size(None);
     // Streams go one after the other: chunks complete early, and an upload that is killed wastes at most one each.
     config.send_fairness(false);
-    // quinn sends ten packets per system call; above 6500 bytes ten do not fit into one UDP send and it gets slow.
     let mut mtu = MtuDiscoveryConfig::default();
-    mtu.upper_bound(6500);
+    mtu.upper_bound(PACKET_SIZE_MAX);
     config.mtu_discovery_config(Some(mtu));
     config.keep_alive_interval(Some(Duration::from_millis(HEARTBEAT_MS)));
     let silence = Duration::from_millis(PEER_SILENCE_MS_MAX);

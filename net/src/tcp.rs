@@ -238,13 +238,18 @@ mod tests {
     use super::*;
     use crate::Request;
 
+    /// Byte `i` of the body of frame `id`.
+    fn byte(id: usize, i: usize) -> u8 {
+        ((i * 7 + id) % 256).try_into().unwrap()
+    }
+
     /// Sends frames of `sizes` through a pipe that holds `pipe` bytes.
     async fn through(sizes: &[usize], pipe: usize) -> Vec<Frame> {
         let (mut near, far) = tokio::io::duplex(pipe);
         let counters = Arc::<Counters>::default();
         let (queue, mut queued) = mpsc::channel(QUEUE_COUNT_MAX);
         for (id, size) in sizes.iter().enumerate() {
-            let body: Bytes = (0..*size).map(|i| (i * 7 + id) as u8).collect();
+            let body: Bytes = (0..*size).map(|i| byte(id, i)).collect();
             let header = body.slice(..size / 3);
             queue.try_send(Frame::request(id as u64, Request { method: 1, header, body }, 5)).unwrap();
         }
@@ -277,7 +282,7 @@ mod tests {
                     (frame.prefix.id, frame.body.len(), frame.header.len()),
                     (id as u64, *size, size / 3)
                 );
-                assert!(frame.body.iter().enumerate().all(|(i, b)| *b == (i * 7 + id) as u8));
+                assert!(frame.body.iter().enumerate().all(|(i, b)| *b == byte(id, i)));
                 assert_eq!(frame.header, frame.body.slice(..size / 3));
             }
         }

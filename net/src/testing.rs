@@ -3,6 +3,9 @@
 //! Behaves as [`crate::Client`] and [`crate::Server`] do (deadlines, load shedding, panics, errors) and passes the same
 //! conformance suite, without sockets or certificates. Works on a paused clock.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -12,7 +15,7 @@ use env::task::JoinSet;
 use env::time::{self, Duration};
 use tokio::sync::oneshot;
 use types::limits::PEER_SILENCE_MS_MAX;
-use types::{ClusterId, Error, Result};
+use types::{ClusterId, Result};
 
 use crate::admission::Line;
 use crate::desk::{Desk, Outlet};
@@ -101,15 +104,19 @@ impl Switchboard {
         self.0.lock().expect("no panic while it is held")
     }
 
-    /// Returns when a message from `from` has arrived at `to`: never, if the link is cut.
-    async fn travel(&self, from: SocketAddr, to: SocketAddr) {
+    /// Returns when a message from `from` has arrived at `to`. One that is lost shows as silence, after the time in
+    /// which a real connection notices it.
+    async fn travel(&self, from: SocketAddr, to: SocketAddr) -> Result<()> {
         let latency = self.lock().latency;
         if !latency.is_zero() {
             time::sleep(latency).await;
         }
-        if self.lock().cuts.contains(&(from, to)) {
-            std::future::pending::<()>().await;
+        let lost = self.lock().cuts.contains(&(from, to));
+        if lost {
+            time::sleep(Duration::from_millis(PEER_SILENCE_MS_MAX)).await;
+            return Err(explain::silent());
         }
+        Ok(())
     }
 }
 
@@ -133,8 +140,8 @@ struct Port {
 }
 
 impl Port {
-    async fn exchange(&self, target: &Target, request: Request, timeout: Duration) -> Result<Reply> {
-        self.network.travel(self.address, target.address).await;
+    async fn exchange(&self, target: &Target, request: Request, timeout: Duration) -> Result<Frame> {
+        self.network.travel(self.address, target.address).await?;
         let server =
             self.network.lock().servers.get(&target.address).cloned().ok_or_else(explain::refused)?;
         let ms = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX).max(1);
@@ -152,8 +159,8 @@ impl Port {
                 answer.await.map_err(|_| explain::closed())?
             }
         };
-        self.network.travel(target.address, self.address).await;
-        answer.into_result()
+        self.network.travel(target.address, self.address).await?;
+        Ok(answer)
     }
 }
 
@@ -161,18 +168,10 @@ impl Port {
 impl Dial for Port {
     async fn call(&self, target: &Target, request: Request, timeout: Duration) -> Result<Reply> {
         check_size(request.header.len(), request.body.len())?;
-        let exchange = self.exchange(target, request, timeout);
-        match time::timeout(timeout, exchange).await {
-            Ok(result) => result,
-            Err(time::Elapsed) => {
-                let silence = timeout.as_millis() >= u128::from(PEER_SILENCE_MS_MAX);
-                let error = if silence {
-                    explain::silent()
-                } else {
-                    Error::unavailable("no answer in time; the peer is slow or stuck, try again")
-                };
-                Err(error.context(target))
-            }
+        match time::timeout(timeout, self.exchange(target, request, timeout)).await {
+            Ok(Ok(answer)) => answer.into_result(),
+            Ok(Err(e)) => Err(e.context(target)),
+            Err(time::Elapsed) => Err(explain::late().context(target)),
         }
     }
 }

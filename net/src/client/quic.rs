@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use env::time::Instant;
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{Connection, Endpoint, EndpointConfig, SendStream, TokioRuntime};
+use quinn::{Connection, Endpoint, SendStream, TokioRuntime};
 use types::limits::{CONNECT_MS_MAX, HANDSHAKE_MS_MAX};
 use types::{Error, Result};
 
+use super::tripwire::Tripwire;
 use super::{Dialer, Failure, deadline_ms};
 use crate::frame::{Frame, Hello};
 use crate::pki::NODE_DNS_NAME;
-use crate::quic::{ABANDONED, read_frame, transport_config, write_frame};
-use crate::{Counters, Request, explain, hello};
+use crate::quic::{ABANDONED, GONE, read_frame, transport_config, write_frame};
+use crate::{Counters, Request, explain, hello, quic};
 
 pub(super) fn config(tls: &rustls::ClientConfig) -> Result<quinn::ClientConfig> {
     let crypto =
@@ -30,12 +31,18 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) async fn open(dialer: &Dialer, address: SocketAddr) -> Result<Self> {
-        let endpoint = endpoint(address)?;
+        let (endpoint, tripwire) = endpoint(address)?;
         let connecting = endpoint
             .connect_with(dialer.quic.clone(), address, NODE_DNS_NAME)
             .map_err(|e| Error::invalid(format!("{e}; check the address")))?;
-        let connect = async { connecting.await.map_err(|e| explain::from_quic(&e)) };
+        let connect = async {
+            tokio::select! {
+                connected = connecting => connected.map_err(|e| explain::from_quic(&e)),
+                () = tripwire.refused() => Err(explain::refused()),
+            }
+        };
         let connection = explain::within(CONNECT_MS_MAX, connect).await?;
+        env::task::spawn(guard(connection.clone(), tripwire));
         let link = Self { connection, counters: dialer.counters.clone() };
         let ours = hello::ours(dialer.cluster);
         let greet = async {
@@ -65,26 +72,37 @@ impl Link {
         let mut send = Sending(Some(send));
         // A server that does not want the rest has answered already.
         write_frame(send.stream(), frame, &self.counters).await.map_err(Failure::broken)?;
+        let answer = read_frame(&mut receive, &self.counters).await.map_err(Failure::broken);
         send.0 = None;
-        read_frame(&mut receive, &self.counters).await.map_err(Failure::broken)
+        answer
     }
 }
 
-/// An endpoint of its own for each connection: a socket that is connected hears at once when nobody listens any more,
-/// and receiving is not limited to one core.
-fn endpoint(address: SocketAddr) -> Result<Endpoint> {
+/// An endpoint of its own for each connection: receiving is then not limited to one core, and the socket can be
+/// connected, which the tripwire needs.
+fn endpoint(address: SocketAddr) -> Result<(Endpoint, Tripwire)> {
     let any: IpAddr =
         if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    let socket = UdpSocket::bind((any, 0)).map_err(|e| explain::from_io(&e))?;
-    // Elsewhere a connected socket refuses the explicit addresses that quinn sends to.
-    if cfg!(target_os = "linux") {
-        socket.connect(address).map_err(|e| explain::from_io(&e))?;
-    }
-    Endpoint::new(EndpointConfig::default(), None, socket, Arc::new(TokioRuntime))
-        .map_err(|e| explain::from_io(&e))
+    let make = || {
+        let socket = UdpSocket::bind((any, 0))?;
+        quic::enlarge_buffers(&socket)?;
+        let (tripwire, socket) = Tripwire::new(socket, address)?;
+        let runtime = Arc::new(TokioRuntime);
+        Ok((Endpoint::new_with_abstract_socket(quic::endpoint_config(), None, socket, runtime)?, tripwire))
+    };
+    make().map_err(|e| explain::from_io(&e))
 }
 
-/// A stream that is being written. Given up half-way it is reset; quinn alone would end it as if it were complete.
+/// Ends the connection when the server's process is gone.
+async fn guard(connection: Connection, tripwire: Tripwire) {
+    tokio::select! {
+        _ = connection.closed() => {}
+        () = tripwire.refused() => connection.close(GONE, b""),
+    }
+}
+
+/// The stream of a call in progress. Given up it is reset, and what was not sent is dropped; quinn alone would send the
+/// rest, or end it half-way as if it were complete.
 struct Sending(Option<SendStream>);
 
 impl Sending {

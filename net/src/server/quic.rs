@@ -1,12 +1,12 @@
 //! Serves QUIC: one stream per request.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use env::task::JoinSet;
 use env::time::{self, Duration};
 use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{Connection, Endpoint, RecvStream, SendStream};
+use quinn::{Connection, Endpoint, RecvStream, SendStream, TokioRuntime};
 use rustls::pki_types::CertificateDer;
 use tokio::sync::mpsc;
 use types::limits::{CONNECTION_COUNT_MAX, HANDSHAKE_MS_MAX};
@@ -19,7 +19,7 @@ use crate::frame::{Frame, Kind};
 use crate::quic::{
     ABANDONED, STOPPING, UNWELCOME, read_frame, read_payload, read_prefix, transport_config, write_frame,
 };
-use crate::{Caller, Counters, Transport, explain, tls};
+use crate::{Caller, Counters, Transport, explain, quic, tls};
 
 /// How long the last packets of a stopped server may take.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -30,7 +30,12 @@ pub(super) fn bind(address: SocketAddr, tls: &rustls::ServerConfig) -> Result<En
         QuicServerConfig::try_from(tls.clone()).map_err(|e| Error::internal(format!("QUIC: {e}")))?;
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
     config.transport_config(transport_config());
-    Endpoint::server(config, address).map_err(|e| bind_error(address, &e))
+    let make = || {
+        let socket = UdpSocket::bind(address)?;
+        quic::enlarge_buffers(&socket)?;
+        Endpoint::new(quic::endpoint_config(), Some(config), socket, Arc::new(TokioRuntime))
+    };
+    make().map_err(|e| bind_error(address, &e))
 }
 
 pub(super) async fn serve(endpoint: Endpoint, desk: Arc<Desk>, mut stop: Stop) {
