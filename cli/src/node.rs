@@ -9,10 +9,8 @@ mod links;
 mod run;
 mod service;
 mod setup;
-mod token;
 mod up;
 
 pub use run::{Node, run};
 pub use setup::{init, join};
-pub use token::Token;
 pub use up::up;

@@ -11,9 +11,9 @@ use proto::seal::ClusterSecret;
 use types::{ClusterId, Error, NodeId, Result};
 
 use super::home::{Home, Identity};
-use super::token::Token;
 use crate::config::NodeConfig;
 use crate::credentials::CredentialFile;
+use crate::token::JoinToken;
 
 /// Ten years: replacing a node's certificate means joining it again.
 const CERTIFICATE_VALIDITY: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -47,12 +47,11 @@ pub fn init(env: &Env, config: &NodeConfig) -> Result<()> {
     let map = metaserver::bootstrap_map(&bootstrap);
     let credentials = credentials.to_pem();
     home.prepare(&Identity { cluster, node, secret, credentials, bootstrap: Some(bootstrap) }, &map)?;
-    CredentialFile { endpoints: vec![config.native], identity: admin.to_pem() }
-        .save(env, &home.join(ADMIN_FILE))
+    CredentialFile::new(vec![config.native], &admin).save(&*env.disk, &home.join(ADMIN_FILE))
 }
 
 /// Makes one more node of the cluster that gave out the token.
-pub async fn join(env: &Env, config: &NodeConfig, token: &Token) -> Result<NodeId> {
+pub async fn join(env: &Env, config: &NodeConfig, token: &JoinToken) -> Result<NodeId> {
     let home = Home::lock(env, &config.data)?;
     if home.is_prepared() {
         return Err(Error::exists(format!(
@@ -78,12 +77,12 @@ pub async fn join(env: &Env, config: &NodeConfig, token: &Token) -> Result<NodeI
 }
 
 /// Asks the meta nodes in turn until the one that leads answers.
-async fn ask_to_join(env: &Env, token: &Token, question: &Join) -> Result<Joined> {
-    let client = Client::anonymous(env, &Trust::from_pem(&token.trust)?, ClientConfig::default())?;
+async fn ask_to_join(env: &Env, token: &JoinToken, question: &Join) -> Result<Joined> {
+    let client = Client::anonymous(env, &Trust::from_pem(&token.authority)?, ClientConfig::default())?;
     let deadline = env::time::now() + JOIN_TIMEOUT;
     let mut error = Error::invalid("the join token names no address");
     loop {
-        for address in &token.addresses {
+        for address in &token.control {
             let target = Target { transport: Transport::Grpc, address: *address };
             let header = proto::encode(question);
             let request = Request { method: Method::Join as u16, header, body: bytes::Bytes::new() };

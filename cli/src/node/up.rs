@@ -19,7 +19,13 @@ pub async fn up(
     listen: SocketAddr,
     stop: impl Future<Output = ()>,
 ) -> Result<()> {
-    let config = NodeConfig::embedded(data, disk_count, listen);
+    let config = NodeConfig {
+        data: data.to_owned(),
+        native: listen,
+        control: SocketAddr::new(listen.ip(), listen.port().checked_add(1).unwrap_or(listen.port() - 1)),
+        disks: (1..=disk_count).map(|n| data.join(format!("disk{n}"))).collect(),
+        ..NodeConfig::default()
+    };
     // The lock is given back in between; a second `up` that slips in finds the node prepared and the other running.
     let prepared = Home::lock(&env, data)?.is_prepared();
     if !prepared {
