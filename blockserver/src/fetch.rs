@@ -22,7 +22,11 @@ const SHARD_TIMEOUT: Duration = Duration::from_secs(3);
 const HEDGE_AFTER: Duration = Duration::from_millis(150);
 
 impl Blockserver {
-    pub(crate) async fn get_chunk(&self, identity: &Identity, request: GetChunk) -> Result<(ChunkRead, Bytes)> {
+    pub(crate) async fn get_chunk(
+        &self,
+        identity: &Identity,
+        request: GetChunk,
+    ) -> Result<(ChunkRead, Bytes)> {
         let now = self.env.clock.wall();
         if !matches!(identity, Identity::Node(_)) {
             self.secret.check_ticket(&identity.to_string(), &request.id, &request.ticket, now)?;
@@ -77,7 +81,12 @@ impl Blockserver {
     }
 
     /// Some shard or replica of the chunk: from a local disk if one has it, otherwise from whoever answers first.
-    async fn find_any(&self, map: &ClusterMap, slots: &[Slot], id: ChunkId) -> Result<(ShardKey, ShardMeta, Bytes)> {
+    async fn find_any(
+        &self,
+        map: &ClusterMap,
+        slots: &[Slot],
+        id: ChunkId,
+    ) -> Result<(ShardKey, ShardMeta, Bytes)> {
         let (local, remote): (Vec<DiskId>, Vec<DiskId>) =
             holders(slots).into_iter().partition(|disk| self.disks.contains_key(disk));
         for disk in local {
@@ -100,7 +109,9 @@ impl Blockserver {
         if error.kind() == ErrorKind::NotFound {
             return Err(error);
         }
-        Err(Error::unavailable(format!("no disk that may hold chunk {id} answers ({absent} do not have it): {error}")))
+        Err(Error::unavailable(format!(
+            "no disk that may hold chunk {id} answers ({absent} do not have it): {error}"
+        )))
     }
 
     /// At least `k` shards of one incarnation. Data shards first; parity when one fails or is slow.
@@ -119,7 +130,8 @@ impl Blockserver {
         let mut error = None;
         let read = |slot: u8| async move { (slot, self.read_slot(map, slots, id, slot, generation).await) };
         // A parity shard that was found first replaces one data shard only if a data shard cannot be had.
-        let data_missing = |shards: &BTreeMap<u8, Bytes>| (0..profile.k).filter(|s| !shards.contains_key(s)).count();
+        let data_missing =
+            |shards: &BTreeMap<u8, Bytes>| (0..profile.k).filter(|s| !shards.contains_key(s)).count();
         for _ in 0..data_missing(&shards) {
             reads.push(read(waiting.pop().expect("data shards come first")));
         }
@@ -147,7 +159,9 @@ impl Blockserver {
         if shards.len() < k {
             let why = error.map_or_else(String::new, |e| format!(": {e}"));
             let found = shards.len();
-            return Err(Error::unavailable(format!("{found} shards of chunk {id} can be read, {k} are needed{why}")));
+            return Err(Error::unavailable(format!(
+                "{found} shards of chunk {id} can be read, {k} are needed{why}"
+            )));
         }
         Ok(shards)
     }
@@ -210,7 +224,12 @@ impl Blockserver {
     }
 
     /// Makes shard `key.slot` again from others of the same incarnation.
-    pub(crate) async fn rebuild_shard(&self, map: &ClusterMap, key: ShardKey, meta: ShardMeta) -> Result<Bytes> {
+    pub(crate) async fn rebuild_shard(
+        &self,
+        map: &ClusterMap,
+        key: ShardKey,
+        meta: ShardMeta,
+    ) -> Result<Bytes> {
         let slots = map.slots(map.pg(&key.chunk))?;
         let Layout::Shard { k, m } = meta.layout else {
             let (_, found, bytes) = self.find_any(map, slots, key.chunk).await?;
@@ -222,9 +241,12 @@ impl Blockserver {
         };
         let profile = Profile { k, m };
         let others = (0..profile.n() as u8).filter(|slot| *slot != key.slot);
-        let mut reads: FuturesUnordered<_> = others
-            .map(|slot| async move { (slot, self.read_slot(map, slots, key.chunk, slot, key.generation).await) })
-            .collect();
+        let mut reads: FuturesUnordered<_> =
+            others
+                .map(|slot| async move {
+                    (slot, self.read_slot(map, slots, key.chunk, slot, key.generation).await)
+                })
+                .collect();
         let mut found = BTreeMap::new();
         while found.len() < usize::from(k) {
             match reads.next().await {
@@ -233,7 +255,10 @@ impl Blockserver {
                 }
                 Some((_, Err(_))) => {}
                 None => {
-                    return Err(Error::unavailable(format!("too few shards of chunk {} to rebuild one", key.chunk)));
+                    return Err(Error::unavailable(format!(
+                        "too few shards of chunk {} to rebuild one",
+                        key.chunk
+                    )));
                 }
             }
         }

@@ -128,7 +128,12 @@ impl Blockserver {
     }
 
     /// The parts a slot should have, by what the other holders of its group have.
-    async fn wanted(&self, map: &ClusterMap, slots: &[Slot], task: Task) -> Result<BTreeMap<ShardKey, ShardMeta>> {
+    async fn wanted(
+        &self,
+        map: &ClusterMap,
+        slots: &[Slot],
+        task: Task,
+    ) -> Result<BTreeMap<ShardKey, ShardMeta>> {
         let mut wanted = BTreeMap::new();
         let mut replicas: BTreeMap<_, (usize, ShardMeta)> = BTreeMap::new();
         let previous = slots[usize::from(task.slot)].previous;
@@ -160,12 +165,18 @@ impl Blockserver {
     }
 
     /// Everything a disk holds of a group.
-    async fn list_disk(&self, map: &ClusterMap, disk: DiskId, pg: PgId) -> Result<Vec<(ShardKey, ShardMeta)>> {
+    async fn list_disk(
+        &self,
+        map: &ClusterMap,
+        disk: DiskId,
+        pg: PgId,
+    ) -> Result<Vec<(ShardKey, ShardMeta)>> {
         if let Some(local) = self.disks.get(&disk) {
             let (first, last) = pg.range(map.pg_count);
             return local.scan(first, last, None, usize::MAX).await;
         }
-        let (node, _) = map.node_of(disk).ok_or_else(|| Error::stale_epoch(format!("disk {disk} is not in the map")))?;
+        let (node, _) =
+            map.node_of(disk).ok_or_else(|| Error::stale_epoch(format!("disk {disk} is not in the map")))?;
         let mut all: Vec<(ShardKey, ShardMeta)> = Vec::new();
         loop {
             let after = all.last().map(|(key, _)| *key);
@@ -185,7 +196,9 @@ impl Blockserver {
         let map = self.current_map();
         for (key, meta) in self.intents.list(INTENT_COUNT)? {
             let slots = map.slots(map.pg(&key.chunk))?;
-            let Some(slot) = slots.get(usize::from(key.slot)).filter(|slot| map.is_live(slot.disk)) else { continue };
+            let Some(slot) = slots.get(usize::from(key.slot)).filter(|slot| map.is_live(slot.disk)) else {
+                continue;
+            };
             match self.keep_promise(&map, slot.disk, key, meta).await {
                 Ok(()) => self.intents.done(&key).await?,
                 Err(e) => debug!(chunk = %key.chunk, slot = key.slot, "a promised part is not made yet: {e}"),
@@ -194,7 +207,13 @@ impl Blockserver {
         Ok(())
     }
 
-    async fn keep_promise(&self, map: &ClusterMap, disk: DiskId, key: ShardKey, meta: ShardMeta) -> Result<()> {
+    async fn keep_promise(
+        &self,
+        map: &ClusterMap,
+        disk: DiskId,
+        key: ShardKey,
+        meta: ShardMeta,
+    ) -> Result<()> {
         if self.read_shard(map, disk, key.chunk, Some(key.slot), Some(key.generation)).await.is_ok() {
             return Ok(());
         }

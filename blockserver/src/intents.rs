@@ -38,7 +38,11 @@ impl Intents {
                 Ok(intent) => found.push(intent),
                 Err(e) => outcome = Err(e),
             }
-            if found.len() < limit && outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            if found.len() < limit && outcome.is_ok() {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
         })?;
         outcome.map(|()| found)
     }

@@ -56,13 +56,18 @@ impl Blockserver {
             return Err(Error::denied("present a certificate of this cluster to store data"));
         }
         if body.is_empty() || body.len() > CHUNK_SIZE_MAX {
-            return Err(Error::invalid(format!("a chunk has 1 to {CHUNK_SIZE_MAX} bytes, this one {}", body.len())));
+            return Err(Error::invalid(format!(
+                "a chunk has 1 to {CHUNK_SIZE_MAX} bytes, this one {}",
+                body.len()
+            )));
         }
         let oldest = self.check_content(&request, &body)?;
         let receipt = self.store_once(request.id, body).await?;
         // A node's receipt is no younger than its children's: a commit that needs younger ones asks for all again.
         let receipt = match oldest {
-            Some(epoch) if epoch < receipt.epoch => self.secret.receipt(&request.id, receipt.generation, epoch),
+            Some(epoch) if epoch < receipt.epoch => {
+                self.secret.receipt(&request.id, receipt.generation, epoch)
+            }
             _ => receipt,
         };
         Ok(ChunkStored { receipt })
@@ -75,7 +80,10 @@ impl Blockserver {
             ChunkKind::ManifestNode => node_id(body),
         };
         if found != request.id {
-            return Err(Error::invalid(format!("the bytes sent as chunk {} are {found}: send them again", request.id)));
+            return Err(Error::invalid(format!(
+                "the bytes sent as chunk {} are {found}: send them again",
+                request.id
+            )));
         }
         if request.kind == ChunkKind::Data {
             return Ok(None);
@@ -83,7 +91,9 @@ impl Blockserver {
         let node = parse_node(body)?;
         if node.entries.len() != request.receipts.len() {
             let (receipts, entries) = (request.receipts.len(), node.entries.len());
-            return Err(Error::invalid(format!("{receipts} receipts for a manifest node with {entries} entries")));
+            return Err(Error::invalid(format!(
+                "{receipts} receipts for a manifest node with {entries} entries"
+            )));
         }
         for (entry, receipt) in node.entries.iter().zip(&request.receipts) {
             self.secret.check_receipt(&entry.id, receipt)?;
@@ -107,7 +117,9 @@ impl Blockserver {
                         outcome
                     });
                     let outcome = async move {
-                        task.await.unwrap_or_else(|e| Err(Error::internal(format!("storing chunk {id} failed: {e}"))))
+                        task.await.unwrap_or_else(|e| {
+                            Err(Error::internal(format!("storing chunk {id} failed: {e}")))
+                        })
                     };
                     let outcome = outcome.boxed().shared();
                     writing.insert(id, outcome.clone());
@@ -126,7 +138,9 @@ impl Blockserver {
         self.scatter(&map, plan).await?;
         let registration = Registration { chunk: id, generation, plain_size: meta.plain_size, disk_size };
         self.links.register(registration).await?.ok_or_else(|| {
-            Error::stale_epoch(format!("chunk {id} took longer to store than a garbage collection cycle: send it again"))
+            Error::stale_epoch(format!(
+                "chunk {id} took longer to store than a garbage collection cycle: send it again"
+            ))
         })
     }
 
@@ -158,7 +172,9 @@ impl Blockserver {
             bytes,
         };
         let parts: Vec<Part> = match meta.layout {
-            Layout::Shard { .. } => shards.into_iter().enumerate().map(|(slot, bytes)| part(slot, bytes)).collect(),
+            Layout::Shard { .. } => {
+                shards.into_iter().enumerate().map(|(slot, bytes)| part(slot, bytes)).collect()
+            }
             Layout::Replica => {
                 let live = (0..slots.len()).filter(|slot| map.is_live(slots[*slot]));
                 live.take(profile.replicas()).map(|slot| part(slot, shards[0].clone())).collect()
@@ -198,9 +214,12 @@ impl Blockserver {
             }
         }
         if durable < need {
-            let error = error.unwrap_or_else(|| Error::unavailable("too few disks of the placement group are up"));
+            let error =
+                error.unwrap_or_else(|| Error::unavailable("too few disks of the placement group are up"));
             self.links.refresh_map().await;
-            return Err(Error::unavailable(format!("{durable} of {count} parts are durable, {need} are needed: {error}")));
+            return Err(Error::unavailable(format!(
+                "{durable} of {count} parts are durable, {need} are needed: {error}"
+            )));
         }
         if durable < count {
             self.intents.record(&missing, meta).await?;
@@ -233,9 +252,11 @@ impl Blockserver {
         if !map.is_live(disk) {
             return Err(Error::unavailable(format!("disk {disk} is down")));
         }
-        let (node, _) = map.node_of(disk).ok_or_else(|| Error::stale_epoch(format!("disk {disk} is not in the map")))?;
+        let (node, _) =
+            map.node_of(disk).ok_or_else(|| Error::stale_epoch(format!("disk {disk} is not in the map")))?;
         let request = PutShard { epoch: map.epoch, disk, key, meta, crc: crc32fast::hash(&bytes) };
-        let request = Request { method: Method::PutShard as u16, header: proto::encode(&request), body: bytes };
+        let request =
+            Request { method: Method::PutShard as u16, header: proto::encode(&request), body: bytes };
         self.links.call_node(node, request, SHARD_TIMEOUT).await.map(|_| ())
     }
 }

@@ -113,9 +113,9 @@ impl Blockserver {
     }
 
     fn disk(&self, id: DiskId) -> Result<&Arc<DiskStore>> {
-        self.disks
-            .get(&id)
-            .ok_or_else(|| Error::stale_epoch(format!("disk {id} is not on node {}: refresh the map", self.node)))
+        self.disks.get(&id).ok_or_else(|| {
+            Error::stale_epoch(format!("disk {id} is not on node {}: refresh the map", self.node))
+        })
     }
 
     async fn put_shard(&self, caller: &Caller, request: PutShard, body: Bytes) -> Result<()> {
@@ -127,7 +127,10 @@ impl Blockserver {
         if map.epoch > request.epoch {
             let slots = map.slots(map.pg(&request.key.chunk))?;
             if slots.get(usize::from(request.key.slot)).is_none_or(|slot| slot.disk != request.disk) {
-                return Err(Error::stale_epoch(format!("disk {} does not hold this slot any more", request.disk)));
+                return Err(Error::stale_epoch(format!(
+                    "disk {} does not hold this slot any more",
+                    request.disk
+                )));
             }
         }
         self.disk(request.disk)?.put(request.key, request.meta, body).await
@@ -175,7 +178,9 @@ impl Service for Blockserver {
             Some(Method::ListShards) => {
                 Ok(reply(&self.list_shards(caller, proto::decode(&header)?).await?, Bytes::new()))
             }
-            other => Err(Error::invalid(format!("{other:?} is not for a blockserver: send it to a meta node"))),
+            other => {
+                Err(Error::invalid(format!("{other:?} is not for a blockserver: send it to a meta node")))
+            }
         }
     }
 }
@@ -193,9 +198,17 @@ fn report(disk: &DiskStore) -> DiskReport {
                 DiskState::Full => (true, "full: add disks or remove data".to_owned()),
                 DiskState::ReadOnly(why) => (false, why),
             };
-            DiskReport { healthy, problem, used_bytes: stats.bytes, free_bytes: stats.free, records: stats.records }
+            DiskReport {
+                healthy,
+                problem,
+                used_bytes: stats.bytes,
+                free_bytes: stats.free,
+                records: stats.records,
+            }
         }
-        Err(e) => DiskReport { healthy: false, problem: e.to_string(), used_bytes: 0, free_bytes: 0, records: 0 },
+        Err(e) => {
+            DiskReport { healthy: false, problem: e.to_string(), used_bytes: 0, free_bytes: 0, records: 0 }
+        }
     }
 }
 

@@ -1,0 +1,219 @@
+//! The record: one shard, one replica or one tombstone as it lies in a segment (docs/formats/segment.md).
+//!
+//! Owns: the bytes of a record and every check on them. A header that parses says what it is and that it stands where
+//! it was meant to stand: a misdirected or stale write does not parse.
+//! Knows nothing of: files, batches, the index.
+
+use chunk::erasure::CodeId;
+use proto::block::{Layout, ShardKey, ShardMeta};
+use types::limits::{CHUNK_SIZE_MAX, RECORD_BLOCK_SIZE, SEGMENT_SIZE_MAX};
+use types::{ChunkId, Generation, Profile};
+
+pub(crate) const HEADER_SIZE: usize = 96;
+const TRAILER_SIZE: usize = 16;
+/// Records begin at multiples of this, so that a search for the next one need not look at every byte.
+pub(crate) const ALIGNMENT: usize = 8;
+
+const MAGIC: [u8; 4] = *b"CSRC";
+const TRAILER_MAGIC: [u8; 8] = *b"CSRECEND";
+const VERSION: u8 = 1;
+const KIND_SHARD: u8 = 1;
+const KIND_REPLICA: u8 = 2;
+const KIND_TOMBSTONE: u8 = 3;
+const FLAG_COMPRESSED: u8 = 1;
+
+/// Offsets take 32 bits: a group commit may pass the size at which a segment is sealed, but not by this much.
+const _: () = assert!(SEGMENT_SIZE_MAX <= 1 << 31);
+
+/// The segment a record belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// First bytes of the disk's uuid.
+    pub(crate) disk: [u8; 8],
+    pub(crate) segment: u32,
+}
+
+/// What stands in front of a payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) key: ShardKey,
+    /// `None`: a tombstone.
+    pub(crate) meta: Option<ShardMeta>,
+    pub(crate) payload_size: u32,
+    pub(crate) payload_crc: u32,
+    /// Where the record stands in its segment.
+    pub(crate) offset: u32,
+    /// Where its group commit began. When this was written, all before it was durable: so a bad record before the batch
+    /// of a good one was good once, and is damaged, not torn.
+    pub(crate) batch_offset: u32,
+}
+
+/// Why bytes are not the record they should be.
+pub(crate) type Flaw = &'static str;
+
+impl Header {
+    pub(crate) fn to_bytes(self, place: Place) -> [u8; HEADER_SIZE] {
+        let (kind, code) = match self.meta.map(|meta| meta.layout) {
+            Some(Layout::Shard { k, m }) => (KIND_SHARD, CodeId::new(Profile { k, m }).number()),
+            Some(Layout::Replica) => (KIND_REPLICA, 0),
+            None => (KIND_TOMBSTONE, 0),
+        };
+        let (plain, stored) = self.meta.map_or((0, 0), |meta| (meta.plain_size, meta.stored_size));
+        let flags = if self.meta.is_some_and(|meta| meta.compressed) { FLAG_COMPRESSED } else { 0 };
+        let mut bytes = [0; HEADER_SIZE];
+        let mut at = 0;
+        let mut put = |part: &[u8]| {
+            bytes[at..at + part.len()].copy_from_slice(part);
+            at += part.len();
+        };
+        put(&MAGIC);
+        put(&[0; 4]);
+        put(&[kind, VERSION, flags, self.key.slot]);
+        put(&code.to_le_bytes());
+        put(&self.key.chunk.0);
+        put(&self.key.generation.0.to_le_bytes());
+        for number in [
+            plain,
+            stored,
+            self.payload_size,
+            self.payload_crc,
+            place.segment,
+            self.offset,
+            self.batch_offset,
+            0,
+        ] {
+            put(&number.to_le_bytes());
+        }
+        put(&place.disk);
+        let crc = crc32fast::hash(&bytes);
+        bytes[4..8].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    /// Reads the header of the record that should stand at `offset` of `place`.
+    pub(crate) fn parse(bytes: &[u8; HEADER_SIZE], place: Place, offset: u32) -> Result<Header, Flaw> {
+        if bytes[..4] != MAGIC {
+            return Err("no record begins here");
+        }
+        let number = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
+        let mut crc = crc32fast::Hasher::new();
+        [&bytes[..4], &[0; 4], &bytes[8..]].into_iter().for_each(|part| crc.update(part));
+        if number(4) != crc.finalize() {
+            return Err("the header does not match its checksum");
+        }
+        if bytes[9] != VERSION {
+            return Err("the record has another version");
+        }
+        if bytes[88..] != place.disk || number(72) != place.segment || number(76) != offset {
+            return Err("the record was written for another place");
+        }
+        let layout = match bytes[8] {
+            KIND_SHARD => {
+                let Profile { k, m } =
+                    CodeId::parse(number(12)).map_err(|_| "the erasure code is unknown")?.profile();
+                Some(Layout::Shard { k, m })
+            }
+            KIND_REPLICA => Some(Layout::Replica),
+            KIND_TOMBSTONE => None,
+            _ => return Err("the record is of an unknown kind"),
+        };
+        let payload_size = number(64);
+        if payload_size as usize > CHUNK_SIZE_MAX || number(80) > offset {
+            return Err("the header contradicts itself");
+        }
+        let (plain_size, stored_size, compressed) =
+            (number(56), number(60), bytes[10] & FLAG_COMPRESSED != 0);
+        Ok(Header {
+            key: ShardKey {
+                chunk: ChunkId(bytes[16..48].try_into().expect("32 bytes")),
+                generation: Generation(u64::from_le_bytes(bytes[48..56].try_into().expect("eight bytes"))),
+                slot: bytes[11],
+            },
+            meta: layout.map(|layout| ShardMeta { layout, plain_size, stored_size, compressed }),
+            payload_size,
+            payload_crc: number(68),
+            offset,
+            batch_offset: number(80),
+        })
+    }
+
+    /// Where the next record begins.
+    pub(crate) fn end(&self) -> u64 {
+        u64::from(self.offset) + record_size(self.payload_size as usize)
+    }
+}
+
+/// Bytes of a record with a payload of this size: header, payload, one CRC a block, trailer, padding.
+pub(crate) fn record_size(payload_size: usize) -> u64 {
+    (HEADER_SIZE + payload_size + tail_size(payload_size)) as u64
+}
+
+fn tail_size(payload_size: usize) -> usize {
+    let end = payload_size + 4 * payload_size.div_ceil(RECORD_BLOCK_SIZE) + TRAILER_SIZE;
+    end.next_multiple_of(ALIGNMENT) - payload_size
+}
+
+/// What stands behind a payload, and the CRC of the payload as a whole.
+pub(crate) fn tail(payload: &[u8]) -> (Vec<u8>, u32) {
+    let mut bytes = Vec::with_capacity(tail_size(payload.len()));
+    let mut whole = crc32fast::Hasher::new();
+    for block in payload.chunks(RECORD_BLOCK_SIZE) {
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(block);
+        whole.combine(&crc);
+        bytes.extend_from_slice(&crc.finalize().to_le_bytes());
+    }
+    let crc = whole.finalize();
+    let size = u32::try_from(payload.len()).expect("a payload is at most CHUNK_SIZE_MAX");
+    bytes.extend_from_slice(&crc.to_le_bytes());
+    bytes.extend_from_slice(&size.to_le_bytes());
+    bytes.extend_from_slice(&TRAILER_MAGIC);
+    bytes.resize(tail_size(payload.len()), 0);
+    (bytes, crc)
+}
+
+/// Checks a payload, followed by its tail, against its header.
+pub(crate) fn check_payload(header: &Header, payload_and_tail: &[u8]) -> Result<(), Flaw> {
+    let size = header.payload_size as usize;
+    if payload_and_tail.len() != size + tail_size(size) {
+        return Err("the record is cut short");
+    }
+    let (payload, found) = payload_and_tail.split_at(size);
+    let (want, crc) = tail(payload);
+    if crc != header.payload_crc {
+        return Err("the payload does not match its checksum");
+    }
+    // The payload is right; a damaged table would make range reads fail later, and says that the disk rots here.
+    if found != want { Err("the checksum table is damaged") } else { Ok(()) }
+}
+
+/// Blocks of a payload that a range touches: their bytes in the payload, and their CRCs in the table.
+pub(crate) struct Blocks {
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+    pub(crate) table_start: usize,
+    pub(crate) table_end: usize,
+}
+
+impl Blocks {
+    pub(crate) fn of(payload_size: usize, range: &std::ops::Range<usize>) -> Blocks {
+        let (first, last) = (range.start / RECORD_BLOCK_SIZE, range.end.div_ceil(RECORD_BLOCK_SIZE));
+        let table = HEADER_SIZE + payload_size;
+        Blocks {
+            start: first * RECORD_BLOCK_SIZE,
+            end: payload_size.min(last * RECORD_BLOCK_SIZE),
+            table_start: table + 4 * first,
+            table_end: table + 4 * last,
+        }
+    }
+
+    /// Checks the blocks that were read against their part of the table.
+    pub(crate) fn check(&self, blocks: &[u8], table: &[u8]) -> Result<(), Flaw> {
+        let crcs = table.chunks_exact(4);
+        let mut pairs = blocks.chunks(RECORD_BLOCK_SIZE).zip(crcs);
+        match pairs.all(|(block, crc)| crc32fast::hash(block).to_le_bytes() == crc) {
+            true => Ok(()),
+            false => Err("a block does not match its checksum"),
+        }
+    }
+}

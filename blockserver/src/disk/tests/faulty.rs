@@ -1,0 +1,160 @@
+//! A simulated disk whose power can be cut at any operation, whose syncs can be held up, and whose writes can fail.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Condvar, Mutex};
+
+use env::disk::SimDisk;
+use env::{Disk, File, Metadata, OpenMode, Space};
+
+#[derive(Clone, Debug)]
+pub(super) struct FaultyDisk {
+    pub(super) sim: SimDisk,
+    faults: Arc<Faults>,
+}
+
+#[derive(Debug)]
+struct Faults {
+    /// Changing operations until the power is cut.
+    left: AtomicI64,
+    /// The last operation before the cut happens, although nobody hears of it.
+    last_happens: AtomicBool,
+    syncs: AtomicU64,
+    no_room_once: AtomicBool,
+    gate: Mutex<bool>,
+    opened: Condvar,
+}
+
+#[derive(Debug)]
+struct FaultyFile {
+    file: Arc<dyn File>,
+    faults: Arc<Faults>,
+}
+
+impl FaultyDisk {
+    pub(super) fn new(seed: u64) -> Self {
+        let faults = Faults {
+            left: AtomicI64::new(i64::MAX),
+            last_happens: AtomicBool::new(false),
+            syncs: AtomicU64::new(0),
+            no_room_once: AtomicBool::new(false),
+            gate: Mutex::new(false),
+            opened: Condvar::new(),
+        };
+        Self { sim: SimDisk::new(seed), faults: Arc::new(faults) }
+    }
+
+    /// Cuts the power at the `count`-th changing operation from now.
+    pub(super) fn cut_after(&self, count: u64, last_happens: bool) {
+        self.faults.left.store(i64::try_from(count).unwrap(), SeqCst);
+        self.faults.last_happens.store(last_happens, SeqCst);
+    }
+
+    pub(super) fn is_cut(&self) -> bool {
+        self.faults.left.load(SeqCst) < 0
+    }
+
+    /// Loses what was not synced, and turns the power on.
+    pub(super) fn restart(&self) {
+        self.sim.crash();
+        self.faults.left.store(i64::MAX, SeqCst);
+    }
+
+    pub(super) fn syncs(&self) -> u64 {
+        self.faults.syncs.load(SeqCst)
+    }
+
+    /// The next write finds no room, whatever `space` says.
+    pub(super) fn no_room_once(&self) {
+        self.faults.no_room_once.store(true, SeqCst);
+    }
+
+    /// Holds up syncs, or lets them go on.
+    pub(super) fn hold_syncs(&self, hold: bool) {
+        *self.faults.gate.lock().unwrap() = hold;
+        self.faults.opened.notify_all();
+    }
+}
+
+impl Faults {
+    fn change<T>(&self, operation: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        let cut = || io::Error::other("the power is cut");
+        match self.left.fetch_sub(1, SeqCst) {
+            1.. => operation(),
+            0 if self.last_happens.load(SeqCst) => operation().and(Err(cut())),
+            _ => Err(cut()),
+        }
+    }
+}
+
+impl Disk for FaultyDisk {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+        let open = || self.sim.open(path, mode);
+        let makes = matches!(mode, OpenMode::Create | OpenMode::CreateNew) && !self.sim.exists(path);
+        let file = if makes { self.faults.change(open)? } else { open()? };
+        Ok(Arc::new(FaultyFile { file, faults: self.faults.clone() }))
+    }
+    fn metadata(&self, path: &Path) -> io::Result<Metadata> {
+        self.sim.metadata(path)
+    }
+    fn read_dir(&self, path: &Path) -> io::Result<Vec<OsString>> {
+        self.sim.read_dir(path)
+    }
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        self.faults.change(|| self.sim.create_dir_all(path))
+    }
+    fn rename(&self, source: &Path, target: &Path) -> io::Result<()> {
+        self.faults.change(|| self.sim.rename(source, target))
+    }
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.faults.change(|| self.sim.remove_file(path))
+    }
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        self.faults.change(|| self.sim.remove_dir_all(path))
+    }
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.faults.change(|| self.sim.sync_dir(path))
+    }
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        self.sim.space(path)
+    }
+}
+
+impl File for FaultyFile {
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.read_at(bytes, offset)
+    }
+    fn write_at(&self, parts: &[&[u8]], offset: u64) -> io::Result<()> {
+        if self.faults.no_room_once.swap(false, SeqCst) {
+            // As a real one does: a part of it is there.
+            self.file.write_at(&parts[..1], offset)?;
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.faults.change(|| self.file.write_at(parts, offset))
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        let mut held = self.faults.gate.lock().unwrap();
+        while *held {
+            held = self.faults.opened.wait(held).unwrap();
+        }
+        self.faults.syncs.fetch_add(1, SeqCst);
+        self.faults.change(|| self.file.sync_data())
+    }
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.faults.change(|| self.file.set_len(len))
+    }
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        self.file.allocate(len)
+    }
+    fn try_lock(&self) -> io::Result<bool> {
+        self.file.try_lock()
+    }
+    fn forget_cached(&self, offset: u64, len: u64) -> io::Result<()> {
+        self.file.forget_cached(offset, len)
+    }
+}
