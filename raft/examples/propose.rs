@@ -1,20 +1,20 @@
-//! Measures proposals per second of one group on this machine's disk: `cargo run --release -p raft --example propose`.
+//! Measures proposals per second on this machine's disk, and what idle groups cost. All nodes are in this process.
 //!
-//! Arguments: voters (all in this process, default 1), clients (default 64), seconds (default 5), bytes of a command
-//! (default 256), idle groups beside the measured one (default 0; with 0 clients this measures what they cost),
-//! directory (default: the system's temporary one).
-#![allow(clippy::print_stdout, reason = "an example talks to a terminal")]
+//! `cargo run --release -p raft --example propose`
+#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program for a terminal, used by developers")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use env::Env;
-use env::time::now;
+use env::testing::temp_dir;
+use env::time::{now, sleep, sleep_until};
 use kv::{Options, Overlay, RocksKv};
+use openraft_rt::AsyncRuntime;
+use openraft_rt_tokio::TokioRuntime;
 use raft::{Host, HostConfig, Network, StateMachine};
 use types::{Error, NodeId, PartitionId, Result};
 
@@ -37,76 +37,89 @@ struct Direct(Arc<Mutex<BTreeMap<NodeId, Arc<Host>>>>);
 #[async_trait]
 impl Network for Direct {
     async fn send(&self, target: NodeId, message: Bytes, _timeout: Duration) -> Result<Bytes> {
-        let host = self.0.lock().expect("no panic inside").get(&target).cloned();
+        let host = self.0.lock().unwrap().get(&target).cloned();
         host.ok_or_else(|| Error::unavailable("not started yet"))?.handle(message).await
     }
 }
 
-#[tokio::main]
-async fn main() -> Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let number =
-        |at: usize, default: u64| arguments.get(at).and_then(|text| text.parse().ok()).unwrap_or(default);
-    let (voters, clients, seconds, size) = (number(0, 1), number(1, 64), number(2, 5), number(3, 256));
-    let idle = u32::try_from(number(4, 0)).unwrap_or(0);
-    let scratch = env::testing::temp_dir();
-    let dir = arguments.get(5).map_or(scratch.path().to_owned(), PathBuf::from);
+const SECONDS: u64 = 4;
 
+fn main() {
+    TokioRuntime::new(2).block_on(all());
+}
+
+async fn all() {
+    for (voters, clients, idle) in [
+        (1, 1, 0),
+        (1, 64, 0),
+        (1, 256, 0),
+        (3, 1, 0),
+        (3, 64, 0),
+        (3, 256, 0),
+        (3, 0, 4),
+        (3, 0, 63),
+        (3, 256, 63),
+    ] {
+        measure(voters, clients, idle).await;
+    }
+}
+
+async fn measure(voters: u64, clients: usize, idle: u32) {
+    let dir = temp_dir();
     let network = Direct::default();
     for id in (1..=voters).map(NodeId) {
-        let kv = RocksKv::open(&dir.join(format!("{id}/kv")), Options::default())?;
+        let kv = RocksKv::open(&dir.join(format!("{id}/kv")), Options::default()).unwrap();
         let config = HostConfig::new(id, dir.join(format!("{id}/log")));
-        let host = Host::open(Env::real(), config, Arc::new(kv), Arc::new(network.clone())).await?;
+        let host = Host::open(Env::real(), config, Arc::new(kv), Arc::new(network.clone())).await.unwrap();
         for group in 0..=idle {
-            host.open_group(PartitionId(GROUP.0 + group), Arc::new(Rows)).await?;
+            host.open_group(PartitionId(GROUP.0 + group), Arc::new(Rows)).await.unwrap();
         }
-        network.0.lock().expect("no panic inside").insert(id, Arc::new(host));
+        network.0.lock().unwrap().insert(id, Arc::new(host));
     }
-    let hosts: Vec<Arc<Host>> = network.0.lock().expect("no panic inside").values().cloned().collect();
+    let hosts: Vec<Arc<Host>> = network.0.lock().unwrap().values().cloned().collect();
     for group in hosts[0].groups() {
-        group.initialize((1..=voters).map(NodeId).collect::<BTreeSet<_>>()).await?;
+        group.initialize((1..=voters).map(NodeId).collect::<BTreeSet<_>>()).await.unwrap();
         while group.linearize().await.is_err() {
-            env::time::sleep(Duration::from_millis(10)).await;
+            sleep(Duration::from_millis(10)).await;
         }
     }
-    let group = hosts[0].group(GROUP).ok_or_else(|| Error::internal("just opened"))?;
-
-    let cpu = env::process::cpu_seconds();
-    let start = now();
-    let end = start + Duration::from_secs(seconds);
-    let command = Bytes::from(vec![7; usize::try_from(size).unwrap_or(256)]);
+    let group = hosts[0].group(GROUP).unwrap();
+    let cpu = cpu_seconds();
+    let end = now() + Duration::from_secs(SECONDS);
     let client = || {
-        let (group, command) = (group.clone(), command.clone());
+        let group = group.clone();
         env::task::spawn(async move {
+            let command = Bytes::from_static(&[7; 256]);
             let mut latencies = Vec::new();
             while now() < end {
                 let begun = now();
-                group.propose(command.clone()).await?;
+                group.propose(command.clone()).await.unwrap();
                 latencies.push(begun.elapsed());
             }
-            Ok::<_, Error>(latencies)
+            latencies
         })
     };
     let tasks: Vec<_> = (0..clients).map(|_| client()).collect();
     let mut latencies = Vec::new();
     for task in tasks {
-        latencies.extend(task.await.expect("clients do not panic")?);
+        latencies.extend(task.await.unwrap());
     }
-    env::time::sleep_until(end).await;
-    let elapsed = start.elapsed().as_secs_f64();
+    sleep_until(end).await;
     latencies.sort_unstable();
-    let at = |percent: usize| latencies.get(latencies.len().saturating_sub(1) * percent / 100).copied();
-    let used = env::process::cpu_seconds();
+    let at = |percent: usize| latencies.get(latencies.len() * percent / 100).copied().unwrap_or_default();
     println!(
-        "{voters} voters, {clients} clients, {size} B: {:.0}/s, p50 {:.1?}, p99 {:.1?}, {} entries, {idle} idle groups, {:.2} CPU s per s",
-        latencies.len() as f64 / elapsed,
-        at(50).unwrap_or_default(),
-        at(99).unwrap_or_default(),
-        group.status().log_last,
-        (used.0 + used.1 - cpu.0 - cpu.1) / elapsed,
+        "{voters} voters, {clients} clients, 256 B, {idle} idle groups: {}/s, p50 {:.1?}, p99 {:.1?}, {:.2} CPU s per s",
+        latencies.len() as u64 / SECONDS,
+        at(50),
+        at(99),
+        (cpu_seconds() - cpu) / SECONDS as f64,
     );
     for host in hosts {
         host.shutdown().await;
     }
-    Ok(())
+}
+
+fn cpu_seconds() -> f64 {
+    let (user, system) = env::process::cpu_seconds();
+    user + system
 }

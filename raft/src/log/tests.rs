@@ -263,7 +263,7 @@ fn reads_are_bounded_and_old_entries_come_from_the_files() {
 
 /// The format, frozen: later versions must read these bytes.
 #[test]
-fn golden() {
+fn reads_v1() {
     let (env, disk) = sim(1);
     let path = Path::new("/log/0000000000000001.raftlog");
     let golden = include_bytes!("../../golden/raft_log_v1.bin");
