@@ -8,7 +8,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use proto::Method;
-use proto::cluster::{ClusterStatus, CreateNamespace, CreateToken, FetchStatus, NamespaceFound, TokenCreated};
+use proto::cluster::{
+    ClusterStatus, CreateNamespace, CreateToken, FetchStatus, NamespaceFound, TokenCreated,
+};
 use proto::map::{ClusterMap, Role};
 use serde_json::json;
 use types::{NamespaceName, Result};
@@ -51,7 +53,8 @@ pub async fn create_token(session: &Session, valid: Duration) -> Result<JoinToke
 /// Control addresses of the nodes that can admit others: voters first, because one of them leads.
 fn admitting(map: &ClusterMap) -> Vec<SocketAddr> {
     let voters = map.voters.iter().filter_map(|id| map.nodes.get(id));
-    let others = map.nodes.iter().filter(|(id, node)| !map.voters.contains(id) && node.roles.contains(&Role::Meta));
+    let others =
+        map.nodes.iter().filter(|(id, node)| !map.voters.contains(id) && node.roles.contains(&Role::Meta));
     voters.chain(others.map(|(_, node)| node)).map(|node| node.control).collect()
 }
 

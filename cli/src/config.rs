@@ -17,15 +17,16 @@ use proto::map::Role;
 use types::limits::{NODE_DISK_COUNT_MAX, PG_COUNT_DEFAULT};
 use types::{Error, Profile, Result};
 
-use keys::{Given, KEYS, Key};
 pub use keys::role_name;
+use keys::{Given, KEYS, Key};
 
 /// Port of a node that was told none; its control port is the next.
 pub const NATIVE_PORT: u16 = 7400;
 /// Variables that override a key begin with this.
 const VARIABLE_PREFIX: &str = "CLOUDSYNC_";
 /// Variables with that beginning that are no keys: they belong to commands, logging, and the build.
-const OTHER_VARIABLES: [&str; 4] = ["CLOUDSYNC_CREDENTIALS", "CLOUDSYNC_LOG", "CLOUDSYNC_CACHE", "CLOUDSYNC_BIN"];
+const OTHER_VARIABLES: [&str; 4] =
+    ["CLOUDSYNC_CREDENTIALS", "CLOUDSYNC_LOG", "CLOUDSYNC_CACHE", "CLOUDSYNC_BIN"];
 /// Where a disk is when none is named.
 const DISK_DEFAULT: &str = "disk1";
 
@@ -89,7 +90,8 @@ impl NodeConfig {
     pub fn load(disk: &dyn Disk, path: &Path, variables: &[(String, String)]) -> Result<Self> {
         let context = |e: Error| e.context(format!("configuration {}", path.display()));
         let bytes = disk.read(path).map_err(|e| context(e.into()))?;
-        let text = std::str::from_utf8(&bytes).map_err(|_| context(Error::invalid("it is not UTF-8 text")))?;
+        let text =
+            std::str::from_utf8(&bytes).map_err(|_| context(Error::invalid("it is not UTF-8 text")))?;
         let mut config = Self::default();
         config.read_file(text).map_err(context)?;
         config.begin_paths_at(path.parent().unwrap_or(Path::new("")));
@@ -164,17 +166,25 @@ impl NodeConfig {
             self.disks = vec![self.data.join(DISK_DEFAULT)];
         }
         if !is_block && !self.disks.is_empty() {
-            return Err(Error::invalid("key `disks` names disks, but key `roles` has no \"block\": add it, or drop the disks"));
+            return Err(Error::invalid(
+                "key `disks` names disks, but key `roles` has no \"block\": add it, or drop the disks",
+            ));
         }
         if self.disks.len() > NODE_DISK_COUNT_MAX {
-            return Err(Error::invalid(format!("key `disks` names {} disks; a node can have {NODE_DISK_COUNT_MAX}", self.disks.len())));
+            return Err(Error::invalid(format!(
+                "key `disks` names {} disks; a node can have {NODE_DISK_COUNT_MAX}",
+                self.disks.len()
+            )));
         }
         let different: BTreeSet<&PathBuf> = self.disks.iter().collect();
         if different.len() < self.disks.len() {
             return Err(Error::invalid("key `disks` names a directory twice: each disk needs its own"));
         }
         if self.native == self.control && self.native.port() != 0 {
-            return Err(Error::invalid(format!("keys `native` and `control` are both {}: give them different ports", self.native)));
+            return Err(Error::invalid(format!(
+                "keys `native` and `control` are both {}: give them different ports",
+                self.native
+            )));
         }
         Ok(self)
     }
@@ -188,5 +198,7 @@ pub fn overriding_variables(variables: &[(String, String)]) -> Vec<&str> {
 
 /// The variables of this process. One that is not UTF-8 cannot be meant for us.
 pub fn variables() -> Vec<(String, String)> {
-    std::env::vars_os().filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?))).collect()
+    std::env::vars_os()
+        .filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)))
+        .collect()
 }

@@ -54,7 +54,8 @@ impl CredentialFile {
     }
 
     fn parse(bytes: &[u8]) -> Result<Self> {
-        let bad = |why: &str| Error::invalid(format!("{why}; copy the whole file again from where it was made"));
+        let bad =
+            |why: &str| Error::invalid(format!("{why}; copy the whole file again from where it was made"));
         let text = std::str::from_utf8(bytes).map_err(|_| bad("it is not text"))?;
         let file: Self = toml::from_str(text).map_err(|e| bad(e.message()))?;
         if file.endpoints.is_empty() {
@@ -118,7 +119,9 @@ mod tests {
     fn a_missing_file_says_what_to_do() {
         let error = CredentialFile::load(&SimDisk::new(0), Path::new("/none.cred")).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
-        assert!(error.message().contains("cloudsync up") && error.message().contains("CLOUDSYNC_CREDENTIALS"));
+        assert!(
+            error.message().contains("cloudsync up") && error.message().contains("CLOUDSYNC_CREDENTIALS")
+        );
     }
 
     #[test]

@@ -145,7 +145,10 @@ impl Dev<'_> {
         layout.check_numbers(numbers)?;
         for node in layout.nodes.iter_mut().filter(|node| numbers.contains(&node.number)) {
             if !node.joined {
-                return Err(Error::invalid(format!("node {} was never made: run `dev cluster up`", node.number)));
+                return Err(Error::invalid(format!(
+                    "node {} was never made: run `dev cluster up`",
+                    node.number
+                )));
             }
             self.stop(node, Signal::Terminate).await?;
             self.start(node)?;
@@ -165,7 +168,11 @@ impl Dev<'_> {
             self.stop(node, Signal::Terminate).await?;
         }
         self.save(&layout)?;
-        let text = format!("stopped {}; the data stays in {}", crate::output::count(running.len() as u64, "node"), self.dir.display());
+        let text = format!(
+            "stopped {}; the data stays in {}",
+            crate::output::count(running.len() as u64, "node"),
+            self.dir.display()
+        );
         Ok(Outcome::ok(text, json!({ "stopped": running.len() })))
     }
 
@@ -195,7 +202,10 @@ impl Dev<'_> {
         };
         let file = open().map_err(|e| no_cluster(e.into(), &self.dir))?;
         file.ok_or_else(|| {
-            Error::unavailable(format!("another command is at work on the cluster in {}: wait for it", self.dir.display()))
+            Error::unavailable(format!(
+                "another command is at work on the cluster in {}: wait for it",
+                self.dir.display()
+            ))
         })
     }
 }
@@ -203,7 +213,10 @@ impl Dev<'_> {
 /// What an error about the directory means to a person.
 fn no_cluster(error: Error, dir: &Path) -> Error {
     if error.kind() == types::ErrorKind::NotFound {
-        return Error::not_found(format!("there is no cluster in {}: make one with `cloudsync dev cluster up`", dir.display()));
+        return Error::not_found(format!(
+            "there is no cluster in {}: make one with `cloudsync dev cluster up`",
+            dir.display()
+        ));
     }
     error.context(dir.display())
 }

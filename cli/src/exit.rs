@@ -41,12 +41,6 @@ impl Failure {
     pub fn refused(message: impl Into<String>) -> Self {
         Self { exit: Exit::Unsafe, error: Error::invalid(message) }
     }
-
-    /// Puts what was being done in front of the message.
-    #[must_use]
-    pub fn context(self, what: impl std::fmt::Display) -> Self {
-        Self { error: self.error.context(what), ..self }
-    }
 }
 
 impl From<Error> for Failure {
@@ -91,7 +85,7 @@ mod tests {
         assert_eq!(codes, [0, 1, 2, 3, 4]);
         assert_eq!(Failure::from(Error::invalid("x")).exit, Exit::Error);
         assert_eq!(Failure::usage(Error::invalid("x")).exit, Exit::Usage);
-        assert_eq!(Failure::refused("x").context("rm").exit, Exit::Unsafe);
+        assert_eq!(Failure::refused("x").exit, Exit::Unsafe);
     }
 
     #[test]

@@ -37,8 +37,8 @@ async fn entry(namespace: &Namespace, path: &Path) -> Result<Entry> {
 
 /// Where an entry called `name` goes: into a directory that exists or was meant, otherwise under the path itself.
 async fn place(namespace: &Namespace, target: &Remote, name: &types::Name) -> Result<Path> {
-    let is_dir = target.is_dir
-        || namespace.stat(&target.path).await?.is_some_and(|entry| entry.kind == Kind::Dir);
+    let is_dir =
+        target.is_dir || namespace.stat(&target.path).await?.is_some_and(|entry| entry.kind == Kind::Dir);
     if is_dir { target.path.join(name.clone()) } else { Ok(target.path.clone()) }
 }
 

@@ -58,7 +58,8 @@ impl Health {
         }
         let slots = Slots::of(map);
         if slots.syncing > 0 {
-            self.problems.push(format!("{} being filled: redundancy is coming back", count(slots.syncing, "slot")));
+            self.problems
+                .push(format!("{} being filled: redundancy is coming back", count(slots.syncing, "slot")));
         }
         if slots.offline > 0 {
             self.problems.push(format!(
@@ -127,7 +128,9 @@ pub fn disk_problem(status: &ClusterStatus, id: DiskId) -> Option<String> {
             Some(format!("disk {id} of node {}: {}", disk.node, report.problem))
         }
         Some(_) => Some(format!("disk {id} of node {} cannot be written", disk.node)),
-        None if !disk.healthy => Some(format!("disk {id} of node {} cannot be written or is missing", disk.node)),
+        None if !disk.healthy => {
+            Some(format!("disk {id} of node {} cannot be written or is missing", disk.node))
+        }
         None => None,
     }
 }
@@ -144,8 +147,13 @@ pub mod tests {
     use super::*;
 
     fn heartbeat(node: NodeId, native: std::net::SocketAddr) -> Heartbeat {
-        let report =
-            DiskReport { healthy: true, problem: String::new(), used_bytes: 2_000, free_bytes: 8_000, records: 5 };
+        let report = DiskReport {
+            healthy: true,
+            problem: String::new(),
+            used_bytes: 2_000,
+            free_bytes: 8_000,
+            records: 5,
+        };
         Heartbeat {
             node,
             native,
@@ -185,8 +193,12 @@ pub mod tests {
             let node = Node { zone: format!("zone{id}"), native, control: native, roles, up: true };
             map.nodes.insert(NodeId(id), node);
             let uuid = DiskUuid([id as u8; 16]);
-            map.disks.insert(DiskId(id as u32), Disk { node: NodeId(id), uuid, capacity: 10_000, healthy: true });
-            nodes.insert(NodeId(id), NodeStatus { silent_ms: Some(120), last: Some(heartbeat(NodeId(id), native)) });
+            map.disks
+                .insert(DiskId(id as u32), Disk { node: NodeId(id), uuid, capacity: 10_000, healthy: true });
+            nodes.insert(
+                NodeId(id),
+                NodeStatus { silent_ms: Some(120), last: Some(heartbeat(NodeId(id), native)) },
+            );
         }
         let pg = vec![Slot::serving(DiskId(1)), Slot::serving(DiskId(2))];
         map.table = Some(Table { pgs: vec![pg.clone(), pg] });
@@ -222,7 +234,16 @@ pub mod tests {
         let mut status = status(2);
         status.map.disks.get_mut(&DiskId(1)).unwrap().healthy = false;
         check(&status, &["disk 1 of node 1 cannot be written or is missing"]);
-        let report = status.nodes.get_mut(&NodeId(1)).unwrap().last.as_mut().unwrap().disks.get_mut(&DiskId(1)).unwrap();
+        let report = status
+            .nodes
+            .get_mut(&NodeId(1))
+            .unwrap()
+            .last
+            .as_mut()
+            .unwrap()
+            .disks
+            .get_mut(&DiskId(1))
+            .unwrap();
         report.healthy = false;
         report.problem = "write failed: I/O error".to_owned();
         check(&status, &["disk 1 of node 1: write failed: I/O error"]);
@@ -238,7 +259,8 @@ pub mod tests {
         assert_eq!(Slots::of(&status.map), Slots { serving: 1, syncing: 1, offline: 2 });
         assert_eq!(Slots::on_disk(&status.map, DiskId(1)), 2);
         let filled = "1 slot being filled: redundancy is coming back";
-        let offline = "2 slots on disks that are down, with no disk to take their place: bring nodes back or add some";
+        let offline =
+            "2 slots on disks that are down, with no disk to take their place: bring nodes back or add some";
         check(&status, &[filled, offline]);
     }
 
@@ -246,14 +268,20 @@ pub mod tests {
     fn too_few_disks() {
         let mut status = status(1);
         status.map.table = None;
-        check(&status, &["the cluster has 1 disk, its profile 1+1 needs 2: files cannot be stored until disks are added"]);
+        check(
+            &status,
+            &[
+                "the cluster has 1 disk, its profile 1+1 needs 2: files cannot be stored until disks are added",
+            ],
+        );
     }
 
     #[test]
     fn relaxed_placement_is_a_problem_of_clusters_only() {
         let mut many = status(2);
         many.map.relaxed_count = 1;
-        let want = "1 of 2 placement groups have too many shards on one node or in one zone: add nodes or zones";
+        let want =
+            "1 of 2 placement groups have too many shards on one node or in one zone: add nodes or zones";
         check(&many, &[want]);
         let mut one = status(1);
         one.map.relaxed_count = 2;

@@ -66,7 +66,9 @@ async fn run(cli: Cli) -> exit::Result<Outcome> {
         Command::Dev(Dev::Cluster { dir, command }) => dev::run(&env, &global, &dir, command).await?,
         Command::Put { source, path } => files::put(&session().await?, &source, &path).await?,
         Command::Get { path, dest } => files::get(&session().await?, &path.path, &dest).await?,
-        Command::Ls { long, recursive, path } => files::ls(&session().await?, &path.path, long, recursive).await?,
+        Command::Ls { long, recursive, path } => {
+            files::ls(&session().await?, &path.path, long, recursive).await?
+        }
         Command::Stat { path } => files::stat(&session().await?, &path.path).await?,
         Command::Cat { range, path } => files::cat(&session().await?, &path.path, range).await?,
         Command::Mkdir { parents, path } => files::mkdir(&session().await?, &path.path, parents).await?,

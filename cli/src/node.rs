@@ -11,6 +11,6 @@ mod service;
 mod setup;
 mod up;
 
-pub use run::{Node, run};
+pub use run::run;
 pub use setup::{init, join};
 pub use up::up;

@@ -104,14 +104,16 @@ impl Table {
     pub fn render(&self) -> String {
         let heading = self.columns.iter().map(|(heading, _)| (*heading).to_owned()).collect();
         let lines: Vec<Vec<String>> = std::iter::once(heading).chain(self.rows.iter().cloned()).collect();
-        let width = |column: usize| lines.iter().map(|cells| cells[column].chars().count()).max().unwrap_or(0);
+        let width =
+            |column: usize| lines.iter().map(|cells| cells[column].chars().count()).max().unwrap_or(0);
         let widths: Vec<usize> = (0..self.columns.len()).map(width).collect();
         let mut text = String::new();
         for cells in &lines {
-            let padded = cells.iter().zip(&self.columns).zip(&widths).map(|((cell, (_, align)), width)| match align {
-                Align::Left => format!("{cell:<width$}"),
-                Align::Right => format!("{cell:>width$}"),
-            });
+            let padded =
+                cells.iter().zip(&self.columns).zip(&widths).map(|((cell, (_, align)), width)| match align {
+                    Align::Left => format!("{cell:<width$}"),
+                    Align::Right => format!("{cell:>width$}"),
+                });
             text.push_str(padded.collect::<Vec<_>>().join("  ").trim_end());
             text.push('\n');
         }

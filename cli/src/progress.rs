@@ -138,8 +138,18 @@ mod tests {
         let (mb, empty, full) = (1_000_000, " ".repeat(20), "#".repeat(20));
         check(0, 100 * mb, 0, &format!("[{empty}]   0%  0 B of 100 MB  0 B/s  2 of 9 files  --:-- left"));
         let half = format!("[{}{}]", "#".repeat(10), " ".repeat(10));
-        check(50 * mb, 100 * mb, mb, &format!("{half}  50%  50 MB of 100 MB  1.0 MB/s  2 of 9 files  0:50 left"));
-        check(150 * mb, 100 * mb, mb, &format!("[{full}] 100%  100 MB of 100 MB  1.0 MB/s  2 of 9 files  0:00 left"));
+        check(
+            50 * mb,
+            100 * mb,
+            mb,
+            &format!("{half}  50%  50 MB of 100 MB  1.0 MB/s  2 of 9 files  0:50 left"),
+        );
+        check(
+            150 * mb,
+            100 * mb,
+            mb,
+            &format!("[{full}] 100%  100 MB of 100 MB  1.0 MB/s  2 of 9 files  0:00 left"),
+        );
         check(0, 0, 0, &format!("[{full}] 100%  0 B of 0 B  0 B/s  2 of 9 files  --:-- left"));
     }
 

@@ -56,8 +56,10 @@ pub async fn init(env: &Env, path: &Path) -> Result<Outcome> {
 pub async fn join(env: &Env, path: &Path, token: &str) -> Result<Outcome> {
     let token = JoinToken::parse(token)?;
     let node = node::join(env, &load(env, path)?, &token).await?;
-    let text =
-        format!("this is node {node} of the cluster; start it with\n  cloudsync node --config {}", path.display());
+    let text = format!(
+        "this is node {node} of the cluster; start it with\n  cloudsync node --config {}",
+        path.display()
+    );
     Ok(Outcome::ok(text, json!({ "node": node.0 })))
 }
 

@@ -44,9 +44,14 @@ impl JoinToken {
 
     /// Reads what [`JoinToken::to_text`] wrote.
     pub fn parse(text: &str) -> Result<Self> {
-        let bad = |why: &str| Error::invalid(format!("the join token {why}: copy all of it, or make a new one with `cloudsync admin token create`"));
+        let bad = |why: &str| {
+            Error::invalid(format!(
+                "the join token {why}: copy all of it, or make a new one with `cloudsync admin token create`"
+            ))
+        };
         let encoded = text.trim().strip_prefix(PREFIX).ok_or_else(|| bad("does not begin as one does"))?;
-        let bytes = URL_SAFE_NO_PAD.decode(encoded).map_err(|_| bad("has characters that do not belong there"))?;
+        let bytes =
+            URL_SAFE_NO_PAD.decode(encoded).map_err(|_| bad("has characters that do not belong there"))?;
         let (body, found) = bytes.split_last_chunk::<SUM_SIZE>().ok_or_else(|| bad("is too short"))?;
         if *found != sum(body) {
             return Err(bad("is damaged"));
@@ -79,7 +84,9 @@ mod tests {
         let text = token().to_text();
         let swapped = format!("{}A{}", &text[..30], &text[31..]);
         assert_ne!(swapped, text);
-        for bad in ["", "x", PREFIX, &text[1..], &text[..text.len() - 1], &text[..30], &format!("{text}ä"), &swapped] {
+        for bad in
+            ["", "x", PREFIX, &text[1..], &text[..text.len() - 1], &text[..30], &format!("{text}ä"), &swapped]
+        {
             let error = JoinToken::parse(bad).unwrap_err();
             assert!(error.message().contains("admin token create"), "{error}");
         }

@@ -76,7 +76,8 @@ pub fn leader(status: &ClusterStatus, partition: PartitionId) -> Option<NodeId> 
 
 /// One line per node.
 pub fn nodes(status: &ClusterStatus) -> Outcome {
-    let headings = ["node", "state", "zone", "roles", "native", ">epoch", ">leads", ">syncing", ">received", ">sent"];
+    let headings =
+        ["node", "state", "zone", "roles", "native", ">epoch", ">leads", ">syncing", ">received", ">sent"];
     let mut table = Table::new(&headings);
     let mut values = Vec::new();
     let mut exit = Exit::Ok;
@@ -128,7 +129,8 @@ fn led_by(heartbeat: Option<&Heartbeat>) -> Vec<PartitionId> {
 
 /// One line per disk.
 pub fn disks(status: &ClusterStatus) -> Outcome {
-    let headings = ["disk", "node", "zone", "state", ">used", ">free", ">size", ">shards", ">slots", "problem"];
+    let headings =
+        ["disk", "node", "zone", "state", ">used", ">free", ">size", ">shards", ">slots", "problem"];
     let mut table = Table::new(&headings);
     let mut values = Vec::new();
     let mut exit = Exit::Ok;

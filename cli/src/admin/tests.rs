@@ -40,7 +40,11 @@ fn a_cluster_that_is_not_well() {
     let outcome = cluster(&with_node_2_down());
     assert_eq!(outcome.exit, Exit::Degraded);
     assert!(outcome.text.contains("state    degraded\n"), "{}", outcome.text);
-    assert!(outcome.text.ends_with("\n! node 2 (zone2, 127.0.0.1:7404) is down: silent for 4 s\n"), "{}", outcome.text);
+    assert!(
+        outcome.text.ends_with("\n! node 2 (zone2, 127.0.0.1:7404) is down: silent for 4 s\n"),
+        "{}",
+        outcome.text
+    );
     assert_eq!(outcome.json["problems"].as_array().unwrap().len(), 1);
 }
 

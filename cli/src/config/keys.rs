@@ -32,61 +32,61 @@ pub(super) const KEYS: &[Key] = &[
     Key {
         name: "data",
         allowed: "the path of a directory",
-        set: |config, given| Some(config.data = given.path()?),
+        set: |config, given| store(&mut config.data, given.path()),
         show: |config| text(config.data.display()),
     },
     Key {
         name: "zone",
         allowed: "a name of 1 to 63 of a-z A-Z 0-9 - _ .",
-        set: |config, given| Some(config.zone = given.zone()?),
+        set: |config, given| store(&mut config.zone, given.zone()),
         show: |config| text(&config.zone),
     },
     Key {
         name: "roles",
         allowed: "a list of \"meta\" and \"block\", at least one",
-        set: |config, given| Some(config.roles = given.roles()?),
+        set: |config, given| store(&mut config.roles, given.roles()),
         show: |config| list(config.roles.iter().map(|role| role_name(*role))),
     },
     Key {
         name: "native",
         allowed: "an address and port such as \"10.0.0.5:7400\"",
-        set: |config, given| Some(config.native = given.parse()?),
+        set: |config, given| store(&mut config.native, given.parse()),
         show: |config| text(config.native),
     },
     Key {
         name: "control",
         allowed: "an address and port such as \"10.0.0.5:7401\"",
-        set: |config, given| Some(config.control = given.parse()?),
+        set: |config, given| store(&mut config.control, given.parse()),
         show: |config| text(config.control),
     },
     Key {
         name: "disks",
         allowed: "a list of paths of directories",
-        set: |config, given| Some(config.disks = given.list()?.into_iter().map(path).collect::<Option<_>>()?),
+        set: |config, given| store(&mut config.disks, given.paths()),
         show: |config| list(config.disks.iter().map(|disk| disk.display())),
     },
     Key {
         name: "cluster.profile",
         allowed: "k+m such as \"4+2\"",
-        set: |config, given| Some(config.cluster.profile = Profile::parse(given.text()?).ok()?),
+        set: |config, given| store(&mut config.cluster.profile, given.profile()),
         show: |config| text(config.cluster.profile),
     },
     Key {
         name: "cluster.pg_count",
         allowed: "a power of two from 1 to 16384",
-        set: |config, given| Some(config.cluster.pg_count = given.pg_count()?),
+        set: |config, given| store(&mut config.cluster.pg_count, given.pg_count()),
         show: |config| number(config.cluster.pg_count),
     },
     Key {
         name: "cluster.namespace_partitions",
         allowed: "a number from 1 to 256",
-        set: |config, given| Some(config.cluster.namespace_partitions = given.partition_count()?),
+        set: |config, given| store(&mut config.cluster.namespace_partitions, given.partition_count()),
         show: |config| number(config.cluster.namespace_partitions),
     },
     Key {
         name: "cluster.index_partitions",
         allowed: "a number from 1 to 256",
-        set: |config, given| Some(config.cluster.index_partitions = given.partition_count()?),
+        set: |config, given| store(&mut config.cluster.index_partitions, given.partition_count()),
         show: |config| number(config.cluster.index_partitions),
     },
 ];
@@ -132,12 +132,22 @@ impl Given<'_> {
     fn list(&self) -> Option<Vec<&str>> {
         match self {
             Given::Value(value) => value.as_array()?.iter().map(toml::Value::as_str).collect(),
-            Given::Text(text) => Some(text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect()),
+            Given::Text(text) => {
+                Some(text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect())
+            }
         }
     }
 
     fn path(&self) -> Option<PathBuf> {
         path(self.text()?)
+    }
+
+    fn paths(&self) -> Option<Vec<PathBuf>> {
+        self.list()?.into_iter().map(path).collect()
+    }
+
+    fn profile(&self) -> Option<Profile> {
+        Profile::parse(self.text()?).ok()
     }
 
     fn zone(&self) -> Option<String> {
@@ -170,6 +180,12 @@ impl fmt::Display for Given<'_> {
             Given::Text(text) => write!(f, "{text:?}"),
         }
     }
+}
+
+/// Puts an allowed value in its place.
+fn store<T>(place: &mut T, value: Option<T>) -> Option<()> {
+    *place = value?;
+    Some(())
 }
 
 fn path(text: &str) -> Option<PathBuf> {

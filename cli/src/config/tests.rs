@@ -101,7 +101,11 @@ fn unknown_keys_name_the_nearest() {
     ] {
         check_refused(text, &[], want);
     }
-    check_refused("", &[("CLOUDSYNC_ZNOE", "a")], "variable CLOUDSYNC_ZNOE: unknown key `znoe`: did you mean `zone`?");
+    check_refused(
+        "",
+        &[("CLOUDSYNC_ZNOE", "a")],
+        "variable CLOUDSYNC_ZNOE: unknown key `znoe`: did you mean `zone`?",
+    );
 }
 
 #[test]

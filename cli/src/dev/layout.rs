@@ -89,9 +89,10 @@ impl Layout {
         let unknown = numbers.iter().find(|number| !self.nodes.iter().any(|node| node.number == **number));
         match unknown {
             None => Ok(()),
-            Some(number) => {
-                Err(Error::invalid(format!("there is no node {number}: they go from 1 to {}", self.nodes.len())))
-            }
+            Some(number) => Err(Error::invalid(format!(
+                "there is no node {number}: they go from 1 to {}",
+                self.nodes.len()
+            ))),
         }
     }
 
@@ -151,7 +152,8 @@ mod tests {
     #[track_caller]
     fn check(nodes: u16, zones: u16, want: &str, voters: usize) {
         let layout = plan(nodes, zones);
-        let words = layout.nodes.iter().map(|n| format!("{}{}", &n.zone[4..], if n.is_meta { "m" } else { "" }));
+        let words =
+            layout.nodes.iter().map(|n| format!("{}{}", &n.zone[4..], if n.is_meta { "m" } else { "" }));
         assert_eq!(words.collect::<Vec<_>>().join(" "), want);
         assert_eq!(layout.voter_count(), voters);
     }

@@ -36,7 +36,8 @@ impl Dev<'_> {
         }
         let program = process::current_exe()?;
         let config = node.config_file(&self.dir);
-        let config = config.to_str().ok_or_else(|| Error::invalid(format!("{} is not UTF-8", config.display())))?;
+        let config =
+            config.to_str().ok_or_else(|| Error::invalid(format!("{} is not UTF-8", config.display())))?;
         let args = ["node", "--config", config].map(str::to_owned);
         let pid = process::start_detached(&program, &args, &node.log_file(&self.dir))
             .map_err(|e| Error::from(e).context(format!("starting node {}", node.number)))?;

@@ -9,7 +9,10 @@ use crate::health::Slots;
 pub(super) fn missing(layout: &Layout, status: &ClusterStatus) -> Vec<String> {
     let map = &status.map;
     let mut missing = Vec::new();
-    let up = layout.nodes.iter().filter(|plan| map.nodes.values().any(|node| node.up && node.native == plan.native));
+    let up = layout
+        .nodes
+        .iter()
+        .filter(|plan| map.nodes.values().any(|node| node.up && node.native == plan.native));
     let up = up.count();
     if up < layout.nodes.len() {
         missing.push(format!("{up} of {} nodes up", layout.nodes.len()));

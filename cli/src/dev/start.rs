@@ -36,7 +36,10 @@ impl Dev<'_> {
         }
         check_shape(shape)?;
         let disk = &self.env.disk;
-        if disk.exists(&self.dir) && !Layout::exists(&**disk, &self.dir) && !disk.read_dir(&self.dir).map_err(Error::from)?.is_empty() {
+        if disk.exists(&self.dir)
+            && !Layout::exists(&**disk, &self.dir)
+            && !disk.read_dir(&self.dir).map_err(Error::from)?.is_empty()
+        {
             return Err(Failure::refused(format!(
                 "{} is not empty and not a cluster: choose another directory",
                 self.dir.display()

@@ -21,9 +21,9 @@ pub async fn mkdir(session: &Session, path: &Path, parents: bool) -> Result<Outc
 /// Moves an entry under another name, or into a directory that exists.
 pub async fn mv(session: &Session, source: &Path, target: &Remote) -> Result<Outcome> {
     let namespace = session.namespace().await?;
-    let (_, name) = source.split_last().ok_or_else(|| {
-        Failure::from(Error::invalid("/ cannot be moved: move what is in it"))
-    })?;
+    let (_, name) = source
+        .split_last()
+        .ok_or_else(|| Failure::from(Error::invalid("/ cannot be moved: move what is in it")))?;
     let target = place(&namespace, target, name).await?;
     let done = change(&namespace, Op::Rename { source: source.clone(), target: target.clone() }).await?;
     Ok(Outcome::ok("", json!({ "path": target.to_string(), "inode": done.inode.0 })))
@@ -37,7 +37,9 @@ pub async fn rm(session: &Session, path: &Path, recursive: bool) -> Result<Outco
     let namespace = session.namespace().await?;
     let entry = entry(&namespace, path).await?;
     if entry.kind == Kind::Dir && !recursive && !namespace.list_page(path, None).await?.entries.is_empty() {
-        return Err(Failure::refused(format!("{path} is a directory that is not empty: to remove all of it, say -r")));
+        return Err(Failure::refused(format!(
+            "{path} is a directory that is not empty: to remove all of it, say -r"
+        )));
     }
     let done = change(&namespace, Op::Remove { path: path.clone(), recursive }).await?;
     let text = format!("removed {path}; to bring it back: cloudsync restore {}", quoted(path));

@@ -26,10 +26,18 @@ pub async fn get(session: &Session, path: &Path, dest: &LocalPath) -> Result<Out
     Ok(outcome(&report, seconds(start)))
 }
 
-async fn get_dir(session: &Session, namespace: &Namespace, path: &Path, dest: &LocalPath) -> Result<TreeReport> {
+async fn get_dir(
+    session: &Session,
+    namespace: &Namespace,
+    path: &Path,
+    dest: &LocalPath,
+) -> Result<TreeReport> {
     let disk = session.env.disk.clone();
     if disk.exists(dest) && !is_local_dir(&*disk, dest) {
-        return Err(Error::exists(format!("{} is there already and is no directory: move it away", dest.display())));
+        return Err(Error::exists(format!(
+            "{} is there already and is no directory: move it away",
+            dest.display()
+        )));
     }
     let entries = list_tree(namespace, path).await?;
     let files = entries.values().filter(|entry| entry.kind == Kind::File);

@@ -29,7 +29,10 @@ pub async fn ls(session: &Session, path: &Path, long: bool, recursive: bool) -> 
             Kind::File => BTreeMap::from([(path.clone(), top)]),
             Kind::Dir => {
                 let entries = namespace.list(path).await?;
-                entries.into_iter().map(|e| Ok((path.join(Name::parse(&e.name)?)?, e))).collect::<Result<_>>()?
+                entries
+                    .into_iter()
+                    .map(|e| Ok((path.join(Name::parse(&e.name)?)?, e)))
+                    .collect::<Result<_>>()?
             }
         }
     };
@@ -129,21 +132,29 @@ mod tests {
 
     #[test]
     fn short() {
-        check("/a", false, expect![[r#"
+        check(
+            "/a",
+            false,
+            expect![[r#"
             b/
             b/long name
             x?[2J
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
     fn long() {
-        check("/", true, expect![[r#"
+        check(
+            "/",
+            true,
+            expect![[r#"
             kind   size  modified             version  name
             dir          2026-01-01 00:00:00           a/b/
             file  12 kB  2026-01-01 00:00:00    12345  a/b/long name
             file    7 B  2026-01-01 00:00:00        7  a/x?[2J
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
@@ -164,7 +175,8 @@ mod tests {
 
     #[test]
     fn usage_adds_up_files() {
-        let stats = IndexStats { chunks: 3, plain_bytes: 12_000, disk_bytes: 18_000, ..IndexStats::default() };
+        let stats =
+            IndexStats { chunks: 3, plain_bytes: 12_000, disk_bytes: 18_000, ..IndexStats::default() };
         let outcome = usage(&Path::root(), &tree(), &stats);
         expect![[r#"
             path                    /

@@ -21,7 +21,8 @@ pub async fn put(session: &Session, source: &LocalPath, target: &Remote) -> Resu
     let namespace = session.namespace().await?;
     let blocks = session.blocks();
     let progress = Arc::new(Progress::default());
-    let uploader = Uploader::new(session.cluster.clone(), namespace.clone(), blocks.clone(), progress.clone());
+    let uploader =
+        Uploader::new(session.cluster.clone(), namespace.clone(), blocks.clone(), progress.clone());
     let disk = &session.env.disk;
     let report = if is_local_dir(&**disk, source) {
         let (entries, report) = walk_local(disk.clone(), source, &target.path).await?;
@@ -59,13 +60,18 @@ fn check_file(disk: &dyn env::Disk, source: &LocalPath) -> Result<Name> {
             source.display()
         )));
     }
-    let name = source.file_name().ok_or_else(|| Error::invalid(format!("{} has no name", source.display())))?;
+    let name =
+        source.file_name().ok_or_else(|| Error::invalid(format!("{} has no name", source.display())))?;
     Name::parse_os(name)
 }
 
 fn outcome(report: &TreeReport, unchanged: u64, bytes_sent: u64, seconds: f64) -> Outcome {
     let (complaints, failed) = failures("put", &report.failures);
-    let mut text = format!("{}, {unchanged} unchanged; sent {} in {seconds:.1} s", summary("stored", report), size(bytes_sent));
+    let mut text = format!(
+        "{}, {unchanged} unchanged; sent {} in {seconds:.1} s",
+        summary("stored", report),
+        size(bytes_sent)
+    );
     if !complaints.is_empty() {
         text.push_str(&format!("; {} left out", complaints.len()));
     }

@@ -64,7 +64,8 @@ pub async fn restore(session: &Session, path: &Path, version: Option<VersionId>)
         (Some(old), Some(new)) => format!("{path}: version {old} is the newest again, as version {new}"),
         _ => format!("{path} is back"),
     };
-    let json = json!({ "path": path.to_string(), "inode": done.inode.0, "version": done.version.map(|v| v.0) });
+    let json =
+        json!({ "path": path.to_string(), "inode": done.inode.0, "version": done.version.map(|v| v.0) });
     Ok(Outcome::ok(text, json))
 }
 

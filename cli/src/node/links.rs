@@ -71,7 +71,8 @@ impl blockserver::Links for BlockLinks {
     async fn register(&self, chunk: Registration) -> Result<Option<Receipt>> {
         let partition = self.cluster.map().index_partition(&chunk.chunk);
         let batcher = self.registers.get(&partition);
-        let batcher = batcher.ok_or_else(|| Error::stale_epoch("the partitions of the index have changed"))?;
+        let batcher =
+            batcher.ok_or_else(|| Error::stale_epoch("the partitions of the index have changed"))?;
         batcher.call(chunk, size_of::<Registration>()).await
     }
 

@@ -114,7 +114,8 @@ impl Node {
         raft: Arc<Cluster>,
         map: watch::Sender<Arc<ClusterMap>>,
     ) -> Result<()> {
-        let state: Arc<dyn Kv> = Arc::new(RocksKv::open(&self.home.join("meta/state"), kv::Options::default())?);
+        let state: Arc<dyn Kv> =
+            Arc::new(RocksKv::open(&self.home.join("meta/state"), kv::Options::default())?);
         let config = metaserver::Config {
             node: self.id,
             log_dir: self.home.join("meta/log"),
@@ -178,8 +179,10 @@ impl Reporter {
         loop {
             let deadline = env::time::now() + HEARTBEAT_PERIOD * 4;
             let heartbeat = self.heartbeat();
-            let seen: Result<HeartbeatSeen> =
-                self.cluster.ask_until(ROOT, Method::Heartbeat, &heartbeat, HEARTBEAT_PERIOD * 2, deadline).await;
+            let seen: Result<HeartbeatSeen> = self
+                .cluster
+                .ask_until(ROOT, Method::Heartbeat, &heartbeat, HEARTBEAT_PERIOD * 2, deadline)
+                .await;
             match seen {
                 Ok(HeartbeatSeen { map }) => {
                     silent = false;
@@ -201,7 +204,8 @@ impl Reporter {
 
     fn heartbeat(&self) -> Heartbeat {
         let block = self.service.block.get();
-        let traffic = self.counters.clients();
+        // Clients speak QUIC, nodes TLS/TCP.
+        let traffic = self.counters.of(Transport::Quic);
         Heartbeat {
             node: self.node,
             native: self.config.native,

@@ -30,7 +30,11 @@ impl Service for NodeService {
         match Method::from_number(request.method) {
             Some(Method::FetchMap) => self.fetch_map(caller, &request),
             Some(
-                Method::PutChunk | Method::GetChunk | Method::PutShard | Method::GetShard | Method::ListShards,
+                Method::PutChunk
+                | Method::GetChunk
+                | Method::PutShard
+                | Method::GetShard
+                | Method::ListShards,
             ) => match self.block.get() {
                 Some(block) => block.call(caller, request, deadline).await,
                 None => Err(Error::unavailable("this node holds no disks, or is still opening them")),
@@ -40,7 +44,10 @@ impl Service for NodeService {
                 // Not the room's fault: the caller has an old map, or the node is just starting.
                 None => Err(Error::stale_epoch("this node holds no metadata, or is still opening it")),
             },
-            None => Err(Error::invalid(format!("unknown method {}: the caller is newer than this node", request.method))),
+            None => Err(Error::invalid(format!(
+                "unknown method {}: the caller is newer than this node",
+                request.method
+            ))),
         }
     }
 }

@@ -49,7 +49,10 @@ fn greet(node: &Node, data: &Path, prepared: bool) {
     let state = if prepared { "Found" } else { "Made" };
     let credentials = data.join(ADMIN_FILE);
     println!("{state} cluster {} in {}. Try next, in another shell:\n", map.cluster, data.display());
-    println!("  export CLOUDSYNC_CREDENTIALS={}", std::path::absolute(&credentials).unwrap_or(credentials).display());
+    println!(
+        "  export CLOUDSYNC_CREDENTIALS={}",
+        std::path::absolute(&credentials).unwrap_or(credentials).display()
+    );
     println!("  cloudsync put README.md /README.md");
     println!("  cloudsync ls -l /");
     println!("  cloudsync cat /README.md\n\nCtrl-C stops it; starting it again finds everything.");
