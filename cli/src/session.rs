@@ -22,6 +22,7 @@ pub struct Session {
     /// What the credential file says.
     pub credentials: CredentialFile,
     name: NamespaceName,
+    counters: Arc<net::Counters>,
 }
 
 impl Session {
@@ -41,14 +42,20 @@ impl Session {
         let credentials = CredentialFile::load(&*env.disk, credentials)?;
         let identity = credentials.credentials()?;
         let dial = Arc::new(net::Client::new(env, &identity, net::ClientConfig::default())?);
+        let counters = dial.counters();
         let endpoints = Endpoints { addresses: credentials.endpoints.clone(), transport: Transport::Quic };
         let cluster = Cluster::connect(env.clone(), dial, endpoints, timeout).await?;
-        Ok(Self { env: env.clone(), cluster, credentials, name })
+        Ok(Self { env: env.clone(), cluster, credentials, name, counters })
     }
 
     /// The namespace.
     pub async fn namespace(&self) -> Result<Arc<Namespace>> {
         Ok(Arc::new(Namespace::open(self.cluster.clone(), &self.name).await?))
+    }
+
+    /// Bytes this command has sent so far: everything above QUIC itself, so also names, hashes and repetitions.
+    pub fn sent_bytes(&self) -> u64 {
+        self.counters.total().sent
     }
 
     /// The chunks.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -26,7 +25,6 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Blocks {
     cluster: Arc<Cluster>,
     pins: BTreeMap<PartitionId, Batcher<ChunkId, Option<Receipt>>>,
-    sent_bytes: AtomicU64,
 }
 
 impl Blocks {
@@ -35,12 +33,7 @@ impl Blocks {
         let limits = BatchLimits { count_max: PIN_COUNT_MAX, size_max: usize::MAX, in_flight_max: 2 };
         let pin = |partition| (partition, Batcher::start(limits, pinner(cluster.clone(), partition)));
         let pins = cluster.map().of_kind(PartitionKind::Index).map(pin).collect();
-        Self { cluster, pins, sent_bytes: AtomicU64::new(0) }
-    }
-
-    /// Bytes of chunks sent so far, repetitions included.
-    pub fn sent_bytes(&self) -> u64 {
-        self.sent_bytes.load(Ordering::Relaxed)
+        Self { cluster, pins }
     }
 
     /// A receipt if the chunk is stored already; it cannot be collected before the receipt is too old for a commit.
@@ -53,9 +46,8 @@ impl Blocks {
     /// Stores a chunk: durable and registered on return.
     pub async fn put_chunk(&self, id: ChunkId, kind: ChunkKind, receipts: Vec<Receipt>, bytes: Bytes) -> Result<Receipt> {
         let header = proto::encode(&PutChunk { id, kind, receipts });
-        let size = bytes.len() as u64;
         let request = Request { method: Method::PutChunk as u16, header, body: bytes };
-        let reply = self.call_holders(&id, request, size, |reply| proto::decode::<ChunkStored>(&reply.header)).await;
+        let reply = self.call_holders(&id, request, |reply| proto::decode::<ChunkStored>(&reply.header)).await;
         Ok(reply.map_err(|e| e.context(format!("storing chunk {id}")))?.receipt)
     }
 
@@ -73,7 +65,7 @@ impl Blocks {
             }
             Ok((reply.body, proto::decode::<ChunkRead>(&reply.header)?.tickets))
         };
-        let read = self.call_holders(&id, request, 0, checked).await;
+        let read = self.call_holders(&id, request, checked).await;
         read.map_err(|e| e.context(format!("reading chunk {id}")))
     }
 
@@ -98,7 +90,6 @@ impl Blocks {
         &self,
         id: &ChunkId,
         request: Request,
-        sends: u64,
         accept: impl Fn(net::Reply) -> Result<T>,
     ) -> Result<T> {
         let deadline = self.cluster.deadline();
@@ -107,7 +98,6 @@ impl Blocks {
                 Ok(holders) => {
                     let node = holders[attempt % holders.len()];
                     let left = deadline.saturating_duration_since(env::time::now());
-                    self.sent_bytes.fetch_add(sends, Ordering::Relaxed);
                     self.cluster.call_node(node, request.clone(), ATTEMPT_TIMEOUT.min(left)).await.and_then(&accept)
                 }
                 Err(e) => Err(e),

@@ -39,8 +39,6 @@ pub struct Progress {
     pub bytes_done: AtomicU64,
     /// Files that are through.
     pub files_done: AtomicU64,
-    /// Bytes of chunks and inline content that had to be sent.
-    pub bytes_sent: AtomicU64,
     /// Files that were there already with this content.
     pub files_unchanged: AtomicU64,
 }
@@ -160,7 +158,6 @@ impl Uploader {
             modified: source.modified,
         };
         let done = self.namespace.apply(op, weight + inline).await?;
-        self.progress.bytes_sent.fetch_add(inline as u64, Ordering::Relaxed);
         let version = done.version.ok_or_else(|| Error::internal("a commit answered without a version"))?;
         Ok(Uploaded { version, size, changed: true })
     }
@@ -212,10 +209,7 @@ impl Uploader {
         let size = bytes.len() as u32;
         let receipt = match self.blocks.pin(id).await? {
             Some(receipt) => receipt,
-            None => {
-                self.progress.bytes_sent.fetch_add(u64::from(size), Ordering::Relaxed);
-                self.blocks.put_chunk(id, ChunkKind::Data, Vec::new(), bytes).await?
-            }
+            None => self.blocks.put_chunk(id, ChunkKind::Data, Vec::new(), bytes).await?,
         };
         drop(permit);
         self.progress.bytes_done.fetch_add(u64::from(size), Ordering::Relaxed);
@@ -233,10 +227,7 @@ impl Uploader {
             let below = node.entries.iter().map(|entry| receipts[&entry.id]).collect();
             let receipt = match self.blocks.pin(id).await? {
                 Some(receipt) => receipt,
-                None => {
-                    self.progress.bytes_sent.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-                    self.blocks.put_chunk(id, ChunkKind::ManifestNode, below, bytes).await?
-                }
+                None => self.blocks.put_chunk(id, ChunkKind::ManifestNode, below, bytes).await?,
             };
             receipts.insert(id, receipt);
         }

@@ -40,10 +40,8 @@ pub async fn put(session: &Session, source: &LocalPath, target: &Remote) -> Resu
         bar.finish();
         TreeReport { files: 1, bytes: stored?.size, ..TreeReport::default() }
     };
-    // Chunks that had to be sent twice count twice; inline content is only in the other count.
-    let bytes_sent = progress.bytes_sent.load(Ordering::Relaxed).max(blocks.sent_bytes());
     let unchanged = progress.files_unchanged.load(Ordering::Relaxed);
-    Ok(outcome(&report, unchanged, bytes_sent, seconds(start)))
+    Ok(outcome(&report, unchanged, session.sent_bytes(), seconds(start)))
 }
 
 fn start_bar(entries: &[LocalEntry], progress: &Arc<Progress>) -> Bar {
