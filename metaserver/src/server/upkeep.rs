@@ -34,6 +34,10 @@ impl Metaserver {
                 _ => {}
             }
         }
+        // Others vote only after the beginning was made: this is a restart, and somebody else may lead.
+        if self.groups.values().any(|group| group.voters().len() > 1) {
+            return Ok(());
+        }
         let deadline = env::time::now() + BOOTSTRAP_TIMEOUT;
         loop {
             match self.propose_beginning(&bootstrap).await {
