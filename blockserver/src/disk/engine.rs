@@ -112,6 +112,23 @@ impl Shared {
     pub(crate) fn place(&self, segment: u32) -> Place {
         place(&self.superblock(), segment)
     }
+
+    pub(crate) fn is_read_only(&self) -> bool {
+        matches!(self.status().state, DiskState::ReadOnly(_))
+    }
+
+    /// After a failed write or sync nobody knows what is on the disk: the kernel may have dropped the pages and call
+    /// the next sync a success. So this is final, also after a restart; reading goes on.
+    pub(crate) fn fail(&self, what: &str, error: &Error) -> Error {
+        let root = self.root.display();
+        let reason = format!("disk {root}: {what}: {error}; it is read-only from now on, replace it");
+        tracing::error!("{reason}");
+        self.status().state = DiskState::ReadOnly(reason.clone());
+        if let Err(error) = self.update_superblock(|superblock| superblock.failed = true) {
+            tracing::error!("disk {root}: and its superblock cannot be written: {error}");
+        }
+        Error::unavailable(reason)
+    }
 }
 
 pub(crate) fn place(superblock: &Superblock, segment: u32) -> Place {
@@ -149,7 +166,7 @@ impl Engine {
         let is_long =
             self.active.end > segment::SEGMENT_HEADER_SIZE && self.active.end + size > self.segment_size;
         if is_long && !is_full {
-            self.roll().map_err(|error| self.fail("a new segment could not be made", &error))?;
+            self.roll().map_err(|error| self.shared.fail("a new segment could not be made", &error))?;
         }
         Ok(is_full)
     }
@@ -248,12 +265,12 @@ impl Engine {
         if group.size > 0 {
             self.append_parts(&group.parts, group.size)?;
             if let Err(error) = self.active.file.sync_data() {
-                return Err(self.fail("a sync failed", &error.into()));
+                return Err(self.shared.fail("a sync failed", &error.into()));
             }
         }
         let (uuid, end) = (self.shared.superblock().uuid, self.active.end + group.size);
         let quarantined = group.change.quarantined;
-        match group.change.commit(uuid, self.active.number, end) {
+        match group.change.commit(uuid, Some((self.active.number, end))) {
             Ok(totals) => {
                 self.active.end = end;
                 let mut status = self.shared.status();
@@ -262,7 +279,7 @@ impl Engine {
                 Ok(())
             }
             // A later batch must not put its checkpoint behind a record that is in no index.
-            Err(error) => Err(self.fail("the index could not be written", &error)),
+            Err(error) => Err(self.shared.fail("the index could not be written", &error)),
         }
     }
 
@@ -276,27 +293,14 @@ impl Engine {
             Err(error) if error.kind() == io::ErrorKind::StorageFull => {
                 // What was written in part must not stand behind the next batch.
                 if let Err(error) = self.active.file.set_len(self.active.end) {
-                    return Err(self.fail("a failed append could not be undone", &error.into()));
+                    return Err(self.shared.fail("a failed append could not be undone", &error.into()));
                 }
                 self.shared.status().state = DiskState::Full;
                 let root = self.shared.root.display();
                 Err(Error::busy(format!("disk {root} is full; add a disk or delete files"), FULL_RETRY_MS))
             }
-            Err(error) => Err(self.fail("a write failed", &error.into())),
+            Err(error) => Err(self.shared.fail("a write failed", &error.into())),
         }
-    }
-
-    /// After a failed write or sync nobody knows what is on the disk: the kernel may have dropped the pages and call
-    /// the next sync a success. So this is final, also after a restart; reading goes on.
-    fn fail(&self, what: &str, error: &Error) -> Error {
-        let root = self.shared.root.display();
-        let reason = format!("disk {root}: {what}: {error}; it is read-only from now on, replace it");
-        tracing::error!("{reason}");
-        self.shared.status().state = DiskState::ReadOnly(reason.clone());
-        if let Err(error) = self.shared.update_superblock(|superblock| superblock.failed = true) {
-            tracing::error!("disk {root}: and its superblock cannot be written: {error}");
-        }
-        Error::unavailable(reason)
     }
 }
 

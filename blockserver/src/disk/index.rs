@@ -147,6 +147,11 @@ impl Index {
         self.kv.write(batch, Durability::Buffered)
     }
 
+    /// Makes all changes durable.
+    pub(crate) fn flush(&self) -> Result<()> {
+        self.kv.flush()
+    }
+
     /// Begins a change on top of `totals`.
     pub(crate) fn change(&self, totals: Totals) -> IndexChange<'_> {
         IndexChange { index: self, batch: Batch::new(), pending: BTreeMap::new(), totals, quarantined: 0 }
@@ -207,11 +212,13 @@ impl IndexChange<'_> {
         Ok(())
     }
 
-    /// Makes the changes visible. The caller has made the bytes before the checkpoint durable: an entry must never
-    /// point at bytes that a power cut can take away (I-ACK).
-    pub(crate) fn commit(mut self, uuid: DiskUuid, segment: u32, offset: u64) -> Result<Totals> {
-        let checkpoint = Checkpoint { uuid, segment, offset, totals: self.totals };
-        self.batch.put(CHECKPOINT, &checkpoint.to_bytes());
+    /// Makes the changes visible, and with them the position up to which the index is complete. The caller has made the
+    /// bytes before that durable: an entry must never point at bytes that a power cut can take away (I-ACK).
+    pub(crate) fn commit(mut self, uuid: DiskUuid, complete: Option<(u32, u64)>) -> Result<Totals> {
+        if let Some((segment, offset)) = complete {
+            let checkpoint = Checkpoint { uuid, segment, offset, totals: self.totals };
+            self.batch.put(CHECKPOINT, &checkpoint.to_bytes());
+        }
         self.index.kv.write(self.batch, Durability::Buffered)?;
         Ok(self.totals)
     }

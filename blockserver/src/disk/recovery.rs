@@ -16,6 +16,9 @@ use super::segment::{self, SEGMENT_HEADER_SIZE, Step, Walk};
 /// Index changes that are written together; bounds the memory of a rebuild.
 const BATCH_COUNT_MAX: usize = 4096;
 
+/// A segment that can be written further: its number, and where its last good record ends.
+type Writable = (u32, Arc<dyn File>, u64);
+
 /// Where the index is complete.
 #[derive(Clone, Copy, Debug)]
 struct Position {
@@ -43,17 +46,38 @@ pub(crate) fn recover(shared: &Shared) -> Result<Active> {
         shared.index.clear()?;
     }
     let start = known.unwrap_or(Position { segment: 0, offset: SEGMENT_HEADER_SIZE });
-    let mut replay = Replay { shared, is_rebuild, last: numbers.last().copied().unwrap_or(0) };
+    let replay = Replay { shared, is_rebuild, last: numbers.last().copied().unwrap_or(0) };
     let mut writable = None;
     for &number in numbers.iter().filter(|&&number| number >= start.segment) {
         let offset = if number == start.segment { start.offset } else { SEGMENT_HEADER_SIZE };
         writable = replay.segment(number, offset)?;
     }
-    shared.status().quarantined = shared.index.quarantined()?;
-    match writable {
-        Some((number, file, end)) => Ok(Active::resume(shared, number, file, end)),
-        None => Active::create(shared, numbers.last().map_or(1, |last| last + 1)),
+    let active = match writable {
+        Some((number, file, end)) => Active::resume(shared, number, file, end),
+        None if shared.is_read_only() => last_segment(shared)?,
+        None => Active::create(shared, numbers.last().map_or(1, |last| last + 1))?,
+    };
+    replay.commit(replay.change(), Some((active.number, active.end)))?;
+    if is_rebuild {
+        // Only now it counts as an index; and from now on a missing one means that it was lost.
+        shared.index.flush()?;
     }
+    shared.status().quarantined = shared.index.quarantined()?;
+    Ok(active)
+}
+
+/// For a disk that is never written again: whatever is there.
+fn last_segment(shared: &Shared) -> Result<Active> {
+    let last = shared
+        .segments
+        .read()
+        .expect("never poisoned: no panic inside")
+        .last_key_value()
+        .map(|(n, f)| (*n, f.clone()));
+    let (number, file) =
+        last.ok_or_else(|| Error::unavailable("the disk failed before anything was written; replace it"))?;
+    let end = file.len()?;
+    Ok(Active::resume(shared, number, file, end))
 }
 
 /// The segments, without a last one that a crash left while it was made: nothing was ever written to that.
@@ -64,7 +88,7 @@ fn usable_segments(shared: &Shared) -> Result<Vec<u32>> {
         let path = segment::path(&shared.root, last);
         let file = disk.open(&path, OpenMode::Read)?;
         let has_header = segment::has_header(&*file, shared.superblock().uuid, last);
-        if !has_header && file.len()? <= SEGMENT_HEADER_SIZE {
+        if !has_header && file.len()? <= SEGMENT_HEADER_SIZE && !shared.is_read_only() {
             disk.remove_file(&path)?;
             disk.sync_dir(&segment::directory(&shared.root))?;
             numbers.pop();
@@ -100,9 +124,17 @@ struct Replay<'a> {
 impl Replay<'_> {
     /// Brings one segment's records from `offset` on into the index. Returns the segment and its end if it can be
     /// written further.
-    fn segment(&mut self, number: u32, offset: u64) -> Result<Option<(u32, Arc<dyn File>, u64)>> {
+    fn segment(&self, number: u32, offset: u64) -> Result<Option<Writable>> {
         let file = self.shared.segments.read().expect("never poisoned: no panic inside")[&number].clone();
         let place = self.shared.place(number);
+        // A process that was killed left bytes that are read from memory and may still be lost with the power: before
+        // the index points at them they must be durable.
+        if !self.shared.is_read_only()
+            && let Err(error) = file.sync_data()
+        {
+            // Said to all who want to write; reading goes on.
+            self.shared.fail("a sync failed", &error.into());
+        }
         if let Some(headers) = segment::read_footer(&*file, place) {
             let new = headers.iter().filter(|header| u64::from(header.offset) >= offset);
             self.apply(number, offset, new.map(|header| Step::Record(*header)))?;
@@ -118,6 +150,7 @@ impl Replay<'_> {
         match tail {
             _ if number != self.last => Ok(None),
             None => Ok(Some((number, file, end))),
+            Some(torn) if self.shared.is_read_only() => Ok(Some((number, file, torn))),
             // Without an index nobody knows whether this was acknowledged: it stays as it is, and is reported.
             Some(_) if self.is_rebuild => Ok(None),
             Some(torn) => {
@@ -130,7 +163,7 @@ impl Replay<'_> {
     }
 
     /// Returns the end of the last good record.
-    fn apply(&mut self, number: u32, offset: u64, steps: impl Iterator<Item = Step>) -> Result<u64> {
+    fn apply(&self, number: u32, offset: u64, steps: impl Iterator<Item = Step>) -> Result<u64> {
         let mut end = offset;
         let mut change = self.change();
         for step in steps {
@@ -154,13 +187,11 @@ impl Replay<'_> {
                 Step::Tail { .. } => {}
             }
             if change.len() >= BATCH_COUNT_MAX {
-                self.commit(change, number, end)?;
+                self.commit(change, self.checkpoint(number, end))?;
                 change = self.change();
             }
         }
-        if change.len() > 0 || self.is_rebuild {
-            self.commit(change, number, end)?;
-        }
+        self.commit(change, self.checkpoint(number, end))?;
         Ok(end)
     }
 
@@ -168,8 +199,13 @@ impl Replay<'_> {
         self.shared.index.change(self.shared.status().totals)
     }
 
-    fn commit(&self, change: IndexChange<'_>, number: u32, end: u64) -> Result<()> {
-        let totals: Totals = change.commit(self.shared.superblock().uuid, number, end)?;
+    /// A rebuild that is cut short begins again: half an index must not pass for one that knows what was acknowledged.
+    fn checkpoint(&self, number: u32, end: u64) -> Option<(u32, u64)> {
+        (!self.is_rebuild).then_some((number, end))
+    }
+
+    fn commit(&self, change: IndexChange<'_>, checkpoint: Option<(u32, u64)>) -> Result<()> {
+        let totals: Totals = change.commit(self.shared.superblock().uuid, checkpoint)?;
         self.shared.status().totals = totals;
         Ok(())
     }

@@ -12,7 +12,8 @@ use types::{DiskUuid, Error, Result};
 use super::record::{self, ALIGNMENT, Flaw, HEADER_SIZE, Header, Place};
 
 /// Records begin behind this.
-pub(crate) const SEGMENT_HEADER_SIZE: u64 = 4096;
+pub(crate) const SEGMENT_HEADER_SIZE: u64 = HEADER_BLOCK_SIZE as u64;
+const HEADER_BLOCK_SIZE: usize = 4096;
 const MAGIC: [u8; 8] = *b"CSSEGMT\0";
 const FOOTER_MAGIC: [u8; 8] = *b"CSFOOTER";
 const VERSION: u16 = 1;
@@ -43,7 +44,9 @@ pub(crate) fn list(disk: &dyn Disk, root: &Path) -> Result<Vec<u32>> {
 /// Makes an empty segment, durably.
 pub(crate) fn create(disk: &dyn Disk, root: &Path, uuid: DiskUuid, number: u32) -> Result<Arc<dyn File>> {
     let file = disk.open(&path(root, number), OpenMode::CreateNew)?;
-    file.write_at(&[&header_bytes(uuid, number), &vec![0; SEGMENT_HEADER_SIZE as usize - USED_SIZE]], 0)?;
+    let mut header = header_bytes(uuid, number);
+    header.resize(HEADER_BLOCK_SIZE, 0);
+    file.write_at(&[&header], 0)?;
     file.sync_data()?;
     disk.sync_dir(&directory(root))?;
     Ok(file)

@@ -289,7 +289,11 @@ pub(super) fn open_engine(
     disk.create_dir_all(&segment::directory(&root))?;
     let lock = recovery::lock(&*disk, &root)?;
     let superblock = match superblock::identify(&*disk, &root, expected)? {
-        Some(found) => found,
+        Some(found) if found.failed => found,
+        Some(found) => {
+            superblock::sync(&*disk, &root)?;
+            found
+        }
         None => {
             let uuid = DiskUuid(env.random.bytes());
             let new = Superblock { cluster, uuid, node, disk: None, failed: false, generation: 1 };

@@ -152,6 +152,14 @@ fn foreign_names(disk: &dyn Disk, root: &Path) -> Result<Vec<String>> {
     Ok(names.filter(|name| !harmless(name)).collect())
 }
 
+/// Makes what [`identify`] read durable: a process that was killed may have left it in memory only.
+pub(crate) fn sync(disk: &dyn Disk, root: &Path) -> Result<()> {
+    for path in NAMES.map(|name| root.join(name)).iter().filter(|path| disk.exists(path)) {
+        disk.open(path, env::OpenMode::ReadWrite)?.sync_data()?;
+    }
+    Ok(disk.sync_dir(root)?)
+}
+
 /// Writes the next generation over the older copy; the newer one stays until this one is durable.
 pub(crate) fn write(disk: &dyn Disk, root: &Path, superblock: Superblock) -> Result<()> {
     let path: PathBuf = root.join(NAMES[usize::from(superblock.generation % 2 == 1)]);

@@ -1,6 +1,6 @@
 //! Goal: whatever was acknowledged survives power cuts, and nothing is ever read that was not written (I-ACK, I-READ).
-//! Method: random batches against a model, the power cut at a random operation (also during recovery), the index set
-//! back or lost; after each restart every key is read and compared.
+//! Method: random batches against a model; the power is cut, or the process killed, at a random operation (also during
+//! recovery); the index is set back or lost; after each restart every key is read and compared.
 
 use env::Random;
 use types::ErrorKind;
@@ -53,8 +53,14 @@ impl Run {
                 self.check(&engine, &format!("seed {seed}, restart {restart}"));
                 self.work(engine);
             }
-            self.disk.restart();
-            self.kv.crash();
+            if self.random.below(3) == 0 {
+                // Only the process dies: what it wrote is still in memory, and the next cut may take it.
+                self.disk.power_on();
+            } else {
+                self.disk.sim.crash();
+                self.disk.power_on();
+                self.kv.crash();
+            }
             if index_losses > 0 && self.random.below(index_losses) == 0 {
                 self.kv = MemKv::new(seed + restart);
                 self.rebuilt = true;
@@ -107,11 +113,13 @@ impl Run {
                 *known == found || *known == Known::Either,
                 "{when}: key {n} is {found:?}, not {known:?}"
             );
-            *known = found;
+            // A disk that failed while it was opened shows what may still be lost.
+            if !self.disk.is_cut() {
+                *known = found;
+            }
         }
-        let present = self.model.iter().filter(|known| **known == Known::Present).count() as u64;
         let status = engine.shared.status().clone();
-        assert_eq!((status.totals.records, count(engine)), (present, present), "{when}");
+        assert_eq!(status.totals.records, count(engine), "{when}");
         assert!(self.rebuilt || status.quarantined == 0, "{when}: a crash was taken for damage");
     }
 }

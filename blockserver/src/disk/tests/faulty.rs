@@ -9,6 +9,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use env::disk::SimDisk;
 use env::{Disk, File, Metadata, OpenMode, Space};
 
+const SECTOR_SIZE: usize = 4096;
+
 #[derive(Clone, Debug)]
 pub(super) struct FaultyDisk {
     pub(super) sim: SimDisk,
@@ -59,6 +61,10 @@ impl FaultyDisk {
     /// Loses what was not synced, and turns the power on.
     pub(super) fn restart(&self) {
         self.sim.crash();
+        self.power_on();
+    }
+
+    pub(super) fn power_on(&self) {
         self.faults.left.store(i64::MAX, SeqCst);
     }
 
@@ -132,7 +138,15 @@ impl File for FaultyFile {
             self.file.write_at(&parts[..1], offset)?;
             return Err(io::ErrorKind::StorageFull.into());
         }
-        self.faults.change(|| self.file.write_at(parts, offset))
+        self.faults.change(|| {
+            // In pieces of a sector or less: each survives or is lost on its own, so a torn batch has holes.
+            let mut at = offset;
+            for piece in parts.iter().flat_map(|part| part.chunks(SECTOR_SIZE)) {
+                self.file.write_at(&[piece], at)?;
+                at += piece.len() as u64;
+            }
+            Ok(())
+        })
     }
     fn sync_data(&self) -> io::Result<()> {
         let mut held = self.faults.gate.lock().unwrap();

@@ -42,9 +42,27 @@ fn check_header(meta: Option<ShardMeta>, payload: &[u8], want: Expect) {
 
 #[test]
 fn record_headers() {
-    check_header(Some(meta(1)), b"payload", expect!["435352438899f7ea0101000302041d11c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c10605040302010000e0930400400d030007000000156a2c420b0a00000020000000100000000000006469736b75756964"]);
-    check_header(Some(meta(6)), b"payload", expect!["435352438cdb27a50201010300000000c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c10605040302010000e0930400400d030007000000156a2c420b0a00000020000000100000000000006469736b75756964"]);
-    check_header(None, b"", expect!["43535243b06749a50301000300000000c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c10605040302010000000000000000000000000000000000000b0a00000020000000100000000000006469736b75756964"]);
+    check_header(
+        Some(meta(1)),
+        b"payload",
+        expect![
+            "435352438899f7ea0101000302041d11c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c10605040302010000e0930400400d030007000000156a2c420b0a00000020000000100000000000006469736b75756964"
+        ],
+    );
+    check_header(
+        Some(meta(6)),
+        b"payload",
+        expect![
+            "435352438cdb27a50201010300000000c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c10605040302010000e0930400400d030007000000156a2c420b0a00000020000000100000000000006469736b75756964"
+        ],
+    );
+    check_header(
+        None,
+        b"",
+        expect![
+            "43535243b06749a50301000300000000c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c10605040302010000000000000000000000000000000000000b0a00000020000000100000000000006469736b75756964"
+        ],
+    );
 }
 
 #[test]
@@ -94,11 +112,13 @@ fn a_sealed_segment() {
     file.write_at(&[&header.to_bytes(PLACE), b"payload", &record::tail(b"payload").0], 4096).unwrap();
     segment::write_footer(&*file, PLACE, header.end()).unwrap();
     let bytes = disk.read(&segment::path(root, PLACE.segment)).unwrap();
-    expect!["43535345474d5400010000000b0a00006469736b757569642d616e642d7468658e2de58c00000000"].assert_eq(&hex(&bytes[..40]));
+    expect!["43535345474d5400010000000b0a00006469736b757569642d616e642d7468658e2de58c00000000"]
+        .assert_eq(&hex(&bytes[..40]));
     assert!(bytes[36..4096].iter().all(|b| *b == 0));
     let end = usize::try_from(header.end()).unwrap();
     assert_eq!(bytes[end..end + 96], header.to_bytes(PLACE));
-    expect!["4353464f4f5445520b0a00000100000080100000afc0bc1a6469736b75756964e3273daa00000000"].assert_eq(&hex(&bytes[end + 96..]));
+    expect!["4353464f4f5445520b0a00000100000080100000afc0bc1a6469736b75756964e3273daa00000000"]
+        .assert_eq(&hex(&bytes[end + 96..]));
     assert_eq!(segment::read_footer(&*file, PLACE), Some(vec![header]));
     assert!(segment::has_header(&*file, uuid, PLACE.segment));
     assert!(!segment::has_header(&*file, uuid, 1));
