@@ -18,6 +18,10 @@ use types::{Error, ErrorKind, Name, NamespaceId, NamespaceName, PartitionId, Pat
 use crate::batch::{BatchLimits, Batcher};
 use crate::cluster::Cluster;
 
+/// A read that needs a leader waits so long for one: longer than an election takes.
+const LEADER_PATIENCE: Duration = Duration::from_secs(5);
+/// One attempt of it.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1500);
 /// Bytes of changes in one batch: a batch of inline files stays well below the limit of a command.
 const BATCH_SIZE_MAX: usize = MIB;
 
@@ -70,7 +74,7 @@ impl Namespace {
 
     /// The entry at a path; `None` when there is none.
     pub async fn stat(&self, path: &Path) -> Result<Option<Entry>> {
-        match self.ask::<_, Found>(Method::Stat, &Stat { view: self.view(), path: path.clone() }).await {
+        match self.read::<_, Found>(Method::Stat, |view| Stat { view, path: path.clone() }).await {
             Ok(found) => {
                 self.see(found.seq);
                 Ok(Some(found.entry))
@@ -83,8 +87,8 @@ impl Namespace {
     /// One page of a directory.
     pub async fn list_page(&self, path: &Path, after: Option<Name>) -> Result<Listing> {
         let limit = LIST_PAGE_COUNT_MAX as u32;
-        let question = ListDir { view: self.view(), path: path.clone(), after, limit };
-        let listing: Listing = self.ask(Method::ListDir, &question).await?;
+        let question = |view| ListDir { view, path: path.clone(), after: after.clone(), limit };
+        let listing: Listing = self.read(Method::ListDir, question).await?;
         self.see(listing.seq);
         Ok(listing)
     }
@@ -104,8 +108,8 @@ impl Namespace {
 
     /// The content of a file.
     pub async fn open_version(&self, path: &Path, version: Option<VersionId>) -> Result<Opened> {
-        let question = OpenVersion { view: self.view(), path: path.clone(), version };
-        let opened: Opened = self.ask(Method::OpenVersion, &question).await?;
+        let question = |view| OpenVersion { view, path: path.clone(), version };
+        let opened: Opened = self.read(Method::OpenVersion, question).await?;
         self.see(opened.seq);
         Ok(opened)
     }
@@ -113,14 +117,13 @@ impl Namespace {
     /// A page of a file's versions, newest first.
     pub async fn history(&self, path: &Path, before: Option<VersionId>) -> Result<Versions> {
         let limit = HISTORY_PAGE_COUNT_MAX as u32;
-        let question = History { view: self.view(), path: path.clone(), before, limit };
-        self.ask(Method::History, &question).await
+        self.read(Method::History, |view| History { view, path: path.clone(), before, limit }).await
     }
 
     /// Totals.
     pub async fn stats(&self) -> Result<NamespaceStats> {
         let view = View { namespace: self.id, freshness: Freshness::Linearizable };
-        self.ask(Method::FetchNamespace, &FetchNamespace { view }).await
+        self.cluster.ask(self.partition, Method::FetchNamespace, &FetchNamespace { view }).await
     }
 
     /// The changes behind a position; waits up to `wait` for the first.
@@ -133,17 +136,29 @@ impl Namespace {
         self.cluster.ask_until(self.partition, Method::PullJournal, &question, attempt, deadline).await
     }
 
-    async fn ask<Q: Serialize, A: DeserializeOwned>(&self, method: Method, question: &Q) -> Result<A> {
-        self.cluster.ask(self.partition, method, question).await
-    }
-
-    /// The first read of a session sees everything acknowledged before; later ones what the session has seen.
-    fn view(&self) -> View {
-        let freshness = match self.seen.load(Ordering::Relaxed) {
+    /// Asks for something as fresh as this session has a right to: at first everything acknowledged before, later what
+    /// the session has seen. When no leader answers for a while, a replica's last state is better than nothing: it says
+    /// so in the log.
+    async fn read<Q: Serialize, A: DeserializeOwned>(&self, method: Method, question: impl Fn(View) -> Q) -> Result<A> {
+        let view = |freshness| View { namespace: self.id, freshness };
+        let seen = match self.seen.load(Ordering::Relaxed) {
             0 => Freshness::Linearizable,
             seq => Freshness::AtLeast(Seq(seq)),
         };
-        View { namespace: self.id, freshness }
+        let patience = env::time::now() + LEADER_PATIENCE;
+        let (partition, deadline) = (self.partition, self.cluster.deadline());
+        let ask = |freshness, deadline| {
+            let question = question(view(freshness));
+            async move { self.cluster.ask_until(partition, method, &question, ATTEMPT_TIMEOUT, deadline).await }
+        };
+        match ask(seen, patience.min(deadline)).await {
+            Err(e) if e.is_transient() => {
+                let answer = ask(Freshness::AtLeast(Seq(0)), deadline).await.map_err(|_| e.clone())?;
+                tracing::warn!("answered from a replica that may be behind, because no leader answers: {e}");
+                Ok(answer)
+            }
+            answer => answer,
+        }
     }
 
     fn see(&self, seq: Seq) {

@@ -131,6 +131,7 @@ fn set_nodes(state: &mut Overlay<'_>, changes: Vec<NodeChange>) -> Result<Epoch>
             }
         }
         plan::substitute(map);
+        plan::settle(map);
         Ok(map.epoch.next())
     })
 }
@@ -169,13 +170,10 @@ fn finish_sync(state: &mut Overlay<'_>, slots: Vec<(PgId, u8, DiskId)>) -> Resul
     change_map(state, |_, map| {
         let table = map.table.as_mut().ok_or_else(|| Error::invalid("there is no placement table yet"))?;
         for (pg, slot, disk) in slots {
-            let slot = table.pgs.get_mut(usize::from(pg.0)).and_then(|slots| slots.get_mut(usize::from(slot)));
             // A slot that has moved on meanwhile is somebody else's to fill.
-            if let Some(slot) = slot.filter(|s| s.disk == disk && s.state == placement::SlotState::Syncing) {
-                slot.state = placement::SlotState::Serving;
-                slot.previous = None;
-            }
+            let _ = table.finish_sync(pg, usize::from(slot), disk);
         }
+        plan::settle(map);
         Ok(())
     })
 }

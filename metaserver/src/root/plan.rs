@@ -37,6 +37,16 @@ pub fn rebalance(map: &mut ClusterMap) {
     }
 }
 
+/// When every slot is filled and every disk is up: the fewest moves to a balanced table, so that disks that came back
+/// (or were added while others were being filled) get their share again. A balanced table stays as it is.
+pub fn settle(map: &mut ClusterMap) {
+    let serving = |slot: &placement::Slot| slot.state == placement::SlotState::Serving;
+    let filled = map.table.as_ref().is_some_and(|table| table.pgs.iter().flatten().all(serving));
+    if filled && map.disks.keys().all(|disk| map.is_live(*disk)) {
+        rebalance(map);
+    }
+}
+
 fn accept(map: &mut ClusterMap, change: Change) {
     map.relaxed_count = change.relaxed as u32;
     map.table = Some(change.table);

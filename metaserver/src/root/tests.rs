@@ -122,6 +122,34 @@ fn slots_of_silent_nodes_get_substitutes_and_returning_nodes_their_slots() {
 }
 
 #[test]
+fn nodes_that_return_after_their_slots_were_filled_get_their_share_again() {
+    let bench = Bench::new(8);
+    let finish_all = || {
+        while bench.map().table.unwrap().pgs.iter().flatten().any(|s| s.state == placement::SlotState::Syncing) {
+            let table = bench.map().table.unwrap();
+            let slots = table.pgs.iter().enumerate().flat_map(|(pg, slots)| {
+                slots.iter().enumerate().map(move |(i, slot)| (PgId(pg as u16), i as u8, slot.disk))
+            });
+            bench.ok::<()>(RootCommand::FinishSync { slots: slots.collect() });
+        }
+    };
+    let slots_of = |disk: u32| {
+        bench.map().table.unwrap().pgs.iter().flatten().filter(|slot| slot.disk == DiskId(disk)).count()
+    };
+    finish_all();
+    bench.set_up(&[4, 5], false);
+    finish_all();
+    assert_eq!((slots_of(4), slots_of(5)), (0, 0));
+    bench.set_up(&[4, 5], true);
+    finish_all();
+    for disk in 1..=8 {
+        // Two slots of every group are in each zone, and the third zone has two nodes only.
+        let share = if disk == 3 || disk == 6 { 256 } else { 256 * 2 / 3 };
+        assert!(slots_of(disk).abs_diff(share) <= share / 10, "disk {disk} has {} slots", slots_of(disk));
+    }
+}
+
+#[test]
 fn tokens_admit_for_a_while() {
     let bench = Bench::new(1);
     let add = |hash| RootCommand::AddNode { node: new_node(2), token_hash: hash };

@@ -86,6 +86,10 @@ impl Metaserver {
     pub(super) async fn find_namespace(&self, caller: &Caller, request: FindNamespace) -> Result<NamespaceFound> {
         authorize(&caller.identity, Action::ViewCluster)?;
         let group = self.root();
+        // A name keeps its id for ever: any replica that knows it may say so, even without a leader.
+        if let Ok(namespace) = root::find_namespace(&group.read(), &request.name) {
+            return Ok(NamespaceFound { namespace });
+        }
         group.linearize().await?;
         Ok(NamespaceFound { namespace: root::find_namespace(&group.read(), &request.name)? })
     }
