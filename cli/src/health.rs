@@ -146,7 +146,7 @@ pub mod tests {
 
     use super::*;
 
-    fn heartbeat(node: NodeId, native: std::net::SocketAddr) -> Heartbeat {
+    fn heartbeat(id: u8, native: std::net::SocketAddr) -> Heartbeat {
         let report = DiskReport {
             healthy: true,
             problem: String::new(),
@@ -155,12 +155,12 @@ pub mod tests {
             records: 5,
         };
         Heartbeat {
-            node,
+            node: NodeId(id.into()),
             native,
             control: native,
             epoch: Epoch(9),
-            disks: BTreeMap::from([(DiskId(node.0 as u32), report)]),
-            partitions: vec![PartitionReport { id: ROOT, leading: node == NodeId(1), term: 3, applied: 77 }],
+            disks: BTreeMap::from([(DiskId(id.into()), report)]),
+            partitions: vec![PartitionReport { id: ROOT, leading: id == 1, term: 3, applied: 77 }],
             syncing_slots: 0,
             bytes_received: 1_000_000,
             bytes_sent: 500,
@@ -168,7 +168,7 @@ pub mod tests {
     }
 
     /// `count` nodes in as many zones with a disk each, 1+1, all well.
-    pub fn status(count: u64) -> ClusterStatus {
+    pub fn status(count: u8) -> ClusterStatus {
         let mut map = ClusterMap {
             cluster: ClusterId([1; 16]),
             epoch: Epoch(9),
@@ -188,16 +188,18 @@ pub mod tests {
         };
         let mut nodes = BTreeMap::new();
         for id in 1..=count {
-            let native = format!("127.0.0.1:{}", 7400 + 2 * id).parse().unwrap();
+            let native = format!("127.0.0.1:{}", 7400 + 2 * u16::from(id)).parse().unwrap();
             let roles = vec![Role::Meta, Role::Block];
             let node = Node { zone: format!("zone{id}"), native, control: native, roles, up: true };
-            map.nodes.insert(NodeId(id), node);
-            let uuid = DiskUuid([id as u8; 16]);
-            map.disks
-                .insert(DiskId(id as u32), Disk { node: NodeId(id), uuid, capacity: 10_000, healthy: true });
+            map.nodes.insert(NodeId(id.into()), node);
+            let uuid = DiskUuid([id; 16]);
+            map.disks.insert(
+                DiskId(id.into()),
+                Disk { node: NodeId(id.into()), uuid, capacity: 10_000, healthy: true },
+            );
             nodes.insert(
-                NodeId(id),
-                NodeStatus { silent_ms: Some(120), last: Some(heartbeat(NodeId(id), native)) },
+                NodeId(id.into()),
+                NodeStatus { silent_ms: Some(120), last: Some(heartbeat(id, native)) },
             );
         }
         let pg = vec![Slot::serving(DiskId(1)), Slot::serving(DiskId(2))];

@@ -20,7 +20,7 @@ mod session;
 mod token;
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -91,7 +91,8 @@ fn start_runtime() -> exit::Result<tokio::runtime::Runtime> {
 fn start_logging(default: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("CLOUDSYNC_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let color = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(color).with_writer(std::io::stderr).init();
 }
 
 fn say(format: Format, error: &Error) {

@@ -15,7 +15,7 @@ use env::task::JoinHandle;
 use crate::output::size;
 
 /// How often the line is drawn.
-const PERIOD: Duration = Duration::from_millis(100);
+const PERIOD_MS: u64 = 100;
 /// The rate is that of the last five seconds.
 const RATE_SAMPLES: usize = 50;
 /// Characters of the bar itself.
@@ -38,7 +38,7 @@ impl Bar {
                 let done_files = progress.files_done.load(Ordering::Relaxed);
                 let per_second = rate.push(done_bytes);
                 draw(&line(State { done_bytes, total_bytes, done_files, total_files, per_second }));
-                env::time::sleep(PERIOD).await;
+                env::time::sleep(Duration::from_millis(PERIOD_MS)).await;
             }
         })))
     }
@@ -82,7 +82,7 @@ impl Rate {
         self.0.push_back(done_bytes);
         let periods = self.0.len() as u64 - 1;
         let gained = done_bytes.saturating_sub(self.0[0]);
-        (gained * 1000).checked_div(periods * PERIOD.as_millis() as u64).unwrap_or(0)
+        (gained * 1000).checked_div(periods * PERIOD_MS).unwrap_or(0)
     }
 }
 
@@ -100,7 +100,7 @@ fn line(state: State) -> String {
     let State { done_bytes, total_bytes, done_files, total_files, per_second } = state;
     // A file may have grown since it was counted.
     let done_bytes = done_bytes.min(total_bytes);
-    let parts = |whole: u64| if total_bytes == 0 { whole } else { done_bytes * whole / total_bytes };
+    let parts = |whole: u64| (done_bytes * whole).checked_div(total_bytes).unwrap_or(whole);
     let filled = usize::try_from(parts(BAR_WIDTH as u64)).unwrap_or(BAR_WIDTH);
     let left = match (total_bytes - done_bytes).checked_div(per_second) {
         Some(seconds) => duration(seconds),

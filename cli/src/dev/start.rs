@@ -18,7 +18,7 @@ use crate::node;
 use crate::output::{Outcome, count};
 use crate::session::Session;
 
-/// How long a cluster may take to start: eight nodes on two busy cores take a tenth of it.
+/// How long a starting cluster may make no progress: eight nodes on two busy cores start in a tenth of it.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
 /// How often we ask whether it has.
 const START_PERIOD: Duration = Duration::from_millis(200);
@@ -53,7 +53,7 @@ impl Dev<'_> {
         if !was_up {
             self.start_all(&mut layout).await?;
         }
-        let session = self.wait_for(&mut layout, |layout, status| missing(layout, status)).await?;
+        let session = self.wait_for(&layout, missing).await?;
         let nodes = layout.nodes.len();
         let what = if was_up { "already up" } else { "up" };
         let text = format!(
@@ -129,22 +129,14 @@ impl Dev<'_> {
     /// Asks until nothing is missing. Gives up early when a process has ended: waiting would not bring it back.
     async fn wait_for(
         &self,
-        layout: &mut Layout,
+        layout: &Layout,
         missing: impl Fn(&Layout, &proto::cluster::ClusterStatus) -> Vec<String>,
     ) -> Result<Session> {
-        let deadline = env::time::now() + START_TIMEOUT;
+        let mut deadline = env::time::now() + START_TIMEOUT;
         let mut said = String::new();
+        let mut error = None;
         loop {
-            for node in layout.nodes.iter().filter(|node| node.joined) {
-                if self.running(node).is_none() {
-                    return Err(Error::unavailable(format!(
-                        "node {} has ended; the last lines of {}:\n{}",
-                        node.number,
-                        node.log_file(&self.dir).display(),
-                        self.last_words(node)
-                    )));
-                }
-            }
+            self.check_processes(layout)?;
             let waiting = match self.ask().await {
                 Ok((session, status)) => {
                     let missing = missing(layout, &status);
@@ -153,22 +145,40 @@ impl Dev<'_> {
                     }
                     missing.join(", ")
                 }
-                Err(e) if e.is_transient() => e.message().to_owned(),
+                Err(e) if e.is_transient() => {
+                    error = Some(e);
+                    "no answer yet".to_owned()
+                }
                 Err(e) => return Err(e),
             };
-            if env::time::now() >= deadline {
-                return Err(Error::unavailable(format!(
-                    "the cluster did not start within {} s ({waiting}); its logs are in {}/node*/log",
-                    START_TIMEOUT.as_secs(),
-                    self.dir.display()
-                )));
-            }
             if waiting != said {
                 // Nobody is left to be told when standard error is closed.
                 let _ = writeln!(std::io::stderr(), "waiting: {waiting}");
                 said = waiting;
+                deadline = env::time::now() + START_TIMEOUT;
+            }
+            if env::time::now() >= deadline {
+                let error =
+                    error.map(|e| format!("; the last error was: {}", e.message())).unwrap_or_default();
+                return Err(Error::unavailable(format!(
+                    "nothing changed for {} s: {said}{error}; the logs are in {}/node*/log",
+                    START_TIMEOUT.as_secs(),
+                    self.dir.display()
+                )));
             }
             env::time::sleep(START_PERIOD).await;
+        }
+    }
+
+    fn check_processes(&self, layout: &Layout) -> Result<()> {
+        match layout.nodes.iter().find(|node| node.joined && self.running(node).is_none()) {
+            None => Ok(()),
+            Some(node) => Err(Error::unavailable(format!(
+                "node {} has ended; the last lines of {}:\n{}",
+                node.number,
+                node.log_file(&self.dir).display(),
+                self.last_words(node)
+            ))),
         }
     }
 
