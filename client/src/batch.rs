@@ -19,6 +19,7 @@ pub struct BatchLimits {
 }
 
 type Waiting<T, R> = (T, usize, oneshot::Sender<Result<R>>);
+type Batch<T, R> = Vec<Waiting<T, R>>;
 
 /// A queue in front of a batched request.
 #[derive(Debug)]
@@ -77,7 +78,7 @@ fn collect<T, R>(
     limits: BatchLimits,
     first: Waiting<T, R>,
     items: &mut mpsc::Receiver<Waiting<T, R>>,
-) -> (Vec<Waiting<T, R>>, Option<Waiting<T, R>>) {
+) -> (Batch<T, R>, Option<Waiting<T, R>>) {
     let mut size = first.1;
     let mut batch = vec![first];
     while batch.len() < limits.count_max {
@@ -91,12 +92,13 @@ fn collect<T, R>(
     (batch, None)
 }
 
-async fn perform<T, R, F, Fut>(batch: Vec<Waiting<T, R>>, send: &F)
+async fn perform<T, R, F, Fut>(batch: Batch<T, R>, send: &F)
 where
     F: Fn(Vec<T>) -> Fut,
     Fut: Future<Output = Result<Vec<Result<R>>>>,
 {
-    let (items, waiting): (Vec<T>, Vec<_>) = batch.into_iter().map(|(item, _, sender)| (item, sender)).unzip();
+    let (items, waiting): (Vec<T>, Vec<_>) =
+        batch.into_iter().map(|(item, _, sender)| (item, sender)).unzip();
     let results = match send(items).await {
         Ok(results) if results.len() == waiting.len() => results,
         Ok(results) => {
@@ -120,14 +122,19 @@ mod tests {
 
     const LIMITS: BatchLimits = BatchLimits { count_max: 4, size_max: 100, in_flight_max: 1 };
 
-    fn doubling(limits: BatchLimits) -> (Batcher<u32, u32>, Arc<Mutex<Vec<Vec<u32>>>>) {
+    type Seen = Arc<Mutex<Vec<Vec<u32>>>>;
+
+    fn doubling(limits: BatchLimits) -> (Batcher<u32, u32>, Seen) {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let log = seen.clone();
         let batcher = Batcher::start(limits, move |items: Vec<u32>| {
             log.lock().unwrap().push(items.clone());
             async move {
                 tokio::task::yield_now().await;
-                Ok(items.into_iter().map(|n| if n == 13 { Err(Error::invalid("13")) } else { Ok(n * 2) }).collect())
+                Ok(items
+                    .into_iter()
+                    .map(|n| if n == 13 { Err(Error::invalid("13")) } else { Ok(n * 2) })
+                    .collect())
             }
         });
         (batcher, seen)

@@ -31,28 +31,44 @@ impl Blocks {
     /// Access through a view of the cluster.
     pub fn new(cluster: Arc<Cluster>) -> Self {
         let limits = BatchLimits { count_max: PIN_COUNT_MAX, size_max: usize::MAX, in_flight_max: 2 };
-        let pin = |partition| (partition, Batcher::start(limits, pinner(cluster.clone(), partition)));
-        let pins = cluster.map().of_kind(PartitionKind::Index).map(pin).collect();
+        let batched = |partition| {
+            let cluster = cluster.clone();
+            (partition, Batcher::start(limits, move |chunks| pin(cluster.clone(), partition, chunks)))
+        };
+        let pins = cluster.map().of_kind(PartitionKind::Index).map(batched).collect();
         Self { cluster, pins }
     }
 
     /// A receipt if the chunk is stored already; it cannot be collected before the receipt is too old for a commit.
     pub async fn pin(&self, chunk: ChunkId) -> Result<Option<Receipt>> {
         let partition = self.cluster.map().index_partition(&chunk);
-        let batcher = self.pins.get(&partition).ok_or_else(|| Error::stale_epoch("the partitions have changed"))?;
+        let batcher =
+            self.pins.get(&partition).ok_or_else(|| Error::stale_epoch("the partitions have changed"))?;
         batcher.call(chunk, size_of::<ChunkId>()).await
     }
 
     /// Stores a chunk: durable and registered on return.
-    pub async fn put_chunk(&self, id: ChunkId, kind: ChunkKind, receipts: Vec<Receipt>, bytes: Bytes) -> Result<Receipt> {
+    pub async fn put_chunk(
+        &self,
+        id: ChunkId,
+        kind: ChunkKind,
+        receipts: Vec<Receipt>,
+        bytes: Bytes,
+    ) -> Result<Receipt> {
         let header = proto::encode(&PutChunk { id, kind, receipts });
         let request = Request { method: Method::PutChunk as u16, header, body: bytes };
-        let reply = self.call_holders(&id, request, |reply| proto::decode::<ChunkStored>(&reply.header)).await;
+        let reply =
+            self.call_holders(&id, request, |reply| proto::decode::<ChunkStored>(&reply.header)).await;
         Ok(reply.map_err(|e| e.context(format!("storing chunk {id}")))?.receipt)
     }
 
     /// Reads a chunk and checks that it is the one asked for (I-READ). For a manifest node also its entries' tickets.
-    pub async fn get_chunk(&self, id: ChunkId, kind: ChunkKind, ticket: Ticket) -> Result<(Bytes, Vec<Ticket>)> {
+    pub async fn get_chunk(
+        &self,
+        id: ChunkId,
+        kind: ChunkKind,
+        ticket: Ticket,
+    ) -> Result<(Bytes, Vec<Ticket>)> {
         let header = proto::encode(&GetChunk { id, ticket, kind, range: None });
         let request = Request { method: Method::GetChunk as u16, header, body: Bytes::new() };
         let checked = |reply: net::Reply| {
@@ -98,7 +114,10 @@ impl Blocks {
                 Ok(holders) => {
                     let node = holders[attempt % holders.len()];
                     let left = deadline.saturating_duration_since(env::time::now());
-                    self.cluster.call_node(node, request.clone(), ATTEMPT_TIMEOUT.min(left)).await.and_then(&accept)
+                    self.cluster
+                        .call_node(node, request.clone(), ATTEMPT_TIMEOUT.min(left))
+                        .await
+                        .and_then(&accept)
                 }
                 Err(e) => Err(e),
             };
@@ -116,10 +135,8 @@ impl Blocks {
         let slots = map.slots(map.pg(id))?;
         let mut holders: Vec<NodeId> = Vec::new();
         for slot in slots.iter().filter(|slot| map.is_live(slot.disk)) {
-            if let Some((node, _)) = map.node_of(slot.disk) {
-                if !holders.contains(&node) {
-                    holders.push(node);
-                }
+            if let Some((node, _)) = map.node_of(slot.disk).filter(|(node, _)| !holders.contains(node)) {
+                holders.push(node);
             }
         }
         if holders.is_empty() {
@@ -130,15 +147,11 @@ impl Blocks {
 }
 
 /// The batched request behind [`Blocks::pin`].
-fn pinner(
+async fn pin(
     cluster: Arc<Cluster>,
     partition: PartitionId,
-) -> impl Fn(Vec<ChunkId>) -> futures::future::BoxFuture<'static, Result<Vec<Result<Option<Receipt>>>>> {
-    move |chunks| {
-        let cluster = cluster.clone();
-        Box::pin(async move {
-            let pinned: Pinned = cluster.ask(partition, Method::Pin, &Pin { partition, chunks }).await?;
-            Ok(pinned.receipts.into_iter().map(Ok).collect())
-        })
-    }
+    chunks: Vec<ChunkId>,
+) -> Result<Vec<Result<Option<Receipt>>>> {
+    let pinned: Pinned = cluster.ask(partition, Method::Pin, &Pin { partition, chunks }).await?;
+    Ok(pinned.receipts.into_iter().map(Ok).collect())
 }

@@ -44,13 +44,21 @@ pub struct Cluster {
 
 impl std::fmt::Debug for Cluster {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Cluster").field("endpoints", &self.endpoints).field("epoch", &self.map().epoch).finish()
+        f.debug_struct("Cluster")
+            .field("endpoints", &self.endpoints)
+            .field("epoch", &self.map().epoch)
+            .finish()
     }
 }
 
 impl Cluster {
     /// Connects: asks the endpoints for the map. `deadline` bounds every request made through this view.
-    pub async fn connect(env: Env, dial: Arc<dyn Dial>, endpoints: Endpoints, deadline: Duration) -> Result<Arc<Self>> {
+    pub async fn connect(
+        env: Env,
+        dial: Arc<dyn Dial>,
+        endpoints: Endpoints,
+        deadline: Duration,
+    ) -> Result<Arc<Self>> {
         let mut error = Error::invalid("no address of the cluster is known: set CLOUDSYNC_CREDENTIALS");
         for address in &endpoints.addresses {
             let target = Target { transport: endpoints.transport, address: *address };
@@ -142,7 +150,11 @@ impl Cluster {
     }
 
     /// Asks the root partition.
-    pub async fn ask_root<Q: Serialize, A: DeserializeOwned>(&self, method: Method, question: &Q) -> Result<A> {
+    pub async fn ask_root<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        method: Method,
+        question: &Q,
+    ) -> Result<A> {
         self.ask(ROOT, method, question).await
     }
 
@@ -189,7 +201,9 @@ impl Cluster {
     /// What to do about a failed attempt: waits as the error advises, or returns it.
     pub(crate) async fn recover(&self, error: Error, attempt: usize, deadline: Instant) -> Result<()> {
         let pause = match error.advice() {
-            Advice::Retry(ms) => Duration::from_millis(ms.max(BACKOFF_MS[BACKOFF_MS.len().min(attempt + 1) - 1])),
+            Advice::Retry(ms) => {
+                Duration::from_millis(ms.max(BACKOFF_MS[BACKOFF_MS.len().min(attempt + 1) - 1]))
+            }
             Advice::RefreshMap => Duration::from_millis(BACKOFF_MS[0]),
             Advice::AskUser | Advice::GiveUp => return Err(error),
         };
@@ -215,7 +229,12 @@ impl Cluster {
     }
 }
 
-async fn fetch_map(dial: &dyn Dial, target: &Target, have: Epoch, timeout: Duration) -> Result<Option<ClusterMap>> {
+async fn fetch_map(
+    dial: &dyn Dial,
+    target: &Target,
+    have: Epoch,
+    timeout: Duration,
+) -> Result<Option<ClusterMap>> {
     let header = proto::encode(&FetchMap { have });
     let request = Request { method: Method::FetchMap as u16, header, body: Bytes::new() };
     let reply = dial.call(target, request, timeout).await?;

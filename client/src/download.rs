@@ -52,7 +52,8 @@ impl Download {
                 download.parts = lay_out(chunks.into_iter().zip(tickets));
             }
             Manifest { content: Content::Tree { root, .. }, .. } => {
-                let ticket = *tickets.first().ok_or_else(|| Error::internal("a tree was opened without a ticket"))?;
+                let ticket =
+                    *tickets.first().ok_or_else(|| Error::internal("a tree was opened without a ticket"))?;
                 download.parts = lay_out(download.leaves(root, ticket).await?.into_iter());
             }
         }
@@ -117,7 +118,10 @@ impl Download {
     async fn fetch(&self, part: Part) -> Result<Bytes> {
         let (bytes, _) = self.blocks.get_chunk(part.chunk.id, ChunkKind::Data, part.ticket).await?;
         if bytes.len() != part.chunk.size as usize {
-            return Err(Error::corrupt(format!("chunk {} is not as long as its manifest says", part.chunk.id)));
+            return Err(Error::corrupt(format!(
+                "chunk {} is not as long as its manifest says",
+                part.chunk.id
+            )));
         }
         Ok(bytes)
     }

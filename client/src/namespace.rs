@@ -7,13 +7,17 @@ use std::time::Duration;
 use proto::Method;
 use proto::cluster::{FindNamespace, NamespaceFound};
 use proto::namespace::{
-    Done, Entry, FetchNamespace, Found, Freshness, History, Journal, ListDir, Listing, Mode, NamespaceStats, Op,
-    OpenVersion, Opened, PullJournal, Stat, Versions, View, Write, Written,
+    Done, Entry, FetchNamespace, Found, Freshness, History, Journal, ListDir, Listing, Mode, NamespaceStats,
+    Op, OpenVersion, Opened, PullJournal, Stat, Versions, View, Write, Written,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use types::limits::{BATCH_OP_COUNT_MAX, HISTORY_PAGE_COUNT_MAX, JOURNAL_PAGE_COUNT_MAX, LIST_PAGE_COUNT_MAX, MIB};
-use types::{Error, ErrorKind, Name, NamespaceId, NamespaceName, PartitionId, Path, RequestId, Result, Seq, VersionId};
+use types::limits::{
+    BATCH_OP_COUNT_MAX, HISTORY_PAGE_COUNT_MAX, JOURNAL_PAGE_COUNT_MAX, LIST_PAGE_COUNT_MAX, MIB,
+};
+use types::{
+    Error, ErrorKind, Name, NamespaceId, NamespaceName, PartitionId, Path, RequestId, Result, Seq, VersionId,
+};
 
 use crate::batch::{BatchLimits, Batcher};
 use crate::cluster::Cluster;
@@ -48,7 +52,8 @@ impl Namespace {
         let id = found.namespace;
         let partition = cluster.map().namespace_partition(id);
         let seen = Arc::new(AtomicU64::new(0));
-        let limits = BatchLimits { count_max: BATCH_OP_COUNT_MAX, size_max: BATCH_SIZE_MAX, in_flight_max: 4 };
+        let limits =
+            BatchLimits { count_max: BATCH_OP_COUNT_MAX, size_max: BATCH_SIZE_MAX, in_flight_max: 4 };
         let (writer, writer_seen) = (cluster.clone(), seen.clone());
         let writes = Batcher::start(limits, move |ops| {
             let (cluster, seen) = (writer.clone(), writer_seen.clone());
@@ -139,7 +144,11 @@ impl Namespace {
     /// Asks for something as fresh as this session has a right to: at first everything acknowledged before, later what
     /// the session has seen. When no leader answers for a while, a replica's last state is better than nothing: it says
     /// so in the log.
-    async fn read<Q: Serialize, A: DeserializeOwned>(&self, method: Method, question: impl Fn(View) -> Q) -> Result<A> {
+    async fn read<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        method: Method,
+        question: impl Fn(View) -> Q,
+    ) -> Result<A> {
         let view = |freshness| View { namespace: self.id, freshness };
         let seen = match self.seen.load(Ordering::Relaxed) {
             0 => Freshness::Linearizable,
@@ -175,7 +184,10 @@ async fn write(
     seen: &AtomicU64,
 ) -> Result<Vec<Result<Done>>> {
     if ops.len() > BATCH_OP_COUNT_MAX {
-        return Err(Error::invalid(format!("{} changes in one batch, {BATCH_OP_COUNT_MAX} are allowed", ops.len())));
+        return Err(Error::invalid(format!(
+            "{} changes in one batch, {BATCH_OP_COUNT_MAX} are allowed",
+            ops.len()
+        )));
     }
     let request = RequestId(cluster.env.random.bytes());
     let question = Write { namespace, request, mode, ops };

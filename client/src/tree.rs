@@ -46,7 +46,11 @@ pub struct TreeReport {
 
 /// Lists a local tree, directories before what is in them. What cannot be stored (a bad name, a link, a device) is a
 /// failure of its own and does not stop the rest.
-pub async fn walk_local(disk: Arc<dyn Disk>, source: &LocalPath, target: &Path) -> Result<(Vec<LocalEntry>, TreeReport)> {
+pub async fn walk_local(
+    disk: Arc<dyn Disk>,
+    source: &LocalPath,
+    target: &Path,
+) -> Result<(Vec<LocalEntry>, TreeReport)> {
     let (source, target) = (source.to_owned(), target.clone());
     run_blocking(move || {
         let mut entries = vec![LocalEntry { source: source.clone(), target: target.clone(), size: None }];
@@ -76,7 +80,9 @@ fn look(disk: &dyn Disk, source: &LocalPath, at: &Path, name: &std::ffi::OsStr) 
     let target = at.join(Name::parse_os(name)?)?;
     let metadata = disk.metadata(source)?;
     if !metadata.is_file && !metadata.is_dir {
-        return Err(Error::invalid("it is neither a file nor a directory (links and devices are not stored)"));
+        return Err(Error::invalid(
+            "it is neither a file nor a directory (links and devices are not stored)",
+        ));
     }
     Ok(LocalEntry { source: source.to_owned(), target, size: metadata.is_file.then_some(metadata.size) })
 }
@@ -88,9 +94,11 @@ pub async fn upload_tree(
     entries: Vec<LocalEntry>,
     mut report: TreeReport,
 ) -> Result<TreeReport> {
-    let target = entries.first().map(|e| e.target.clone()).ok_or_else(|| Error::invalid("nothing to store"))?;
+    let target =
+        entries.first().map(|e| e.target.clone()).ok_or_else(|| Error::invalid("nothing to store"))?;
     let present = list_tree(namespace, &target).await?;
-    let (files, dirs): (Vec<LocalEntry>, Vec<LocalEntry>) = entries.into_iter().partition(|e| e.size.is_some());
+    let (files, dirs): (Vec<LocalEntry>, Vec<LocalEntry>) =
+        entries.into_iter().partition(|e| e.size.is_some());
     make_dirs(namespace, dirs.iter().map(|d| &d.target), &present).await?;
     report.dirs = dirs.len() as u64;
     let mut uploads = stream::iter(files)

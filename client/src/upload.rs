@@ -113,7 +113,12 @@ impl Uploader {
     }
 
     /// Stores a local file as the newest version at `target`, whose state was `state` when the caller looked.
-    pub async fn upload_file(&self, source: &LocalPath, target: &Path, state: &FileState) -> Result<Uploaded> {
+    pub async fn upload_file(
+        &self,
+        source: &LocalPath,
+        target: &Path,
+        state: &FileState,
+    ) -> Result<Uploaded> {
         for _ in 0..READ_TRIES {
             let before = self.metadata(source).await?;
             let (manifest, receipts) = self.store_content(source, before.size).await?;
@@ -139,13 +144,15 @@ impl Uploader {
         source: &Metadata,
     ) -> Result<Uploaded> {
         let size = manifest.size;
-        if let FileState::Present(entry) = state {
-            if entry.content_root == content_root(&manifest) && entry.size == size {
-                self.progress.files_unchanged.fetch_add(1, Ordering::Relaxed);
-                return Ok(Uploaded { version: entry.version, size, changed: false });
-            }
+        if let FileState::Present(entry) = state
+            && entry.content_root == content_root(&manifest)
+            && entry.size == size
+        {
+            self.progress.files_unchanged.fetch_add(1, Ordering::Relaxed);
+            return Ok(Uploaded { version: entry.version, size, changed: false });
         }
-        let weight = receipts.len() * (size_of::<ChunkRef>() + size_of::<Receipt>()) + target.to_string().len();
+        let weight =
+            receipts.len() * (size_of::<ChunkRef>() + size_of::<Receipt>()) + target.to_string().len();
         let inline = match &manifest.content {
             Content::Inline(bytes) => bytes.len(),
             _ => 0,
@@ -218,7 +225,8 @@ impl Uploader {
 
     /// Stores a long list of chunks as a tree of nodes, children first; a node's receipt vouches for all below it.
     async fn store_tree(&self, stored: Vec<Stored>) -> Result<(Content, Receipt)> {
-        let mut receipts: BTreeMap<ChunkId, Receipt> = stored.iter().map(|(chunk, r)| (chunk.id, *r)).collect();
+        let mut receipts: BTreeMap<ChunkId, Receipt> =
+            stored.iter().map(|(chunk, r)| (chunk.id, *r)).collect();
         let mut builder = TreeBuilder::new();
         stored.iter().for_each(|(chunk, _)| builder.push(*chunk));
         let content = builder.finish();
@@ -298,8 +306,12 @@ fn cut_file(
 }
 
 /// Runs blocking work and returns its result.
-pub(crate) async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    env::task::spawn_blocking(work).await.map_err(|e| Error::internal(format!("a worker thread failed: {e}")))?
+pub(crate) async fn run_blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    env::task::spawn_blocking(work)
+        .await
+        .map_err(|e| Error::internal(format!("a worker thread failed: {e}")))?
 }
 
 /// An error of the local file system, with the path it is about.

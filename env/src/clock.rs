@@ -31,7 +31,8 @@ impl Clock {
     pub fn wall(&self) -> Millis {
         match &self.0 {
             Source::Real => {
-                let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is set after 1970");
+                let since =
+                    SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is set after 1970");
                 Millis(since.as_millis() as u64)
             }
             Source::Simulated(start) => SIMULATED_START.plus(start.elapsed().as_millis() as u64),

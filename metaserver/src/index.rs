@@ -72,7 +72,8 @@ impl IndexMachine {
         self.negatives.fetch_add(chunks.len() as u64 - positives, Ordering::Relaxed);
         let epoch = row::epoch(state)?;
         let look = |(chunk, candidate): (&ChunkId, bool)| {
-            let row: Option<ChunkRow> = if candidate { row::load(state, &row::chunk_key(chunk))? } else { None };
+            let row: Option<ChunkRow> =
+                if candidate { row::load(state, &row::chunk_key(chunk))? } else { None };
             Ok(match row {
                 None => Pinning::Absent,
                 Some(row) if row.touch >= epoch => Pinning::Touched(row.generation, row.touch),
@@ -98,7 +99,8 @@ impl IndexMachine {
     fn register(&self, state: &mut Overlay<'_>, chunks: &[Registration]) -> Result<Vec<Touched>> {
         let epoch = row::epoch(state)?;
         let mut totals: TotalsRow = row::load(state, &row::totals_key())?.unwrap_or_default();
-        let touched = chunks.iter().map(|new| register_one(state, &mut totals, epoch, new)).collect::<Result<_>>()?;
+        let touched =
+            chunks.iter().map(|new| register_one(state, &mut totals, epoch, new)).collect::<Result<_>>()?;
         state.put(row::totals_key(), proto::encode(&totals));
         let mut filter = self.filter.write().expect("no panic while it is held");
         chunks.iter().for_each(|new| filter.insert(&new.chunk));
@@ -110,16 +112,22 @@ impl IndexMachine {
 
     fn pin(&self, state: &mut Overlay<'_>, chunks: &[ChunkId]) -> Result<Vec<Touched>> {
         if chunks.len() > PIN_COUNT_MAX {
-            return Err(Error::invalid(format!("{} chunks in one pin, {PIN_COUNT_MAX} are allowed", chunks.len())));
+            return Err(Error::invalid(format!(
+                "{} chunks in one pin, {PIN_COUNT_MAX} are allowed",
+                chunks.len()
+            )));
         }
         let epoch = row::epoch(state)?;
-        chunks.iter().map(|chunk| {
-            let key = row::chunk_key(chunk);
-            let Some(mut row) = row::load::<ChunkRow>(state, &key)? else { return Ok(None) };
-            row.touch = row.touch.max(epoch);
-            state.put(key, proto::encode(&row));
-            Ok(Some((row.generation, row.touch)))
-        }).collect()
+        chunks
+            .iter()
+            .map(|chunk| {
+                let key = row::chunk_key(chunk);
+                let Some(mut row) = row::load::<ChunkRow>(state, &key)? else { return Ok(None) };
+                row.touch = row.touch.max(epoch);
+                state.put(key, proto::encode(&row));
+                Ok(Some((row.generation, row.touch)))
+            })
+            .collect()
     }
 }
 
@@ -139,7 +147,12 @@ fn register_one(
     if new.generation.epoch().next() < epoch {
         return Ok(None); // Its shards may have been reclaimed as orphans by now.
     }
-    let row = ChunkRow { generation: new.generation, touch: epoch, plain_size: new.plain_size, disk_size: new.disk_size };
+    let row = ChunkRow {
+        generation: new.generation,
+        touch: epoch,
+        plain_size: new.plain_size,
+        disk_size: new.disk_size,
+    };
     state.put(key, proto::encode(&row));
     totals.chunks += 1;
     totals.plain_bytes += u64::from(new.plain_size);
@@ -149,10 +162,11 @@ fn register_one(
 
 impl raft::StateMachine for IndexMachine {
     fn apply(&self, state: &mut Overlay<'_>, _index: u64, command: &[u8]) -> Bytes {
-        let answer = proto::decode::<Stamped<IndexCommand>>(command).and_then(|stamped| match stamped.command {
-            IndexCommand::Register(chunks) => self.register(state, &chunks),
-            IndexCommand::Pin(chunks) => self.pin(state, &chunks),
-        });
+        let answer =
+            proto::decode::<Stamped<IndexCommand>>(command).and_then(|stamped| match stamped.command {
+                IndexCommand::Register(chunks) => self.register(state, &chunks),
+                IndexCommand::Pin(chunks) => self.pin(state, &chunks),
+            });
         reply::encode(&answer)
     }
 

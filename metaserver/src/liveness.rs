@@ -37,33 +37,36 @@ impl Liveness {
 
     /// Where the map differs from what was heard.
     pub fn changes(&self, now_ms: u64, map: &ClusterMap) -> Vec<NodeChange> {
-        map.nodes.iter().filter_map(|(id, node)| {
-            let silent_ms = now_ms - self.last.get(id).map_or(self.since_ms, |(heard_ms, _)| *heard_ms);
-            let down = silent_ms > NODE_SILENCE_MS_MAX;
-            let change = match self.last.get(id) {
-                Some((_, h)) if !down => NodeChange {
-                    node: *id,
-                    up: true,
-                    native: h.native,
-                    control: h.control,
-                    broken_disks: h.disks.iter().filter(|(_, d)| !d.healthy).map(|(id, _)| *id).collect(),
-                },
-                _ if down => NodeChange {
-                    node: *id,
-                    up: false,
-                    native: node.native,
-                    control: node.control,
-                    broken_disks: broken_disks(map, *id),
-                },
-                // Not heard yet, but we have not listened for long either.
-                _ => return None,
-            };
-            let same = change.up == node.up
-                && change.native == node.native
-                && change.control == node.control
-                && change.broken_disks == broken_disks(map, *id);
-            (!same).then_some(change)
-        }).collect()
+        map.nodes
+            .iter()
+            .filter_map(|(id, node)| {
+                let silent_ms = now_ms - self.last.get(id).map_or(self.since_ms, |(heard_ms, _)| *heard_ms);
+                let down = silent_ms > NODE_SILENCE_MS_MAX;
+                let change = match self.last.get(id) {
+                    Some((_, h)) if !down => NodeChange {
+                        node: *id,
+                        up: true,
+                        native: h.native,
+                        control: h.control,
+                        broken_disks: h.disks.iter().filter(|(_, d)| !d.healthy).map(|(id, _)| *id).collect(),
+                    },
+                    _ if down => NodeChange {
+                        node: *id,
+                        up: false,
+                        native: node.native,
+                        control: node.control,
+                        broken_disks: broken_disks(map, *id),
+                    },
+                    // Not heard yet, but we have not listened for long either.
+                    _ => return None,
+                };
+                let same = change.up == node.up
+                    && change.native == node.native
+                    && change.control == node.control
+                    && change.broken_disks == broken_disks(map, *id);
+                (!same).then_some(change)
+            })
+            .collect()
     }
 }
 

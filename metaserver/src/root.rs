@@ -14,8 +14,8 @@ use proto::command::{Bootstrap, NewNode, NodeChange, RootCommand, Stamped};
 use proto::map::{ClusterMap, Disk, Node, Partition, PartitionKind, ROOT};
 use types::limits::{NAMESPACE_COUNT_MAX, NODE_COUNT_MAX, NODE_DISK_COUNT_MAX};
 use types::{
-    ClusterId, DiskId, DiskUuid, Epoch, Error, GcEpoch, Millis, NamespaceId, NamespaceName, NodeId, PartitionId, PgId,
-    Result,
+    ClusterId, DiskId, DiskUuid, Epoch, Error, GcEpoch, Millis, NamespaceId, NamespaceName, NodeId,
+    PartitionId, PgId, Result,
 };
 
 use crate::reply;
@@ -111,7 +111,9 @@ fn add_node(state: &mut Overlay<'_>, new: NewNode, token_hash: &[u8; 32], now: M
     check_token(state, token_hash, now)?;
     change_map(state, |state, map| {
         if map.nodes.len() >= NODE_COUNT_MAX {
-            return Err(Error::invalid(format!("the cluster has {NODE_COUNT_MAX} nodes, which is the limit")));
+            return Err(Error::invalid(format!(
+                "the cluster has {NODE_COUNT_MAX} nodes, which is the limit"
+            )));
         }
         let id = NodeId(row::next_count(state, row::NODE_COUNT)?);
         map.nodes.insert(id, node(&new));
@@ -185,7 +187,9 @@ fn create_namespace(state: &mut Overlay<'_>, name: &NamespaceName) -> Result<Nam
     }
     let id = row::next_count(state, row::NAMESPACE_COUNT)?;
     if id > NAMESPACE_COUNT_MAX as u64 {
-        return Err(Error::invalid(format!("the cluster has {NAMESPACE_COUNT_MAX} namespaces, which is the limit")));
+        return Err(Error::invalid(format!(
+            "the cluster has {NAMESPACE_COUNT_MAX} namespaces, which is the limit"
+        )));
     }
     state.put(key, proto::encode(&NamespaceId(id)));
     Ok(NamespaceId(id))
@@ -214,7 +218,13 @@ fn change_map<T>(
 }
 
 fn node(new: &NewNode) -> Node {
-    Node { zone: new.zone.clone(), native: new.native, control: new.control, roles: new.roles.clone(), up: true }
+    Node {
+        zone: new.zone.clone(),
+        native: new.native,
+        control: new.control,
+        roles: new.roles.clone(),
+        up: true,
+    }
 }
 
 fn not_bootstrapped() -> Error {

@@ -73,7 +73,8 @@ impl Metaserver {
         network: Arc<dyn Network>,
         map: watch::Sender<Arc<ClusterMap>>,
     ) -> Result<Arc<Self>> {
-        let host = Host::open(env.clone(), HostConfig::new(config.node, config.log_dir.clone()), kv, network).await?;
+        let host = Host::open(env.clone(), HostConfig::new(config.node, config.log_dir.clone()), kv, network)
+            .await?;
         let mut groups = BTreeMap::new();
         let mut indexes = BTreeMap::new();
         for partition in &config.map.partitions {
@@ -127,7 +128,11 @@ impl Metaserver {
     }
 
     /// Puts a command through the log and returns what `apply` answered.
-    async fn propose<C: Serialize, T: DeserializeOwned>(&self, partition: PartitionId, command: C) -> Result<T> {
+    async fn propose<C: Serialize, T: DeserializeOwned>(
+        &self,
+        partition: PartitionId,
+        command: C,
+    ) -> Result<T> {
         let bytes = proto::encode(&Stamped { time: self.env.clock.wall(), command });
         if bytes.len() > COMMAND_SIZE_MAX {
             return Err(Error::invalid(format!(

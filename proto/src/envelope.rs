@@ -20,7 +20,8 @@ const COMPRESS_SIZE_MIN: usize = 512;
 
 /// Encodes a message.
 pub fn encode<T: Serialize>(message: &T) -> Bytes {
-    let bytes = postcard::to_extend(message, vec![VERSION, PLAIN]).expect("our messages have no unserializable parts");
+    let bytes = postcard::to_extend(message, vec![VERSION, PLAIN])
+        .expect("our messages have no unserializable parts");
     if bytes.len() < COMPRESS_SIZE_MIN {
         return bytes.into();
     }
@@ -35,7 +36,9 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     let bad = |what: &str| Error::invalid(format!("message cannot be read: {what}"));
     let (&[version, flags], payload) = bytes.split_first_chunk().ok_or_else(|| bad("it is empty"))?;
     if version != VERSION {
-        return Err(bad(&format!("its version is {version}, this program knows {VERSION}; update the older side")));
+        return Err(bad(&format!(
+            "its version is {version}, this program knows {VERSION}; update the older side"
+        )));
     }
     match flags {
         PLAIN => decode_plain(payload),
@@ -47,7 +50,9 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
 fn decode_plain<T: DeserializeOwned>(payload: &[u8]) -> Result<T> {
     match postcard::take_from_bytes(payload) {
         Ok((message, [])) => Ok(message),
-        Ok((_, rest)) => Err(Error::invalid(format!("message cannot be read: {} bytes too many", rest.len()))),
+        Ok((_, rest)) => {
+            Err(Error::invalid(format!("message cannot be read: {} bytes too many", rest.len())))
+        }
         Err(e) => Err(Error::invalid(format!("message cannot be read: {e}"))),
     }
 }

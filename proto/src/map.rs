@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use placement::Table;
 use serde::{Deserialize, Serialize};
 use types::{
-    ChunkId, ClusterId, DiskId, DiskUuid, Epoch, Error, GcEpoch, NamespaceId, NodeId, PartitionId, PgId, Profile,
-    Result,
+    ChunkId, ClusterId, DiskId, DiskUuid, Epoch, Error, GcEpoch, NamespaceId, NodeId, PartitionId, PgId,
+    Profile, Result,
 };
 
 /// What a node does.

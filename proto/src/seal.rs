@@ -69,7 +69,9 @@ impl ClusterSecret {
     /// Checks a ticket that came from outside.
     pub fn check_ticket(&self, reader: &str, chunk: &ChunkId, ticket: &Ticket, now: Millis) -> Result<()> {
         if now > ticket.expires {
-            return Err(Error::denied(format!("the ticket for chunk {chunk} has expired: open the version again")));
+            return Err(Error::denied(format!(
+                "the ticket for chunk {chunk} has expired: open the version again"
+            )));
         }
         let mac = self.ticket_mac(reader, chunk, ticket.expires);
         check(mac, ticket.mac, || format!("{reader} has no right to read chunk {chunk}"))

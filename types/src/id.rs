@@ -95,8 +95,9 @@ impl ChunkId {
     /// one range of ids.
     pub fn pg(&self, pg_count: u16) -> PgId {
         assert!(pg_count.is_power_of_two(), "checked when a cluster map is made");
-        let prefix = u32::from(u16::from_be_bytes([self.0[0], self.0[1]]));
-        PgId((prefix >> (16 - pg_count.trailing_zeros())) as u16)
+        let prefix = u16::from_be_bytes([self.0[0], self.0[1]]);
+        // One group is all ids, and a shift by all bits of the prefix.
+        PgId(prefix.checked_shr(16 - pg_count.trailing_zeros()).unwrap_or(0))
     }
 }
 
@@ -104,8 +105,8 @@ impl PgId {
     /// First and last chunk id of this group among `pg_count` groups.
     pub fn range(self, pg_count: u16) -> (ChunkId, ChunkId) {
         let shift = 16 - pg_count.trailing_zeros();
-        let first = (u32::from(self.0) << shift) as u16;
-        let last = (((u32::from(self.0) + 1) << shift) - 1) as u16;
+        let first = self.0.checked_shl(shift).unwrap_or(0);
+        let last = first | u16::MAX.checked_shr(pg_count.trailing_zeros()).unwrap_or(0);
         let mut range = (ChunkId([0; 32]), ChunkId([0xff; 32]));
         range.0.0[..2].copy_from_slice(&first.to_be_bytes());
         range.1.0[..2].copy_from_slice(&last.to_be_bytes());
@@ -135,11 +136,11 @@ impl InodeId {
 
 fn parse_hex(text: &str) -> Option<Vec<u8>> {
     let digits = text.as_bytes();
-    if digits.len() % 2 != 0 {
+    if !digits.len().is_multiple_of(2) {
         return None;
     }
-    let nibble = |d: u8| (d as char).to_digit(16);
-    digits.chunks_exact(2).map(|pair| Some((nibble(pair[0])? * 16 + nibble(pair[1])?) as u8)).collect()
+    let nibble = |d: u8| u8::try_from((d as char).to_digit(16)?).ok();
+    digits.chunks_exact(2).map(|pair| Some(nibble(pair[0])? * 16 + nibble(pair[1])?)).collect()
 }
 
 #[cfg(test)]

@@ -12,8 +12,8 @@ mod time;
 
 pub use error::{Advice, Error, ErrorKind, Result};
 pub use id::{
-    ChunkId, ClusterId, DiskId, DiskUuid, Epoch, GcEpoch, Generation, InodeId, NamespaceId, NodeId, PartitionId,
-    PgId, RequestId, Seq, VersionId,
+    ChunkId, ClusterId, DiskId, DiskUuid, Epoch, GcEpoch, Generation, InodeId, NamespaceId, NodeId,
+    PartitionId, PgId, RequestId, Seq, VersionId,
 };
 pub use name::{Name, NamespaceName, Path};
 pub use profile::Profile;

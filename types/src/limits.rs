@@ -114,6 +114,8 @@ pub const GROUP_COMMIT_SIZE_MAX: usize = 16 * MIB;
 /// A disk with less free space refuses new chunks, so that repair and compaction still can work.
 pub const DISK_FREE_BYTES_MIN: u64 = 256 * MIB as u64;
 
+/// Sizes of memory and of files are one kind of number here.
+const _: () = assert!(usize::BITS == 64);
 const _: () = assert!(CHUNK_SIZE_MAX + FRAME_HEADER_SIZE_MAX < FRAME_SIZE_MAX);
 const _: () = assert!(HEARTBEAT_MS * 4 <= PEER_SILENCE_MS_MAX);
 const _: () = assert!(BATCH_OP_COUNT_MAX * (INLINE_SIZE_MAX + 1024) <= COMMAND_SIZE_MAX);

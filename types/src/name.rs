@@ -81,7 +81,10 @@ impl Path {
             return Err(Error::invalid(format!("path {} must start with '/'", shorten(text))));
         }
         if text.len() > PATH_SIZE_MAX {
-            return Err(Error::invalid(format!("path {} is longer than {PATH_SIZE_MAX} bytes", shorten(text))));
+            return Err(Error::invalid(format!(
+                "path {} is longer than {PATH_SIZE_MAX} bytes",
+                shorten(text)
+            )));
         }
         let names: Vec<Name> = text
             .split('/')

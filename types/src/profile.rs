@@ -29,7 +29,11 @@ impl Profile {
 
     /// Reads `k+m`, for example `4+2`.
     pub fn parse(text: &str) -> Result<Self> {
-        let bad = || Error::invalid(format!("profile {text:?} is not k+m with k >= 1, m >= 1, k+m <= {SHARD_COUNT_MAX}; try 4+2"));
+        let bad = || {
+            Error::invalid(format!(
+                "profile {text:?} is not k+m with k >= 1, m >= 1, k+m <= {SHARD_COUNT_MAX}; try 4+2"
+            ))
+        };
         let (k, m) = text.split_once('+').ok_or_else(bad)?;
         let profile = Self { k: k.parse().map_err(|_| bad())?, m: m.parse().map_err(|_| bad())? };
         if profile.k == 0 || profile.m == 0 || profile.n() > SHARD_COUNT_MAX {

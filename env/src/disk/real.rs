@@ -111,7 +111,8 @@ impl File for RealFile {
         while !rest.is_empty() {
             let count = rest.len().min(PART_COUNT_MAX) as libc::c_int;
             // SAFETY: every iovec points into `parts`, which outlives the call; pwritev only reads them.
-            let written = unsafe { libc::pwritev(self.0.as_raw_fd(), rest.as_ptr(), count, offset as libc::off_t) };
+            let written =
+                unsafe { libc::pwritev(self.0.as_raw_fd(), rest.as_ptr(), count, offset as libc::off_t) };
             if written < 0 {
                 match io::Error::last_os_error() {
                     e if e.kind() == io::ErrorKind::Interrupted => continue,
@@ -141,9 +142,8 @@ impl File for RealFile {
 
     fn allocate(&self, len: u64) -> io::Result<()> {
         // SAFETY: fallocate has no memory effects.
-        let done = unsafe {
-            libc::fallocate(self.0.as_raw_fd(), libc::FALLOC_FL_KEEP_SIZE, 0, len as libc::off_t)
-        };
+        let done =
+            unsafe { libc::fallocate(self.0.as_raw_fd(), libc::FALLOC_FL_KEEP_SIZE, 0, len as libc::off_t) };
         match io::Error::last_os_error() {
             _ if done == 0 => Ok(()),
             e if e.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(()),

@@ -177,7 +177,13 @@ impl Disk for SimDisk {
             });
         }
         if state.dirs.contains_key(path) {
-            return Ok(Metadata { is_file: false, is_dir: true, size: 0, modified: Millis(0), stamp: (0, 0) });
+            return Ok(Metadata {
+                is_file: false,
+                is_dir: true,
+                size: 0,
+                modified: Millis(0),
+                stamp: (0, 0),
+            });
         }
         Err(io::ErrorKind::NotFound.into())
     }
@@ -215,8 +221,10 @@ impl Disk for SimDisk {
             .into_iter()
             .map(|(path, content)| (moved(&path).unwrap_or(path), content))
             .collect();
-        state.dirs =
-            std::mem::take(&mut state.dirs).into_keys().map(|path| (moved(&path).unwrap_or(path), ())).collect();
+        state.dirs = std::mem::take(&mut state.dirs)
+            .into_keys()
+            .map(|path| (moved(&path).unwrap_or(path), ()))
+            .collect();
         state.dirs.insert(target.to_owned(), ());
         Ok(())
     }

@@ -49,7 +49,13 @@ impl NamespaceMachine {
         Ok(reply)
     }
 
-    fn write_new(&self, state: &mut Overlay<'_>, time: Millis, author: &str, write: Write) -> Result<Written> {
+    fn write_new(
+        &self,
+        state: &mut Overlay<'_>,
+        time: Millis,
+        author: &str,
+        write: Write,
+    ) -> Result<Written> {
         if write.ops.len() > BATCH_OP_COUNT_MAX {
             return Err(Error::invalid(format!(
                 "a batch of {} changes is over the limit of {BATCH_OP_COUNT_MAX}: send it in parts",
@@ -66,8 +72,12 @@ impl NamespaceMachine {
             Mode::Atomic => {
                 let mut attempt = Overlay::new(&*state);
                 let mut tree = Tree::open(&mut attempt, self.partition, write.namespace, author, time)?;
-                let done: Result<Vec<Done>, (usize, Error)> =
-                    write.ops.into_iter().enumerate().map(|(i, op)| tree.apply(op).map_err(|e| (i, e))).collect();
+                let done: Result<Vec<Done>, (usize, Error)> = write
+                    .ops
+                    .into_iter()
+                    .enumerate()
+                    .map(|(i, op)| tree.apply(op).map_err(|e| (i, e)))
+                    .collect();
                 match done {
                     Ok(done) => {
                         let seq = tree.close();
@@ -92,10 +102,12 @@ impl raft::StateMachine for NamespaceMachine {
             Err(e) => return reply::encode::<()>(&Err(e)),
         };
         match stamped.command {
-            NamespaceCommand::Create { namespace, owner } => reply::encode(&self.create(state, namespace, owner)),
-            NamespaceCommand::Write { author, write } => {
-                self.write(state, stamped.time, &author, write).unwrap_or_else(|e| reply::encode::<()>(&Err(e)))
+            NamespaceCommand::Create { namespace, owner } => {
+                reply::encode(&self.create(state, namespace, owner))
             }
+            NamespaceCommand::Write { author, write } => self
+                .write(state, stamped.time, &author, write)
+                .unwrap_or_else(|e| reply::encode::<()>(&Err(e))),
         }
     }
 }
@@ -115,14 +127,24 @@ fn refused(count: usize, failed: usize, error: Error) -> Vec<Result<Done>> {
 }
 
 /// Keeps an answer, and forgets a few that are too old to be asked for again.
-fn remember(state: &mut Overlay<'_>, time: Millis, request: RequestId, key: Vec<u8>, reply: &Bytes) -> Result<()> {
+fn remember(
+    state: &mut Overlay<'_>,
+    time: Millis,
+    request: RequestId,
+    key: Vec<u8>,
+    reply: &Bytes,
+) -> Result<()> {
     state.put(key, proto::encode(&RequestRow { reply: reply.clone() }));
     state.put(row::request_time_key(time, request), Bytes::new());
     let (start, end) = row::request_time_range(Millis(time.0.saturating_sub(IDEMPOTENCY_MS)));
     let mut old = Vec::new();
     state.scan(&start, &end, kv::Order::Forward, &mut |key, _| {
         old.push(key.to_vec());
-        if old.len() < FORGET_COUNT { std::ops::ControlFlow::Continue(()) } else { std::ops::ControlFlow::Break(()) }
+        if old.len() < FORGET_COUNT {
+            std::ops::ControlFlow::Continue(())
+        } else {
+            std::ops::ControlFlow::Break(())
+        }
     })?;
     for time_key in old {
         state.delete(row::request_key(row::request_of_time_key(&time_key)?));

@@ -154,7 +154,8 @@ fn moves() {
     assert_eq!(bench.names("/t/moved"), ["f"]);
     assert!(bench.names("/a").is_empty());
     // The directory that a batch looked up before a move is not where it was.
-    let ops = vec![save("/t/moved/g", Base::Absent, "2"), mv("/t", "/u"), save("/t/moved/h", Base::Absent, "3")];
+    let ops =
+        vec![save("/t/moved/g", Base::Absent, "2"), mv("/t", "/u"), save("/t/moved/h", Base::Absent, "3")];
     let results = bench.write(Mode::PerItem, ops).unwrap().results;
     assert!(results[0].is_ok() && results[1].is_ok() && results[2].is_err());
     assert_eq!(bench.names("/u/moved"), ["f", "g"]);
@@ -217,7 +218,8 @@ fn answers_are_forgotten_in_time() {
     for n in 0..20u8 {
         bench.write_as(RequestId([n; 16]), Mode::PerItem, vec![]).unwrap();
     }
-    let write = |n: u8| Write { namespace: NS, request: RequestId([n; 16]), mode: Mode::PerItem, ops: vec![] };
+    let write =
+        |n: u8| Write { namespace: NS, request: RequestId([n; 16]), mode: Mode::PerItem, ops: vec![] };
     for n in 100..110 {
         let late = 1001 + types::limits::IDEMPOTENCY_MS;
         bench.apply(NamespaceCommand::Write { author: "a".into(), write: write(n) }, late);
@@ -300,7 +302,8 @@ fn bad_commands_and_unknown_namespaces_are_refused() {
     let reply = bench.machine.apply(&mut overlay, 1, b"rubbish");
     assert!(reply::decode::<()>(&reply).is_err());
     assert!(overlay.is_empty());
-    let write = Write { namespace: NamespaceId(8), request: RequestId([99; 16]), mode: Mode::PerItem, ops: vec![] };
+    let write =
+        Write { namespace: NamespaceId(8), request: RequestId([99; 16]), mode: Mode::PerItem, ops: vec![] };
     let reply = bench.apply(NamespaceCommand::Write { author: "a".into(), write }, 1);
     let error: Result<Written, Error> = reply::decode(&reply);
     assert!(error.unwrap_err().message().contains("does not exist"));

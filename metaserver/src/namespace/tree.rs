@@ -100,7 +100,13 @@ impl<'a, 'b> Tree<'a, 'b> {
         Ok(inode)
     }
 
-    fn commit_version(&mut self, path: &Path, base: Base, manifest: Manifest, modified: Millis) -> Result<Done> {
+    fn commit_version(
+        &mut self,
+        path: &Path,
+        base: Base,
+        manifest: Manifest,
+        modified: Millis,
+    ) -> Result<Done> {
         let at = self.place(path)?;
         let old = self.dirent(at.dir, &at.name)?;
         check_base(path, base, old.as_ref())?;
@@ -131,13 +137,11 @@ impl<'a, 'b> Tree<'a, 'b> {
             self.put_inode(&at, &dirent);
         }
         self.put_dirent(&at, &dirent);
-        self.put_version(inode, version, &VersionRow {
-            base,
-            author: self.author.to_owned(),
-            committed: self.time,
-            modified,
-            manifest,
-        });
+        self.put_version(
+            inode,
+            version,
+            &VersionRow { base, author: self.author.to_owned(), committed: self.time, modified, manifest },
+        );
         self.record(inode, change);
         Ok(Done { inode, version: Some(version) })
     }
@@ -153,7 +157,9 @@ impl<'a, 'b> Tree<'a, 'b> {
             return Ok(done(&row));
         }
         if self.dirent(to.dir, &to.name)?.is_some() {
-            return Err(Error::exists(format!("{target} exists already: remove it first or choose another name")));
+            return Err(Error::exists(format!(
+                "{target} exists already: remove it first or choose another name"
+            )));
         }
         self.remove_dirent(&from, &row);
         self.put_dirent(&to, &row);
@@ -188,7 +194,9 @@ impl<'a, 'b> Tree<'a, 'b> {
     fn undelete(&mut self, path: &Path) -> Result<Done> {
         let at = self.place(path)?;
         if self.dirent(at.dir, &at.name)?.is_some() {
-            return Err(Error::exists(format!("{path} exists: move it away before bringing the removed one back")));
+            return Err(Error::exists(format!(
+                "{path} exists: move it away before bringing the removed one back"
+            )));
         }
         let (start, end) = row::trash_range(self.namespace, &path.to_string());
         let mut newest = None;
@@ -196,8 +204,9 @@ impl<'a, 'b> Tree<'a, 'b> {
             newest = Some((key.to_vec(), Bytes::copy_from_slice(value)));
             std::ops::ControlFlow::Break(())
         })?;
-        let (key, value) =
-            newest.ok_or_else(|| Error::not_found(format!("nothing that was removed from {path} is in the trash")))?;
+        let (key, value) = newest.ok_or_else(|| {
+            Error::not_found(format!("nothing that was removed from {path} is in the trash"))
+        })?;
         let trash: TrashRow = proto::decode(&value)?;
         self.state.delete(key);
         self.put_dirent(&at, &trash.dirent);
@@ -289,9 +298,9 @@ fn check_base(path: &Path, base: Base, old: Option<&DirentRow>) -> Result<()> {
             "{path} has a newer version {} than the {seen} this change was made from: look at both, then save again",
             row.version
         ))),
-        (Base::Version(_), None) => {
-            Err(Error::conflict(format!("{path} was removed or moved since the version this change was made from")))
-        }
+        (Base::Version(_), None) => Err(Error::conflict(format!(
+            "{path} was removed or moved since the version this change was made from"
+        ))),
         (Base::Absent, Some(_)) => Err(Error::exists(format!("{path} exists already"))),
     }
 }

@@ -53,17 +53,20 @@ fn accept(map: &mut ClusterMap, change: Change) {
 }
 
 fn disks(map: &ClusterMap) -> Vec<placement::Disk> {
-    map.disks.iter().map(|(id, disk)| {
-        let zone = map.nodes.get(&disk.node).map(|n| n.zone.clone()).unwrap_or_default();
-        placement::Disk {
-            id: *id,
-            node: disk.node,
-            zone,
-            weight: disk.capacity,
-            usable: true,
-            down: !map.is_live(*id),
-        }
-    }).collect()
+    map.disks
+        .iter()
+        .map(|(id, disk)| {
+            let zone = map.nodes.get(&disk.node).map(|n| n.zone.clone()).unwrap_or_default();
+            placement::Disk {
+                id: *id,
+                node: disk.node,
+                zone,
+                weight: disk.capacity,
+                usable: true,
+                down: !map.is_live(*id),
+            }
+        })
+        .collect()
 }
 
 /// The nodes that should vote: those that vote now and are still meta nodes, then nodes that are up, first from zones

@@ -61,7 +61,13 @@ impl Bench {
     fn set_up(&self, nodes: &[u64], up: bool) {
         let change = |id: &u64| {
             let new = new_node(*id);
-            NodeChange { node: NodeId(*id), up, native: new.native, control: new.control, broken_disks: vec![] }
+            NodeChange {
+                node: NodeId(*id),
+                up,
+                native: new.native,
+                control: new.control,
+                broken_disks: vec![],
+            }
         };
         self.ok::<Epoch>(RootCommand::SetNodes { changes: nodes.iter().map(change).collect() });
     }
@@ -114,7 +120,14 @@ fn slots_of_silent_nodes_get_substitutes_and_returning_nodes_their_slots() {
     }
     bench.set_up(&[4, 5], true);
     let map = bench.map();
-    let pairs = before.table.as_ref().unwrap().pgs.iter().flatten().zip(map.table.as_ref().unwrap().pgs.iter().flatten());
+    let pairs = before
+        .table
+        .as_ref()
+        .unwrap()
+        .pgs
+        .iter()
+        .flatten()
+        .zip(map.table.as_ref().unwrap().pgs.iter().flatten());
     let (home, away): (Vec<_>, Vec<_>) = pairs.partition(|(old, new)| old.disk == new.disk);
     // Two slots of a group whose substitutes stand in each other's zone stay away until those are filled.
     assert!(away.len() * 8 < home.len(), "{} slots did not go back, {} did", away.len(), home.len());
@@ -125,7 +138,15 @@ fn slots_of_silent_nodes_get_substitutes_and_returning_nodes_their_slots() {
 fn nodes_that_return_after_their_slots_were_filled_get_their_share_again() {
     let bench = Bench::new(8);
     let finish_all = || {
-        while bench.map().table.unwrap().pgs.iter().flatten().any(|s| s.state == placement::SlotState::Syncing) {
+        while bench
+            .map()
+            .table
+            .unwrap()
+            .pgs
+            .iter()
+            .flatten()
+            .any(|s| s.state == placement::SlotState::Syncing)
+        {
             let table = bench.map().table.unwrap();
             let slots = table.pgs.iter().enumerate().flat_map(|(pg, slots)| {
                 slots.iter().enumerate().map(move |(i, slot)| (PgId(pg as u16), i as u8, slot.disk))
@@ -161,7 +182,10 @@ fn tokens_admit_for_a_while() {
 #[test]
 fn disks_keep_their_ids_and_their_node() {
     let bench = Bench::new(6);
-    let register = |node, uuid| RootCommand::RegisterDisks { node: NodeId(node), disks: vec![(DiskUuid([uuid; 16]), 1000)] };
+    let register = |node, uuid| RootCommand::RegisterDisks {
+        node: NodeId(node),
+        disks: vec![(DiskUuid([uuid; 16]), 1000)],
+    };
     let epoch = bench.map().epoch;
     assert_eq!(bench.ok::<Vec<DiskId>>(register(3, 3)), [DiskId(3)]);
     assert_eq!(bench.map().epoch, epoch, "nothing new, no new map");

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use net::{Caller, Identity};
 use proto::cluster::{
-    ClusterStatus, CreateNamespace, CreateToken, DisksRegistered, FindNamespace, FinishSync, Heartbeat, HeartbeatSeen,
-    Join, Joined, NamespaceFound, NodeStatus, RegisterDisks, TokenCreated,
+    ClusterStatus, CreateNamespace, CreateToken, DisksRegistered, FindNamespace, FinishSync, Heartbeat,
+    HeartbeatSeen, Join, Joined, NamespaceFound, NodeStatus, RegisterDisks, TokenCreated,
 };
 use proto::command::{NamespaceCommand, NewNode, RootCommand};
 use proto::map::{ClusterMap, ROOT};
@@ -31,7 +31,8 @@ impl Metaserver {
         let authority = net::Authority::from_pem(&secrets.authority)?;
         let node = NewNode { zone: join.zone, roles: join.roles, native: join.native, control: join.control };
         let id: NodeId = self.propose(ROOT, RootCommand::AddNode { node, token_hash }).await?;
-        let certificate = authority.sign(&join.request, &Identity::Node(id), NODE_CERTIFICATE_VALIDITY, &self.env)?;
+        let certificate =
+            authority.sign(&join.request, &Identity::Node(id), NODE_CERTIFICATE_VALIDITY, &self.env)?;
         let map = self.current_map()?;
         Ok(Joined { node: id, cluster: map.cluster, certificate, secret: secrets.secret, map })
     }
@@ -73,7 +74,11 @@ impl Metaserver {
 
     /// Two partitions take part: the name is given out by the root, then the namespace is made where it belongs. A
     /// failure in between is mended by asking again.
-    pub(super) async fn create_namespace(&self, caller: &Caller, request: CreateNamespace) -> Result<NamespaceFound> {
+    pub(super) async fn create_namespace(
+        &self,
+        caller: &Caller,
+        request: CreateNamespace,
+    ) -> Result<NamespaceFound> {
         authorize(&caller.identity, Action::AdministerCluster)?;
         let name = request.name;
         let namespace = self.propose(ROOT, RootCommand::CreateNamespace { name }).await?;
@@ -83,7 +88,11 @@ impl Metaserver {
         Ok(NamespaceFound { namespace })
     }
 
-    pub(super) async fn find_namespace(&self, caller: &Caller, request: FindNamespace) -> Result<NamespaceFound> {
+    pub(super) async fn find_namespace(
+        &self,
+        caller: &Caller,
+        request: FindNamespace,
+    ) -> Result<NamespaceFound> {
         authorize(&caller.identity, Action::ViewCluster)?;
         let group = self.root();
         // A name keeps its id for ever: any replica that knows it may say so, even without a leader.
@@ -94,9 +103,16 @@ impl Metaserver {
         Ok(NamespaceFound { namespace: root::find_namespace(&group.read(), &request.name)? })
     }
 
-    pub(super) async fn register_disks(&self, caller: &Caller, request: RegisterDisks) -> Result<DisksRegistered> {
+    pub(super) async fn register_disks(
+        &self,
+        caller: &Caller,
+        request: RegisterDisks,
+    ) -> Result<DisksRegistered> {
         if caller.identity != Identity::Node(request.node) {
-            return Err(Error::denied(format!("{} may not register disks of node {}", caller.identity, request.node)));
+            return Err(Error::denied(format!(
+                "{} may not register disks of node {}",
+                caller.identity, request.node
+            )));
         }
         let RegisterDisks { node, disks } = request;
         let ids: Vec<DiskId> = self.propose(ROOT, RootCommand::RegisterDisks { node, disks }).await?;
@@ -116,6 +132,7 @@ impl Metaserver {
     }
 
     fn current_map(&self) -> Result<ClusterMap> {
-        root::map(&self.root().read())?.ok_or_else(|| Error::unavailable("the cluster is still being initialised"))
+        root::map(&self.root().read())?
+            .ok_or_else(|| Error::unavailable("the cluster is still being initialised"))
     }
 }

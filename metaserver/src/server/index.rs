@@ -46,14 +46,19 @@ impl Metaserver {
         authorize(&caller.identity, Action::ActAsNode)?;
         check_count(request.chunks.len(), BATCH_OP_COUNT_MAX)?;
         let chunks: Vec<ChunkId> = request.chunks.iter().map(|new| new.chunk).collect();
-        let touched: Vec<Touched> = self.propose(request.partition, IndexCommand::Register(request.chunks)).await?;
+        let touched: Vec<Touched> =
+            self.propose(request.partition, IndexCommand::Register(request.chunks)).await?;
         let seal = |(chunk, touched): (&ChunkId, Touched)| {
             touched.map(|(generation, epoch)| self.secret.receipt(chunk, generation, epoch))
         };
         Ok(Registered { receipts: chunks.iter().zip(touched).map(seal).collect() })
     }
 
-    pub(super) async fn fetch_index_stats(&self, caller: &Caller, request: FetchIndexStats) -> Result<IndexStats> {
+    pub(super) async fn fetch_index_stats(
+        &self,
+        caller: &Caller,
+        request: FetchIndexStats,
+    ) -> Result<IndexStats> {
         authorize(&caller.identity, Action::ViewCluster)?;
         let group = self.group(request.partition)?;
         group.linearize().await?;
@@ -62,13 +67,17 @@ impl Metaserver {
 
     fn index(&self, partition: PartitionId) -> Result<&IndexMachine> {
         let index = self.indexes.get(&partition);
-        index.map(|i| &**i).ok_or_else(|| Error::invalid(format!("partition {partition} is not one of the index")))
+        index
+            .map(|i| &**i)
+            .ok_or_else(|| Error::invalid(format!("partition {partition} is not one of the index")))
     }
 }
 
 fn check_count(count: usize, max: usize) -> Result<()> {
     if count > max {
-        return Err(Error::invalid(format!("{count} chunks in one request, {max} are allowed: send it in parts")));
+        return Err(Error::invalid(format!(
+            "{count} chunks in one request, {max} are allowed: send it in parts"
+        )));
     }
     Ok(())
 }

@@ -6,8 +6,8 @@ use chunk::manifest::{Content, Manifest};
 use net::Caller;
 use proto::command::NamespaceCommand;
 use proto::namespace::{
-    FetchNamespace, Found, Freshness, History, Journal, ListDir, Listing, NamespaceStats, Op, OpenVersion, Opened,
-    PullJournal, Stat, Versions, View, Write, Written,
+    FetchNamespace, Found, Freshness, History, Journal, ListDir, Listing, NamespaceStats, Op, OpenVersion,
+    Opened, PullJournal, Stat, Versions, View, Write, Written,
 };
 use proto::seal::{Receipt, Ticket};
 use types::{ChunkId, Error, NamespaceId, Result, Seq};
@@ -27,7 +27,10 @@ impl Metaserver {
         let group = self.group(partition)?;
         // The owner never changes, so any applied state will do; a replica without the namespace is not a leader.
         if !group.is_leader() {
-            return Err(Error::stale_epoch(format!("node {} does not lead partition {partition}", self.node)));
+            return Err(Error::stale_epoch(format!(
+                "node {} does not lead partition {partition}",
+                self.node
+            )));
         }
         let (owner, _) = namespace::owner(&group.read(), write.namespace)?;
         authorize(&caller.identity, Action::UseNamespace { owner: &owner })?;
@@ -57,7 +60,13 @@ impl Metaserver {
 
     pub(super) async fn list_dir(&self, caller: &Caller, request: ListDir) -> Result<Listing> {
         let (state, _) = self.view(caller, request.view).await?;
-        namespace::list_dir(&state, request.view.namespace, &request.path, request.after.as_ref(), request.limit)
+        namespace::list_dir(
+            &state,
+            request.view.namespace,
+            &request.path,
+            request.after.as_ref(),
+            request.limit,
+        )
     }
 
     pub(super) async fn open_version(&self, caller: &Caller, request: OpenVersion) -> Result<Opened> {
@@ -76,7 +85,11 @@ impl Metaserver {
         namespace::history(&state, request.view.namespace, &request.path, request.before, request.limit)
     }
 
-    pub(super) async fn fetch_namespace(&self, caller: &Caller, request: FetchNamespace) -> Result<NamespaceStats> {
+    pub(super) async fn fetch_namespace(
+        &self,
+        caller: &Caller,
+        request: FetchNamespace,
+    ) -> Result<NamespaceStats> {
         let (state, _) = self.view(caller, request.view).await?;
         namespace::fetch_namespace(&state, request.view.namespace)
     }

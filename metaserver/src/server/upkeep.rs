@@ -41,14 +41,17 @@ impl Metaserver {
         let deadline = env::time::now() + BOOTSTRAP_TIMEOUT;
         loop {
             match self.propose_beginning(&bootstrap).await {
-                Err(e) if e.is_transient() && env::time::now() < deadline => env::time::sleep(WATCH_PERIOD / 4).await,
+                Err(e) if e.is_transient() && env::time::now() < deadline => {
+                    env::time::sleep(WATCH_PERIOD / 4).await
+                }
                 done => return done,
             }
         }
     }
 
     async fn propose_beginning(&self, bootstrap: &Bootstrap) -> Result<()> {
-        let cluster: ClusterId = self.propose(ROOT, RootCommand::Bootstrap(Box::new(bootstrap.clone()))).await?;
+        let cluster: ClusterId =
+            self.propose(ROOT, RootCommand::Bootstrap(Box::new(bootstrap.clone()))).await?;
         let name = NamespaceName::parse(FIRST_NAMESPACE).expect("a valid name");
         let namespace: NamespaceId = self.propose(ROOT, RootCommand::CreateNamespace { name }).await?;
         let partition = self.map.borrow().namespace_partition(namespace);
@@ -144,15 +147,18 @@ impl Metaserver {
 
     /// What this node reports of its partitions.
     pub fn partition_reports(&self) -> Vec<proto::cluster::PartitionReport> {
-        self.groups.iter().map(|(id, group)| {
-            let status = group.status();
-            proto::cluster::PartitionReport {
-                id: *id,
-                leading: group.is_leader(),
-                term: status.term,
-                applied: status.applied,
-            }
-        }).collect()
+        self.groups
+            .iter()
+            .map(|(id, group)| {
+                let status = group.status();
+                proto::cluster::PartitionReport {
+                    id: *id,
+                    leading: group.is_leader(),
+                    term: status.term,
+                    applied: status.applied,
+                }
+            })
+            .collect()
     }
 
     /// Kinds of partitions this node holds, for the log at start.
