@@ -147,6 +147,13 @@ impl Index {
         self.kv.write(batch, Durability::Buffered)
     }
 
+    /// The next open makes the index again.
+    pub(crate) fn forget_checkpoint(&self) -> Result<()> {
+        let mut batch = Batch::new();
+        batch.delete(CHECKPOINT);
+        self.kv.write(batch, Durability::Buffered)
+    }
+
     /// Makes all changes durable.
     pub(crate) fn flush(&self) -> Result<()> {
         self.kv.flush()

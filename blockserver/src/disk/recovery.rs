@@ -46,15 +46,24 @@ pub(crate) fn recover(shared: &Shared) -> Result<Active> {
         shared.index.clear()?;
     }
     let start = known.unwrap_or(Position { segment: 0, offset: SEGMENT_HEADER_SIZE });
-    let replay = Replay { shared, is_rebuild, last: numbers.last().copied().unwrap_or(0) };
+    let mut replay = Replay { shared, is_rebuild, last: numbers.last().copied().unwrap_or(0) };
     let mut writable = None;
     for &number in numbers.iter().filter(|&&number| number >= start.segment) {
+        if !is_durable(shared, number) && !replay.is_rebuild {
+            // What is in memory can be read as long as the process lives. The index may learn of it, but must not count
+            // as complete then: the next start makes it again from what is really there.
+            shared.index.forget_checkpoint()?;
+            replay.is_rebuild = true;
+        }
         let offset = if number == start.segment { start.offset } else { SEGMENT_HEADER_SIZE };
         writable = replay.segment(number, offset)?;
     }
+    shared.status().quarantined = shared.index.quarantined()?;
+    if shared.is_read_only() {
+        return last_segment(shared);
+    }
     let active = match writable {
         Some((number, file, end)) => Active::resume(shared, number, file, end),
-        None if shared.is_read_only() => last_segment(shared)?,
         None => Active::create(shared, numbers.last().map_or(1, |last| last + 1))?,
     };
     replay.commit(replay.change(), Some((active.number, active.end)))?;
@@ -62,8 +71,18 @@ pub(crate) fn recover(shared: &Shared) -> Result<Active> {
         // Only now it counts as an index; and from now on a missing one means that it was lost.
         shared.index.flush()?;
     }
-    shared.status().quarantined = shared.index.quarantined()?;
     Ok(active)
+}
+
+/// Makes a segment durable as it is: a process that was killed left bytes that are read from memory and may still be
+/// lost with the power. False when the disk fails, or did before.
+fn is_durable(shared: &Shared, number: u32) -> bool {
+    if shared.is_read_only() {
+        return false;
+    }
+    let synced = shared.segments.read().expect("never poisoned: no panic inside")[&number].sync_data();
+    // The failure is told to all who want to write; reading goes on.
+    synced.map_err(|error| shared.fail("a sync failed", &error.into())).is_ok()
 }
 
 /// For a disk that is never written again: whatever is there.
@@ -127,14 +146,6 @@ impl Replay<'_> {
     fn segment(&self, number: u32, offset: u64) -> Result<Option<Writable>> {
         let file = self.shared.segments.read().expect("never poisoned: no panic inside")[&number].clone();
         let place = self.shared.place(number);
-        // A process that was killed left bytes that are read from memory and may still be lost with the power: before
-        // the index points at them they must be durable.
-        if !self.shared.is_read_only()
-            && let Err(error) = file.sync_data()
-        {
-            // Said to all who want to write; reading goes on.
-            self.shared.fail("a sync failed", &error.into());
-        }
         if let Some(headers) = segment::read_footer(&*file, place) {
             let new = headers.iter().filter(|header| u64::from(header.offset) >= offset);
             self.apply(number, offset, new.map(|header| Step::Record(*header)))?;
@@ -150,7 +161,6 @@ impl Replay<'_> {
         match tail {
             _ if number != self.last => Ok(None),
             None => Ok(Some((number, file, end))),
-            Some(torn) if self.shared.is_read_only() => Ok(Some((number, file, torn))),
             // Without an index nobody knows whether this was acknowledged: it stays as it is, and is reported.
             Some(_) if self.is_rebuild => Ok(None),
             Some(torn) => {

@@ -50,6 +50,8 @@ impl Run {
         for restart in 0..RESTARTS {
             self.cut_somewhere();
             if let Ok(engine) = open(&self.disk, &self.kv) {
+                // A disk that fails while it is opened gives up its index.
+                self.rebuilt |= self.disk.is_cut();
                 self.check(&engine, &format!("seed {seed}, restart {restart}"));
                 self.work(engine);
             }
