@@ -16,7 +16,7 @@ export ROCKSDB_STATIC := 1
 # `setup` has built it by then; this only asks for the place.
 WITH_ROCKSDB = export ROCKSDB_LIB_DIR=$$(scripts/rocksdb.sh);
 
-# More words for the program that a target starts: make bench ARGS='--only chunk'.
+# More words for the program that a target starts: make bench ARGS='--runs 5'.
 ARGS ?=
 
 .PHONY: up
@@ -32,7 +32,7 @@ test: setup ## The gate: format, lints, tidy, all tests, real clients
 	$(WITH_ROCKSDB) scripts/test.sh
 
 .PHONY: bench
-bench: setup ## Measure
+bench: build ## Measure this machine and CloudSync on it (ARGS='--write' keeps the results)
 	$(WITH_ROCKSDB) cargo run --release --locked --package bench -- $(ARGS)
 
 .PHONY: chaos

@@ -1,0 +1,146 @@
+//! `make bench`: what this machine could do, what CloudSync makes of it, and where the processor's time goes.
+//!
+//! Owns: what is measured and how it is told: medians with their spread, beside the raw limits of the same run, against
+//! goals. Clusters are real processes of the `cloudsync` binary, clients are the `client` library in this process.
+//! Knows nothing of: being imported; why something is slow.
+
+mod data;
+mod deployment;
+mod figure;
+mod limits;
+mod machine;
+mod measure;
+mod plan;
+mod report;
+mod session;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use env::Env;
+use tokio::signal::unix::{SignalKind, signal};
+use types::{Error, Result};
+
+use data::Scratch;
+use deployment::{Deployment, Kind};
+use plan::{Part, Plan};
+use report::Report;
+
+/// Where `--write` puts the results.
+const PAGE: &str = "docs/benchmarks.md";
+
+/// Measures CloudSync on this machine.
+#[derive(Debug, Parser)]
+#[command(name = "bench", max_term_width = 100)]
+struct Args {
+    /// How often everything is measured; medians are reported
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=99))]
+    runs: u8,
+    /// Everything once and tiny: does it work?
+    #[arg(long, conflicts_with_all = ["write", "runs"])]
+    smoke: bool,
+    /// Only these parts; goals that need the limits are left out without them
+    #[arg(long, value_enum, value_name = "PART")]
+    only: Vec<Part>,
+    /// Where the disks are; the system's temporary directory unless given
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// Put the results into docs/benchmarks.md as well
+    #[arg(long)]
+    write: bool,
+}
+
+/// What every measurement needs.
+struct Bench {
+    env: Env,
+    plan: Plan,
+    scratch: Scratch,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let outcome = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::from)
+        .and_then(|runtime| runtime.block_on(Box::pin(run(args))));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("bench: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: Args) -> Result<()> {
+    let env = Env::real();
+    let plan = if args.smoke { Plan::smoke() } else { Plan::full(args.runs.into()) };
+    let plan = plan.only(&args.only);
+    let parent = args.dir.unwrap_or_else(std::env::temp_dir);
+    let scratch = Scratch::create(&env, &parent, plan.space_needed())?;
+    let command = command_line(std::env::args().skip(1));
+    let report = Report::new(machine::describe(&env, &parent), command);
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    // Clusters are sessions of their own: Ctrl-C does not reach them. Dropping the work stops them.
+    let report = tokio::select! {
+        report = measure_all(Bench { env: env.clone(), plan, scratch }, report) => report?,
+        _ = interrupt.recv() => return Err(Error::unavailable("interrupted; nothing was written")),
+        _ = terminate.recv() => return Err(Error::unavailable("terminated; nothing was written")),
+    };
+    report.print()?;
+    if args.write {
+        report.write_into(&*env.disk, std::path::Path::new(PAGE))?;
+    }
+    Ok(())
+}
+
+async fn measure_all(bench: Bench, mut report: Report) -> Result<Report> {
+    let mut raw = None;
+    if bench.plan.has(Part::Limits) {
+        let measured = limits::measure(&bench).await?;
+        report.add_limits(&measured);
+        raw = Some(measured);
+    }
+    for (part, kind) in [(Part::Cluster, Kind::Cluster), (Part::Embedded, Kind::Embedded)] {
+        if bench.plan.has(part) {
+            let deployment = Deployment::start(&bench, kind).await?;
+            let results = measure::all(&bench, &deployment, raw.as_ref()).await?;
+            deployment.stop().await;
+            report.add_results(kind, results);
+        }
+    }
+    Ok(report)
+}
+
+/// What to type to get these results again.
+fn command_line(args: impl Iterator<Item = String>) -> String {
+    let args: Vec<String> = args.collect();
+    if args.is_empty() { "make bench".to_owned() } else { format!("make bench ARGS='{}'", args.join(" ")) }
+}
+
+/// Tells whoever waits what is going on.
+fn say(text: impl std::fmt::Display) {
+    eprintln!("bench: {text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_can_be_typed_again() {
+        assert_eq!(command_line(std::iter::empty()), "make bench");
+        let args = ["--runs", "5"].map(str::to_owned);
+        assert_eq!(command_line(args.into_iter()), "make bench ARGS='--runs 5'");
+    }
+
+    #[test]
+    fn results_of_a_smoke_test_are_never_written_down() {
+        assert!(Args::try_parse_from(["bench", "--smoke", "--write"]).is_err());
+        assert!(Args::try_parse_from(["bench", "--runs", "0"]).is_err());
+        assert!(Args::try_parse_from(["bench", "--only", "limits", "--only", "cluster"]).is_ok());
+    }
+}

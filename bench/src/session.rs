@@ -1,0 +1,66 @@
+//! A client of its own: its own connections, its own view of the cluster.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use client::{Blocks, Cluster, Endpoints, Namespace, Progress, Uploader};
+use env::Env;
+use net::{Client, ClientConfig, Credentials, Transport};
+use serde::Deserialize;
+use types::{Error, NamespaceName, Result};
+
+/// Longer than any election: a measurement that runs into it has failed.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// Where files go.
+const NAMESPACE: &str = "home";
+
+/// A client.
+pub struct Session {
+    /// Its view of the cluster.
+    pub cluster: Arc<Cluster>,
+    /// Where it works.
+    pub namespace: Arc<Namespace>,
+}
+
+/// The credential file, as the command line reads it.
+#[derive(Deserialize)]
+struct CredentialFile {
+    endpoints: Vec<SocketAddr>,
+    identity: String,
+}
+
+impl Session {
+    /// A client as the command line is one.
+    pub async fn open(env: &Env, credentials: &Path) -> Result<Self> {
+        Self::open_with(env, credentials, ClientConfig::default()).await
+    }
+
+    /// One of many clients, each of which asks one thing at a time: one connection is enough.
+    pub async fn open_small(env: &Env, credentials: &Path) -> Result<Self> {
+        Self::open_with(env, credentials, ClientConfig { quic_connections: 1, tcp_connections: 1 }).await
+    }
+
+    async fn open_with(env: &Env, credentials: &Path, config: ClientConfig) -> Result<Self> {
+        let text = env.disk.read(credentials).map_err(|e| Error::from(e).context(credentials.display()))?;
+        let file: CredentialFile = toml::from_slice(&text)
+            .map_err(|e| Error::invalid(format!("{}: {}", credentials.display(), e.message())))?;
+        let dial = Arc::new(Client::new(env, &Credentials::from_pem(&file.identity)?, config)?);
+        let endpoints = Endpoints { addresses: file.endpoints, transport: Transport::Quic };
+        let cluster = Cluster::connect(env.clone(), dial, endpoints, TIMEOUT).await?;
+        let namespace = Namespace::open(cluster.clone(), &NamespaceName::parse(NAMESPACE)?).await?;
+        Ok(Self { cluster, namespace: Arc::new(namespace) })
+    }
+
+    /// Access to chunks.
+    pub fn blocks(&self) -> Arc<Blocks> {
+        Arc::new(Blocks::new(self.cluster.clone()))
+    }
+
+    /// Something that stores files.
+    pub fn uploader(&self) -> Uploader {
+        let progress = Arc::new(Progress::default());
+        Uploader::new(self.cluster.clone(), self.namespace.clone(), self.blocks(), progress)
+    }
+}
