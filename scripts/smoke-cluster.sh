@@ -1,0 +1,143 @@
+#!/usr/bin/env bash
+# A real cluster, a real tree, and nodes that are killed while it is stored: eight processes in three zones, 4+2.
+#
+#   scripts/smoke-cluster.sh          a generated tree of about 60 MB and 1,500 files; part of `make test`
+#   scripts/smoke-cluster.sh DIR      a given tree, and a 1 GiB file; also holds the cluster to its times
+#
+# WORK names the directory to work in, which is then kept. The checks are those of the acceptance of the first version:
+# kills in the middle of a put, get with nodes down, deduplication, and everybody killed at once.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+source scripts/checks.sh
+
+tree=${1:-}
+bin=$(scripts/binary.sh) || exit 1
+work=${WORK:-$(mktemp -d)}
+mkdir -p "$work"
+export CLOUDSYNC_CREDENTIALS="$work/cluster/admin.cred"
+writer=
+cloudsync() { "$bin" "$@"; }
+dev() { "$bin" dev cluster --dir "$work/cluster" "$@"; }
+
+finish() {
+    [ -z "$writer" ] || kill "$writer" 2>/dev/null
+    dev down >/dev/null 2>&1
+    [ -n "${WORK:-}" ] || rm -rf "$work"
+}
+trap finish EXIT
+
+if [ -n "$tree" ]; then
+    large_size=$((1 << 30))
+    gap_ms_max=5000
+else
+    # On a machine that runs other tests at the same time, only "not for ever" can be asked for.
+    large_size=$((20 << 20))
+    gap_ms_max=30000
+    tree="$work/tree"
+    python3 - "$tree" <<'PYTHON'
+import os, random, sys
+random.seed(7)
+sizes = [0, 1, 300, 5_000, 9_000, 20_000, 40_000, 70_000]
+for i in range(1500):
+    place = os.path.join(sys.argv[1], f"a{i % 23}", f"ä {i % 4}")
+    os.makedirs(place, exist_ok=True)
+    with open(os.path.join(place, f"file {i}"), "wb") as f:
+        f.write(random.randbytes(2_000_000 if i % 100 == 0 else sizes[i % len(sizes)]))
+PYTHON
+fi
+tree_bytes=$(find "$tree" -type f -printf '%s\n' | awk '{ sum += $1 } END { printf "%d", sum }')
+echo "tree: $(find "$tree" -type f | wc -l) files, $tree_bytes bytes"
+
+# Bytes on the disks of all nodes.
+stored() { find "$work"/cluster/node*/disk1 -type f -printf '%b\n' 2>/dev/null | awk '{ sum += $1 } END { printf "%d", sum * 512 }'; }
+
+# Waits until the running put has stored so many percent of the tree; false when it ended before.
+reached() {
+    local target=$((stored_before + tree_bytes / 100 * 15 / 10 * $1))
+    until [ "$(stored)" -ge "$target" ]; do
+        kill -0 "$put" 2>/dev/null || { echo "the put had ended already"; return 1; }
+        sleep 0.02
+    done
+}
+
+# Stores one small file after the other and notes when each was there.
+write_on() {
+    local i=0
+    while :; do
+        i=$((i + 1))
+        head -c 5000 /dev/urandom >"$work/probe"
+        cloudsync put "$work/probe" "/probe/$((i % 50))" >/dev/null 2>>"$work/writer.errors" && date +%s%3N >>"$work/writer.times"
+    done
+}
+
+# The longest time between two writes, in milliseconds.
+longest_gap() { awk 'NR > 1 && $1 - last > gap { gap = $1 - last } { last = $1 } END { print gap + 0 }' "$work/writer.times"; }
+
+check "eight nodes in three zones start" dev up --nodes 8 --zones 3 --profile 4+2
+check "starting them again finds them up" says "already up" dev up
+check "a healthy cluster: exit code 0" exits 0 cloudsync admin cluster status
+cloudsync mkdir /probe
+
+# Block-only nodes; the meta nodes are those that vote.
+victims=(5 7)
+write_on &
+writer=$!
+stored_before=$(stored)
+cloudsync put "$tree" /tree -o json >"$work/put1.json" 2>"$work/put1.errors" &
+put=$!
+check "a quarter is stored" reached 25
+check "two block nodes are killed with -9" dev kill "${victims[@]}"
+check "half is stored, the put goes on without them" reached 50
+leader=$(dev leader)
+check "node $leader, which leads the namespace, is killed with -9" dev kill "$leader"
+wait "$put"
+put_code=$?
+check "the put completes" test "$put_code" -eq 0
+check "nothing was left out" holds "$work/put1.json" 'v["failures"] == []'
+[ "$put_code" -eq 0 ] || cat "$work/put1.errors"
+kill "$writer" && wait "$writer" 2>/dev/null
+writer=
+echo "      longest time without a finished write: $(longest_gap) ms"
+check "other writes went on" test "$(wc -l <"$work/writer.times")" -ge 5
+check "and never waited longer than $gap_ms_max ms" test "$(longest_gap)" -le "$gap_ms_max"
+
+check "the leader starts again" dev restart "$leader"
+check "a cluster without two nodes: exit code 3" exits 3 cloudsync admin cluster status
+check "node list says so, too" exits 3 cloudsync admin node list
+check "get with two nodes down" cloudsync get /tree "$work/out1"
+check "the tree is equal" diff -r "$tree" "$work/out1"
+
+cloudsync du -o json >"$work/du1.json"
+check "the same tree under another name" bash -c "'$bin' put '$tree' /again -o json >'$work/put2.json'"
+cloudsync du -o json >"$work/du2.json"
+echo "      sent $(value "$work/put2.json" 'v["bytes_sent"]') of $tree_bytes bytes"
+check "sends less than 1 % of its bytes" holds "$work/put2.json" 'v["bytes_sent"] < v["bytes"] / 100'
+check "the unique bytes did not grow" test "$(value "$work/du1.json" 'v["cluster"]["unique_bytes"]')" = "$(value "$work/du2.json" 'v["cluster"]["unique_bytes"]')"
+check "the bytes on disk did not grow" test "$(value "$work/du1.json" 'v["cluster"]["disk_bytes"]')" = "$(value "$work/du2.json" 'v["cluster"]["disk_bytes"]')"
+check "the logical bytes did" holds "$work/du2.json" "v['bytes'] >= 2 * $tree_bytes"
+
+head -c "$large_size" /dev/urandom >"$work/large"
+check "a large file" cloudsync put "$work/large" /large
+python3 - "$work/large" <<'PYTHON'
+import os, sys
+with open(sys.argv[1], "r+b") as f:
+    f.seek(os.path.getsize(sys.argv[1]) // 3)
+    byte = f.read(1)
+    f.seek(-1, os.SEEK_CUR)
+    f.write(bytes([byte[0] ^ 1]))
+PYTHON
+check "the same with one byte changed" bash -c "'$bin' put '$work/large' /large -o json >'$work/put3.json'"
+echo "      sent $(value "$work/put3.json" 'v["bytes_sent"]') of $large_size bytes"
+check "sends 4 MiB or less" holds "$work/put3.json" 'v["bytes_sent"] <= 4 << 20'
+
+check "all nodes are killed with -9 at once" dev kill 1 2 3 4 5 6 7 8
+check "without them commands fail, and soon" exits 1 timeout 30 "$bin" --timeout 5 ls /
+check "all start again" dev up
+check "the cluster is healthy" exits 0 cloudsync admin cluster status
+check "get after that" cloudsync get /tree "$work/out2"
+check "the tree is equal still" diff -r "$tree" "$work/out2"
+check "and its copy" cloudsync get /again "$work/out3"
+check "is equal, too" diff -r "$tree" "$work/out3"
+check "the large file is the changed one" bash -c "'$bin' cat /large | cmp - '$work/large'"
+check "all nodes stop when asked" dev down
+sum_up
