@@ -46,3 +46,9 @@ impl Runtime {
         self.0.block_on(future)
     }
 }
+
+/// Starts a runtime with all of the machine's cores and runs a program on it: what a `main` begins with.
+pub fn run<F: Future>(program: F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.expect("the system can start a runtime").block_on(program)
+}

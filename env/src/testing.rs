@@ -22,3 +22,17 @@ impl TempDir {
 pub fn temp_dir() -> TempDir {
     TempDir(tempfile::tempdir().expect("the system's temporary directory is writable"))
 }
+
+/// Something like a process of its own: runs `work` on a thread and a runtime of its own; when it is done, all its tasks
+/// and sockets vanish at once, as they do when a process is killed.
+pub fn process<F>(name: &str, work: F) -> std::thread::JoinHandle<()>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    crate::task::thread(name, move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.expect("the system can start a runtime");
+        runtime.block_on(work);
+        runtime.shutdown_background();
+    })
+}

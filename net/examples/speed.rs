@@ -66,8 +66,11 @@ fn cpu_total() -> f64 {
     user + system
 }
 
-#[tokio::main(worker_threads = 2)]
-async fn main() -> Result<()> {
+fn main() -> Result<()> {
+    env::task::run(measure())
+}
+
+async fn measure() -> Result<()> {
     let seconds = std::env::args().nth(1).and_then(|a| a.parse().ok()).unwrap_or(2.5);
     let env = Env::real();
     let authority = Authority::create(&env, ClusterId([1; 16]))?;

@@ -263,15 +263,11 @@ async fn a_killed_server_is_noticed() {
         let (ready, address) = std::sync::mpsc::channel();
         let dying = service.clone();
         // A runtime of its own, so that all of the server's tasks and sockets vanish at once.
-        let process = env::task::thread("victim", move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let server = Server::start(&Env::real(), loopback(), &own, dying.clone()).await.unwrap();
-                ready.send(target(&server, transport)).unwrap();
-                dying.started.notified().await;
-                std::mem::forget(server);
-            });
-            runtime.shutdown_background();
+        let process = env::testing::process("victim", async move {
+            let server = Server::start(&Env::real(), loopback(), &own, dying.clone()).await.unwrap();
+            ready.send(target(&server, transport)).unwrap();
+            dying.started.notified().await;
+            std::mem::forget(server);
         });
         let to = address.recv().unwrap();
         let caller = client(&node(&ours, 2));

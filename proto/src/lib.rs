@@ -7,6 +7,7 @@ pub mod block;
 pub mod cluster;
 pub mod command;
 mod envelope;
+mod golden;
 pub mod index;
 pub mod map;
 mod method;

@@ -199,3 +199,33 @@ fn key(table: u8, parts: &[&[u8]]) -> Vec<u8> {
     parts.iter().for_each(|part| key.extend_from_slice(part));
     key
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_frozen() {
+        let hex = |key: Vec<u8>| key.iter().map(|b| format!("{b:02x}")).collect::<String>();
+        let (inode, namespace) = (InodeId(0x0102), NamespaceId(7));
+        assert_eq!(hex(namespace_key(namespace)), "6e0000000000000007");
+        assert_eq!(hex(dirent_key(inode, "ab")), "6400000000000001026162");
+        assert_eq!(hex(inode_key(inode)), "690000000000000102");
+        assert_eq!(hex(version_key(inode, VersionId(1))), "760000000000000102fffffffffffffffe");
+        assert_eq!(hex(journal_key(namespace, Seq(3))), "6a00000000000000070000000000000003");
+        assert_eq!(hex(trash_key(namespace, "/a", Seq(1))), "7400000000000000072f6100fffffffffffffffe");
+        assert_eq!(hex(request_key(RequestId([9; 16]))), format!("72{}", "09".repeat(16)));
+        assert_eq!(hex(inode_count_key()), "63");
+    }
+
+    #[test]
+    fn keys_tell_what_they_were_made_of() {
+        assert_eq!(dirent_name(&dirent_key(InodeId(1), "näme")), Ok("näme"));
+        assert_eq!(version_of_key(&version_key(InodeId(1), VersionId(77))), Ok(VersionId(77)));
+        let request = RequestId([3; 16]);
+        assert_eq!(request_of_time_key(&request_time_key(Millis(5), request)), Ok(request));
+        for bad in [&b""[..], b"d", b"d12345678\xff"] {
+            assert!(dirent_name(bad).is_err() && version_of_key(bad).is_err() && request_of_time_key(bad).is_err());
+        }
+    }
+}

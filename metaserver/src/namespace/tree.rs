@@ -219,10 +219,10 @@ impl<'a, 'b> Tree<'a, 'b> {
     fn place(&mut self, path: &Path) -> Result<Place> {
         let (parent, name) = path.split_last().ok_or_else(|| Error::invalid("/ itself cannot be changed"))?;
         let name = name.clone();
-        if let Some((last, dir)) = &self.last_dir {
-            if *last == parent {
-                return Ok(Place { dir: *dir, name });
-            }
+        if let Some((last, dir)) = &self.last_dir
+            && *last == parent
+        {
+            return Ok(Place { dir: *dir, name });
         }
         let found = resolve_below(self.state, entry_of_root(self.row.root), &parent)?
             .ok_or_else(|| Error::not_found(format!("the directory {parent} does not exist")))?;

@@ -1,0 +1,129 @@
+//! Bytes of today's messages, frozen: whoever changes a shape sees here that old logs and old peers will not read it.
+#![cfg(test)]
+
+use std::fmt::Write;
+
+use bytes::Bytes;
+use chunk::manifest::{ChunkRef, Content, Manifest};
+use expect_test::expect;
+use proptest::prelude::*;
+use serde::Serialize;
+use types::{ChunkId, DiskId, Epoch, GcEpoch, Generation, Millis, NamespaceId, Path, PgId, RequestId, Seq, VersionId};
+
+use crate::block::{ChunkKind, GetShard, Layout, PutChunk, PutShard, ShardKey, ShardMeta};
+use crate::command::{IndexCommand, NamespaceCommand, RootCommand, Stamped};
+use crate::index::Registration;
+use crate::namespace::{Base, Change, Freshness, Kind, ListDir, Mode, Op, Place, Record, View, Write as NamespaceWrite};
+use crate::seal::ClusterSecret;
+use crate::{decode, encode};
+
+const CHUNK: ChunkId = ChunkId([0xaa; 32]);
+
+fn hex<T: Serialize>(name: &str, message: &T) -> String {
+    let mut line = format!("{name} ");
+    for byte in encode(message) {
+        let _ = write!(line, "{byte:02x}");
+    }
+    line.replace(&"aa".repeat(32), "(chunk)") + "\n"
+}
+
+fn write() -> NamespaceWrite {
+    let secret = ClusterSecret([7; 32]);
+    let receipt = secret.receipt(&CHUNK, Generation(3), GcEpoch(1));
+    let chunks = vec![ChunkRef { id: CHUNK, size: 300 }];
+    let manifest = Manifest { size: 300, rule: 1, content: Content::Chunks(chunks) };
+    let path = Path::parse("/a/b").unwrap();
+    NamespaceWrite {
+        namespace: NamespaceId(1),
+        request: RequestId([1; 16]),
+        mode: Mode::PerItem,
+        ops: vec![
+            Op::Mkdir { path: path.clone(), parents: true },
+            Op::CommitVersion {
+                path: path.clone(),
+                base: Base::Version(VersionId(9)),
+                manifest,
+                receipts: vec![receipt],
+                modified: Millis(5),
+            },
+            Op::CommitVersion {
+                path: path.clone(),
+                base: Base::Absent,
+                manifest: Manifest::inline(Bytes::from_static(b"hi")),
+                receipts: vec![],
+                modified: Millis(5),
+            },
+            Op::Rename { source: path.clone(), target: path.clone() },
+            Op::Remove { path: path.clone(), recursive: true },
+            Op::RestoreVersion { path: path.clone(), version: VersionId(2) },
+            Op::Undelete { path },
+        ],
+    }
+}
+
+#[test]
+fn messages_are_frozen() {
+    let key = ShardKey { chunk: CHUNK, generation: Generation(300), slot: 4 };
+    let meta = ShardMeta { layout: Layout::Shard { k: 4, m: 2 }, plain_size: 9, stored_size: 8, compressed: true };
+    let view = View { namespace: NamespaceId(1), freshness: Freshness::AtLeast(Seq(7)) };
+    let at = Place { dir: types::InodeId(5), name: types::Name::parse("n").unwrap() };
+    let registration = Registration { chunk: CHUNK, generation: Generation(1), plain_size: 2, disk_size: 3 };
+    let lines = [
+        hex("put_chunk", &PutChunk { id: CHUNK, kind: ChunkKind::ManifestNode, receipts: vec![] }),
+        hex("put_shard", &PutShard { epoch: Epoch(2), disk: DiskId(3), key, meta, crc: 0xdead }),
+        hex("get_shard", &GetShard { disk: DiskId(3), chunk: CHUNK, slot: Some(1), generation: None }),
+        hex("list_dir", &ListDir { view, path: Path::root(), after: None, limit: 10 }),
+        hex("write", &Stamped {
+            time: Millis(1),
+            command: NamespaceCommand::Write { author: "a".into(), write: write() },
+        }),
+        hex("create", &NamespaceCommand::Create { namespace: NamespaceId(1), owner: "admin/admin".into() }),
+        hex("register", &IndexCommand::Register(vec![registration])),
+        hex("pin", &IndexCommand::Pin(vec![CHUNK])),
+        hex("finish_sync", &RootCommand::FinishSync { slots: vec![(PgId(1), 2, DiskId(3))] }),
+        hex("record", &Record {
+            seq: Seq(1),
+            time: Millis(2),
+            author: "a".into(),
+            inode: types::InodeId(6),
+            change: Change::Added { at, kind: Kind::Dir },
+        }),
+    ];
+    expect![[r#"
+        put_chunk 010020(chunk)0100
+        put_shard 0100020320(chunk)ac0204000402090801adbd03
+        get_shard 01000320(chunk)010100
+        list_dir 010001010700000a
+        write 0100010101610110010101010101010101010101010101010107000201610162010102016101620109ac0201010120(chunk)ac020103011099927ee55126e9cbae13fa67934d252e0501020161016200020100026869000502020161016202016101620302016101620104020161016202050201610162
+        create 010000010b61646d696e2f61646d696e
+        register 0100000120(chunk)010203
+        pin 0100010120(chunk)
+        finish_sync 01000401010203
+        record 010001020161060005016e00
+    "#]].assert_eq(&lines.concat());
+}
+
+proptest! {
+    /// The fuzz target of all envelopes: rubbish is refused, never a panic, and what is read is written back equal.
+    #[test]
+    fn rubbish_does_no_harm(bytes in proptest::collection::vec(any::<u8>(), 0..600), version in 0u8..3, flags in 0u8..3) {
+        let framed = [&[version, flags], &bytes[..]].concat();
+        for input in [&bytes[..], &framed[..]] {
+            if let Ok(message) = decode::<Stamped<NamespaceCommand>>(input) {
+                prop_assert_eq!(decode::<Stamped<NamespaceCommand>>(&encode(&message)), Ok(message));
+            }
+            let _ = decode::<RootCommand>(input);
+            let _ = decode::<crate::map::ClusterMap>(input);
+            let _ = decode::<PutShard>(input);
+        }
+    }
+
+    /// A message that was damaged anywhere is refused or reads as another message; it never panics.
+    #[test]
+    fn damage_does_no_harm(at in 0usize..400, bit in 0u8..8) {
+        let mut bytes = encode(&write()).to_vec();
+        let at = at % bytes.len();
+        bytes[at] ^= 1 << bit;
+        let _ = decode::<NamespaceWrite>(&bytes);
+    }
+}
