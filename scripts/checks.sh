@@ -3,17 +3,19 @@
 
 passed=0
 failed=0
+check_output=$(mktemp)
 
-# check "what" command…: runs the command; its output is shown only when it fails.
+# check "what" command…: runs the command in this shell, so that it may wait for what this shell started; its output is
+# shown only when it fails.
 check() {
-    local what=$1 output
+    local what=$1
     shift
-    if output=$("$@" 2>&1); then
+    if "$@" >"$check_output" 2>&1; then
         echo "ok    $what"
         passed=$((passed + 1))
     else
         echo "FAIL  $what"
-        printf '%s\n' "$output" | tail -20 | sed 's/^/      /'
+        tail -20 "$check_output" | sed 's/^/      /'
         failed=$((failed + 1))
     fi
 }
@@ -46,6 +48,7 @@ holds() {
 
 # The last line. False when a check failed.
 sum_up() {
+    rm -f "$check_output"
     echo "$passed passed, $failed failed"
     [ "$failed" -eq 0 ]
 }
