@@ -49,7 +49,7 @@ tree_bytes=$(find "$tree" -type f -printf '%s\n' | awk '{ sum += $1 } END { prin
 echo "tree: $(find "$tree" -type f | wc -l) files, $tree_bytes bytes"
 
 # Bytes on the disks of all nodes.
-stored() { find "$work"/cluster/node*/disk1 -type f -printf '%b\n' 2>/dev/null | awk '{ sum += $1 } END { printf "%d", sum * 512 }'; }
+stored() { find "$work"/cluster/node*/disk1 -type f -printf '%s\n' 2>/dev/null | awk '{ sum += $1 } END { printf "%d", sum }'; }
 
 # Waits until the running put has stored so many percent of the tree; false when it ended before.
 reached() {
