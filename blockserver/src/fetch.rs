@@ -21,6 +21,15 @@ const SHARD_TIMEOUT: Duration = Duration::from_secs(3);
 /// When the data shards take longer, parity shards are asked for as well.
 const HEDGE_AFTER: Duration = Duration::from_millis(150);
 
+/// A shard that was read, and the incarnation it is of.
+struct Found {
+    generation: Generation,
+    bytes: Bytes,
+}
+
+/// Shards by slot.
+type Shards = BTreeMap<u8, Found>;
+
 impl Blockserver {
     pub(crate) async fn get_chunk(
         &self,
@@ -72,9 +81,9 @@ impl Blockserver {
         match meta.layout {
             Layout::Replica => Ok((meta, bytes)),
             Layout::Shard { k, m } => {
-                let first = (key.slot, bytes);
-                let shards = self.gather(map, slots, (id, key.generation), Profile { k, m }, first).await?;
-                let payload = self.join(Profile { k, m }, meta, shards).await?;
+                let found = Found { generation: key.generation, bytes };
+                let shards = self.gather(map, slots, (key, meta), Profile { k, m }, found).await?;
+                let payload = self.join(Profile { k, m }, (key, meta), shards).await?;
                 Ok((meta, payload))
             }
         }
@@ -114,32 +123,32 @@ impl Blockserver {
         )))
     }
 
-    /// At least `k` shards of one incarnation. Data shards first; parity when one fails or is slow.
+    /// At least `k` shards that fit together. Data shards first; parity when one fails or is slow.
     async fn gather(
         &self,
         map: &ClusterMap,
         slots: &[Slot],
-        (id, generation): (ChunkId, Generation),
+        (key, meta): (ShardKey, ShardMeta),
         profile: Profile,
-        (first_slot, first): (u8, Bytes),
-    ) -> Result<BTreeMap<u8, Bytes>> {
+        first: Found,
+    ) -> Result<Shards> {
         let k = usize::from(profile.k);
-        let mut shards = BTreeMap::from([(first_slot, first)]);
-        let mut waiting: Vec<u8> = (0..profile.n() as u8).rev().filter(|slot| *slot != first_slot).collect();
+        let mut shards = Shards::from([(key.slot, first)]);
+        let mut waiting: Vec<u8> = (0..profile.n() as u8).rev().filter(|slot| *slot != key.slot).collect();
         let mut reads = FuturesUnordered::new();
         let mut error = None;
-        let read = |slot: u8| async move { (slot, self.read_slot(map, slots, id, slot, generation).await) };
+        let read = |slot: u8| async move {
+            (slot, self.read_slot(map, slots, ShardKey { slot, ..key }, meta).await)
+        };
         // A parity shard that was found first replaces one data shard only if a data shard cannot be had.
-        let data_missing =
-            |shards: &BTreeMap<u8, Bytes>| (0..profile.k).filter(|s| !shards.contains_key(s)).count();
+        let data_missing = |shards: &Shards| (0..profile.k).filter(|s| !shards.contains_key(s)).count();
         for _ in 0..data_missing(&shards) {
             reads.push(read(waiting.pop().expect("data shards come first")));
         }
-        while data_missing(&shards) > 0 && (shards.len() < k || !reads.is_empty()) {
-            let enough = shards.len() >= k;
+        while data_missing(&shards) > 0 && (shards.len() < k || error.is_none()) {
             match env::time::timeout(HEDGE_AFTER, reads.next()).await {
-                Ok(Some((slot, Ok(bytes)))) => {
-                    shards.insert(slot, bytes);
+                Ok(Some((slot, Ok(found)))) => {
+                    shards.insert(slot, found);
                 }
                 Ok(Some((_, Err(e)))) => {
                     error = Some(e);
@@ -149,46 +158,53 @@ impl Blockserver {
                     Some(slot) => reads.push(read(slot)),
                     None => break,
                 },
-                Err(_) if enough => break,
+                Err(_) if shards.len() >= k => break,
                 Err(_) => waiting.pop().into_iter().for_each(|slot| reads.push(read(slot))),
-            }
-            if shards.len() >= k && error.is_some() {
-                break; // A data shard is known to be missing: decode.
             }
         }
         if shards.len() < k {
             let why = error.map_or_else(String::new, |e| format!(": {e}"));
             let found = shards.len();
-            return Err(Error::unavailable(format!(
-                "{found} shards of chunk {id} can be read, {k} are needed{why}"
-            )));
+            let chunk = key.chunk;
+            return Err(Error::unavailable(format!("{found} shards of chunk {chunk} can be read, {k} are needed{why}")));
         }
         Ok(shards)
     }
 
-    /// Puts a payload together again.
-    async fn join(&self, profile: Profile, meta: ShardMeta, mut found: BTreeMap<u8, Bytes>) -> Result<Bytes> {
+    /// Puts a payload together again. Shards of different incarnations are equal where coding is deterministic; that
+    /// they are is checked by the chunk's name.
+    async fn join(&self, profile: Profile, (key, meta): (ShardKey, ShardMeta), found: Shards) -> Result<Bytes> {
         let stripe = self.stripe(profile)?;
-        let shards: Vec<Option<Bytes>> = (0..profile.n() as u8).map(|slot| found.remove(&slot)).collect();
-        let task = env::task::spawn_blocking(move || stripe.decode(&shards, meta.stored_size as usize));
-        task.await.map_err(|e| Error::internal(format!("decoding failed: {e}")))?
+        let mixed = found.values().any(|shard| shard.generation != key.generation);
+        let shards = in_order(profile, found);
+        let decode = move || {
+            let payload = stripe.decode(&shards, meta.stored_size as usize)?;
+            if mixed && !is_chunk(&key.chunk, meta, &payload)? {
+                let chunk = key.chunk;
+                return Err(Error::unavailable(format!("too few shards of one incarnation of chunk {chunk} are there")));
+            }
+            Ok(payload)
+        };
+        env::task::spawn_blocking(decode).await.map_err(|e| Error::internal(format!("decoding failed: {e}")))?
     }
 
-    /// Shard `slot` of one incarnation, from its holder or the one before.
-    pub(crate) async fn read_slot(
-        &self,
-        map: &ClusterMap,
-        slots: &[Slot],
-        id: ChunkId,
-        slot: u8,
-        generation: Generation,
-    ) -> Result<Bytes> {
-        let mut error = Error::not_found(format!("placement group has no slot {slot}"));
-        let Some(place) = slots.get(usize::from(slot)) else { return Err(error) };
+    /// Shard `key.slot`, from its holder or the one before: of this incarnation, or of another that was coded alike.
+    async fn read_slot(&self, map: &ClusterMap, slots: &[Slot], key: ShardKey, meta: ShardMeta) -> Result<Found> {
+        let mut error = Error::not_found(format!("placement group has no slot {}", key.slot));
+        let Some(place) = slots.get(usize::from(key.slot)) else { return Err(error) };
         for disk in std::iter::once(place.disk).chain(place.previous) {
-            match self.read_shard(map, disk, id, Some(slot), Some(generation)).await {
-                Ok((_, _, bytes)) => return Ok(bytes),
-                Err(e) => error = e,
+            for generation in [Some(key.generation), None] {
+                match self.read_shard(map, disk, key.chunk, Some(key.slot), generation).await {
+                    Ok((found, like, bytes)) if like == meta => {
+                        return Ok(Found { generation: found.generation, bytes });
+                    }
+                    Ok(_) => {}
+                    Err(e) if e.kind() == ErrorKind::NotFound => error = e,
+                    Err(e) => {
+                        error = e;
+                        break;
+                    }
+                }
             }
         }
         Err(error)
@@ -241,32 +257,50 @@ impl Blockserver {
         };
         let profile = Profile { k, m };
         let others = (0..profile.n() as u8).filter(|slot| *slot != key.slot);
-        let mut reads: FuturesUnordered<_> =
-            others
-                .map(|slot| async move {
-                    (slot, self.read_slot(map, slots, key.chunk, slot, key.generation).await)
-                })
-                .collect();
-        let mut found = BTreeMap::new();
+        let mut reads: FuturesUnordered<_> = others
+            .map(|slot| async move { (slot, self.read_slot(map, slots, ShardKey { slot, ..key }, meta).await) })
+            .collect();
+        let mut found = Shards::new();
+        let mut unreachable = None;
         while found.len() < usize::from(k) {
             match reads.next().await {
-                Some((slot, Ok(bytes))) => {
-                    found.insert(slot, bytes);
+                Some((slot, Ok(shard))) => {
+                    found.insert(slot, shard);
                 }
-                Some((_, Err(_))) => {}
+                Some((_, Err(e))) if e.kind() == ErrorKind::NotFound => {}
+                Some((_, Err(e))) => unreachable = Some(e),
                 None => {
-                    return Err(Error::unavailable(format!(
-                        "too few shards of chunk {} to rebuild one",
-                        key.chunk
-                    )));
+                    let chunk = key.chunk;
+                    let error = |what: &str| format!("too few shards of chunk {chunk} {what} to make one again");
+                    return Err(match unreachable {
+                        Some(e) => Error::unavailable(format!("{}: {e}", error("can be read"))),
+                        None => Error::not_found(error("exist")),
+                    });
                 }
             }
         }
         let stripe = self.stripe(profile)?;
-        let shards: Vec<Option<Bytes>> = (0..profile.n() as u8).map(|slot| found.remove(&slot)).collect();
-        let task = env::task::spawn_blocking(move || stripe.rebuild(&shards, usize::from(key.slot)));
-        task.await.map_err(|e| Error::internal(format!("rebuilding failed: {e}")))?
+        let mixed = found.values().any(|shard| shard.generation != key.generation);
+        let shards = in_order(profile, found);
+        let rebuild = move || {
+            if mixed && !is_chunk(&key.chunk, meta, &stripe.decode(&shards, meta.stored_size as usize)?)? {
+                return Err(Error::not_found(format!("too few shards of one incarnation of chunk {}", key.chunk)));
+            }
+            stripe.rebuild(&shards, usize::from(key.slot))
+        };
+        env::task::spawn_blocking(rebuild).await.map_err(|e| Error::internal(format!("rebuilding failed: {e}")))?
     }
+}
+
+/// Shards by slot, with `None` for those that were not found.
+fn in_order(profile: Profile, mut found: Shards) -> Vec<Option<Bytes>> {
+    (0..profile.n() as u8).map(|slot| found.remove(&slot).map(|shard| shard.bytes)).collect()
+}
+
+/// True when a payload is the chunk of this name, be it file content or a manifest node.
+fn is_chunk(chunk: &ChunkId, meta: ShardMeta, payload: &Bytes) -> Result<bool> {
+    let plain = if meta.compressed { decompress(payload, meta.plain_size as usize)? } else { payload.clone() };
+    Ok(chunk::chunk_id(&plain) == *chunk || chunk::manifest::node_id(&plain) == *chunk)
 }
 
 /// Disks that may hold parts of a group, each once, in slot order.

@@ -15,3 +15,6 @@ mod server;
 
 pub use links::Links;
 pub use server::{Blockserver, Config};
+
+#[cfg(test)]
+mod tests;

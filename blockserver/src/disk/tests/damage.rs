@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use types::{ErrorKind, Result};
 
 use super::*;
-use crate::disk::segment;
+use crate::disk::{record, segment};
 
 const COUNT: u64 = 12;
 
@@ -147,6 +147,17 @@ fn a_misdirected_write_is_not_taken_for_the_record_it_hit() {
     file.write_at(&[&record], a.offset.into()).unwrap();
     let error = read(&engine, 1).unwrap_err();
     assert!(error.kind() == ErrorKind::Corrupt && error.message().contains("another place"), "{error}");
+}
+
+#[test]
+fn a_stale_payload_is_not_taken_for_the_new_one() {
+    let (disk, _, engine) = filled(10);
+    let entry = engine.shared.index.entry(&key(1)).unwrap().unwrap();
+    // As after a lost write: all that stands behind the header agrees with itself, and is of another record.
+    let stale = vec![0xee; entry.payload_size as usize];
+    let file = env::Disk::open(&disk.sim, &segment_path(1), env::OpenMode::ReadWrite).unwrap();
+    file.write_at(&[&stale, &record::tail(&stale).0], u64::from(entry.offset) + 96).unwrap();
+    assert_eq!(read(&engine, 1).unwrap_err().kind(), ErrorKind::Corrupt);
 }
 
 #[test]

@@ -135,7 +135,7 @@ impl File for FaultyFile {
     fn write_at(&self, parts: &[&[u8]], offset: u64) -> io::Result<()> {
         if self.faults.no_room_once.swap(false, SeqCst) {
             // As a real one does: a part of it is there.
-            self.file.write_at(&parts[..1], offset)?;
+            self.file.write_at(&parts[..parts.len() - 1], offset)?;
             return Err(io::ErrorKind::StorageFull.into());
         }
         self.faults.change(|| {

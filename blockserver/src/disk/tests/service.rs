@@ -175,13 +175,13 @@ async fn a_write_without_room_leaves_nothing_behind() {
     let (disk, kv, store) = new_store();
     put(&store, 1).await.unwrap();
     disk.no_room_once();
-    assert_eq!(kind(put(&store, 2).await), ErrorKind::Busy);
+    assert_eq!(kind(put(&store, 17).await), ErrorKind::Busy);
     put(&store, 3).await.unwrap();
     drop(store);
     for kv in [kv, MemKv::new(2)] {
         let store = self::store(&disk, &kv);
         assert_eq!(get(&store, 1).await.unwrap(), payload(1));
-        assert_eq!(kind(get(&store, 2).await), ErrorKind::NotFound);
+        assert_eq!(kind(get(&store, 17).await), ErrorKind::NotFound);
         assert_eq!(get(&store, 3).await.unwrap(), payload(3));
         assert_eq!(store.stats().unwrap().quarantined, 0);
     }

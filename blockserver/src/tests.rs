@@ -1,0 +1,313 @@
+//! Goal: a chunk is acknowledged only when it survives one more loss, comes back while `m` disks are away, and gets its
+//! redundancy back. Method: eight blockservers in one process on simulated disks; links that can be cut.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use env::Env;
+use kv::MemKv;
+use net::{Caller, Identity, Reply, Request, Service, Transport};
+use placement::{Slot, SlotState};
+use proto::block::{ChunkKind, GetChunk, PutChunk};
+use proto::index::Registration;
+use proto::map::{ClusterMap, Disk, Node, Partition, PartitionKind, Role};
+use proto::seal::{ClusterSecret, Receipt};
+use tokio::sync::watch;
+use types::{
+    ChunkId, ClusterId, DiskId, DiskUuid, Epoch, Error, ErrorKind, GcEpoch, NodeId, PartitionId, PgId, Profile, Result,
+};
+
+use crate::disk::{DiskConfig, DiskStore};
+use crate::links::Links;
+use crate::server::{Blockserver, Config};
+
+const SECRET: ClusterSecret = ClusterSecret([5; 32]);
+const ALICE: &str = "user/alice";
+
+/// What all nodes share: who is cut off, what was registered, which slots were reported complete.
+#[derive(Default)]
+struct World {
+    servers: Mutex<BTreeMap<NodeId, Arc<Blockserver>>>,
+    away: Mutex<BTreeSet<NodeId>>,
+    registered: Mutex<Vec<Registration>>,
+    complete: Mutex<Vec<(PgId, u8, DiskId)>>,
+}
+
+struct WorldLinks(Arc<World>);
+
+#[async_trait]
+impl Links for WorldLinks {
+    async fn call_node(&self, node: NodeId, request: Request, _timeout: Duration) -> Result<Reply> {
+        if self.0.away.lock().unwrap().contains(&node) {
+            return Err(Error::unavailable("away"));
+        }
+        let server = self.0.servers.lock().unwrap()[&node].clone();
+        let caller = caller(Identity::Node(NodeId(1)));
+        server.call(&caller, request, env::time::now()).await
+    }
+
+    async fn register(&self, chunk: Registration) -> Result<Option<Receipt>> {
+        self.0.registered.lock().unwrap().push(chunk);
+        Ok(Some(SECRET.receipt(&chunk.chunk, chunk.generation, GcEpoch(2))))
+    }
+
+    async fn finish_sync(&self, slots: Vec<(PgId, u8, DiskId)>) -> Result<()> {
+        self.0.complete.lock().unwrap().extend(slots);
+        Ok(())
+    }
+
+    async fn refresh_map(&self) {}
+}
+
+struct Bench {
+    world: Arc<World>,
+    map: watch::Sender<Arc<ClusterMap>>,
+    env: Env,
+}
+
+impl Bench {
+    /// Eight nodes with a disk each; the only placement group is on the first six.
+    fn new() -> Self {
+        let env = Env::simulated(1);
+        let world = Arc::new(World::default());
+        let (map, _) = watch::channel(Arc::new(first_map()));
+        for node in 1..=8u32 {
+            let id = NodeId(u64::from(node));
+            let root = format!("/disk{node}");
+            env.disk.create_dir_all(std::path::Path::new(&root)).unwrap();
+            let config = DiskConfig::new(root, ClusterId([1; 16]), id, None);
+            let disk = DiskStore::open(&env, config, |_| Ok(Arc::new(MemKv::new(0)))).unwrap();
+            let disks = BTreeMap::from([(DiskId(node), disk)]);
+            let config = Config { node: id, secret: SECRET, disks, intents: Arc::new(MemKv::new(0)) };
+            let links = Arc::new(WorldLinks(world.clone()));
+            let server = Blockserver::start(env.clone(), config, map.subscribe(), links).unwrap();
+            world.servers.lock().unwrap().insert(id, server);
+        }
+        Self { world, map, env }
+    }
+
+    fn server(&self, node: u64) -> Arc<Blockserver> {
+        self.world.servers.lock().unwrap()[&NodeId(node)].clone()
+    }
+
+    fn away(&self, nodes: &[u64]) {
+        *self.world.away.lock().unwrap() = nodes.iter().map(|n| NodeId(*n)).collect();
+    }
+
+    async fn put(&self, node: u64, bytes: &Bytes) -> Result<Receipt> {
+        let request = PutChunk { id: chunk::chunk_id(bytes), kind: ChunkKind::Data, receipts: vec![] };
+        let stored = self.server(node).put_chunk(&alice(), request, bytes.clone()).await?;
+        SECRET.check_receipt(&chunk::chunk_id(bytes), &stored.receipt)?;
+        Ok(stored.receipt)
+    }
+
+    async fn get(&self, node: u64, id: ChunkId) -> Result<Bytes> {
+        let ticket = SECRET.ticket(ALICE, &id, self.env.clock.wall());
+        let request = GetChunk { id, ticket, kind: ChunkKind::Data, range: None };
+        Ok(self.server(node).get_chunk(&alice(), request).await?.1)
+    }
+
+    /// Waits until `done`; simulated time passes at once when nothing else is left to do.
+    async fn until(&self, done: impl Fn() -> bool) {
+        for _ in 0..2000 {
+            if done() {
+                return;
+            }
+            env::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("it never happened");
+    }
+
+    fn change_slot(&self, slot: usize, change: Slot) {
+        self.map.send_modify(|map| {
+            let mut new = ClusterMap::clone(map);
+            new.epoch = new.epoch.next();
+            new.table.as_mut().unwrap().pgs[0][slot] = change;
+            *map = Arc::new(new);
+        });
+    }
+}
+
+fn first_map() -> ClusterMap {
+    let address = "127.0.0.1:1".parse().unwrap();
+    let node = Node { zone: "z".into(), native: address, control: address, roles: vec![Role::Block], up: true };
+    let disk = |id: u32| Disk { node: NodeId(u64::from(id)), uuid: DiskUuid([0; 16]), capacity: 1, healthy: true };
+    let slots = (1..=6).map(|id| Slot::serving(DiskId(id))).collect();
+    ClusterMap {
+        cluster: ClusterId([1; 16]),
+        epoch: Epoch(1),
+        gc_epoch: GcEpoch(2),
+        profile: Profile { k: 4, m: 2 },
+        pg_count: 1,
+        nodes: (1..=8).map(|id| (NodeId(id), node.clone())).collect(),
+        disks: (1..=8).map(|id| (DiskId(id), disk(id))).collect(),
+        table: Some(placement::Table { pgs: vec![slots] }),
+        relaxed_count: 0,
+        partitions: vec![Partition { id: PartitionId(0), kind: PartitionKind::Root }],
+        voters: vec![NodeId(1)],
+    }
+}
+
+fn alice() -> Identity {
+    Identity::User("alice".into())
+}
+
+fn caller(identity: Identity) -> Caller {
+    Caller { identity, address: "127.0.0.1:1".parse().unwrap(), transport: Transport::Tcp }
+}
+
+/// Bytes that do not compress.
+fn noise(seed: u64, size: usize) -> Bytes {
+    let mut bytes = vec![0; size];
+    env::Random::seeded(seed).fill(&mut bytes);
+    bytes.into()
+}
+
+/// A replica, a stripe, a compressed stripe, and chunks whose size is no multiple of anything.
+fn samples() -> Vec<Bytes> {
+    let text: Vec<u8> = (0..900_000u32).flat_map(|n| format!("{} ", n % 1000).into_bytes()).collect();
+    vec![noise(1, 1), noise(2, 5_000), noise(3, 300_001), noise(4, 1 << 20), Bytes::from(text).slice(0..2_000_003)]
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_two_nodes_may_be_away_for_a_read() {
+    let bench = Bench::new();
+    for bytes in samples() {
+        bench.put(1, &bytes).await.unwrap();
+        let id = chunk::chunk_id(&bytes);
+        for (a, b) in (1..=6).flat_map(|a| (a + 1..=6).map(move |b| (a, b))) {
+            bench.away(&[a, b]);
+            let reader = (1..=8).find(|n| *n != a && *n != b).unwrap();
+            assert_eq!(bench.get(reader, id).await.unwrap(), bytes, "{} bytes without {a} and {b}", bytes.len());
+        }
+        bench.away(&[]);
+    }
+    assert_eq!(bench.world.registered.lock().unwrap().len(), samples().len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_node_away_is_a_promise_and_two_are_a_refusal() {
+    let bench = Bench::new();
+    let bytes = noise(7, 300_000);
+    bench.away(&[3, 4]);
+    let error = bench.put(1, &bytes).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.message().contains("4 of 6 parts are durable, 5 are needed"), "{error}");
+    assert!(bench.world.registered.lock().unwrap().is_empty(), "what is not durable is not known");
+
+    bench.away(&[4]);
+    bench.put(1, &bytes).await.unwrap();
+    let server = bench.server(1);
+    assert_eq!(server.intents.list(10).unwrap().len(), 1);
+    bench.away(&[]);
+    bench.until(|| server.intents.list(10).unwrap().is_empty()).await;
+    // The part that was missing is there: the two that hold its neighbours may go.
+    bench.away(&[2, 3]);
+    assert_eq!(bench.get(5, chunk::chunk_id(&bytes)).await.unwrap(), bytes);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_holder_is_filled_and_then_serves() {
+    let bench = Bench::new();
+    let chunks = samples();
+    for bytes in &chunks {
+        bench.put(1, bytes).await.unwrap();
+    }
+    bench.away(&[2]);
+    let new = Slot { disk: DiskId(7), state: SlotState::Syncing, previous: Some(DiskId(2)), returns: true };
+    bench.change_slot(1, new);
+    bench.until(|| bench.world.complete.lock().unwrap().contains(&(PgId(0), 1, DiskId(7)))).await;
+    bench.change_slot(1, Slot::serving(DiskId(7)));
+    bench.away(&[2, 3, 4]);
+    for bytes in &chunks {
+        assert_eq!(bench.get(1, chunk::chunk_id(bytes)).await.unwrap(), *bytes);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_chunk_at_once_is_stored_once() {
+    let bench = Bench::new();
+    let bytes = noise(9, 200_000);
+    let puts = (0..20).map(|_| bench.put(1, &bytes));
+    let receipts: BTreeSet<_> = futures::future::join_all(puts).await.into_iter().map(|r| r.unwrap().generation).collect();
+    assert_eq!(receipts.len(), 1);
+    assert_eq!(bench.world.registered.lock().unwrap().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_wrong_is_refused() {
+    let bench = Bench::new();
+    let bytes = noise(1, 1000);
+    let id = chunk::chunk_id(&bytes);
+    let server = bench.server(1);
+    let put = |id, kind, receipts, bytes: Bytes, who: Identity| {
+        let server = server.clone();
+        async move { server.put_chunk(&who, PutChunk { id, kind, receipts }, bytes).await.unwrap_err() }
+    };
+    let data = ChunkKind::Data;
+    assert!(put(id, data, vec![], noise(2, 10), alice()).await.message().contains("send them again"));
+    assert!(put(id, data, vec![], Bytes::new(), alice()).await.message().contains("a chunk has 1 to"));
+    assert_eq!(put(id, data, vec![], bytes.clone(), Identity::Anonymous).await.kind(), ErrorKind::Denied);
+    // Bytes stored as file content are no manifest node, whatever they look like.
+    let node = put(id, ChunkKind::ManifestNode, vec![], bytes.clone(), alice()).await;
+    assert!(node.message().contains("send them again"), "{node}");
+
+    bench.put(1, &bytes).await.unwrap();
+    let get = |ticket, kind, who: Identity| {
+        let server = server.clone();
+        async move { server.get_chunk(&who, GetChunk { id, ticket, kind, range: None }).await }
+    };
+    let now = bench.env.clock.wall();
+    let ticket = SECRET.ticket(ALICE, &id, now);
+    assert!(get(ticket, data, alice()).await.is_ok());
+    assert_eq!(get(ticket, data, Identity::User("bob".into())).await.unwrap_err().kind(), ErrorKind::Denied);
+    let foreign = ClusterSecret([6; 32]).ticket(ALICE, &id, now);
+    assert_eq!(get(foreign, data, alice()).await.unwrap_err().kind(), ErrorKind::Denied);
+    let error = get(ticket, ChunkKind::ManifestNode, alice()).await.unwrap_err();
+    assert!(error.message().contains("is not a manifest node"), "{error}");
+    let missing = bench.get(1, ChunkId([9; 32])).await.unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::NotFound);
+    bench.away(&[4]);
+    let unknown = bench.get(1, ChunkId([9; 32])).await.unwrap_err();
+    assert_eq!(unknown.kind(), ErrorKind::Unavailable, "somebody who may have it did not answer");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_manifest_node_vouches_for_what_it_lists() {
+    let bench = Bench::new();
+    let chunks: Vec<Bytes> = (0..100).map(|n| noise(n, 100)).collect();
+    let mut builder = chunk::manifest::TreeBuilder::new();
+    let mut receipts = Vec::new();
+    for bytes in &chunks {
+        receipts.push(bench.put(1, bytes).await.unwrap());
+        builder.push(chunk::manifest::ChunkRef { id: chunk::chunk_id(bytes), size: 100 });
+    }
+    let _ = builder.finish();
+    let (id, node) = builder.next_node().unwrap();
+    let count = chunk::manifest::parse_node(&node).unwrap().entries.len();
+    let below = receipts[..count].to_vec();
+    let put = |receipts| {
+        let request = PutChunk { id, kind: ChunkKind::ManifestNode, receipts };
+        let (server, node) = (bench.server(1), node.clone());
+        async move { server.put_chunk(&alice(), request, node).await }
+    };
+    assert!(put(below[1..].to_vec()).await.unwrap_err().message().contains("receipts for a manifest node"));
+    let mut swapped = below.clone();
+    swapped.swap(0, 1);
+    assert_eq!(put(swapped).await.unwrap_err().kind(), ErrorKind::Denied);
+    // The oldest receipt below decides how old the node's is.
+    let first = chunk::chunk_id(&chunks[0]);
+    let mut old = below.clone();
+    old[0] = SECRET.receipt(&first, below[0].generation, GcEpoch(1));
+    assert_eq!(put(old).await.unwrap().receipt.epoch, GcEpoch(1));
+    assert_eq!(put(below).await.unwrap().receipt.epoch, GcEpoch(2));
+
+    let ticket = SECRET.ticket(ALICE, &id, bench.env.clock.wall());
+    let request = GetChunk { id, ticket, kind: ChunkKind::ManifestNode, range: None };
+    let (read, bytes) = bench.server(2).get_chunk(&alice(), request).await.unwrap();
+    assert_eq!((bytes, read.tickets.len()), (node, count));
+    SECRET.check_ticket(ALICE, &first, &read.tickets[0], bench.env.clock.wall()).unwrap();
+}
