@@ -166,17 +166,16 @@ impl Engine {
         let is_long =
             self.active.end > segment::SEGMENT_HEADER_SIZE && self.active.end + size > self.segment_size;
         if is_long && !is_full {
-            self.roll().map_err(|error| self.shared.fail("a new segment could not be made", &error))?;
+            self.roll().map_err(|error| self.write_failed(error))?;
         }
         Ok(is_full)
     }
 
     /// Seals the active segment and begins the next one.
-    fn roll(&mut self) -> Result<()> {
+    fn roll(&mut self) -> io::Result<()> {
         let place = self.shared.place(self.active.number);
         segment::write_footer(&*self.active.file, place, self.active.end)?;
-        let number = self.active.number + 1;
-        self.active = Active::create(&self.shared, number)?;
+        self.active = Active::create(&self.shared, self.active.number + 1)?;
         Ok(())
     }
 
@@ -288,25 +287,29 @@ impl Engine {
         let parts: Vec<&[u8]> = parts.iter().map(|part| &part[..]).collect();
         let written =
             self.active.allocate(end).and_then(|()| self.active.file.write_at(&parts, self.active.end));
-        match written {
-            Ok(()) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
-                // What was written in part must not stand behind the next batch.
-                if let Err(error) = self.active.file.set_len(self.active.end) {
-                    return Err(self.shared.fail("a failed append could not be undone", &error.into()));
-                }
+        written.map_err(|error| self.write_failed(error))
+    }
+
+    /// What a failed write means. Only "no room" is not the end of writing: it is undone, so that nothing of it stands
+    /// behind the next batch.
+    fn write_failed(&self, error: io::Error) -> Error {
+        if error.kind() != io::ErrorKind::StorageFull {
+            return self.shared.fail("a write failed", &error.into());
+        }
+        let root = self.shared.root.display();
+        match self.active.file.set_len(self.active.end) {
+            Err(error) => self.shared.fail("a failed write could not be undone", &error.into()),
+            Ok(()) => {
                 self.shared.status().state = DiskState::Full;
-                let root = self.shared.root.display();
-                Err(Error::busy(format!("disk {root} is full; add a disk or delete files"), FULL_RETRY_MS))
+                Error::busy(format!("disk {root} is full; add a disk or delete files"), FULL_RETRY_MS)
             }
-            Err(error) => Err(self.shared.fail("a write failed", &error.into())),
         }
     }
 }
 
 impl Active {
     /// Makes the segment `number` and begins to write it.
-    pub(crate) fn create(shared: &Shared, number: u32) -> Result<Self> {
+    pub(crate) fn create(shared: &Shared, number: u32) -> io::Result<Self> {
         let file = segment::create(&*shared.disk, &shared.root, shared.superblock().uuid, number)?;
         Ok(Self::resume(shared, number, file, segment::SEGMENT_HEADER_SIZE))
     }

@@ -2,12 +2,13 @@
 //!
 //! Owns: telling a torn tail from damage. Knows nothing of: the index, what is live.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use env::{Disk, File, OpenMode};
 use types::limits::KIB;
-use types::{DiskUuid, Error, Result};
+use types::{DiskUuid, Result};
 
 use super::record::{self, ALIGNMENT, Flaw, HEADER_SIZE, Header, Place};
 
@@ -41,15 +42,17 @@ pub(crate) fn list(disk: &dyn Disk, root: &Path) -> Result<Vec<u32>> {
     Ok(numbers)
 }
 
-/// Makes an empty segment, durably.
-pub(crate) fn create(disk: &dyn Disk, root: &Path, uuid: DiskUuid, number: u32) -> Result<Arc<dyn File>> {
-    let file = disk.open(&path(root, number), OpenMode::CreateNew)?;
+/// Makes an empty segment, durably. A half-made one is removed again.
+pub(crate) fn create(disk: &dyn Disk, root: &Path, uuid: DiskUuid, number: u32) -> io::Result<Arc<dyn File>> {
+    let path = path(root, number);
+    let file = disk.open(&path, OpenMode::CreateNew)?;
     let mut header = header_bytes(uuid, number);
     header.resize(HEADER_BLOCK_SIZE, 0);
-    file.write_at(&[&header], 0)?;
-    file.sync_data()?;
-    disk.sync_dir(&directory(root))?;
-    Ok(file)
+    let made = file.write_at(&[&header], 0).and_then(|()| file.sync_data());
+    match made.and_then(|()| disk.sync_dir(&directory(root))) {
+        Ok(()) => Ok(file),
+        Err(error) => disk.remove_file(&path).and(Err(error)),
+    }
 }
 
 fn header_bytes(uuid: DiskUuid, number: u32) -> Vec<u8> {
@@ -170,7 +173,7 @@ fn check_record(file: &dyn File, header: &Header) -> Result<(), Flaw> {
 }
 
 /// Copies the headers of all records behind the last one: with them the index is rebuilt without reading the segment.
-pub(crate) fn write_footer(file: &dyn File, place: Place, end: u64) -> Result<()> {
+pub(crate) fn write_footer(file: &dyn File, place: Place, end: u64) -> io::Result<()> {
     let mut bytes = Vec::new();
     let mut offset = SEGMENT_HEADER_SIZE;
     let mut count = 0u32;
@@ -184,10 +187,10 @@ pub(crate) fn write_footer(file: &dyn File, place: Place, end: u64) -> Result<()
         offset = header.end();
     }
     let crc = crc32fast::hash(&bytes);
-    let start = u32::try_from(end).map_err(|_| Error::internal("a segment grew beyond 4 GiB"))?;
+    let start = u32::try_from(end).expect("the engine checks every offset in a segment");
     bytes.extend_from_slice(&footer_tail(place, count, start, crc));
     file.write_at(&[&bytes], end)?;
-    Ok(file.sync_data()?)
+    file.sync_data()
 }
 
 fn footer_tail(place: Place, count: u32, offset: u32, crc: u32) -> [u8; FOOTER_TAIL_SIZE] {

@@ -24,7 +24,8 @@ struct Faults {
     /// The last operation before the cut happens, although nobody hears of it.
     last_happens: AtomicBool,
     syncs: AtomicU64,
-    no_room_once: AtomicBool,
+    /// The write, counted from 1, that finds no room; 0 for none.
+    no_room_at: AtomicI64,
     gate: Mutex<bool>,
     opened: Condvar,
 }
@@ -41,7 +42,7 @@ impl FaultyDisk {
             left: AtomicI64::new(i64::MAX),
             last_happens: AtomicBool::new(false),
             syncs: AtomicU64::new(0),
-            no_room_once: AtomicBool::new(false),
+            no_room_at: AtomicI64::new(0),
             gate: Mutex::new(false),
             opened: Condvar::new(),
         };
@@ -72,9 +73,9 @@ impl FaultyDisk {
         self.faults.syncs.load(SeqCst)
     }
 
-    /// The next write finds no room, whatever `space` says.
-    pub(super) fn no_room_once(&self) {
-        self.faults.no_room_once.store(true, SeqCst);
+    /// The `count`-th write from now (the next is 1) finds no room, whatever `space` says.
+    pub(super) fn no_room_at(&self, count: i64) {
+        self.faults.no_room_at.store(count, SeqCst);
     }
 
     /// Holds up syncs, or lets them go on.
@@ -133,7 +134,7 @@ impl File for FaultyFile {
         self.file.read_at(bytes, offset)
     }
     fn write_at(&self, parts: &[&[u8]], offset: u64) -> io::Result<()> {
-        if self.faults.no_room_once.swap(false, SeqCst) {
+        if self.faults.no_room_at.fetch_sub(1, SeqCst) == 1 {
             // As a real one does: a part of it is there.
             self.file.write_at(&parts[..parts.len() - 1], offset)?;
             return Err(io::ErrorKind::StorageFull.into());

@@ -172,18 +172,24 @@ async fn a_full_disk_refuses_puts_and_takes_deletes() {
 
 #[tokio::test]
 async fn a_write_without_room_leaves_nothing_behind() {
-    let (disk, kv, store) = new_store();
-    put(&store, 1).await.unwrap();
-    disk.no_room_once();
-    assert_eq!(kind(put(&store, 17).await), ErrorKind::Busy);
-    put(&store, 3).await.unwrap();
-    drop(store);
-    for kv in [kv, MemKv::new(2)] {
-        let store = self::store(&disk, &kv);
-        assert_eq!(get(&store, 1).await.unwrap(), payload(1));
-        assert_eq!(kind(get(&store, 17).await), ErrorKind::NotFound);
-        assert_eq!(get(&store, 3).await.unwrap(), payload(3));
-        assert_eq!(store.stats().unwrap().quarantined, 0);
+    // A put that does not fit in the segment writes a footer, the next segment's header, and itself; one that does fit
+    // only itself.
+    for (n, write) in [(2, 1), (17, 1), (17, 2), (17, 3)] {
+        let (disk, kv, store) = new_store();
+        put(&store, 1).await.unwrap();
+        disk.no_room_at(write);
+        assert_eq!(kind(put(&store, n).await), ErrorKind::Busy, "{n} {write}");
+        assert_eq!(store.stats().unwrap().state, DiskState::Full);
+        put(&store, 3).await.unwrap();
+        drop(store);
+        for kv in [kv, MemKv::new(2)] {
+            let store = self::store(&disk, &kv);
+            assert_eq!(get(&store, 1).await.unwrap(), payload(1));
+            assert_eq!(kind(get(&store, n).await), ErrorKind::NotFound);
+            assert_eq!(get(&store, 3).await.unwrap(), payload(3));
+            let stats = store.stats().unwrap();
+            assert_eq!((stats.quarantined, stats.state), (0, DiskState::Healthy), "{n} {write}");
+        }
     }
 }
 
