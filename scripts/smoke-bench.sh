@@ -2,13 +2,12 @@
 # The benchmark, tiny: every measurement runs once and works. It fails on errors, never on speed.
 set -uo pipefail
 cd "$(dirname "$0")/.."
+source scripts/checks.sh
 
-# bench starts the cloudsync binary that lies beside it.
-cargo build --release --locked --quiet --package cloudsync --package bench &&
-    cargo run --release --locked --quiet --package bench -- --smoke
-if [ $? -eq 0 ]; then
-    echo "1 passed, 0 failed"
-else
-    echo "0 passed, 1 failed"
-    exit 1
-fi
+# bench starts the cloudsync binary that lies beside it, no other.
+unset CLOUDSYNC_BIN
+bin=$(scripts/binary.sh) || exit 1
+export CARGO_TARGET_DIR=${bin%/release/cloudsync} PATH="$PATH:$HOME/.cargo/bin"
+check "bench builds" cargo build --release --locked --quiet --package bench
+check "bench measures everything once" cargo run --release --locked --quiet --package bench -- --smoke
+sum_up
