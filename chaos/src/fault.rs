@@ -1,0 +1,137 @@
+//! Which faults, in which order, and to whom. Pure: everything follows from the seed and the answers of the cluster.
+//!
+//! Owns: the rule that a single fault takes no more away than the profile (m = 2) and a quorum of three can lose.
+
+use std::fmt;
+
+use env::Random;
+use placement::SlotState;
+use proto::cluster::ClusterStatus;
+use types::{NodeId, PartitionId};
+
+/// Something bad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// `kill -9` of one node.
+    KillOne,
+    /// `kill -9` of two nodes at once.
+    KillTwo,
+    /// `kill -9` of the node that leads a partition.
+    KillLeader,
+    /// A node stands still for a while.
+    Pause,
+    /// `kill -9` of all nodes at once.
+    KillAll,
+}
+
+impl Fault {
+    /// All faults.
+    pub const ALL: [Fault; 5] =
+        [Fault::KillOne, Fault::KillTwo, Fault::KillLeader, Fault::Pause, Fault::KillAll];
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Fault::KillOne => "kill one node",
+            Fault::KillTwo => "kill two nodes",
+            Fault::KillLeader => "kill a leader",
+            Fault::Pause => "pause a node",
+            Fault::KillAll => "kill all nodes",
+        })
+    }
+}
+
+/// A fault and its times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Planned {
+    /// Quiet before it.
+    pub calm_ms: u64,
+    /// What happens.
+    pub fault: Fault,
+    /// How long until it is undone.
+    pub away_ms: u64,
+}
+
+/// The next fault of a random schedule. Absences are shorter and longer than what a failure detector takes.
+pub fn draw(random: &Random) -> Planned {
+    let fault = match random.below(100) {
+        0..20 => Fault::KillOne,
+        20..40 => Fault::KillTwo,
+        40..65 => Fault::KillLeader,
+        65..85 => Fault::Pause,
+        _ => Fault::KillAll,
+    };
+    let away_ms = match fault {
+        Fault::Pause => 1_000 + random.below(4_000),
+        Fault::KillAll => random.below(2_000),
+        _ => 300 + random.below(8_000),
+    };
+    Planned { calm_ms: 500 + random.below(4_000), fault, away_ms }
+}
+
+/// The schedule of the smoke test: one fault of each kind that a short run must survive.
+pub const SMOKE: [Planned; 4] = [
+    Planned { calm_ms: 4_000, fault: Fault::KillTwo, away_ms: 4_000 },
+    Planned { calm_ms: 3_000, fault: Fault::KillLeader, away_ms: 3_000 },
+    Planned { calm_ms: 2_000, fault: Fault::Pause, away_ms: 2_000 },
+    Planned { calm_ms: 2_000, fault: Fault::KillAll, away_ms: 500 },
+];
+
+/// The nodes that a fault takes away. At most one of them is a voter, unless it takes all.
+pub fn victims(fault: Fault, status: &ClusterStatus, random: &Random) -> Vec<NodeId> {
+    let mut nodes: Vec<NodeId> = status.map.nodes.keys().copied().collect();
+    let count = match fault {
+        Fault::KillAll => return nodes,
+        Fault::KillLeader => {
+            let partitions = &status.map.partitions;
+            let partition = partitions[random.below(partitions.len() as u64) as usize].id;
+            return leader(status, partition).into_iter().collect();
+        }
+        Fault::KillTwo => 2,
+        Fault::KillOne | Fault::Pause => 1,
+    };
+    let mut chosen: Vec<NodeId> = Vec::new();
+    while chosen.len() < count && !nodes.is_empty() {
+        let node = nodes.remove(random.below(nodes.len() as u64) as usize);
+        let is_voter = |node: &NodeId| status.map.voters.contains(node);
+        if !(is_voter(&node) && chosen.iter().any(is_voter)) {
+            chosen.push(node);
+        }
+    }
+    chosen
+}
+
+/// The node that leads a partition, as far as the root leader has heard.
+pub fn leader(status: &ClusterStatus, partition: PartitionId) -> Option<NodeId> {
+    let heard = status.nodes.iter().filter_map(|(id, node)| Some((*id, node.last.as_ref()?)));
+    let reports = heard.flat_map(|(id, last)| last.partitions.iter().map(move |report| (id, report)));
+    let leading = reports.filter(|(_, report)| report.id == partition && report.leading);
+    leading.max_by_key(|(_, report)| report.term).map(|(id, _)| id)
+}
+
+/// What a cluster of `node_count` nodes lacks to be whole again; nothing when it is.
+pub fn missing(status: &ClusterStatus, node_count: usize) -> Vec<String> {
+    let map = &status.map;
+    let mut missing = Vec::new();
+    let up = map.nodes.values().filter(|node| node.up).count();
+    if up < node_count {
+        missing.push(format!("{up} of {node_count} nodes up"));
+    }
+    let live = map.disks.keys().filter(|id| map.is_live(**id)).count();
+    if live < node_count {
+        missing.push(format!("{live} of {node_count} disks writable"));
+    }
+    let slots = map.table.iter().flat_map(|table| table.pgs.iter().flatten());
+    match slots.filter(|slot| slot.state != SlotState::Serving).count() {
+        0 if map.table.is_some() => {}
+        0 => missing.push("no placement table".to_owned()),
+        count => missing.push(format!("{count} slots to fill")),
+    }
+    let leaderless = map.partitions.iter().filter(|partition| leader(status, partition.id).is_none());
+    missing.extend(leaderless.map(|partition| format!("no leader of partition {}", partition.id)));
+    missing
+}
+
+#[cfg(test)]
+mod tests;

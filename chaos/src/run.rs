@@ -1,0 +1,125 @@
+//! One run: a cluster, workers, faults, and at the end the truth.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use env::task::JoinSet;
+use env::{Env, Random};
+use types::{Error, Result};
+
+use crate::check::{self, Verdict};
+use crate::cluster::DevCluster;
+use crate::content::Maker;
+use crate::fault::{self, Planned};
+use crate::history::{History, Promise};
+use crate::inject::{Injection, Injector};
+use crate::report::Report;
+use crate::session::Session;
+use crate::survey;
+use crate::worker::{Shared, Worker};
+
+/// Workers at the same time.
+const WORKER_COUNT: u64 = 6;
+/// The last calm: what is written here must survive as well.
+const LAST_CALM: Duration = Duration::from_secs(2);
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Decides the workload and the faults.
+    pub seed: u64,
+    /// Nodes of the cluster.
+    pub node_count: u16,
+    /// When to stop breaking things.
+    pub until: Until,
+}
+
+/// How long a run is.
+#[derive(Clone, Debug)]
+pub enum Until {
+    /// Random faults for so long.
+    Time(Duration),
+    /// These faults.
+    Faults(Vec<Planned>),
+}
+
+/// Runs a plan with its files in `dir`.
+pub async fn run(env: &Env, plan: &Plan, dir: &Path) -> Result<Report> {
+    crate::say(format_args!("seed {}: starting {} nodes", plan.seed, plan.node_count));
+    let cluster = DevCluster::start(env, dir, plan.node_count).await?;
+    let shared = Arc::new(Shared {
+        maker: Maker::new(plan.seed),
+        stop: AtomicBool::new(false),
+        started: env::time::now(),
+    });
+    let open =
+        async || -> Result<Arc<Session>> { Ok(Arc::new(Session::open(env, &cluster.credentials()).await?)) };
+    let mut workers = JoinSet::new();
+    for number in 0..WORKER_COUNT {
+        let worker = Worker::new(number, plan.seed, [open().await?, open().await?], shared.clone())?;
+        workers.spawn(worker.run());
+    }
+    let injector = Injector {
+        cluster: &cluster,
+        session: open().await?,
+        random: Random::seeded(plan.seed),
+        node_count: plan.node_count.into(),
+        shared: shared.clone(),
+    };
+    let (injections, broken) = inject_all(&injector, plan).await;
+    env::time::sleep(LAST_CALM).await;
+    shared.stop.store(true, Ordering::Relaxed);
+    let mut history = History::default();
+    while let Some(done) = workers.join_next().await {
+        history.extend(done.map_err(|e| Error::internal(format!("a worker failed: {e}")))?);
+    }
+    crate::say(format_args!("{} ms: workers stopped, looking at everything", shared.now_ms()));
+    let mut verdicts = match survey::take(&*open().await?).await {
+        Ok(survey) => check::all(&history, &survey),
+        // What cannot be looked at may be lost: no promise is kept then.
+        Err(e) => {
+            let failed = |promise| Verdict {
+                promise,
+                exercised: 1,
+                violations: vec![format!("looking at it failed: {e}")],
+            };
+            Promise::ALL[..8].iter().map(|promise| failed(*promise)).collect()
+        }
+    };
+    let ended = [cluster.ended()?, cluster.panics()?].concat();
+    verdicts.retain(|verdict| verdict.promise != Promise::Heal && verdict.promise != Promise::Processes);
+    verdicts.push(Verdict {
+        promise: Promise::Heal,
+        exercised: injections.len() + broken.len(),
+        violations: broken,
+    });
+    verdicts.push(Verdict {
+        promise: Promise::Processes,
+        exercised: plan.node_count.into(),
+        violations: ended,
+    });
+    verdicts.sort_by_key(|verdict| verdict.promise);
+    Ok(Report::new(plan.seed, verdicts, injections, history))
+}
+
+/// Performs the faults of the plan; ends at the first that does not heal, because nothing could be told apart after it.
+async fn inject_all(injector: &Injector<'_>, plan: &Plan) -> (Vec<Injection>, Vec<String>) {
+    let mut injections = Vec::new();
+    let mut drawn = 0;
+    loop {
+        let next = match &plan.until {
+            Until::Faults(faults) => faults.get(drawn).copied(),
+            Until::Time(time) => {
+                (injector.shared.started.elapsed() < *time).then(|| fault::draw(&injector.random))
+            }
+        };
+        let Some(planned) = next else { return (injections, Vec::new()) };
+        drawn += 1;
+        match injector.inject(planned).await {
+            Ok(injection) => injections.push(injection),
+            Err(e) => return (injections, vec![e.to_string()]),
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! A client of the cluster with its own connections, as the command line is one; its local disk is memory.
+
+use std::net::SocketAddr;
+use std::path::Path as LocalPath;
+use std::sync::Arc;
+use std::time::Duration;
+
+use client::{Blocks, Cluster, Download, Endpoints, FileState, Namespace, Progress, Uploader};
+use env::disk::SimDisk;
+use env::{Disk, Env, OpenMode};
+use futures::StreamExt;
+use net::{Client, ClientConfig, Credentials, Transport};
+use proto::Method;
+use proto::cluster::{ClusterStatus, FetchStatus};
+use proto::namespace::{Entry, Opened};
+use serde::Deserialize;
+use types::{Error, NamespaceName, Path, Result, VersionId};
+
+use crate::history::Content;
+
+/// Every request gives up after this time. Longer than an election, shorter than the patience of a person.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+/// Where files go.
+const NAMESPACE: &str = "home";
+/// What an upload is called on the local disk.
+const SOURCE: &str = "/source";
+
+/// A client.
+pub struct Session {
+    /// Its view of the cluster.
+    pub cluster: Arc<Cluster>,
+    /// Where it works.
+    pub namespace: Arc<Namespace>,
+    blocks: Arc<Blocks>,
+    uploader: Uploader,
+    disk: Arc<dyn Disk>,
+}
+
+/// The credential file, as the command line reads it.
+#[derive(Deserialize)]
+struct CredentialFile {
+    endpoints: Vec<SocketAddr>,
+    identity: String,
+}
+
+impl Session {
+    /// Connects with a credential file.
+    pub async fn open(env: &Env, credentials: &LocalPath) -> Result<Self> {
+        let text = env.disk.read(credentials).map_err(|e| Error::from(e).context(credentials.display()))?;
+        let file: CredentialFile = toml::from_slice(&text)
+            .map_err(|e| Error::invalid(format!("{}: {}", credentials.display(), e.message())))?;
+        let config = ClientConfig { quic_connections: 1, tcp_connections: 1 };
+        let dial = Arc::new(Client::new(env, &Credentials::from_pem(&file.identity)?, config)?);
+        let endpoints = Endpoints { addresses: file.endpoints, transport: Transport::Quic };
+        let disk: Arc<dyn Disk> = Arc::new(SimDisk::new(0));
+        let env = Env { disk: disk.clone(), ..env.clone() };
+        let cluster = Cluster::connect(env, dial, endpoints, REQUEST_TIMEOUT).await?;
+        let namespace = Arc::new(Namespace::open(cluster.clone(), &NamespaceName::parse(NAMESPACE)?).await?);
+        let blocks = Arc::new(Blocks::new(cluster.clone()));
+        let uploader =
+            Uploader::new(cluster.clone(), namespace.clone(), blocks.clone(), Arc::new(Progress::default()));
+        Ok(Self { cluster, namespace, blocks, uploader, disk })
+    }
+
+    /// Stores a file as the newest version, if what is there is still what `seen` says.
+    pub async fn put(&self, path: &Path, seen: Option<Entry>, bytes: &[u8]) -> Result<VersionId> {
+        let state = FileState::of(path, seen)?;
+        let source = LocalPath::new(SOURCE);
+        // An upload that was given up has left its own behind.
+        if self.disk.exists(source) {
+            self.disk.remove_file(source)?;
+        }
+        self.disk.open(source, OpenMode::CreateNew)?.write_at(&[bytes], 0)?;
+        Ok(self.uploader.upload_file(source, path, &state).await?.version)
+    }
+
+    /// The bytes of what was opened.
+    pub async fn read(&self, opened: Opened) -> Result<Content> {
+        let download = Download::open(self.blocks.clone(), opened).await?;
+        let mut hasher = blake3::Hasher::new();
+        let mut parts = std::pin::pin!(download.read(0..download.size()));
+        while let Some(part) = parts.next().await {
+            hasher.update(&part?);
+        }
+        Ok(Content(*hasher.finalize().as_bytes()))
+    }
+
+    /// What the leader of the root partition knows.
+    pub async fn status(&self) -> Result<ClusterStatus> {
+        self.cluster.ask_root(Method::FetchStatus, &FetchStatus {}).await
+    }
+}
