@@ -51,9 +51,10 @@ echo "tree: $(find "$tree" -type f | wc -l) files, $tree_bytes bytes"
 # Bytes on the disks of all nodes.
 stored() { find "$work"/cluster/node*/disk1 -type f -printf '%s\n' 2>/dev/null | awk '{ sum += $1 } END { printf "%d", sum }'; }
 
-# Waits until the running put has stored so many percent of the tree; false when it ended before.
+# Waits until the running put has filled disks with so many percent of the tree's bytes; false when it ended before. The
+# whole tree takes 1.5 times its bytes, or half of them when it compresses well.
 reached() {
-    local target=$((stored_before + tree_bytes / 100 * 15 / 10 * $1))
+    local target=$((stored_before + tree_bytes / 100 * $1))
     until [ "$(stored)" -ge "$target" ]; do
         kill -0 "$put" 2>/dev/null || { echo "the put had ended already"; return 1; }
         sleep 0.02
@@ -85,16 +86,18 @@ writer=$!
 stored_before=$(stored)
 cloudsync put "$tree" /tree -o json >"$work/put1.json" 2>"$work/put1.errors" &
 put=$!
-check "a quarter is stored" reached 25
+check "a part of it is stored" reached 10
 check "two block nodes are killed with -9" dev kill "${victims[@]}"
-check "half is stored, the put goes on without them" reached 50
+check "the put goes on without them" reached 25
 leader=$(dev leader)
 check "node $leader, which leads the namespace, is killed with -9" dev kill "$leader"
+check "in the middle of the put" kill -0 "$put"
 wait "$put"
 put_code=$?
 check "the put completes" test "$put_code" -eq 0
 check "nothing was left out" holds "$work/put1.json" 'v["failures"] == []'
 [ "$put_code" -eq 0 ] || cat "$work/put1.errors"
+echo "      it took $(value "$work/put1.json" 'v["seconds"]') s"
 kill "$writer" && wait "$writer" 2>/dev/null
 writer=
 echo "      longest time without a finished write: $(longest_gap) ms"
