@@ -18,23 +18,36 @@ use types::{NamespaceName, Result};
 pub use report::{cluster, disks, leader, nodes};
 
 use crate::args::{Admin, AdminCluster, AdminDisk, AdminNamespace, AdminNode, AdminToken};
+use crate::exit::{self, Exit, Failure};
 use crate::output::Outcome;
 use crate::session::Session;
 use crate::token::JoinToken;
 
 /// Runs a command.
-pub async fn run(session: &Session, command: Admin) -> Result<Outcome> {
+pub async fn run(session: &Session, command: Admin) -> exit::Result<Outcome> {
     match command {
-        Admin::Cluster(AdminCluster::Status) => Ok(cluster(&fetch_status(session).await?)),
-        Admin::Node(AdminNode::List) => Ok(nodes(&fetch_status(session).await?)),
-        Admin::Disk(AdminDisk::List) => Ok(disks(&fetch_status(session).await?)),
+        Admin::Cluster(AdminCluster::Status) => Ok(cluster(&health(session).await?)),
+        Admin::Node(AdminNode::List) => Ok(nodes(&health(session).await?)),
+        Admin::Disk(AdminDisk::List) => Ok(disks(&health(session).await?)),
         Admin::Token(AdminToken::Create { valid }) => {
             let token = create_token(session, valid).await?.to_text();
             let json = json!({ "token": token, "valid_seconds": valid.as_secs() });
             Ok(Outcome::ok(token, json))
         }
-        Admin::Namespace(AdminNamespace::Create { name }) => create_namespace(session, name).await,
+        Admin::Namespace(AdminNamespace::Create { name }) => Ok(create_namespace(session, name).await?),
     }
+}
+
+/// What the leader of the root partition knows, for a command that reports health: a cluster without a quorum is not a
+/// failure of the command, it is the worst of the answers.
+async fn health(session: &Session) -> exit::Result<ClusterStatus> {
+    fetch_status(session).await.map_err(|error| match error.is_transient() {
+        true => Failure {
+            exit: Exit::Degraded,
+            error: error.context("the metadata has no quorum: bring voters back; reads go on, writes do not"),
+        },
+        false => error.into(),
+    })
 }
 
 /// What the leader of the root partition knows.
