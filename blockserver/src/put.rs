@@ -25,7 +25,7 @@ use crate::server::Blockserver;
 /// A node that has not made a shard durable by then is treated as down for this chunk.
 const SHARD_TIMEOUT: Duration = Duration::from_secs(3);
 /// When all but one shard are durable, the last one gets so much more time before a repair intent takes its place.
-const STRAGGLER_TIMEOUT: Duration = Duration::from_millis(400);
+const STRAGGLER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A chunk that is being stored; whoever brings the same chunk meanwhile waits for the same outcome.
 pub(crate) type Shared = futures::future::Shared<BoxFuture<'static, Result<Receipt>>>;
