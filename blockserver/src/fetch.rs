@@ -166,14 +166,21 @@ impl Blockserver {
             let why = error.map_or_else(String::new, |e| format!(": {e}"));
             let found = shards.len();
             let chunk = key.chunk;
-            return Err(Error::unavailable(format!("{found} shards of chunk {chunk} can be read, {k} are needed{why}")));
+            return Err(Error::unavailable(format!(
+                "{found} shards of chunk {chunk} can be read, {k} are needed{why}"
+            )));
         }
         Ok(shards)
     }
 
     /// Puts a payload together again. Shards of different incarnations are equal where coding is deterministic; that
     /// they are is checked by the chunk's name.
-    async fn join(&self, profile: Profile, (key, meta): (ShardKey, ShardMeta), found: Shards) -> Result<Bytes> {
+    async fn join(
+        &self,
+        profile: Profile,
+        (key, meta): (ShardKey, ShardMeta),
+        found: Shards,
+    ) -> Result<Bytes> {
         let stripe = self.stripe(profile)?;
         let mixed = found.values().any(|shard| shard.generation != key.generation);
         let shards = in_order(profile, found);
@@ -181,15 +188,25 @@ impl Blockserver {
             let payload = stripe.decode(&shards, meta.stored_size as usize)?;
             if mixed && !is_chunk(&key.chunk, meta, &payload)? {
                 let chunk = key.chunk;
-                return Err(Error::unavailable(format!("too few shards of one incarnation of chunk {chunk} are there")));
+                return Err(Error::unavailable(format!(
+                    "too few shards of one incarnation of chunk {chunk} are there"
+                )));
             }
             Ok(payload)
         };
-        env::task::spawn_blocking(decode).await.map_err(|e| Error::internal(format!("decoding failed: {e}")))?
+        env::task::spawn_blocking(decode)
+            .await
+            .map_err(|e| Error::internal(format!("decoding failed: {e}")))?
     }
 
     /// Shard `key.slot`, from its holder or the one before: of this incarnation, or of another that was coded alike.
-    async fn read_slot(&self, map: &ClusterMap, slots: &[Slot], key: ShardKey, meta: ShardMeta) -> Result<Found> {
+    async fn read_slot(
+        &self,
+        map: &ClusterMap,
+        slots: &[Slot],
+        key: ShardKey,
+        meta: ShardMeta,
+    ) -> Result<Found> {
         let mut error = Error::not_found(format!("placement group has no slot {}", key.slot));
         let Some(place) = slots.get(usize::from(key.slot)) else { return Err(error) };
         for disk in std::iter::once(place.disk).chain(place.previous) {
@@ -257,9 +274,12 @@ impl Blockserver {
         };
         let profile = Profile { k, m };
         let others = (0..profile.n() as u8).filter(|slot| *slot != key.slot);
-        let mut reads: FuturesUnordered<_> = others
-            .map(|slot| async move { (slot, self.read_slot(map, slots, ShardKey { slot, ..key }, meta).await) })
-            .collect();
+        let mut reads: FuturesUnordered<_> =
+            others
+                .map(|slot| async move {
+                    (slot, self.read_slot(map, slots, ShardKey { slot, ..key }, meta).await)
+                })
+                .collect();
         let mut found = Shards::new();
         let mut unreachable = None;
         while found.len() < usize::from(k) {
@@ -271,7 +291,8 @@ impl Blockserver {
                 Some((_, Err(e))) => unreachable = Some(e),
                 None => {
                     let chunk = key.chunk;
-                    let error = |what: &str| format!("too few shards of chunk {chunk} {what} to make one again");
+                    let error =
+                        |what: &str| format!("too few shards of chunk {chunk} {what} to make one again");
                     return Err(match unreachable {
                         Some(e) => Error::unavailable(format!("{}: {e}", error("can be read"))),
                         None => Error::not_found(error("exist")),
@@ -284,11 +305,16 @@ impl Blockserver {
         let shards = in_order(profile, found);
         let rebuild = move || {
             if mixed && !is_chunk(&key.chunk, meta, &stripe.decode(&shards, meta.stored_size as usize)?)? {
-                return Err(Error::not_found(format!("too few shards of one incarnation of chunk {}", key.chunk)));
+                return Err(Error::not_found(format!(
+                    "too few shards of one incarnation of chunk {}",
+                    key.chunk
+                )));
             }
             stripe.rebuild(&shards, usize::from(key.slot))
         };
-        env::task::spawn_blocking(rebuild).await.map_err(|e| Error::internal(format!("rebuilding failed: {e}")))?
+        env::task::spawn_blocking(rebuild)
+            .await
+            .map_err(|e| Error::internal(format!("rebuilding failed: {e}")))?
     }
 }
 
@@ -299,7 +325,8 @@ fn in_order(profile: Profile, mut found: Shards) -> Vec<Option<Bytes>> {
 
 /// True when a payload is the chunk of this name, be it file content or a manifest node.
 fn is_chunk(chunk: &ChunkId, meta: ShardMeta, payload: &Bytes) -> Result<bool> {
-    let plain = if meta.compressed { decompress(payload, meta.plain_size as usize)? } else { payload.clone() };
+    let plain =
+        if meta.compressed { decompress(payload, meta.plain_size as usize)? } else { payload.clone() };
     Ok(chunk::chunk_id(&plain) == *chunk || chunk::manifest::node_id(&plain) == *chunk)
 }
 

@@ -117,7 +117,7 @@ impl Blockserver {
             if self.disks[&task.disk].has(key).await? {
                 continue;
             }
-            let bytes = match self.from_previous(map, slots, key).await {
+            let bytes = match self.read_previous(map, slots, key).await {
                 Some(bytes) => bytes,
                 None => match self.rebuild_shard(map, key, meta).await {
                     Ok(bytes) => bytes,
@@ -142,7 +142,8 @@ impl Blockserver {
         let mut wanted = BTreeMap::new();
         let mut replicas: BTreeMap<_, (usize, ShardMeta)> = BTreeMap::new();
         let previous = slots[usize::from(task.slot)].previous;
-        let others: Vec<DiskId> = slots.iter().map(|slot| slot.disk).filter(|disk| *disk != task.disk).collect();
+        let others: Vec<DiskId> =
+            slots.iter().map(|slot| slot.disk).filter(|disk| *disk != task.disk).collect();
         let mut silent = 0;
         for disk in others.iter().copied().chain(previous) {
             let listed = match self.list_disk(map, disk, task.pg).await {
@@ -153,7 +154,9 @@ impl Blockserver {
                     silent += 1;
                     continue;
                 }
-                Err(e) => return Err(e.context("too few holders of the group answer to know what is missing")),
+                Err(e) => {
+                    return Err(e.context("too few holders of the group answer to know what is missing"));
+                }
             };
             for (key, meta) in listed {
                 let own = ShardKey { slot: task.slot, ..key };
@@ -171,7 +174,7 @@ impl Blockserver {
         Ok(wanted)
     }
 
-    async fn from_previous(&self, map: &ClusterMap, slots: &[Slot], key: ShardKey) -> Option<Bytes> {
+    async fn read_previous(&self, map: &ClusterMap, slots: &[Slot], key: ShardKey) -> Option<Bytes> {
         let previous = slots[usize::from(key.slot)].previous.filter(|disk| map.is_live(*disk))?;
         let read = self.read_shard(map, previous, key.chunk, Some(key.slot), Some(key.generation)).await;
         read.ok().map(|(_, _, bytes)| bytes)

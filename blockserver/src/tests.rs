@@ -17,7 +17,8 @@ use proto::map::{ClusterMap, Disk, Node, Partition, PartitionKind, Role};
 use proto::seal::{ClusterSecret, Receipt};
 use tokio::sync::watch;
 use types::{
-    ChunkId, ClusterId, DiskId, DiskUuid, Epoch, Error, ErrorKind, GcEpoch, NodeId, PartitionId, PgId, Profile, Result,
+    ChunkId, ClusterId, DiskId, DiskUuid, Epoch, Error, ErrorKind, GcEpoch, NodeId, PartitionId, PgId,
+    Profile, Result,
 };
 
 use crate::disk::{DiskConfig, DiskStore};
@@ -133,8 +134,10 @@ impl Bench {
 
 fn first_map() -> ClusterMap {
     let address = "127.0.0.1:1".parse().unwrap();
-    let node = Node { zone: "z".into(), native: address, control: address, roles: vec![Role::Block], up: true };
-    let disk = |id: u32| Disk { node: NodeId(u64::from(id)), uuid: DiskUuid([0; 16]), capacity: 1, healthy: true };
+    let node =
+        Node { zone: "z".into(), native: address, control: address, roles: vec![Role::Block], up: true };
+    let disk =
+        |id: u32| Disk { node: NodeId(u64::from(id)), uuid: DiskUuid([0; 16]), capacity: 1, healthy: true };
     let slots = (1..=6).map(|id| Slot::serving(DiskId(id))).collect();
     ClusterMap {
         cluster: ClusterId([1; 16]),
@@ -169,7 +172,13 @@ fn noise(seed: u64, size: usize) -> Bytes {
 /// A replica, a stripe, a compressed stripe, and chunks whose size is no multiple of anything.
 fn samples() -> Vec<Bytes> {
     let text: Vec<u8> = (0..900_000u32).flat_map(|n| format!("{} ", n % 1000).into_bytes()).collect();
-    vec![noise(1, 1), noise(2, 5_000), noise(3, 300_001), noise(4, 1 << 20), Bytes::from(text).slice(0..2_000_003)]
+    vec![
+        noise(1, 1),
+        noise(2, 5_000),
+        noise(3, 300_001),
+        noise(4, 1 << 20),
+        Bytes::from(text).slice(0..2_000_003),
+    ]
 }
 
 #[tokio::test(start_paused = true)]
@@ -181,7 +190,12 @@ async fn every_two_nodes_may_be_away_for_a_read() {
         for (a, b) in (1..=6).flat_map(|a| (a + 1..=6).map(move |b| (a, b))) {
             bench.away(&[a, b]);
             let reader = (1..=8).find(|n| *n != a && *n != b).unwrap();
-            assert_eq!(bench.get(reader, id).await.unwrap(), bytes, "{} bytes without {a} and {b}", bytes.len());
+            assert_eq!(
+                bench.get(reader, id).await.unwrap(),
+                bytes,
+                "{} bytes without {a} and {b}",
+                bytes.len()
+            );
         }
         bench.away(&[]);
     }
@@ -232,7 +246,8 @@ async fn the_same_chunk_at_once_is_stored_once() {
     let bench = Bench::new();
     let bytes = noise(9, 200_000);
     let puts = (0..20).map(|_| bench.put(1, &bytes));
-    let receipts: BTreeSet<_> = futures::future::join_all(puts).await.into_iter().map(|r| r.unwrap().generation).collect();
+    let receipts: BTreeSet<_> =
+        futures::future::join_all(puts).await.into_iter().map(|r| r.unwrap().generation).collect();
     assert_eq!(receipts.len(), 1);
     assert_eq!(bench.world.registered.lock().unwrap().len(), 1);
 }

@@ -8,12 +8,16 @@ use chunk::manifest::{ChunkRef, Content, Manifest};
 use expect_test::expect;
 use proptest::prelude::*;
 use serde::Serialize;
-use types::{ChunkId, DiskId, Epoch, GcEpoch, Generation, Millis, NamespaceId, Path, PgId, RequestId, Seq, VersionId};
+use types::{
+    ChunkId, DiskId, Epoch, GcEpoch, Generation, Millis, NamespaceId, Path, PgId, RequestId, Seq, VersionId,
+};
 
 use crate::block::{ChunkKind, GetShard, Layout, PutChunk, PutShard, ShardKey, ShardMeta};
 use crate::command::{IndexCommand, NamespaceCommand, RootCommand, Stamped};
 use crate::index::Registration;
-use crate::namespace::{Base, Change, Freshness, Kind, ListDir, Mode, Op, Place, Record, View, Write as NamespaceWrite};
+use crate::namespace::{
+    Base, Change, Freshness, Kind, ListDir, Mode, Op, Place, Record, View, Write as NamespaceWrite,
+};
 use crate::seal::ClusterSecret;
 use crate::{decode, encode};
 
@@ -64,7 +68,8 @@ fn write() -> NamespaceWrite {
 #[test]
 fn messages_are_frozen() {
     let key = ShardKey { chunk: CHUNK, generation: Generation(300), slot: 4 };
-    let meta = ShardMeta { layout: Layout::Shard { k: 4, m: 2 }, plain_size: 9, stored_size: 8, compressed: true };
+    let meta =
+        ShardMeta { layout: Layout::Shard { k: 4, m: 2 }, plain_size: 9, stored_size: 8, compressed: true };
     let view = View { namespace: NamespaceId(1), freshness: Freshness::AtLeast(Seq(7)) };
     let at = Place { dir: types::InodeId(5), name: types::Name::parse("n").unwrap() };
     let registration = Registration { chunk: CHUNK, generation: Generation(1), plain_size: 2, disk_size: 3 };
@@ -73,21 +78,27 @@ fn messages_are_frozen() {
         hex("put_shard", &PutShard { epoch: Epoch(2), disk: DiskId(3), key, meta, crc: 0xdead }),
         hex("get_shard", &GetShard { disk: DiskId(3), chunk: CHUNK, slot: Some(1), generation: None }),
         hex("list_dir", &ListDir { view, path: Path::root(), after: None, limit: 10 }),
-        hex("write", &Stamped {
-            time: Millis(1),
-            command: NamespaceCommand::Write { author: "a".into(), write: write() },
-        }),
+        hex(
+            "write",
+            &Stamped {
+                time: Millis(1),
+                command: NamespaceCommand::Write { author: "a".into(), write: write() },
+            },
+        ),
         hex("create", &NamespaceCommand::Create { namespace: NamespaceId(1), owner: "admin/admin".into() }),
         hex("register", &IndexCommand::Register(vec![registration])),
         hex("pin", &IndexCommand::Pin(vec![CHUNK])),
         hex("finish_sync", &RootCommand::FinishSync { slots: vec![(PgId(1), 2, DiskId(3))] }),
-        hex("record", &Record {
-            seq: Seq(1),
-            time: Millis(2),
-            author: "a".into(),
-            inode: types::InodeId(6),
-            change: Change::Added { at, kind: Kind::Dir },
-        }),
+        hex(
+            "record",
+            &Record {
+                seq: Seq(1),
+                time: Millis(2),
+                author: "a".into(),
+                inode: types::InodeId(6),
+                change: Change::Added { at, kind: Kind::Dir },
+            },
+        ),
     ];
     expect![[r#"
         put_chunk 010020(chunk)0100

@@ -162,10 +162,9 @@ impl Engine {
         let space = self.shared.disk.space(&self.shared.root)?;
         let is_full = space.free < DISK_FREE_BYTES_MIN + size;
         self.shared.status().state = if is_full { DiskState::Full } else { DiskState::Healthy };
-        // A full disk takes deletes only, and they may pass the size of a segment: a footer needs room.
         let is_long =
             self.active.end > segment::SEGMENT_HEADER_SIZE && self.active.end + size > self.segment_size;
-        if is_long && !is_full {
+        if is_long {
             self.roll().map_err(|error| self.write_failed(error))?;
         }
         Ok(is_full)

@@ -7,8 +7,8 @@ use types::ChunkId;
 use types::limits::MANIFEST_NODE_COUNT_MAX;
 
 use super::node::{Entry, Node};
-use super::{ChunkRef, Content};
 use super::node_id;
+use super::{ChunkRef, Content};
 
 /// Levels a tree can have: 64^6 chunks of the smallest size are more than `FILE_SIZE_MAX`.
 pub const TREE_HEIGHT_MAX: u8 = 6;

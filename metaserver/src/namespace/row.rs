@@ -225,7 +225,11 @@ mod tests {
         let request = RequestId([3; 16]);
         assert_eq!(request_of_time_key(&request_time_key(Millis(5), request)), Ok(request));
         for bad in [&b""[..], b"d", b"d12345678\xff"] {
-            assert!(dirent_name(bad).is_err() && version_of_key(bad).is_err() && request_of_time_key(bad).is_err());
+            assert!(
+                dirent_name(bad).is_err()
+                    && version_of_key(bad).is_err()
+                    && request_of_time_key(bad).is_err()
+            );
         }
     }
 }

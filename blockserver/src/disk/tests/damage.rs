@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use types::{ErrorKind, Result};
 
 use super::*;
+use crate::disk::index::Entry;
 use crate::disk::{record, segment};
 
 const COUNT: u64 = 12;
@@ -135,6 +136,22 @@ fn a_quarantined_shard_can_be_put_again() {
     assert_eq!(engine.commit(&[Change::Quarantine { key: key(2), entry }]), [Ok(())]);
     assert_eq!(read(&engine, 2).unwrap(), payload(2));
     assert_eq!(engine.shared.status().quarantined, 1);
+
+    // A rebuild that finds both records good counts one shard.
+    disk.sim.flip_bit(&segment_path(1), u64::from(entry.offset) + 97, 0);
+    drop(engine);
+    let engine = open(&disk, &MemKv::new(5)).unwrap();
+    assert_eq!(engine.shared.status().totals.records, COUNT);
+    assert_eq!(engine.shared.status().totals.bytes, (0..COUNT).map(|n| payload(n).len() as u64).sum::<u64>());
+}
+
+#[test]
+fn an_index_entry_that_points_at_another_record_is_noticed() {
+    let (_, _, engine) = filled(11);
+    let entry = engine.shared.index.entry(&key(3)).unwrap().unwrap();
+    assert_eq!(read_record(&engine.shared, &key(1), &entry, None).unwrap_err().kind(), ErrorKind::Corrupt);
+    let other = Entry { payload_crc: 0, ..entry };
+    assert_eq!(read_record(&engine.shared, &key(3), &other, None).unwrap_err().kind(), ErrorKind::Corrupt);
 }
 
 #[test]
