@@ -1,4 +1,5 @@
 //! Groups of three nodes against crashes, cut links and lost disks, on a simulated clock.
+#![allow(clippy::unwrap_used)] // All of this file is a test; helpers of tests fail loudly, too.
 
 mod harness;
 
