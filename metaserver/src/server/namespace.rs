@@ -25,14 +25,21 @@ impl Metaserver {
     pub(super) async fn write_namespace(&self, caller: &Caller, write: Write) -> Result<Written> {
         let partition = self.partition_of(write.namespace);
         let group = self.group(partition)?;
-        // The owner never changes, so any applied state will do; a replica without the namespace is not a leader.
+        // The owner never changes, so any applied state will do, if it has the namespace yet.
         if !group.is_leader() {
             return Err(Error::stale_epoch(format!(
                 "node {} does not lead partition {partition}",
                 self.node
             )));
         }
-        let (owner, _) = namespace::owner(&group.read(), write.namespace)?;
+        let found = namespace::owner(&group.read(), write.namespace);
+        let (owner, _) = match found {
+            Ok(found) => found,
+            Err(_) => {
+                group.linearize().await?;
+                namespace::owner(&group.read(), write.namespace)?
+            }
+        };
         authorize(&caller.identity, Action::UseNamespace { owner: &owner })?;
         for op in &write.ops {
             if let Op::CommitVersion { manifest, receipts, path, .. } = op {
@@ -116,35 +123,39 @@ impl Metaserver {
     /// A state that is as fresh as asked for, if this replica has it and the caller may see it.
     async fn view(&self, caller: &Caller, view: View) -> Result<(raft::State, Seq)> {
         let group = self.group(self.partition_of(view.namespace))?;
+        let mut confirmed = view.freshness == Freshness::Linearizable;
         let wanted = match view.freshness {
-            Freshness::Linearizable => {
-                group.linearize().await?;
-                Seq(0)
-            }
+            Freshness::Linearizable => Seq(0),
             Freshness::AtLeast(seq) => seq,
         };
+        if confirmed {
+            group.linearize().await?;
+        }
         let deadline = env::time::now() + Duration::from_millis(CATCH_UP_MS_MAX);
         let mut applied = group.watch_applied();
         loop {
             applied.borrow_and_update();
             let state = group.read();
-            match namespace::owner(&state, view.namespace) {
+            let missing = match namespace::owner(&state, view.namespace) {
                 Ok((owner, seq)) if seq >= wanted => {
                     authorize(&caller.identity, Action::UseNamespace { owner: &owner })?;
                     return Ok((state, seq));
                 }
-                // The leader has seen everything: what it does not have does not exist.
-                Err(e) if group.is_leader() => return Err(e),
-                Ok((_, seq)) if group.is_leader() => {
-                    return Err(Error::invalid(format!(
-                        "position {wanted} is ahead of namespace {}, which is at {seq}",
-                        view.namespace
-                    )));
-                }
-                _ => {}
-            }
+                Ok((_, seq)) => Error::invalid(format!(
+                    "position {wanted} is ahead of namespace {}, which is at {seq}",
+                    view.namespace
+                )),
+                Err(e) => e,
+            };
             drop(state);
-            if env::time::timeout_at(deadline, applied.changed()).await.is_err() {
+            if confirmed {
+                return Err(missing);
+            }
+            // Only a leader that was just confirmed can say that something does not exist.
+            if group.is_leader() {
+                group.linearize().await?;
+                confirmed = true;
+            } else if env::time::timeout_at(deadline, applied.changed()).await.is_err() {
                 return Err(Error::stale_epoch(format!("node {} is behind: ask another voter", self.node)));
             }
         }

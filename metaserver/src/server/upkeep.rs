@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proto::command::{Bootstrap, NamespaceCommand, RootCommand};
-use proto::map::{PartitionKind, ROOT};
+use proto::map::ROOT;
 use raft::Group;
 use tracing::{info, warn};
 use types::{ClusterId, ErrorKind, NamespaceId, NamespaceName, NodeId, Result};
@@ -159,11 +159,6 @@ impl Metaserver {
                 }
             })
             .collect()
-    }
-
-    /// Kinds of partitions this node holds, for the log at start.
-    pub fn partition_count(&self, kind: PartitionKind) -> usize {
-        self.map.borrow().of_kind(kind).count()
     }
 }
 
