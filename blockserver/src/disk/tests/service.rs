@@ -181,12 +181,14 @@ async fn a_write_without_room_leaves_nothing_behind() {
         assert_eq!(kind(put(&store, n).await), ErrorKind::Busy, "{n} {write}");
         assert_eq!(store.stats().unwrap().state, DiskState::Full);
         put(&store, 3).await.unwrap();
+        put(&store, 34).await.expect("the next segment can be made now");
         drop(store);
         for kv in [kv, MemKv::new(2)] {
             let store = self::store(&disk, &kv);
             assert_eq!(get(&store, 1).await.unwrap(), payload(1));
             assert_eq!(kind(get(&store, n).await), ErrorKind::NotFound);
             assert_eq!(get(&store, 3).await.unwrap(), payload(3));
+            assert_eq!(get(&store, 34).await.unwrap(), payload(34));
             let stats = store.stats().unwrap();
             assert_eq!((stats.quarantined, stats.state), (0, DiskState::Healthy), "{n} {write}");
         }
