@@ -14,9 +14,6 @@ use types::{ErrorKind, InodeId, VersionId};
 use crate::history::{Content, Freshness, History, Kept, Look, Mark, Outcome, Promise, Read, Survey};
 use crate::replay::Tree;
 
-/// The client may answer from a replica that is behind when no leader answered for so long (`client/src/namespace.rs`).
-pub const LEADER_PATIENCE_MS: u64 = 5_000;
-
 /// What is known of one promise after a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
@@ -234,7 +231,7 @@ pub fn one_order(history: &History, survey: &Survey) -> Verdict {
             Seen::Look(look) => (&look.path, mislisted(&tree, look)),
         };
         violations.extend(wrong.map(|wrong| format!("{path} at position {}: {wrong}", fresh.seq)));
-        if fresh.seq < fresh.known && fresh.took_ms < LEADER_PATIENCE_MS {
+        if fresh.seq < fresh.known && !fresh.leaderless {
             let (seq, known) = (fresh.seq, fresh.known);
             violations
                 .push(format!("{path} was answered from position {seq} to a reader who had seen {known}"));

@@ -120,8 +120,8 @@ pub struct Freshness {
     pub known: Seq,
     /// The position it was answered from.
     pub seq: Seq,
-    /// How long that took.
-    pub took_ms: u64,
+    /// The client had waited for a leader in vain: it may then answer from a replica that is behind.
+    pub leaderless: bool,
 }
 
 /// A file that was read to its end.

@@ -22,6 +22,10 @@ use crate::worker::{Shared, Worker};
 
 /// Workers at the same time.
 const WORKER_COUNT: u64 = 6;
+/// How long requests of most clients may take: longer than an election, shorter than the patience of a person.
+const PATIENT: Duration = Duration::from_secs(20);
+/// Others give up before a new leader is there: only they see outcomes that nobody knows.
+const IMPATIENT: Duration = Duration::from_millis(1_500);
 /// The last calm: what is written here must survive as well.
 const LAST_CALM: Duration = Duration::from_secs(2);
 
@@ -54,16 +58,20 @@ pub async fn run(env: &Env, plan: &Plan, dir: &Path) -> Result<Report> {
         stop: AtomicBool::new(false),
         started: env::time::now(),
     });
-    let open =
-        async || -> Result<Arc<Session>> { Ok(Arc::new(Session::open(env, &cluster.credentials()).await?)) };
-    let mut workers = JoinSet::new();
+    let open = async |timeout| Session::open(env, &cluster.credentials(), timeout).await.map(Arc::new);
+    let mut workers = Vec::new();
     for number in 0..WORKER_COUNT {
-        let worker = Worker::new(number, plan.seed, [open().await?, open().await?], shared.clone())?;
-        workers.spawn(worker.run());
+        let timeout = if number % 3 == 2 { IMPATIENT } else { PATIENT };
+        let sessions = [open(timeout).await?, open(timeout).await?];
+        let mut worker = Worker::new(number, plan.seed, sessions, shared.clone())?;
+        worker.move_in().await;
+        workers.push(worker);
     }
+    let mut working = JoinSet::new();
+    workers.into_iter().for_each(|worker| drop(working.spawn(worker.run())));
     let injector = Injector {
         cluster: &cluster,
-        session: open().await?,
+        session: open(PATIENT).await?,
         random: Random::seeded(plan.seed),
         node_count: plan.node_count.into(),
         shared: shared.clone(),
@@ -72,11 +80,11 @@ pub async fn run(env: &Env, plan: &Plan, dir: &Path) -> Result<Report> {
     env::time::sleep(LAST_CALM).await;
     shared.stop.store(true, Ordering::Relaxed);
     let mut history = History::default();
-    while let Some(done) = workers.join_next().await {
+    while let Some(done) = working.join_next().await {
         history.extend(done.map_err(|e| Error::internal(format!("a worker failed: {e}")))?);
     }
     crate::say(format_args!("{} ms: workers stopped, looking at everything", shared.now_ms()));
-    let mut verdicts = match survey::take(&*open().await?).await {
+    let mut verdicts = match survey::take(&*open(PATIENT).await?).await {
         Ok(survey) => check::all(&history, &survey),
         // What cannot be looked at may be lost: no promise is kept then.
         Err(e) => {

@@ -18,8 +18,6 @@ use types::{Error, NamespaceName, Path, Result, VersionId};
 
 use crate::history::Content;
 
-/// Every request gives up after this time. Longer than an election, shorter than the patience of a person.
-pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 /// Where files go.
 const NAMESPACE: &str = "home";
 /// What an upload is called on the local disk.
@@ -31,6 +29,8 @@ pub struct Session {
     pub cluster: Arc<Cluster>,
     /// Where it works.
     pub namespace: Arc<Namespace>,
+    /// Every request gives up after this time.
+    pub timeout: Duration,
     blocks: Arc<Blocks>,
     uploader: Uploader,
     disk: Arc<dyn Disk>,
@@ -44,8 +44,8 @@ struct CredentialFile {
 }
 
 impl Session {
-    /// Connects with a credential file.
-    pub async fn open(env: &Env, credentials: &LocalPath) -> Result<Self> {
+    /// Connects with a credential file. Every request gives up after `timeout`.
+    pub async fn open(env: &Env, credentials: &LocalPath, timeout: Duration) -> Result<Self> {
         let text = env.disk.read(credentials).map_err(|e| Error::from(e).context(credentials.display()))?;
         let file: CredentialFile = toml::from_slice(&text)
             .map_err(|e| Error::invalid(format!("{}: {}", credentials.display(), e.message())))?;
@@ -54,12 +54,12 @@ impl Session {
         let endpoints = Endpoints { addresses: file.endpoints, transport: Transport::Quic };
         let disk: Arc<dyn Disk> = Arc::new(SimDisk::new(0));
         let env = Env { disk: disk.clone(), ..env.clone() };
-        let cluster = Cluster::connect(env, dial, endpoints, REQUEST_TIMEOUT).await?;
+        let cluster = Cluster::connect(env, dial, endpoints, timeout).await?;
         let namespace = Arc::new(Namespace::open(cluster.clone(), &NamespaceName::parse(NAMESPACE)?).await?);
         let blocks = Arc::new(Blocks::new(cluster.clone()));
         let uploader =
             Uploader::new(cluster.clone(), namespace.clone(), blocks.clone(), Arc::new(Progress::default()));
-        Ok(Self { cluster, namespace, blocks, uploader, disk })
+        Ok(Self { cluster, namespace, timeout, blocks, uploader, disk })
     }
 
     /// Stores a file as the newest version, if what is there is still what `seen` says.

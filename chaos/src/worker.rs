@@ -16,10 +16,14 @@ use types::{Error, ErrorKind, InodeId, Name, Path, Result, Seq, VersionId};
 use crate::check::is_conflict;
 use crate::content::Maker;
 use crate::history::{Answer, Commit, Freshness, History, Mark, Outcome, Promise, Read, Step};
-use crate::session::{REQUEST_TIMEOUT, Session};
+use crate::session::Session;
 
 /// What an operation may take beyond the deadlines of its requests, on a machine that is busy with everything else.
 const GRACE: Duration = Duration::from_secs(10);
+/// When no leader answered for so long, the client answers from a replica that may be behind (`client::Namespace`).
+const LEADER_PATIENCE: Duration = Duration::from_secs(5);
+/// The client ends a round of attempts so long before a deadline: its longest pause.
+const PAUSE: Duration = Duration::from_millis(200);
 /// Roughly the bytes of a change without content.
 const OP_SIZE: usize = 100;
 
@@ -97,10 +101,14 @@ impl Worker {
         })
     }
 
-    /// Works until it is told to stop; returns what it did and saw.
-    pub async fn run(mut self) -> History {
+    /// Makes its own directory, as long as nothing is broken yet.
+    pub async fn move_in(&mut self) {
         let home = self.home.clone();
         self.make_dir(&home).await;
+    }
+
+    /// Works until it is told to stop; returns what it did and saw.
+    pub async fn run(mut self) -> History {
         while !self.shared.stop.load(Ordering::Relaxed) {
             Box::pin(self.act()).await;
             // More would only measure this machine, and leave too many versions to read at the end.
@@ -115,14 +123,14 @@ impl Worker {
         what: &'static str,
         requests: u32,
         work: impl Future<Output = Result<T>>,
-    ) -> (Result<T>, u64) {
-        let allowed = REQUEST_TIMEOUT * requests + GRACE;
+    ) -> (Result<T>, Duration) {
+        let allowed = self.session.timeout * requests + GRACE;
         let start = env::time::now();
         let hangs = |env::time::Elapsed| Err(Error::unavailable("it hangs"));
         let answer = env::time::timeout(allowed * 2, Box::pin(work)).await.unwrap_or_else(hangs);
         let ms = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
-        let took_ms = ms(start.elapsed());
-        self.history.answers.push(Answer { what, took_ms, allowed_ms: ms(allowed) });
+        let took = start.elapsed();
+        self.history.answers.push(Answer { what, took_ms: ms(took), allowed_ms: ms(allowed) });
         if let Err(e) = &answer
             && matches!(
                 e.kind(),
@@ -131,7 +139,7 @@ impl Worker {
         {
             self.surprise(Promise::Answers, format!("{what}: {e}"));
         }
-        (answer, took_ms)
+        (answer, took)
     }
 
     /// Commits a new content. `alone` says that nobody else writes this file.
@@ -184,16 +192,16 @@ impl Worker {
     /// Reads a file of its own to the end: the newest version or an older one.
     async fn read(&mut self, held: &Held, old: Option<VersionId>) {
         let (session, known, path) = (self.session.clone(), self.known, held.path.clone());
-        let (answer, took_ms) = self.timed("open", 1, session.namespace.open_version(&path, old)).await;
+        let (answer, took) = self.timed("open", 1, session.namespace.open_version(&path, old)).await;
         let opened = match answer {
             Ok(opened) => opened,
-            Err(e) => return self.missed(&path, &e, took_ms),
+            Err(e) => return self.missed(&path, &e, took),
         };
         let (seq, version) = (opened.seq, opened.version.id);
         self.known = self.known.max(seq);
         let (answer, _) = self.timed("read", 3, session.read(opened)).await;
         if let Ok(content) = answer {
-            let fresh = Freshness { known, seq, took_ms };
+            let fresh = Freshness { known, seq, leaderless: self.is_leaderless(took) };
             self.history.reads.push(Read { path, is_old: old.is_some(), fresh, version, content });
         }
     }
@@ -201,21 +209,26 @@ impl Worker {
     /// The entry of a file of its own, if it is as this worker left it.
     async fn look_at(&mut self, held: &Held) -> Option<Entry> {
         let session = self.session.clone();
-        let (answer, took_ms) = self.timed("stat", 1, session.namespace.stat(&held.path)).await;
+        let (answer, took) = self.timed("stat", 1, session.namespace.stat(&held.path)).await;
         let found = match answer.map(|entry| entry.ok_or_else(|| Error::not_found("it is not there"))) {
             Ok(Ok(entry)) if entry.version == held.newest() => return Some(entry),
             Ok(Ok(entry)) => Error::conflict(format!("version {} and not {}", entry.version, held.newest())),
             Ok(Err(e)) | Err(e) => e,
         };
-        self.missed(&held.path, &found, took_ms);
+        self.missed(&held.path, &found, took);
         None
     }
 
     /// Something of its own was not found as it was left.
-    fn missed(&mut self, path: &Path, error: &Error, took_ms: u64) {
-        if !error.is_transient() && took_ms < crate::check::LEADER_PATIENCE_MS {
+    fn missed(&mut self, path: &Path, error: &Error, took: Duration) {
+        if !error.is_transient() && !self.is_leaderless(took) {
             self.surprise(Promise::Ack, format!("{path}: {error}"));
         }
+    }
+
+    /// An answer that took so long may be from a replica that is behind.
+    fn is_leaderless(&self, took: Duration) -> bool {
+        took + PAUSE >= LEADER_PATIENCE.min(self.session.timeout)
     }
 
     fn surprise(&mut self, promise: Promise, what: String) {

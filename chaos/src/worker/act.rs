@@ -155,15 +155,15 @@ impl Worker {
     async fn list(&mut self) {
         let (session, known) = (self.session.clone(), self.known);
         let path = self.dirs[self.pick(self.dirs.len())].clone();
-        let (answer, took_ms) = self.timed("list", 1, session.namespace.list_page(&path, None)).await;
+        let (answer, took) = self.timed("list", 1, session.namespace.list_page(&path, None)).await;
         match answer {
             Ok(listing) => {
                 self.known = self.known.max(listing.seq);
-                let fresh = Freshness { known, seq: listing.seq, took_ms };
+                let fresh = Freshness { known, seq: listing.seq, leaderless: self.is_leaderless(took) };
                 let entries = listing.entries.into_iter().map(|e| (e.name, e.inode, e.version)).collect();
                 self.history.looks.push(Look { path, fresh, entries });
             }
-            Err(e) => self.missed(&path, &e, took_ms),
+            Err(e) => self.missed(&path, &e, took),
         }
     }
 
