@@ -10,6 +10,7 @@ mod upkeep;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -60,6 +61,7 @@ pub struct Metaserver {
     map: watch::Sender<Arc<ClusterMap>>,
     /// What this node has heard while it leads the root partition.
     liveness: Mutex<Option<Liveness>>,
+    retired: AtomicBool,
     started: env::time::Instant,
 }
 
@@ -98,6 +100,7 @@ impl Metaserver {
             indexes,
             map,
             liveness: Mutex::new(None),
+            retired: AtomicBool::new(false),
             started: env::time::now(),
         });
         if let Some(bootstrap) = config.bootstrap {
@@ -105,6 +108,11 @@ impl Metaserver {
         }
         server.clone().start_upkeep();
         Ok(server)
+    }
+
+    /// Ends the upkeep: from now on this node decides nothing about others.
+    pub fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
     }
 
     /// Stops the partitions; what they acknowledged is on disk already.

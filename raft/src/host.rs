@@ -54,7 +54,7 @@ impl HostConfig {
     /// A host with the times for nodes in one place.
     pub fn new(node: NodeId, log_dir: PathBuf) -> Self {
         let log_tail = LogTail { count: 100_000, size: 256 << 20 };
-        Self { node, log_dir, heartbeat_ms: 100, election_ms: 600..1200, log_tail }
+        Self { node, log_dir, heartbeat_ms: 100, election_ms: 350..700, log_tail }
     }
 
     /// How recently a majority must have answered for a read without a message: well below the time in which it could

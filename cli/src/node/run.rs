@@ -23,7 +23,7 @@ use super::service::NodeService;
 use crate::config::NodeConfig;
 
 /// How often a node tells the root leader that it is there.
-const HEARTBEAT_PERIOD: Duration = Duration::from_millis(500);
+const HEARTBEAT_PERIOD: Duration = Duration::from_millis(300);
 /// Requests of a node to the metadata cluster give up after this time; their callers decide what then.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(8);
 
@@ -133,6 +133,8 @@ impl Node {
     /// Stops in order: no new requests, then the partitions, then the stores.
     pub async fn stop(self) -> Result<()> {
         info!(node = %self.id, "stopping");
+        // First of all it stops judging others: it will soon hear of nobody, itself included.
+        self.service.meta.get().into_iter().for_each(|meta| meta.retire());
         self.server.shutdown().await;
         if let Some(meta) = self.service.meta.get() {
             meta.shutdown().await;

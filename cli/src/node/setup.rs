@@ -12,15 +12,13 @@ use types::{ClusterId, Error, NodeId, Result};
 
 use super::home::{Home, Identity};
 use crate::config::NodeConfig;
-use crate::credentials::CredentialFile;
+use crate::credentials::{ADMIN_FILE, CredentialFile};
 use crate::token::JoinToken;
 
 /// Ten years: replacing a node's certificate means joining it again.
 const CERTIFICATE_VALIDITY: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// Name of the first administrator.
 const ADMIN: &str = "admin";
-/// Where the first administrator's credentials are put, in the data directory.
-pub const ADMIN_FILE: &str = "admin.cred";
 /// How long a new node tries to reach the leader of the root partition.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(30);
 

@@ -8,8 +8,9 @@ use types::Result;
 
 use super::home::Home;
 use super::run::Node;
-use super::setup::{ADMIN_FILE, init};
+use super::setup::init;
 use crate::config::NodeConfig;
+use crate::credentials::ADMIN_FILE;
 
 /// Starts the cluster in `data`, making it the first time, and says what to do next. Runs until `stop` is done.
 pub async fn up(
@@ -49,11 +50,11 @@ fn greet(node: &Node, data: &Path, prepared: bool) {
     let state = if prepared { "Found" } else { "Made" };
     let credentials = data.join(ADMIN_FILE);
     println!("{state} cluster {} in {}. Try next, in another shell:\n", map.cluster, data.display());
-    println!(
-        "  export CLOUDSYNC_CREDENTIALS={}",
-        std::path::absolute(&credentials).unwrap_or(credentials).display()
-    );
-    println!("  cloudsync put README.md /README.md");
-    println!("  cloudsync ls -l /");
-    println!("  cloudsync cat /README.md\n\nCtrl-C stops it; starting it again finds everything.");
+    let program =
+        env::process::current_exe().map_or_else(|_| "cloudsync".into(), |path| path.display().to_string());
+    let credentials = std::path::absolute(&credentials).unwrap_or(credentials);
+    println!("  export CLOUDSYNC_CREDENTIALS={}", credentials.display());
+    println!("  {program} put README.md /README.md");
+    println!("  {program} ls -l /");
+    println!("  {program} cat /README.md\n\nCtrl-C stops it; starting it again finds everything.");
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use proto::command::{Bootstrap, NamespaceCommand, RootCommand};
@@ -94,6 +95,9 @@ impl Metaserver {
     async fn watch_nodes(self: Arc<Self>) {
         while !self.is_stopped() {
             env::time::sleep(WATCH_PERIOD).await;
+            if self.is_stopped() {
+                return;
+            }
             if let Err(e) = self.watch_nodes_once().await {
                 warn!("a change of the nodes could not be decided, trying again: {e}");
             }
@@ -101,7 +105,7 @@ impl Metaserver {
     }
 
     fn is_stopped(&self) -> bool {
-        self.root().status().role == raft::Role::Stopped
+        self.retired.load(Ordering::Relaxed) || self.root().status().role == raft::Role::Stopped
     }
 
     async fn watch_nodes_once(&self) -> Result<()> {
