@@ -52,6 +52,7 @@ deny: ## Licences, sources and advisories of all libraries (needs cargo-deny)
 setup: # What cargo cannot fetch, and RocksDB's archive
 	@scripts/setup.sh
 	@scripts/rocksdb.sh >/dev/null
+	@scripts/claim-cache.sh
 
 .PHONY: clean-cache
 clean-cache: ## Remove the build cache, RocksDB's archive too

@@ -162,7 +162,9 @@ impl Cluster {
     /// Starts a stopped node from what it has on disk.
     pub async fn open(&mut self, id: NodeId) {
         let node = self.nodes.get_mut(&id).unwrap();
-        let config = HostConfig { log_tail: self.tail, ..HostConfig::new(id, "/log".into()) };
+        // Wider than in production: fewer candidates stand in the same millisecond, where chance inside tokio decides.
+        let election_ms = 600..1200;
+        let config = HostConfig { log_tail: self.tail, election_ms, ..HostConfig::new(id, "/log".into()) };
         let network = Arc::new(Line { net: self.net.clone(), source: id });
         let host = Host::open(node.env.clone(), config, Arc::new(node.kv.clone()), network).await.unwrap();
         for group in GROUPS {
