@@ -22,7 +22,7 @@ pub enum Part {
 pub struct Plan {
     /// How often everything is measured.
     pub runs: usize,
-    /// Bytes that a probe of the disk or the network moves.
+    /// Bytes that a probe of the network moves.
     pub probe_size: u64,
     /// Bytes that a computation is measured on.
     pub kernel_size: usize,
@@ -99,11 +99,11 @@ impl Plan {
         self.parts.contains(&part)
     }
 
-    /// Bytes on disk at once, at most: each run's stripes stay until its cluster is removed, the local file exists
-    /// twice, and logs and databases want room.
+    /// Bytes on disk at once, at most: what the runs write stays until a cluster is removed, and the disk's probe writes
+    /// twice as much; the local file exists twice, and logs and databases want room.
     pub fn space_needed(&self) -> u64 {
         let stripes = self.file_size * 3 / 2 * self.runs as u64;
-        stripes + 2 * self.file_size + 2 * self.probe_size + 2 * GIB
+        2 * stripes + 2 * self.file_size + 2 * GIB
     }
 }
 
