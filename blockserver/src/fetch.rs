@@ -98,15 +98,17 @@ impl Blockserver {
     ) -> Result<(ShardKey, ShardMeta, Bytes)> {
         let (local, remote): (Vec<DiskId>, Vec<DiskId>) =
             holders(slots).into_iter().partition(|disk| self.disks.contains_key(disk));
+        let mut error = Error::not_found(format!("chunk {id} is on none of its disks"));
         for disk in local {
-            if let Ok(found) = self.disks[&disk].get(id, None, None, None).await {
-                return Ok((found.key, found.meta, found.bytes));
+            match self.disks[&disk].get(id, None, None, None).await {
+                Ok(found) => return Ok((found.key, found.meta, found.bytes)),
+                Err(e) if e.kind() == ErrorKind::NotFound => {}
+                Err(e) => error = e,
             }
         }
         let mut reads: FuturesUnordered<_> =
             remote.into_iter().map(|disk| self.read_shard(map, disk, id, None, None)).collect();
         let mut absent = 0;
-        let mut error = Error::not_found(format!("chunk {id} is on none of its disks"));
         while let Some(read) = reads.next().await {
             match read {
                 Ok(found) => return Ok(found),
@@ -216,7 +218,13 @@ impl Blockserver {
                         return Ok(Found { generation: found.generation, bytes });
                     }
                     Ok(_) => {}
-                    Err(e) if e.kind() == ErrorKind::NotFound => error = e,
+                    // That it was here and is damaged says more than that another place does not have it.
+                    Err(e) if e.kind() == ErrorKind::Corrupt => error = e,
+                    Err(e) if e.kind() == ErrorKind::NotFound => {
+                        if error.kind() == ErrorKind::NotFound {
+                            error = e;
+                        }
+                    }
                     Err(e) => {
                         error = e;
                         break;

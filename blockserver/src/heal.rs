@@ -1,4 +1,5 @@
-//! Brings redundancy back (I-HEAL): fills slots whose holder is new, and makes the parts that were promised.
+//! Brings redundancy back (I-HEAL): fills slots whose holder is new, makes the parts that were promised, and those that
+//! were found damaged.
 //!
 //! Everything here may be done twice or stopped at any point: a part that is there already is left alone.
 
@@ -25,17 +26,19 @@ const PERIOD: Duration = Duration::from_secs(2);
 const SETTLE: Duration = Duration::from_secs(4);
 /// Placement groups that are filled at once.
 const GROUPS_IN_FLIGHT: usize = 8;
-/// Promised parts looked at in one round.
-const INTENT_COUNT: usize = 256;
+/// Promised or damaged parts listed at once.
+const PART_COUNT: usize = 256;
+/// Single parts that are made at once.
+const PARTS_IN_FLIGHT: usize = 8;
 /// One request for a list of shards.
 const LIST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A slot of this node that lacks older shards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Task {
-    pg: PgId,
-    slot: u8,
-    disk: DiskId,
+pub(crate) struct Task {
+    pub(crate) pg: PgId,
+    pub(crate) slot: u8,
+    pub(crate) disk: DiskId,
 }
 
 /// Starts healing for as long as the server lives.
@@ -54,6 +57,9 @@ pub fn start(server: &Arc<Blockserver>) {
             }
             if let Err(e) = server.keep_promises().await {
                 warn!("promised parts could not be made, trying again: {e}");
+            }
+            if let Err(e) = server.replace_lost().await {
+                warn!("damaged parts could not be made again, trying later: {e}");
             }
         }
     });
@@ -107,7 +113,7 @@ impl Blockserver {
     }
 
     /// Gives one slot all parts it should have. Returns how many were missing.
-    async fn fill_slot(&self, map: &ClusterMap, task: Task) -> Result<u64> {
+    pub(crate) async fn fill_slot(&self, map: &ClusterMap, task: Task) -> Result<u64> {
         let slots = map.slots(task.pg)?;
         if slots.get(usize::from(task.slot)).is_none_or(|slot| slot.disk != task.disk) {
             return Err(Error::stale_epoch("the slot has another holder by now"));
@@ -209,31 +215,75 @@ impl Blockserver {
 
     /// Makes the parts this node promised when it acknowledged without them.
     async fn keep_promises(&self) -> Result<()> {
-        let map = self.current_map();
-        for (key, meta) in self.intents.list(INTENT_COUNT)? {
-            let slots = map.slots(map.pg(&key.chunk))?;
-            let Some(slot) = slots.get(usize::from(key.slot)).filter(|slot| map.is_live(slot.disk)) else {
-                continue;
-            };
-            match self.keep_promise(&map, slot.disk, key, meta).await {
-                Ok(()) => self.intents.done(&key).await?,
-                Err(e) => debug!(chunk = %key.chunk, slot = key.slot, "a promised part is not made yet: {e}"),
+        let map = &self.current_map();
+        let mut after = None;
+        loop {
+            let promised = self.intents.list(after.as_ref(), PART_COUNT)?;
+            let Some((last, _)) = promised.last() else { return Ok(()) };
+            after = Some(*last);
+            let kept = stream::iter(promised)
+                .map(|(key, meta)| async move { (key, self.keep_promise(map, key, meta).await) });
+            let mut kept = kept.buffer_unordered(PARTS_IN_FLIGHT);
+            while let Some((key, outcome)) = kept.next().await {
+                match outcome {
+                    Ok(()) => self.intents.done(&key).await?,
+                    Err(e) => {
+                        debug!(chunk = %key.chunk, slot = key.slot, "a promised part is not made yet: {e}");
+                    }
+                }
             }
         }
-        Ok(())
     }
 
-    async fn keep_promise(
-        &self,
-        map: &ClusterMap,
-        disk: DiskId,
-        key: ShardKey,
-        meta: ShardMeta,
-    ) -> Result<()> {
+    async fn keep_promise(&self, map: &ClusterMap, key: ShardKey, meta: ShardMeta) -> Result<()> {
+        let slot = map.slots(map.pg(&key.chunk))?.get(usize::from(key.slot));
+        let disk = slot.map(|slot| slot.disk).filter(|disk| map.is_live(*disk));
+        let disk = disk.ok_or_else(|| Error::unavailable("the slot's disk is down"))?;
         if self.read_shard(map, disk, key.chunk, Some(key.slot), Some(key.generation)).await.is_ok() {
             return Ok(());
         }
         let bytes = self.rebuild_shard(map, key, meta).await?;
         self.write_shard(map, disk, key, meta, bytes).await
+    }
+
+    /// Makes the parts again that were found damaged on this node's disks.
+    async fn replace_lost(&self) -> Result<()> {
+        let map = &self.current_map();
+        for (&id, disk) in &self.disks {
+            let mut after = None;
+            loop {
+                let lost = disk.lost(after, PART_COUNT).await?;
+                let Some((last, _)) = lost.last() else { break };
+                after = Some(*last);
+                let replaced = stream::iter(lost)
+                    .map(|(key, meta)| async move { (key, self.replace_part(map, id, key, meta).await) });
+                let mut replaced = replaced.buffer_unordered(PARTS_IN_FLIGHT);
+                while let Some((key, outcome)) = replaced.next().await {
+                    let (chunk, slot) = (key.chunk, key.slot);
+                    match outcome {
+                        Ok(()) => info!(%chunk, slot, disk = id.0, "a damaged part is replaced"),
+                        Err(e) => {
+                            debug!(%chunk, slot, disk = id.0, "a damaged part is not replaced yet: {e}")
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn replace_part(&self, map: &ClusterMap, id: DiskId, key: ShardKey, meta: ShardMeta) -> Result<()> {
+        let disk = &self.disks[&id];
+        let slot = map.slots(map.pg(&key.chunk))?.get(usize::from(key.slot));
+        if slot.is_none_or(|slot| slot.disk != id && slot.previous != Some(id)) {
+            // Another disk holds the slot, and was filled from the parts that are left.
+            return disk.delete(key).await;
+        }
+        match self.rebuild_shard(map, key, meta).await {
+            Ok(bytes) => disk.put(key, meta, bytes).await,
+            // All others answered that they have too little of it: a write that was never acknowledged.
+            Err(e) if e.kind() == ErrorKind::NotFound => disk.delete(key).await,
+            Err(e) => Err(e),
+        }
     }
 }

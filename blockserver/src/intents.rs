@@ -29,11 +29,13 @@ impl Intents {
         self.write(batch).await
     }
 
-    /// The parts that are still missing, at most `limit`.
-    pub fn list(&self, limit: usize) -> Result<Vec<(ShardKey, ShardMeta)>> {
+    /// The parts that are still missing, in a fixed order, behind `after`, at most `limit`.
+    pub fn list(&self, after: Option<&ShardKey>, limit: usize) -> Result<Vec<(ShardKey, ShardMeta)>> {
         let mut found = Vec::new();
         let mut outcome = Ok(());
-        self.kv.scan(&[], &[], Order::Forward, &mut |key, value| {
+        // The next key in byte order.
+        let start = after.map_or_else(Vec::new, |key| [&encode_key(key)[..], &[0]].concat());
+        self.kv.scan(&start, &[], Order::Forward, &mut |key, value| {
             match proto::decode(key).and_then(|key| Ok((key, proto::decode(value)?))) {
                 Ok(intent) => found.push(intent),
                 Err(e) => outcome = Err(e),

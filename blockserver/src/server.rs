@@ -194,6 +194,9 @@ fn report(disk: &DiskStore) -> DiskReport {
         Ok(stats) => {
             // A full disk still serves reads; only one that will never be written again leaves the table.
             let (healthy, problem) = match stats.state {
+                DiskState::Healthy if stats.lost > 0 => {
+                    (true, format!("{} damaged parts are being made again", stats.lost))
+                }
                 DiskState::Healthy => (true, String::new()),
                 DiskState::Full => (true, "full: add disks or remove data".to_owned()),
                 DiskState::ReadOnly(why) => (false, why),

@@ -2,12 +2,13 @@
 //! redundancy back. Method: eight blockservers in one process on simulated disks; links that can be cut.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use env::Env;
+use env::{Env, OpenMode};
 use kv::MemKv;
 use net::{Caller, Identity, Reply, Request, Service, Transport};
 use placement::{Slot, SlotState};
@@ -22,6 +23,7 @@ use types::{
 };
 
 use crate::disk::{DiskConfig, DiskStore};
+use crate::heal::Task;
 use crate::links::Links;
 use crate::server::{Blockserver, Config};
 
@@ -122,6 +124,30 @@ impl Bench {
         panic!("it never happened");
     }
 
+    /// Overwrites everything a node has written.
+    fn damage(&self, node: u64) {
+        let segments = PathBuf::from(format!("/disk{node}/seg"));
+        for name in self.env.disk.read_dir(&segments).unwrap() {
+            let file = self.env.disk.open(&segments.join(name), OpenMode::ReadWrite).unwrap();
+            let size = usize::try_from(file.len().unwrap()).unwrap();
+            file.write_at(&[&vec![0; size - 4096]], 4096).unwrap();
+        }
+    }
+
+    /// Shards that a node knows it has lost.
+    fn lost(&self, node: u64) -> u64 {
+        self.server(node).disks.values().map(|disk| disk.stats().unwrap().lost).sum()
+    }
+
+    /// Has a node read its part of every chunk, so that it notices what is damaged.
+    async fn look_at(&self, node: u64, chunks: &[Bytes]) {
+        for disk in self.server(node).disks.values() {
+            for bytes in chunks {
+                let _ = disk.get(chunk::chunk_id(bytes), None, None, None).await;
+            }
+        }
+    }
+
     fn change_slot(&self, slot: usize, change: Slot) {
         self.map.send_modify(|map| {
             let mut new = ClusterMap::clone(map);
@@ -215,9 +241,9 @@ async fn one_node_away_is_a_promise_and_two_are_a_refusal() {
     bench.away(&[4]);
     bench.put(1, &bytes).await.unwrap();
     let server = bench.server(1);
-    assert_eq!(server.intents.list(10).unwrap().len(), 1);
+    assert_eq!(server.intents.list(None, 10).unwrap().len(), 1);
     bench.away(&[]);
-    bench.until(|| server.intents.list(10).unwrap().is_empty()).await;
+    bench.until(|| server.intents.list(None, 10).unwrap().is_empty()).await;
     // The part that was missing is there: the two that hold its neighbours may go.
     bench.away(&[2, 3]);
     assert_eq!(bench.get(5, chunk::chunk_id(&bytes)).await.unwrap(), bytes);
@@ -239,6 +265,51 @@ async fn a_new_holder_is_filled_and_then_serves() {
     for bytes in &chunks {
         assert_eq!(bench.get(1, chunk::chunk_id(bytes)).await.unwrap(), *bytes);
     }
+}
+
+#[tokio::test]
+async fn damaged_parts_are_made_again() {
+    let bench = Bench::new();
+    let chunks = samples();
+    for bytes in &chunks {
+        bench.put(1, bytes).await.unwrap();
+    }
+    for node in [2, 3] {
+        bench.damage(node);
+        bench.look_at(node, &chunks).await;
+    }
+    assert!(bench.lost(2) > 0 && bench.lost(3) > 0);
+    let report = &bench.server(2).disk_reports()[&DiskId(2)];
+    assert!(report.healthy && report.problem.contains("damaged parts are being made again"), "{report:?}");
+    bench.until(|| bench.lost(2) + bench.lost(3) == 0).await;
+    // Two more than were damaged: nothing is left to spare.
+    bench.away(&[1, 4]);
+    for bytes in &chunks {
+        assert_eq!(bench.get(5, chunk::chunk_id(bytes)).await.unwrap(), *bytes, "{} bytes", bytes.len());
+    }
+}
+
+#[tokio::test]
+async fn damage_is_no_proof_that_a_chunk_was_never_there() {
+    let bench = Bench::new();
+    let chunks = samples();
+    for bytes in &chunks {
+        bench.put(1, bytes).await.unwrap();
+    }
+    for node in [2, 3, 4] {
+        bench.damage(node);
+        bench.look_at(node, &chunks).await;
+    }
+    // One more than the code can bear: the slot's new holder must not be called complete without these chunks.
+    let stripe = chunk::chunk_id(&chunks[3]);
+    let error = bench.get(5, stripe).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    let task = Task { pg: PgId(0), slot: 5, disk: DiskId(7) };
+    bench.change_slot(5, Slot { disk: DiskId(7), state: SlotState::Syncing, previous: None, returns: false });
+    let server = bench.server(7);
+    let error = server.fill_slot(&server.current_map(), task).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(bench.lost(2) > 0, "what cannot be made again is not forgotten");
 }
 
 #[tokio::test]

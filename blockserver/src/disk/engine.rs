@@ -14,7 +14,7 @@ use proto::block::{ShardKey, ShardMeta};
 use types::limits::{CHUNK_SIZE_MAX, DISK_FREE_BYTES_MIN, KIB, MIB};
 use types::{Error, Result};
 
-use super::index::{Entry, Index, IndexChange, Totals};
+use super::index::{Damage, Entry, Index, IndexChange, Totals};
 use super::record::{self, Header, Place};
 use super::segment;
 use super::store::DiskState;
@@ -41,7 +41,7 @@ pub(crate) struct Shared {
 pub(crate) struct Status {
     pub(crate) state: DiskState,
     pub(crate) totals: Totals,
-    pub(crate) quarantined: u64,
+    pub(crate) damage: Damage,
 }
 
 /// One thing to do in a batch.
@@ -55,7 +55,7 @@ pub(crate) enum Change {
     Delete {
         key: ShardKey,
     },
-    /// A reader found the record damaged: it must not hide that the shard is missing.
+    /// A reader found the record damaged: it is lost from now on, and can be put again.
     Quarantine {
         key: ShardKey,
         entry: Entry,
@@ -113,6 +113,12 @@ impl Shared {
         place(&self.superblock(), segment)
     }
 
+    /// Begins a change of the index.
+    pub(crate) fn change(&self) -> IndexChange<'_> {
+        let status = self.status();
+        self.index.change(status.totals, status.damage)
+    }
+
     pub(crate) fn is_read_only(&self) -> bool {
         matches!(self.status().state, DiskState::ReadOnly(_))
     }
@@ -140,12 +146,8 @@ impl Engine {
     pub(crate) fn commit(&mut self, changes: &[Change]) -> Vec<Result<()>> {
         let outcome = self.prepare(changes).and_then(|is_full| {
             let shared = self.shared.clone();
-            let mut group = Group {
-                change: shared.index.change(shared.status().totals),
-                parts: Vec::new(),
-                size: 0,
-                is_full,
-            };
+            let change = shared.change();
+            let mut group = Group { change, parts: Vec::new(), size: 0, is_full };
             let results: Vec<Result<()>> =
                 changes.iter().map(|change| self.plan(&mut group, change)).collect();
             self.write(group).map(|()| results)
@@ -182,15 +184,18 @@ impl Engine {
     fn plan(&self, group: &mut Group<'_>, change: &Change) -> Result<()> {
         match change {
             Change::Put { key, meta, payload } => self.plan_put(group, *key, *meta, payload),
-            Change::Delete { key } if group.change.entry(key)?.is_none() => Ok(()),
             Change::Delete { key } => {
-                self.append(group, *key, None, &Bytes::new());
+                if group.change.entry(key)?.is_some() {
+                    self.append(group, *key, None, &Bytes::new());
+                } else if !group.change.is_lost(key)? {
+                    return Ok(());
+                }
                 group.change.delete(*key)
             }
             Change::Quarantine { key, entry } if group.change.entry(key)? == Some(*entry) => {
                 let size = record::record_size(entry.payload_size as usize);
                 group.change.quarantine(entry.segment, entry.offset.into(), size);
-                group.change.delete(*key)
+                group.change.lose(*key, *entry)
             }
             Change::Quarantine { .. } => Ok(()),
         }
@@ -267,13 +272,11 @@ impl Engine {
             }
         }
         let (uuid, end) = (self.shared.superblock().uuid, self.active.end + group.size);
-        let quarantined = group.change.quarantined;
         match group.change.commit(uuid, Some((self.active.number, end))) {
-            Ok(totals) => {
+            Ok((totals, damage)) => {
                 self.active.end = end;
                 let mut status = self.shared.status();
-                status.totals = totals;
-                status.quarantined += quarantined;
+                (status.totals, status.damage) = (totals, damage);
                 Ok(())
             }
             // A later batch must not put its checkpoint behind a record that is in no index.

@@ -7,6 +7,7 @@
 //! ```text
 //! s chunk(32) generation(8, BE) slot(1) -> segment 4, offset 4, payload size 4, payload crc 4, layout 3, flags 1, plain 4, stored 4
 //! q segment(4, BE) offset(4, BE)        -> size 8        damaged bytes
+//! l chunk(32) generation(8, BE) slot(1) -> as under s    a shard that was there, until it is put again or deleted
 //! c                                     -> version 1, disk uuid 16, segment 4, offset 8, records 8, bytes 8
 //! ```
 
@@ -20,6 +21,7 @@ use types::{ChunkId, DiskUuid, Error, Generation, Result};
 
 const SHARDS: u8 = b's';
 const QUARANTINE: u8 = b'q';
+const LOST: u8 = b'l';
 const CHECKPOINT: &[u8] = b"c";
 const VERSION: u8 = 1;
 const ENTRY_SIZE: usize = 28;
@@ -43,6 +45,15 @@ pub(crate) struct Totals {
     pub(crate) bytes: u64,
 }
 
+/// What is wrong with a disk's bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Damage {
+    /// Extents that were found damaged, ever.
+    pub(crate) quarantined: u64,
+    /// Shards among them that are not there again.
+    pub(crate) lost: u64,
+}
+
 /// The index knows every record before this position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Checkpoint {
@@ -63,7 +74,11 @@ impl Index {
     }
 
     pub(crate) fn entry(&self, key: &ShardKey) -> Result<Option<Entry>> {
-        self.kv.get(&key_bytes(key))?.map(|value| Entry::parse(&value)).transpose()
+        self.get(SHARDS, key)
+    }
+
+    fn get(&self, table: u8, key: &ShardKey) -> Result<Option<Entry>> {
+        self.kv.get(&key_bytes(table, key))?.map(|value| Entry::parse(&value)).transpose()
     }
 
     /// The entry of the newest generation that is asked for, of whatever slot when none is named.
@@ -73,16 +88,36 @@ impl Index {
         slot: Option<u8>,
         generation: Option<Generation>,
     ) -> Result<Option<(ShardKey, Entry)>> {
+        self.newest_in(SHARDS, chunk, slot, generation)
+    }
+
+    /// The same among shards that were damaged.
+    pub(crate) fn newest_lost(
+        &self,
+        chunk: ChunkId,
+        slot: Option<u8>,
+        generation: Option<Generation>,
+    ) -> Result<Option<(ShardKey, Entry)>> {
+        self.newest_in(LOST, chunk, slot, generation)
+    }
+
+    fn newest_in(
+        &self,
+        table: u8,
+        chunk: ChunkId,
+        slot: Option<u8>,
+        generation: Option<Generation>,
+    ) -> Result<Option<(ShardKey, Entry)>> {
         if let (Some(slot), Some(generation)) = (slot, generation) {
             let key = ShardKey { chunk, generation, slot };
-            return Ok(self.entry(&key)?.map(|entry| (key, entry)));
+            return Ok(self.get(table, &key)?.map(|entry| (key, entry)));
         }
         let asked = |key: &ShardKey| {
             slot.is_none_or(|slot| key.slot == slot)
                 && generation.is_none_or(|generation| key.generation == generation)
         };
         let mut found = Ok(None);
-        let prefix = [&[SHARDS], &chunk.0[..]].concat();
+        let prefix = [&[table], &chunk.0[..]].concat();
         self.kv.scan(&prefix, &kv::prefix_end(&prefix), Order::Backward, &mut |key, value| {
             match parse_key(key) {
                 Ok(key) if !asked(&key) => return ControlFlow::Continue(()),
@@ -101,12 +136,27 @@ impl Index {
         after: Option<ShardKey>,
         limit: usize,
     ) -> Result<Vec<(ShardKey, Entry)>> {
-        let mut start = [&[SHARDS], &first.0[..]].concat();
+        self.list_in(SHARDS, (first, last), after, limit)
+    }
+
+    /// Shards that were damaged and are not there again, in order, behind `after`, at most `limit`.
+    pub(crate) fn lost(&self, after: Option<ShardKey>, limit: usize) -> Result<Vec<(ShardKey, Entry)>> {
+        self.list_in(LOST, (ChunkId([0; 32]), ChunkId([0xff; 32])), after, limit)
+    }
+
+    fn list_in(
+        &self,
+        table: u8,
+        (first, last): (ChunkId, ChunkId),
+        after: Option<ShardKey>,
+        limit: usize,
+    ) -> Result<Vec<(ShardKey, Entry)>> {
+        let mut start = [&[table], &first.0[..]].concat();
         if let Some(after) = after {
             // The next key in byte order.
-            start = start.max([&key_bytes(&after)[..], &[0]].concat());
+            start = start.max([&key_bytes(table, &after)[..], &[0]].concat());
         }
-        let end = kv::prefix_end(&[&[SHARDS], &last.0[..]].concat());
+        let end = kv::prefix_end(&[&[table], &last.0[..]].concat());
         let mut found = Ok(Vec::new());
         self.kv.scan(&start, &end, Order::Forward, &mut |key, value| {
             let Ok(list) = &mut found else { return ControlFlow::Break(()) };
@@ -128,10 +178,14 @@ impl Index {
         Ok(value.and_then(|value| Checkpoint::parse(&value)).filter(|checkpoint| checkpoint.uuid == uuid))
     }
 
-    /// Damaged extents that are known.
-    pub(crate) fn quarantined(&self) -> Result<u64> {
+    /// How much damage is known.
+    pub(crate) fn damage(&self) -> Result<Damage> {
+        Ok(Damage { quarantined: self.count(QUARANTINE)?, lost: self.count(LOST)? })
+    }
+
+    fn count(&self, table: u8) -> Result<u64> {
         let mut count = 0;
-        self.kv.scan(&[QUARANTINE], &kv::prefix_end(&[QUARANTINE]), Order::Forward, &mut |_, _| {
+        self.kv.scan(&[table], &kv::prefix_end(&[table]), Order::Forward, &mut |_, _| {
             count += 1;
             ControlFlow::Continue(())
         })?;
@@ -141,7 +195,7 @@ impl Index {
     /// Forgets everything.
     pub(crate) fn clear(&self) -> Result<()> {
         let mut batch = Batch::new();
-        for prefix in [CHECKPOINT[0], QUARANTINE, SHARDS] {
+        for prefix in [CHECKPOINT[0], LOST, QUARANTINE, SHARDS] {
             batch.delete_range(&[prefix], &kv::prefix_end(&[prefix]));
         }
         self.kv.write(batch, Durability::Buffered)
@@ -159,9 +213,10 @@ impl Index {
         self.kv.flush()
     }
 
-    /// Begins a change on top of `totals`.
-    pub(crate) fn change(&self, totals: Totals) -> IndexChange<'_> {
-        IndexChange { index: self, batch: Batch::new(), pending: BTreeMap::new(), totals, quarantined: 0 }
+    /// Begins a change on top of these figures.
+    pub(crate) fn change(&self, totals: Totals, damage: Damage) -> IndexChange<'_> {
+        let (pending, lost) = (BTreeMap::new(), BTreeMap::new());
+        IndexChange { index: self, batch: Batch::new(), pending, lost, totals, damage }
     }
 }
 
@@ -170,9 +225,9 @@ pub(crate) struct IndexChange<'a> {
     index: &'a Index,
     batch: Batch,
     pending: BTreeMap<ShardKey, Option<Entry>>,
+    lost: BTreeMap<ShardKey, bool>,
     pub(crate) totals: Totals,
-    /// Extents newly known as damaged.
-    pub(crate) quarantined: u64,
+    pub(crate) damage: Damage,
 }
 
 impl IndexChange<'_> {
@@ -190,17 +245,46 @@ impl IndexChange<'_> {
 
     pub(crate) fn put(&mut self, key: ShardKey, entry: Entry) -> Result<()> {
         self.uncount(&key)?;
+        self.found(&key)?;
         self.totals.records += 1;
         self.totals.bytes += u64::from(entry.payload_size);
-        self.batch.put(&key_bytes(&key), &entry.to_bytes());
+        self.batch.put(&key_bytes(SHARDS, &key), &entry.to_bytes());
         self.pending.insert(key, Some(entry));
         Ok(())
     }
 
     pub(crate) fn delete(&mut self, key: ShardKey) -> Result<()> {
         self.uncount(&key)?;
-        self.batch.delete(&key_bytes(&key));
+        self.found(&key)?;
+        self.batch.delete(&key_bytes(SHARDS, &key));
         self.pending.insert(key, None);
+        Ok(())
+    }
+
+    /// A shard whose record turned out to be damaged.
+    pub(crate) fn lose(&mut self, key: ShardKey, entry: Entry) -> Result<()> {
+        self.delete(key)?;
+        self.batch.put(&key_bytes(LOST, &key), &entry.to_bytes());
+        self.lost.insert(key, true);
+        self.damage.lost += 1;
+        Ok(())
+    }
+
+    pub(crate) fn is_lost(&self, key: &ShardKey) -> Result<bool> {
+        match self.lost.get(key) {
+            Some(lost) => Ok(*lost),
+            // A healthy disk is not asked about every key.
+            None => Ok(self.damage.lost > 0 && self.index.get(LOST, key)?.is_some()),
+        }
+    }
+
+    /// A shard that was lost is there again, or not wanted any more.
+    fn found(&mut self, key: &ShardKey) -> Result<()> {
+        if self.is_lost(key)? {
+            self.batch.delete(&key_bytes(LOST, key));
+            self.lost.insert(*key, false);
+            self.damage.lost -= 1;
+        }
         Ok(())
     }
 
@@ -208,7 +292,7 @@ impl IndexChange<'_> {
         let offset = u32::try_from(offset).expect("a segment is shorter than 4 GiB");
         let key = [&[QUARANTINE], &segment.to_be_bytes()[..], &offset.to_be_bytes()].concat();
         self.batch.put(&key, &size.to_le_bytes());
-        self.quarantined += 1;
+        self.damage.quarantined += 1;
     }
 
     fn uncount(&mut self, key: &ShardKey) -> Result<()> {
@@ -221,18 +305,18 @@ impl IndexChange<'_> {
 
     /// Makes the changes visible, and with them the position up to which the index is complete. The caller has made the
     /// bytes before that durable: an entry must never point at bytes that a power cut can take away (I-ACK).
-    pub(crate) fn commit(mut self, uuid: DiskUuid, complete: Option<(u32, u64)>) -> Result<Totals> {
+    pub(crate) fn commit(mut self, uuid: DiskUuid, complete: Option<(u32, u64)>) -> Result<(Totals, Damage)> {
         if let Some((segment, offset)) = complete {
             let checkpoint = Checkpoint { uuid, segment, offset, totals: self.totals };
             self.batch.put(CHECKPOINT, &checkpoint.to_bytes());
         }
         self.index.kv.write(self.batch, Durability::Buffered)?;
-        Ok(self.totals)
+        Ok((self.totals, self.damage))
     }
 }
 
-fn key_bytes(key: &ShardKey) -> Vec<u8> {
-    [&[SHARDS], &key.chunk.0[..], &key.generation.0.to_be_bytes(), &[key.slot]].concat()
+fn key_bytes(table: u8, key: &ShardKey) -> Vec<u8> {
+    [&[table], &key.chunk.0[..], &key.generation.0.to_be_bytes(), &[key.slot]].concat()
 }
 
 fn parse_key(bytes: &[u8]) -> Result<ShardKey> {

@@ -9,7 +9,7 @@ use env::{Disk, File, OpenMode};
 use types::{Error, Result};
 
 use super::engine::{Active, Shared, entry};
-use super::index::{IndexChange, Totals};
+use super::index::IndexChange;
 use super::record::Header;
 use super::segment::{self, SEGMENT_HEADER_SIZE, Step, Walk};
 
@@ -45,6 +45,7 @@ pub(crate) fn recover(shared: &Shared) -> Result<Active> {
         }
         shared.index.clear()?;
     }
+    shared.status().damage = shared.index.damage()?;
     let start = known.unwrap_or(Position { segment: 0, offset: SEGMENT_HEADER_SIZE });
     let mut replay = Replay { shared, is_rebuild, last: numbers.last().copied().unwrap_or(0) };
     let mut writable = None;
@@ -58,7 +59,8 @@ pub(crate) fn recover(shared: &Shared) -> Result<Active> {
         let offset = if number == start.segment { start.offset } else { SEGMENT_HEADER_SIZE };
         writable = replay.segment(number, offset)?;
     }
-    shared.status().quarantined = shared.index.quarantined()?;
+    // Extents that were known before and were found again are counted once.
+    shared.status().damage = shared.index.damage()?;
     if shared.is_read_only() {
         return last_segment(shared);
     }
@@ -66,7 +68,7 @@ pub(crate) fn recover(shared: &Shared) -> Result<Active> {
         Some((number, file, end)) => Active::resume(shared, number, file, end),
         None => Active::create(shared, numbers.last().map_or(1, |last| last + 1))?,
     };
-    replay.commit(replay.change(), Some((active.number, active.end)))?;
+    replay.commit(shared.change(), Some((active.number, active.end)))?;
     if is_rebuild {
         // Only now it counts as an index; and from now on a missing one means that it was lost.
         shared.index.flush()?;
@@ -175,7 +177,7 @@ impl Replay<'_> {
     /// Returns the end of the last good record.
     fn apply(&self, number: u32, offset: u64, steps: impl Iterator<Item = Step>) -> Result<u64> {
         let mut end = offset;
-        let mut change = self.change();
+        let mut change = self.shared.change();
         for step in steps {
             match step {
                 Step::Record(header) => {
@@ -198,15 +200,11 @@ impl Replay<'_> {
             }
             if change.len() >= BATCH_COUNT_MAX {
                 self.commit(change, self.checkpoint(number, end))?;
-                change = self.change();
+                change = self.shared.change();
             }
         }
         self.commit(change, self.checkpoint(number, end))?;
         Ok(end)
-    }
-
-    fn change(&self) -> IndexChange<'_> {
-        self.shared.index.change(self.shared.status().totals)
     }
 
     /// A rebuild that is cut short begins again: half an index must not pass for one that knows what was acknowledged.
@@ -215,8 +213,9 @@ impl Replay<'_> {
     }
 
     fn commit(&self, change: IndexChange<'_>, checkpoint: Option<(u32, u64)>) -> Result<()> {
-        let totals: Totals = change.commit(self.shared.superblock().uuid, checkpoint)?;
-        self.shared.status().totals = totals;
+        let (totals, damage) = change.commit(self.shared.superblock().uuid, checkpoint)?;
+        let mut status = self.shared.status();
+        (status.totals, status.damage) = (totals, damage);
         Ok(())
     }
 

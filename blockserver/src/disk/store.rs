@@ -15,7 +15,7 @@ use types::limits::{DISK_QUEUE_COUNT_MAX, GROUP_COMMIT_SIZE_MAX, SEGMENT_SIZE_MA
 use types::{ChunkId, ClusterId, DiskId, DiskUuid, Error, ErrorKind, Generation, NodeId, Result};
 
 use super::engine::{Change, Engine, Shared, Status, place};
-use super::index::{Entry, Index, Totals};
+use super::index::{Damage, Entry, Index, Totals};
 use super::record::{self, Blocks, HEADER_SIZE, Header};
 use super::recovery;
 use super::segment;
@@ -82,6 +82,8 @@ pub struct DiskStats {
     pub total: u64,
     /// Damaged places that were found and taken out of use.
     pub quarantined: u64,
+    /// Shards that were lost with them and are not there again: see [`DiskStore::lost`].
+    pub lost: u64,
 }
 
 /// A shard, or a part of one, that was read.
@@ -166,7 +168,7 @@ impl DiskStore {
     }
 
     /// Reads a shard, or a range of its bytes: of the newest generation and of any slot unless they are named. A damaged
-    /// one is `Corrupt`, and is from then on not there, so that it can be put again.
+    /// one is `Corrupt`, not `NotFound`, until it is put again or deleted.
     pub async fn get(
         &self,
         chunk: ChunkId,
@@ -175,9 +177,12 @@ impl DiskStore {
         range: Option<Range<u32>>,
     ) -> Result<ShardFound> {
         let read = self.blocking(move |shared| {
-            let found = shared.index.newest(chunk, slot, generation)?;
-            let (key, entry) =
-                found.ok_or_else(|| Error::not_found(format!("chunk {chunk} is not on this disk")))?;
+            let Some((key, entry)) = shared.index.newest(chunk, slot, generation)? else {
+                return Err(match shared.index.newest_lost(chunk, slot, generation)? {
+                    Some(_) => Error::corrupt(format!("chunk {chunk} was on this disk and is damaged")),
+                    None => Error::not_found(format!("chunk {chunk} is not on this disk")),
+                });
+            };
             let bytes = read_record(shared, &key, &entry, range);
             Ok((key, entry, bytes))
         });
@@ -199,6 +204,15 @@ impl DiskStore {
         self.blocking(move |shared| Ok(shared.index.entry(&key)?.is_some())).await
     }
 
+    /// Shards that were found damaged and are to be made again, in order, behind `after`, at most `limit`.
+    pub async fn lost(&self, after: Option<ShardKey>, limit: usize) -> Result<Vec<(ShardKey, ShardMeta)>> {
+        self.blocking(move |shared| {
+            let lost = shared.index.lost(after, limit)?;
+            Ok(lost.into_iter().map(|(key, entry)| (key, entry.meta)).collect())
+        })
+        .await
+    }
+
     /// Shards of the chunks from `first` to `last` in order, behind `after`, at most `limit`.
     pub async fn scan(
         &self,
@@ -217,9 +231,9 @@ impl DiskStore {
     /// Its figures. Asks the file system, which may block for a moment.
     pub fn stats(&self) -> Result<DiskStats> {
         let space = self.shared.disk.space(&self.shared.root)?;
-        let Status { state, totals, quarantined } = self.shared.status().clone();
-        let Totals { records, bytes } = totals;
-        Ok(DiskStats { state, records, bytes, free: space.free, total: space.total, quarantined })
+        let Status { state, totals, damage } = self.shared.status().clone();
+        let (Totals { records, bytes }, Damage { quarantined, lost }) = (totals, damage);
+        Ok(DiskStats { state, records, bytes, free: space.free, total: space.total, quarantined, lost })
     }
 
     async fn submit(&self, change: Change) -> Result<()> {
@@ -320,7 +334,7 @@ pub(super) fn open_engine(
         index: Index::new(kv),
         superblock: Mutex::new(superblock),
         segments: RwLock::default(),
-        status: Mutex::new(Status { state, totals: Totals::default(), quarantined: 0 }),
+        status: Mutex::new(Status { state, totals: Totals::default(), damage: Damage::default() }),
     });
     let active = recovery::recover(&shared)?;
     Ok(Engine { shared, active, segment_size, _lock: lock })

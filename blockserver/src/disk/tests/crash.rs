@@ -122,6 +122,6 @@ impl Run {
         }
         let status = engine.shared.status().clone();
         assert_eq!(status.totals.records, count(engine), "{when}");
-        assert!(self.rebuilt || status.quarantined == 0, "{when}: a crash was taken for damage");
+        assert!(self.rebuilt || status.damage.quarantined == 0, "{when}: a crash was taken for damage");
     }
 }

@@ -91,7 +91,7 @@ fn a_rebuild_loses_only_what_is_damaged() {
         let engine = open(&disk, &MemKv::new(3)).unwrap();
         let when = format!("bit {bit} at {offset}");
         let lost = check_reads(&engine, &[ErrorKind::NotFound], &when);
-        let quarantined = engine.shared.status().quarantined;
+        let quarantined = engine.shared.status().damage.quarantined;
         assert!(lost <= 1 && quarantined == lost as u64, "{when}: {lost} lost, {quarantined} reported");
         let number = engine.active.number;
         drop(engine);
@@ -116,12 +116,12 @@ fn damage_behind_the_checkpoint_is_quarantined_and_what_follows_is_kept() {
     let kv = MemKv::new(4);
     disk.sim.flip_bit(&segment_path(1), u64::from(third.offset) + 100, 5);
     let engine = open(&disk, &kv).unwrap();
-    assert_eq!(engine.shared.status().quarantined, 1);
+    assert_eq!(engine.shared.status().damage.quarantined, 1);
     assert_eq!(check_reads(&engine, &[ErrorKind::NotFound], "replayed"), 1);
     assert_eq!(read(&engine, 3).unwrap_err().kind(), ErrorKind::NotFound);
     drop(engine);
     let engine = open(&disk, &kv).unwrap();
-    assert_eq!(engine.shared.status().quarantined, 1, "known after a restart");
+    assert_eq!(engine.shared.status().damage.quarantined, 1, "known after a restart");
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn a_quarantined_shard_can_be_put_again() {
     // A reader that was slow to tell does not take the new one away.
     assert_eq!(engine.commit(&[Change::Quarantine { key: key(2), entry }]), [Ok(())]);
     assert_eq!(read(&engine, 2).unwrap(), payload(2));
-    assert_eq!(engine.shared.status().quarantined, 1);
+    assert_eq!(engine.shared.status().damage.quarantined, 1);
 
     // A rebuild that finds both records good counts one shard.
     disk.sim.flip_bit(&segment_path(1), u64::from(entry.offset) + 97, 0);
@@ -226,7 +226,7 @@ fn footers_give_the_index_back_even_where_one_is_damaged() {
         for n in 1..COUNT {
             assert_eq!(read(&engine, n).ok(), (n != 5).then(|| payload(n)), "{n}, damage {damage:?}");
         }
-        assert_eq!(engine.shared.status().quarantined, u64::from(damage.is_some()));
+        assert_eq!(engine.shared.status().damage.quarantined, u64::from(damage.is_some()));
         assert_eq!(engine.active.number, number, "no torn tail: the last segment goes on");
     }
 }
