@@ -60,12 +60,7 @@ struct Bench {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let outcome = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(Error::from)
-        .and_then(|runtime| runtime.block_on(Box::pin(run(args))));
-    match outcome {
+    match env::task::run(Box::pin(run(args))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("bench: {e}");

@@ -68,12 +68,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let outcome = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(Error::from)
-        .and_then(|runtime| runtime.block_on(Box::pin(run_command(args))));
-    match outcome {
+    match env::task::run(Box::pin(run_command(args))) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(e) => {

@@ -18,7 +18,7 @@ pub use put::put;
 pub use show::{cat, stat};
 pub use versions::{history, restore};
 
-use std::path::{Path as LocalPath, PathBuf};
+use std::path::Path as LocalPath;
 
 use client::{Namespace, TreeReport};
 use env::Disk;
@@ -27,8 +27,8 @@ use serde_json::{Value, json};
 use types::{Error, Path, Result};
 
 use crate::args::Remote;
-use crate::exit::kind_name;
-use crate::output;
+use crate::exit::{Exit, kind_name};
+use crate::output::{self, Outcome};
 
 /// The entry at a path.
 async fn entry(namespace: &Namespace, path: &Path) -> Result<Entry> {
@@ -70,13 +70,37 @@ fn entry_json(path: &Path, entry: &Entry) -> Value {
     })
 }
 
-/// What a transfer could not do, in words and as JSON.
-fn failures(what: &str, failures: &[(PathBuf, Error)]) -> (Vec<String>, Value) {
-    let words = failures.iter().map(|(path, e)| format!("{what} {}: {}", path.display(), e.message()));
-    let values = failures.iter().map(|(path, e)| {
-        json!({ "path": path.display().to_string(), "kind": kind_name(e.kind()), "message": e.message() })
+/// What a transfer of many files did: `text`, and how many were left out; its figures, `more` among them.
+fn transferred<const N: usize>(
+    what: &str,
+    report: &TreeReport,
+    mut text: String,
+    seconds: f64,
+    more: [(&str, u64); N],
+) -> Outcome {
+    let failures = &report.failures;
+    let complaints: Vec<String> =
+        failures.iter().map(|(path, e)| format!("{what} {}: {}", path.display(), e.message())).collect();
+    let failed: Vec<Value> = failures
+        .iter()
+        .map(|(path, e)| {
+            let kind = kind_name(e.kind());
+            json!({ "path": path.display().to_string(), "kind": kind, "message": e.message() })
+        })
+        .collect();
+    if !complaints.is_empty() {
+        text.push_str(&format!("; {} left out", complaints.len()));
+    }
+    let mut json = json!({
+        "files": report.files,
+        "dirs": report.dirs,
+        "bytes": report.bytes,
+        "seconds": seconds,
+        "failures": failed,
     });
-    (words.collect(), values.collect())
+    more.iter().for_each(|(name, value)| json[name] = json!(value));
+    let exit = if complaints.is_empty() { Exit::Ok } else { Exit::Error };
+    Outcome { text, json, complaints, exit }
 }
 
 /// `3 files, 20 MB` and the seconds it took.

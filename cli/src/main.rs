@@ -28,7 +28,7 @@ use env::Env;
 use types::Error;
 
 use args::{Cli, Command, Dev};
-use exit::{Exit, Failure};
+use exit::Exit;
 use output::{Format, Outcome};
 use session::Session;
 
@@ -40,8 +40,7 @@ fn main() -> ExitCode {
     let format = cli.global.format;
     let is_server = matches!(cli.command, Command::Up { .. } | Command::Node { .. });
     start_logging(if is_server { "info,openraft=warn" } else { "off" });
-    let outcome = start_runtime().and_then(|runtime| {
-        let outcome = runtime.block_on(Box::pin(run(cli)))?;
+    let outcome = env::task::run(Box::pin(run(cli))).and_then(|outcome| {
         outcome.print(format)?;
         Ok(outcome)
     });
@@ -80,11 +79,6 @@ async fn run(cli: Cli) -> exit::Result<Outcome> {
         Command::Admin(command) => admin::run(&session().await?, command).await?,
     };
     Ok(outcome)
-}
-
-fn start_runtime() -> exit::Result<tokio::runtime::Runtime> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.map_err(|e| Failure::from(Error::from(e).context("starting threads")))
 }
 
 /// Logs go to standard error; `CLOUDSYNC_LOG` says how much, as RUST_LOG does elsewhere.

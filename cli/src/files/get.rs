@@ -5,11 +5,9 @@ use std::sync::Arc;
 
 use client::{Namespace, Progress, TreeReport, download_file, download_tree, list_tree};
 use proto::namespace::{Entry, Kind};
-use serde_json::json;
 use types::{Error, Name, Path, Result};
 
-use super::{entry, failures, is_local_dir, seconds, summary};
-use crate::exit::Exit;
+use super::{entry, is_local_dir, seconds, summary, transferred};
 use crate::output::Outcome;
 use crate::progress::Bar;
 use crate::session::Session;
@@ -83,20 +81,8 @@ fn file_target(disk: &dyn env::Disk, name: &Name, dest: &LocalPath) -> Result<Pa
 }
 
 fn outcome(report: &TreeReport, seconds: f64) -> Outcome {
-    let (complaints, failed) = failures("get", &report.failures);
-    let mut text = format!("{} in {seconds:.1} s", summary("fetched", report));
-    if !complaints.is_empty() {
-        text.push_str(&format!("; {} left out", complaints.len()));
-    }
-    let json = json!({
-        "files": report.files,
-        "dirs": report.dirs,
-        "bytes": report.bytes,
-        "seconds": seconds,
-        "failures": failed,
-    });
-    let exit = if complaints.is_empty() { Exit::Ok } else { Exit::Error };
-    Outcome { text, json, complaints, exit }
+    let text = format!("{} in {seconds:.1} s", summary("fetched", report));
+    transferred("get", report, text, seconds, [])
 }
 
 #[cfg(test)]
@@ -105,6 +91,7 @@ mod tests {
     use env::{Disk, OpenMode};
 
     use super::*;
+    use crate::exit::Exit;
 
     #[test]
     fn a_file_goes_into_a_directory_or_becomes_the_path() {

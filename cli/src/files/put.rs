@@ -5,12 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use client::{FileState, LocalEntry, Progress, TreeReport, Uploader, upload_tree, walk_local};
-use serde_json::json;
 use types::{Error, Name, Result};
 
-use super::{failures, is_local_dir, place, seconds, summary};
+use super::{is_local_dir, place, seconds, summary, transferred};
 use crate::args::Remote;
-use crate::exit::Exit;
 use crate::output::{Outcome, size};
 use crate::progress::Bar;
 use crate::session::Session;
@@ -64,26 +62,12 @@ fn check_file(disk: &dyn env::Disk, source: &LocalPath) -> Result<Name> {
 }
 
 fn outcome(report: &TreeReport, unchanged: u64, bytes_sent: u64, seconds: f64) -> Outcome {
-    let (complaints, failed) = failures("put", &report.failures);
-    let mut text = format!(
+    let text = format!(
         "{}, {unchanged} unchanged; sent {} in {seconds:.1} s",
         summary("stored", report),
         size(bytes_sent)
     );
-    if !complaints.is_empty() {
-        text.push_str(&format!("; {} left out", complaints.len()));
-    }
-    let json = json!({
-        "files": report.files,
-        "unchanged": unchanged,
-        "dirs": report.dirs,
-        "bytes": report.bytes,
-        "bytes_sent": bytes_sent,
-        "seconds": seconds,
-        "failures": failed,
-    });
-    let exit = if complaints.is_empty() { Exit::Ok } else { Exit::Error };
-    Outcome { text, json, complaints, exit }
+    transferred("put", report, text, seconds, [("unchanged", unchanged), ("bytes_sent", bytes_sent)])
 }
 
 #[cfg(test)]
@@ -95,6 +79,7 @@ mod tests {
     use expect_test::expect;
 
     use super::*;
+    use crate::exit::Exit;
 
     #[test]
     fn a_put_that_left_nothing_out() {
