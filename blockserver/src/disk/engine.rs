@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 use bytes::Bytes;
 use env::{Disk, File};
-use proto::block::{ShardKey, ShardMeta};
+use proto::block::{Layout, ShardKey, ShardMeta};
 use types::limits::{CHUNK_SIZE_MAX, DISK_FREE_BYTES_MIN, KIB, MIB};
 use types::{Error, Result};
 
@@ -87,6 +87,8 @@ struct Group<'a> {
     change: IndexChange<'a>,
     parts: Vec<Bytes>,
     size: u64,
+    /// Parity: read only when something else is missing.
+    cold: Vec<Header>,
     is_full: bool,
 }
 
@@ -147,7 +149,7 @@ impl Engine {
         let outcome = self.prepare(changes).and_then(|is_full| {
             let shared = self.shared.clone();
             let change = shared.change();
-            let mut group = Group { change, parts: Vec::new(), size: 0, is_full };
+            let mut group = Group { change, parts: Vec::new(), size: 0, cold: Vec::new(), is_full };
             let results: Vec<Result<()>> =
                 changes.iter().map(|change| self.plan(&mut group, change)).collect();
             self.write(group).map(|()| results)
@@ -230,6 +232,9 @@ impl Engine {
             ));
         }
         let header = self.append(group, key, Some(meta), payload);
+        if matches!(meta.layout, Layout::Shard { k, .. } if key.slot >= k) {
+            group.cold.push(header);
+        }
         let entry = entry(&header, self.active.number).expect("a record with meta is no tombstone");
         group.change.put(key, entry)
     }
@@ -269,6 +274,11 @@ impl Engine {
             self.append_parts(&group.parts, group.size)?;
             if let Err(error) = self.active.file.sync_data() {
                 return Err(self.shared.fail("a sync failed", &error.into()));
+            }
+            for Header { offset, payload_size, .. } in group.cold {
+                // The system's memory is better used for what will be read. Only a hint: that it fails means nothing.
+                let size = record::record_size(payload_size as usize);
+                let _ = self.active.file.forget_cached(offset.into(), size);
             }
         }
         let (uuid, end) = (self.shared.superblock().uuid, self.active.end + group.size);
