@@ -6,6 +6,7 @@ use std::time::Duration;
 use blockserver::Blockserver;
 use client::{Cluster, Endpoints};
 use env::Env;
+use env::task::JoinHandle;
 use kv::{Kv, RocksKv};
 use metaserver::Metaserver;
 use net::{Client, ClientConfig, Counters, Credentials, Load, Server, ServerConfig, Transport};
@@ -34,6 +35,7 @@ pub struct Node {
     server: Server,
     service: Arc<NodeService>,
     cluster: Arc<Cluster>,
+    reporter: Option<JoinHandle<()>>,
     /// Flushed at the end, so that the next start has little to replay.
     state: Option<Arc<dyn Kv>>,
 }
@@ -57,7 +59,8 @@ impl Node {
             ServerConfig { native: config.native, control: Some(config.control), load: Load::default() };
         let server = Server::start(&env, listen, &credentials, service.clone()).await?;
         let cluster = view(&env, &credentials, &map)?;
-        let mut node = Self { id: identity.node, home, server, service, cluster, state: None };
+        let mut node =
+            Self { id: identity.node, home, server, service, cluster, reporter: None, state: None };
         // A node that cannot start all of its rooms must not half serve: dropping it closes its doors.
         node.start_rooms(&env, &config, identity, &credentials, map).await?;
         info!(node = %node.id, native = %config.native, "node is up");
@@ -94,7 +97,7 @@ impl Node {
             counters: self.server.counters(),
             config: config.clone(),
         };
-        env::task::spawn(report.run());
+        self.reporter = Some(env::task::spawn(report.run()));
         if config.roles.contains(&Role::Block) {
             let disks = disks::open(env, &self.home, config, &identity, &self.cluster).await?;
             let intents: Arc<dyn Kv> =
@@ -133,6 +136,7 @@ impl Node {
     /// Stops in order: no new requests, then the partitions, then the stores.
     pub async fn stop(self) -> Result<()> {
         info!(node = %self.id, "stopping");
+        self.reporter.into_iter().for_each(|reporter| reporter.abort());
         // First of all it stops judging others: it will soon hear of nobody, itself included.
         self.service.meta.get().into_iter().for_each(|meta| meta.retire());
         self.server.shutdown().await;

@@ -21,7 +21,7 @@ use crate::quic::{
 };
 use crate::{Caller, Counters, Transport, explain, quic, tls};
 
-/// How long the last packets of a stopped server may take.
+/// How long the last packets of an answer, or of a stopped server, may take.
 const FAREWELL: Duration = Duration::from_millis(500);
 
 /// Listens on a UDP port.
@@ -171,10 +171,11 @@ struct Answer<'a> {
 }
 
 impl Outlet for Answer<'_> {
-    /// Returns when the caller has all of it, so that a stopping server does not close too early.
+    /// Returns when the caller has all of it, so that a stopping server does not close too early; but it does not wait long
+    /// for a caller that is gone without a word.
     async fn deliver(mut self, answer: Frame) {
         if write_frame(&mut self.stream, answer, self.counters).await.is_ok_and(|wanted| wanted) {
-            let _ = self.stream.stopped().await;
+            let _ = time::timeout(FAREWELL, self.stream.stopped()).await;
         }
     }
 }
