@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use env::Env;
-use env::process::Signal;
 use serde::Deserialize;
 use serde_json::Value;
 use types::{Error, Result};
@@ -115,13 +114,7 @@ impl Deployment {
 
     /// Ends all processes and removes their data.
     pub async fn stop(self) {
-        let pids = self.pids();
-        for pid in &pids {
-            env::process::signal(*pid, Signal::Kill);
-        }
-        while pids.iter().any(|pid| env::process::is_running(*pid)) {
-            env::time::sleep(LOOK_PERIOD).await;
-        }
+        env::process::kill_all(&self.pids());
         if let Err(e) = self.env.disk.remove_dir_all(&self.dir) {
             say(format_args!("cannot remove {}: {e}", self.dir.display()));
         }
@@ -154,13 +147,8 @@ impl Deployment {
         let common = ["-o", "json", "dev", "cluster", "--dir", &dir];
         let line: Vec<String> = common.iter().chain(args).map(|arg| (*arg).to_owned()).collect();
         // The command has its own deadline, shorter than any patience for a measurement.
-        let command = Command(env::process::start_detached(&self.binary, &line, &log)?);
-        while env::process::is_running(command.0) {
-            env::time::sleep(LOOK_PERIOD).await;
-        }
-        let words = self.env.disk.read(&log)?;
-        answer(&String::from_utf8_lossy(&words))
-            .map_err(|e| e.context(format!("cloudsync {}", line.join(" "))))
+        let words = env::process::run_detached(&self.binary, &line, &log).await?;
+        answer(&words).map_err(|e| e.context(format!("cloudsync {}", line.join(" "))))
     }
 
     fn data(&self) -> PathBuf {
@@ -188,27 +176,7 @@ impl Drop for Deployment {
     /// After an error or Ctrl-C nobody else would stop these processes. Waiting until they are gone is what lets
     /// their directory be removed next.
     fn drop(&mut self) {
-        let pids = self.pids();
-        let running = pids.iter().filter(|pid| env::process::is_running(**pid));
-        for pid in running.clone() {
-            env::process::signal(*pid, Signal::Kill);
-        }
-        while running.clone().count() > 0 {
-            std::thread::yield_now();
-        }
-    }
-}
-
-/// A command that runs.
-struct Command(u32);
-
-impl Drop for Command {
-    /// Interrupted in the middle, it would leave nodes behind that nobody knows of: it is let finish, and what it has
-    /// started is stopped afterwards by whoever asked for it.
-    fn drop(&mut self) {
-        while env::process::is_running(self.0) {
-            std::thread::yield_now();
-        }
+        env::process::kill_all(&self.pids());
     }
 }
 

@@ -279,11 +279,7 @@ impl Blockserver {
             // Another disk holds the slot, and was filled from the parts that are left.
             return disk.delete(key).await;
         }
-        match self.rebuild_shard(map, key, meta).await {
-            Ok(bytes) => disk.put(key, meta, bytes).await,
-            // All others answered that they have too little of it: a write that was never acknowledged.
-            Err(e) if e.kind() == ErrorKind::NotFound => disk.delete(key).await,
-            Err(e) => Err(e),
-        }
+        let bytes = self.rebuild_shard(map, key, meta).await?;
+        disk.put(key, meta, bytes).await
     }
 }

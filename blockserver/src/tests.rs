@@ -274,6 +274,8 @@ async fn damaged_parts_are_made_again() {
     for bytes in &chunks {
         bench.put(1, bytes).await.unwrap();
     }
+    // Nobody can be asked for other parts until all damage is seen.
+    bench.away(&[1, 2, 3, 4, 5, 6, 7, 8]);
     for node in [2, 3] {
         bench.damage(node);
         bench.look_at(node, &chunks).await;
@@ -281,6 +283,7 @@ async fn damaged_parts_are_made_again() {
     assert!(bench.lost(2) > 0 && bench.lost(3) > 0);
     let report = &bench.server(2).disk_reports()[&DiskId(2)];
     assert!(report.healthy && report.problem.contains("damaged parts are being made again"), "{report:?}");
+    bench.away(&[]);
     bench.until(|| bench.lost(2) + bench.lost(3) == 0).await;
     // Two more than were damaged: nothing is left to spare.
     bench.away(&[1, 4]);

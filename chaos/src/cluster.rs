@@ -4,15 +4,12 @@
 //! Knows nothing of: what is done to it, and why.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use env::Env;
 use env::process::{self, Signal};
 use serde::Deserialize;
 use types::{Error, NodeId, Result};
 
-/// How often we look whether a command has ended.
-const LOOK_PERIOD: Duration = Duration::from_millis(20);
 /// Lines of a log that say what went wrong.
 const LOG_LINES: usize = 3;
 
@@ -108,11 +105,7 @@ impl DevCluster {
         let common = ["-o", "json", "dev", "cluster", "--dir", &dir];
         let line: Vec<String> = common.iter().chain(args).map(|arg| (*arg).to_owned()).collect();
         // The command has its own deadlines.
-        let command = Command(process::start_detached(&self.binary, &line, &log)?);
-        while process::is_running(command.0) {
-            env::time::sleep(LOOK_PERIOD).await;
-        }
-        let words = String::from_utf8_lossy(&self.env.disk.read(&log)?).trim().to_owned();
+        let words = process::run_detached(&self.binary, &line, &log).await?;
         let answer =
             words.lines().rev().find_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
         if answer.is_some_and(|value| value.is_object() && value.get("error").is_none()) {
@@ -155,25 +148,6 @@ impl Drop for DevCluster {
     /// directory be removed next.
     fn drop(&mut self) {
         let nodes = self.layout().map(|layout| layout.nodes).unwrap_or_default();
-        let running: Vec<u32> =
-            nodes.iter().filter_map(|node| node.pid).filter(|pid| process::is_running(*pid)).collect();
-        for pid in &running {
-            process::signal(*pid, Signal::Kill);
-        }
-        while running.iter().any(|pid| process::is_running(*pid)) {
-            std::thread::yield_now();
-        }
-    }
-}
-
-/// A command that runs.
-struct Command(u32);
-
-impl Drop for Command {
-    /// Interrupted in the middle, it would leave nodes behind that nobody knows of: it is let finish.
-    fn drop(&mut self) {
-        while process::is_running(self.0) {
-            std::thread::yield_now();
-        }
+        process::kill_all(&nodes.iter().filter_map(|node| node.pid).collect::<Vec<_>>());
     }
 }

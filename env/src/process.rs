@@ -3,6 +3,10 @@
 use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// How often we look whether a process has ended.
+const LOOK_PERIOD: Duration = Duration::from_millis(20);
 
 /// Starts `program` detached from this terminal (its own session) with its output appended to `log`; returns its pid.
 pub fn start_detached(program: &Path, args: &[String], log: &Path) -> io::Result<u32> {
@@ -26,6 +30,39 @@ pub fn start_detached(program: &Path, args: &[String], log: &Path) -> io::Result
 pub(crate) fn refuse_huge_pages() {
     // SAFETY: changes a flag of the process; the unused arguments must be zero. An old kernel refuses, which is no harm.
     unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
+}
+
+/// Runs `program` as [`start_detached`] does, to its end, and returns what it said. Given up in the middle it is let finish:
+/// otherwise what it starts would be left behind, and nobody would know of it.
+pub async fn run_detached(program: &Path, args: &[String], log: &Path) -> io::Result<String> {
+    let running = Running(start_detached(program, args, log)?);
+    while is_running(running.0) {
+        crate::time::sleep(LOOK_PERIOD).await;
+    }
+    Ok(String::from_utf8_lossy(&std::fs::read(log)?).trim().to_owned())
+}
+
+/// A process that is waited for.
+struct Running(u32);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        wait_for_end(&[self.0]);
+    }
+}
+
+/// `kill -9` for all of them; on return they are gone. Blocks: for the end of a program.
+pub fn kill_all(pids: &[u32]) {
+    for pid in pids.iter().filter(|pid| is_running(**pid)) {
+        signal(*pid, Signal::Kill);
+    }
+    wait_for_end(pids);
+}
+
+fn wait_for_end(pids: &[u32]) {
+    while pids.iter().any(|pid| is_running(*pid)) {
+        std::thread::yield_now();
+    }
 }
 
 /// A signal to a process.
