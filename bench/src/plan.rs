@@ -103,7 +103,7 @@ impl Plan {
     /// twice as much; the local file exists twice, and logs and databases want room.
     pub fn space_needed(&self) -> u64 {
         let stripes = self.file_size * 3 / 2 * self.runs as u64;
-        2 * stripes + 2 * self.file_size + 2 * GIB
+        3 * stripes + 2 * self.file_size + 2 * GIB
     }
 }
 

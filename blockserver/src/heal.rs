@@ -132,7 +132,7 @@ impl Blockserver {
                     Err(e) => return Err(e),
                 },
             };
-            self.disks[&task.disk].put(key, meta, bytes).await?;
+            self.disks[&task.disk].put(key, meta, bytes, None).await?;
             made += 1;
         }
         Ok(made)
@@ -280,6 +280,6 @@ impl Blockserver {
             return disk.delete(key).await;
         }
         let bytes = self.rebuild_shard(map, key, meta).await?;
-        disk.put(key, meta, bytes).await
+        disk.put(key, meta, bytes, None).await
     }
 }

@@ -247,7 +247,7 @@ impl Blockserver {
         bytes: Bytes,
     ) -> Result<()> {
         if let Some(local) = self.disks.get(&disk) {
-            return local.put(key, meta, bytes).await;
+            return local.put(key, meta, bytes, None).await;
         }
         if !map.is_live(disk) {
             return Err(Error::unavailable(format!("disk {disk} is down")));

@@ -24,6 +24,7 @@ use types::{ClusterId, Error, ErrorKind, Result};
 use crate::frame::{Frame, check_size};
 use crate::{Counters, Credentials, Dial, Reply, Request, Target, Transport, Trust, explain, pki, tls};
 use pool::Pool;
+use tls::Socket;
 
 /// How a client uses connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,12 +187,12 @@ impl Failure {
 }
 
 /// Opens TLS on TCP.
-async fn secure(tls: &TlsConnector, address: std::net::SocketAddr) -> Result<TlsStream<TcpStream>> {
+async fn secure(connector: &TlsConnector, address: std::net::SocketAddr) -> Result<TlsStream<Socket>> {
     let connect = async { TcpStream::connect(address).await.map_err(|e| explain::from_io(&e)) };
     let socket = explain::within(CONNECT_MS_MAX, connect).await?;
-    let _ = socket.set_nodelay(true);
     let name = pki::NODE_DNS_NAME.try_into().expect("the constant is a DNS name");
-    let handshake = async { tls.connect(name, socket).await.map_err(|e| explain::from_io(&e)) };
+    let handshake =
+        async { connector.connect(name, tls::socket(socket)).await.map_err(|e| explain::from_io(&e)) };
     explain::within(HANDSHAKE_MS_MAX, handshake).await
 }
 

@@ -25,7 +25,7 @@ use types::limits::{
 use types::{Error, Result};
 
 use crate::desk::Desk;
-use crate::tls::{self, Certificate};
+use crate::tls::{self, Certificate, Socket};
 use crate::{Caller, Counters, Credentials, Service, Transport, explain};
 
 /// How much a server takes on before it answers `Busy`.
@@ -160,7 +160,7 @@ impl Door {
     }
 
     /// Accepts connections until the server stops, each in its own task, and then waits for these tasks.
-    async fn accept<F>(mut self, serve: impl Fn(TlsStream<TcpStream>, Caller) -> F + Clone + Send + 'static)
+    async fn accept<F>(mut self, serve: impl Fn(TlsStream<Socket>, Caller) -> F + Clone + Send + 'static)
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -198,10 +198,9 @@ async fn secure(
     socket: TcpStream,
     address: SocketAddr,
     transport: Transport,
-) -> Option<(TlsStream<TcpStream>, Caller)> {
-    let _ = socket.set_nodelay(true);
-    let handshake =
-        time::timeout(Duration::from_millis(HANDSHAKE_MS_MAX), tls.accept(socket).into_fallible());
+) -> Option<(TlsStream<Socket>, Caller)> {
+    let accept = tls.accept(tls::socket(socket)).into_fallible();
+    let handshake = time::timeout(Duration::from_millis(HANDSHAKE_MS_MAX), accept);
     let (error, socket) = match handshake.await {
         Ok(Ok(stream)) => {
             let (_, session) = stream.get_ref();

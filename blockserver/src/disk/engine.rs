@@ -9,13 +9,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 use bytes::Bytes;
-use env::{Disk, File};
-use proto::block::{Layout, ShardKey, ShardMeta};
-use types::limits::{CHUNK_SIZE_MAX, DISK_FREE_BYTES_MIN, KIB, MIB};
+use env::{AlignedBuffer, Disk, File};
+use proto::block::{ShardKey, ShardMeta};
+use types::limits::{CHUNK_SIZE_MAX, DISK_BLOCK_SIZE, DISK_FREE_BYTES_MIN, KIB, MIB};
 use types::{Error, Result};
 
 use super::index::{Damage, Entry, Index, IndexChange, Totals};
-use super::record::{self, Header, Place};
+use super::record::{self, Header, Place, Tail};
 use super::segment;
 use super::store::DiskState;
 use super::superblock::{self, Superblock};
@@ -51,6 +51,8 @@ pub(crate) enum Change {
         key: ShardKey,
         meta: ShardMeta,
         payload: Bytes,
+        /// What the payload's CRC must be, when it came from somewhere else.
+        crc: Option<u32>,
     },
     Delete {
         key: ShardKey,
@@ -68,6 +70,8 @@ pub(crate) struct Engine {
     pub(crate) active: Active,
     /// A segment that has this size is sealed.
     pub(crate) segment_size: u64,
+    /// The batch as it goes to the disk; kept for its memory.
+    pub(crate) buffer: AlignedBuffer,
     /// Held until the engine is gone.
     pub(crate) _lock: Arc<dyn File>,
 }
@@ -82,14 +86,20 @@ pub(crate) struct Active {
     pub(crate) allocated: u64,
 }
 
-/// A batch on its way: bytes to append, in parts, and what they change.
+/// A batch on its way: records to append, and what they change.
 struct Group<'a> {
     change: IndexChange<'a>,
-    parts: Vec<Bytes>,
+    records: Vec<Record>,
+    /// Bytes of the records.
     size: u64,
-    /// Parity: read only when something else is missing.
-    cold: Vec<Header>,
     is_full: bool,
+}
+
+/// A record whose place is known.
+struct Record {
+    header: Header,
+    payload: Bytes,
+    tail: Vec<u8>,
 }
 
 impl Shared {
@@ -149,7 +159,7 @@ impl Engine {
         let outcome = self.prepare(changes).and_then(|is_full| {
             let shared = self.shared.clone();
             let change = shared.change();
-            let mut group = Group { change, parts: Vec::new(), size: 0, cold: Vec::new(), is_full };
+            let mut group = Group { change, records: Vec::new(), size: 0, is_full };
             let results: Vec<Result<()>> =
                 changes.iter().map(|change| self.plan(&mut group, change)).collect();
             self.write(group).map(|()| results)
@@ -162,7 +172,7 @@ impl Engine {
         if let DiskState::ReadOnly(reason) = &self.shared.status().state {
             return Err(Error::unavailable(reason.clone()));
         }
-        let size: u64 = changes.iter().map(Change::size_max).sum();
+        let size = changes.iter().map(Change::size_max).sum::<u64>() + DISK_BLOCK_SIZE as u64;
         let space = self.shared.disk.space(&self.shared.root)?;
         let is_full = space.free < DISK_FREE_BYTES_MIN + size;
         self.shared.status().state = if is_full { DiskState::Full } else { DiskState::Healthy };
@@ -185,10 +195,10 @@ impl Engine {
     /// Adds one change to the batch.
     fn plan(&self, group: &mut Group<'_>, change: &Change) -> Result<()> {
         match change {
-            Change::Put { key, meta, payload } => self.plan_put(group, *key, *meta, payload),
+            Change::Put { key, meta, payload, crc } => self.plan_put(group, *key, *meta, payload, *crc),
             Change::Delete { key } => {
                 if group.change.entry(key)?.is_some() {
-                    self.append(group, *key, None, &Bytes::new());
+                    self.append(group, *key, None, &Bytes::new(), record::tail(&[]));
                 } else if !group.change.is_lost(key)? {
                     return Ok(());
                 }
@@ -203,17 +213,28 @@ impl Engine {
         }
     }
 
-    fn plan_put(&self, group: &mut Group<'_>, key: ShardKey, meta: ShardMeta, payload: &Bytes) -> Result<()> {
+    fn plan_put(
+        &self,
+        group: &mut Group<'_>,
+        key: ShardKey,
+        meta: ShardMeta,
+        payload: &Bytes,
+        crc: Option<u32>,
+    ) -> Result<()> {
         if !(1..=CHUNK_SIZE_MAX).contains(&payload.len()) {
             return Err(Error::invalid(format!(
                 "a shard of {} bytes; 1 to {CHUNK_SIZE_MAX} are allowed",
                 payload.len()
             )));
         }
+        let tail = record::tail(payload);
+        if crc.is_some_and(|crc| crc != tail.payload_crc) {
+            return Err(Error::unavailable("a shard was damaged on its way: send it again"));
+        }
         if let Some(old) = group.change.entry(&key)? {
             let same = old.meta == meta
                 && old.payload_size as usize == payload.len()
-                && old.payload_crc == crc32fast::hash(payload);
+                && old.payload_crc == tail.payload_crc;
             return match same {
                 true => Ok(()),
                 false => Err(Error::conflict(format!(
@@ -231,10 +252,7 @@ impl Engine {
                 FULL_RETRY_MS,
             ));
         }
-        let header = self.append(group, key, Some(meta), payload);
-        if matches!(meta.layout, Layout::Shard { k, .. } if key.slot >= k) {
-            group.cold.push(header);
-        }
+        let header = self.append(group, key, Some(meta), payload, tail);
         let entry = entry(&header, self.active.number).expect("a record with meta is no tombstone");
         group.change.put(key, entry)
     }
@@ -246,8 +264,8 @@ impl Engine {
         key: ShardKey,
         meta: Option<ShardMeta>,
         payload: &Bytes,
+        tail: Tail,
     ) -> Header {
-        let (tail, payload_crc) = record::tail(payload);
         let offset = |offset: u64| {
             u32::try_from(offset).expect("a batch passes SEGMENT_SIZE_MAX by far less than 3 GiB")
         };
@@ -255,12 +273,12 @@ impl Engine {
             key,
             meta,
             payload_size: u32::try_from(payload.len()).expect("checked against CHUNK_SIZE_MAX"),
-            payload_crc,
+            payload_crc: tail.payload_crc,
             offset: offset(self.active.end + group.size),
             batch_offset: offset(self.active.end),
+            padding: 0,
         };
-        let bytes = header.to_bytes(self.shared.place(self.active.number));
-        group.parts.extend([Bytes::copy_from_slice(&bytes), payload.clone(), tail.into()]);
+        group.records.push(Record { header, payload: payload.clone(), tail: tail.bytes });
         group.size += record::record_size(payload.len());
         header
     }
@@ -270,19 +288,18 @@ impl Engine {
         if group.change.len() == 0 {
             return Ok(());
         }
+        let mut end = self.active.end;
         if group.size > 0 {
-            self.append_parts(&group.parts, group.size)?;
+            end = (end + group.size).next_multiple_of(DISK_BLOCK_SIZE as u64);
+            self.fill_buffer(group.records);
+            let written = self.active.allocate(end);
+            let written = written.and_then(|()| self.active.file.write_direct(&self.buffer, self.active.end));
+            written.map_err(|error| self.write_failed(error))?;
             if let Err(error) = self.active.file.sync_data() {
                 return Err(self.shared.fail("a sync failed", &error.into()));
             }
-            for Header { offset, payload_size, .. } in group.cold {
-                // The system's memory is better used for what will be read. Only a hint: that it fails means nothing.
-                let size = record::record_size(payload_size as usize);
-                let _ = self.active.file.forget_cached(offset.into(), size);
-            }
         }
-        let (uuid, end) = (self.shared.superblock().uuid, self.active.end + group.size);
-        match group.change.commit(uuid, Some((self.active.number, end))) {
+        match group.change.commit(self.shared.superblock().uuid, Some((self.active.number, end))) {
             Ok((totals, damage)) => {
                 self.active.end = end;
                 let mut status = self.shared.status();
@@ -294,12 +311,20 @@ impl Engine {
         }
     }
 
-    fn append_parts(&mut self, parts: &[Bytes], size: u64) -> Result<()> {
-        let end = self.active.end + size;
-        let parts: Vec<&[u8]> = parts.iter().map(|part| &part[..]).collect();
-        let written =
-            self.active.allocate(end).and_then(|()| self.active.file.write_at(&parts, self.active.end));
-        written.map_err(|error| self.write_failed(error))
+    /// Puts the records of a batch one behind the other, and zeros behind the last.
+    fn fill_buffer(&mut self, mut records: Vec<Record>) {
+        let place = self.shared.place(self.active.number);
+        if let Some(Record { header, .. }) = records.last_mut() {
+            let end = header.end().next_multiple_of(DISK_BLOCK_SIZE as u64);
+            header.padding = u32::try_from(end - header.end()).expect("less than a block");
+        }
+        self.buffer.clear();
+        for Record { header, payload, tail } in &records {
+            self.buffer.push(&header.to_bytes(place));
+            self.buffer.push(payload);
+            self.buffer.push(tail);
+        }
+        self.buffer.pad();
     }
 
     /// What a failed write means. Only "no room" is not the end of writing: it is undone, so that nothing of it stands

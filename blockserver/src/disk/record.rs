@@ -6,7 +6,7 @@
 
 use chunk::erasure::CodeId;
 use proto::block::{Layout, ShardKey, ShardMeta};
-use types::limits::{CHUNK_SIZE_MAX, RECORD_BLOCK_SIZE, SEGMENT_SIZE_MAX};
+use types::limits::{CHUNK_SIZE_MAX, DISK_BLOCK_SIZE, RECORD_BLOCK_SIZE, SEGMENT_SIZE_MAX};
 use types::{ChunkId, Generation, Profile};
 
 pub(crate) const HEADER_SIZE: usize = 96;
@@ -46,6 +46,8 @@ pub(crate) struct Header {
     /// Where its group commit began. When this was written, all before it was durable: so a bad record before the batch
     /// of a good one was good once, and is damaged, not torn.
     pub(crate) batch_offset: u32,
+    /// Zeros behind the record, up to where the next group commit begins. Not zero in the last record of a batch only.
+    pub(crate) padding: u32,
 }
 
 /// Why bytes are not the record they should be.
@@ -80,7 +82,7 @@ impl Header {
             place.segment,
             self.offset,
             self.batch_offset,
-            0,
+            self.padding,
         ] {
             put(&number.to_le_bytes());
         }
@@ -118,7 +120,11 @@ impl Header {
             _ => return Err("the record is of an unknown kind"),
         };
         let payload_size = number(64);
-        if payload_size as usize > CHUNK_SIZE_MAX || number(80) > offset {
+        let (batch_offset, padding) = (number(80), number(84));
+        if payload_size as usize > CHUNK_SIZE_MAX
+            || batch_offset > offset
+            || padding as usize >= DISK_BLOCK_SIZE
+        {
             return Err("the header contradicts itself");
         }
         let (plain_size, stored_size, compressed) =
@@ -133,13 +139,14 @@ impl Header {
             payload_size,
             payload_crc: number(68),
             offset,
-            batch_offset: number(80),
+            batch_offset,
+            padding,
         })
     }
 
     /// Where the next record begins.
     pub(crate) fn end(&self) -> u64 {
-        u64::from(self.offset) + record_size(self.payload_size as usize)
+        u64::from(self.offset) + record_size(self.payload_size as usize) + u64::from(self.padding)
     }
 }
 
@@ -154,7 +161,13 @@ fn tail_size(payload_size: usize) -> usize {
 }
 
 /// What stands behind a payload, and the CRC of the payload as a whole.
-pub(crate) fn tail(payload: &[u8]) -> (Vec<u8>, u32) {
+pub(crate) struct Tail {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) payload_crc: u32,
+}
+
+/// The tail of a payload; reads it once.
+pub(crate) fn tail(payload: &[u8]) -> Tail {
     let mut bytes = Vec::with_capacity(tail_size(payload.len()));
     let mut whole = crc32fast::Hasher::new();
     for block in payload.chunks(RECORD_BLOCK_SIZE) {
@@ -163,13 +176,13 @@ pub(crate) fn tail(payload: &[u8]) -> (Vec<u8>, u32) {
         whole.combine(&crc);
         bytes.extend_from_slice(&crc.finalize().to_le_bytes());
     }
-    let crc = whole.finalize();
+    let payload_crc = whole.finalize();
     let size = u32::try_from(payload.len()).expect("a payload is at most CHUNK_SIZE_MAX");
-    bytes.extend_from_slice(&crc.to_le_bytes());
+    bytes.extend_from_slice(&payload_crc.to_le_bytes());
     bytes.extend_from_slice(&size.to_le_bytes());
     bytes.extend_from_slice(&TRAILER_MAGIC);
     bytes.resize(tail_size(payload.len()), 0);
-    (bytes, crc)
+    Tail { bytes, payload_crc }
 }
 
 /// Checks a payload, followed by its tail, against its header.
@@ -179,12 +192,12 @@ pub(crate) fn check_payload(header: &Header, payload_and_tail: &[u8]) -> Result<
         return Err("the record is cut short");
     }
     let (payload, found) = payload_and_tail.split_at(size);
-    let (want, crc) = tail(payload);
-    if crc != header.payload_crc {
+    let want = tail(payload);
+    if want.payload_crc != header.payload_crc {
         return Err("the payload does not match its checksum");
     }
     // The payload is right; a damaged table would make range reads fail later, and says that the disk rots here.
-    if found != want { Err("the checksum table is damaged") } else { Ok(()) }
+    if found != want.bytes { Err("the checksum table is damaged") } else { Ok(()) }
 }
 
 /// Blocks of a payload that a range touches: their bytes in the payload, and their CRCs in the table.

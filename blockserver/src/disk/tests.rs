@@ -39,7 +39,7 @@ fn meta(n: u64) -> ShardMeta {
 }
 
 fn put(n: u64) -> Change {
-    Change::Put { key: key(n), meta: meta(n), payload: payload(n) }
+    Change::Put { key: key(n), meta: meta(n), payload: payload(n), crc: None }
 }
 
 fn config() -> DiskConfig {

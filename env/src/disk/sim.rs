@@ -321,10 +321,6 @@ impl File for SimFile {
         *self.holds_lock.lock().expect("not poisoned") |= free;
         Ok(free)
     }
-
-    fn forget_cached(&self, _offset: u64, _len: u64) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 impl Drop for SimFile {

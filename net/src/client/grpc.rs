@@ -11,7 +11,6 @@ use futures::future::BoxFuture;
 use http::Uri;
 use http::uri::PathAndQuery;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tonic::client::Grpc;
@@ -24,6 +23,7 @@ use types::{Error, Result};
 use super::{Dialer, deadline_ms, secure};
 use crate::frame::{Frame, Hello};
 use crate::grpc::{Failure, FrameCodec, MESSAGE_SIZE_MAX, METHOD, WINDOW, Watched};
+use crate::tls::Socket;
 use crate::{Counters, Request, explain, hello, tls};
 
 pub(super) struct Link {
@@ -102,7 +102,7 @@ struct Connector {
 }
 
 impl HttpService<Uri> for Connector {
-    type Response = TokioIo<Watched<TlsStream<TcpStream>, ()>>;
+    type Response = TokioIo<Watched<TlsStream<Socket>, ()>>;
     type Error = Error;
     type Future = BoxFuture<'static, Result<Self::Response>>;
 

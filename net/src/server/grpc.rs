@@ -7,7 +7,6 @@ use std::task::{Context, Poll};
 use env::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio_rustls::server::TlsStream;
 use tonic::server::{Grpc, NamedService, UnaryService};
@@ -23,6 +22,7 @@ use crate::admission::Line;
 use crate::desk::{Desk, Outlet};
 use crate::frame::{Frame, Kind};
 use crate::grpc::{Failure, FrameCodec, MESSAGE_SIZE_MAX, SERVICE, WINDOW, Watched};
+use crate::tls::Socket;
 
 /// Connections that wait to be taken over by the HTTP/2 server.
 const HANDOVER_COUNT_MAX: usize = 64;
@@ -63,7 +63,7 @@ pub(super) async fn serve(door: Door, desk: Arc<Desk>) {
 }
 
 /// A caller's connection, as HTTP/2 sees it.
-type Connection = Watched<TlsStream<TcpStream>, Owner>;
+type Connection = Watched<TlsStream<Socket>, Owner>;
 
 struct Owner {
     peer: Peer,

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use env::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, WriteHalf};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_rustls::server::TlsStream;
 use types::limits::{HANDSHAKE_MS_MAX, PEER_SILENCE_MS_MAX};
@@ -15,6 +14,7 @@ use crate::admission::Line;
 use crate::desk::{Desk, Outlet};
 use crate::frame::{Frame, Kind};
 use crate::tcp::{FrameReader, QUEUE_COUNT_MAX, write_frames, write_now};
+use crate::tls::Socket;
 use crate::{Caller, explain, tls};
 
 /// Plaintext that TLS takes at once: a whole batch, so that it leaves in few system calls.
@@ -27,7 +27,7 @@ pub(super) async fn serve(door: Door, desk: Arc<Desk>) {
     door.accept(move |stream, caller| connection(stream, Arc::new(caller), desk.clone(), stop.clone())).await;
 }
 
-async fn connection(mut stream: TlsStream<TcpStream>, caller: Arc<Caller>, desk: Arc<Desk>, mut stop: Stop) {
+async fn connection(mut stream: TlsStream<Socket>, caller: Arc<Caller>, desk: Arc<Desk>, mut stop: Stop) {
     stream.get_mut().1.set_buffer_limit(Some(TLS_BUFFER_SIZE));
     let agreed = stream.get_ref().1.alpn_protocol() == Some(tls::ALPN_NATIVE);
     let (read, mut write) = tokio::io::split(stream);

@@ -173,7 +173,7 @@ fn a_stale_payload_is_not_taken_for_the_new_one() {
     // As after a lost write: all that stands behind the header agrees with itself, and is of another record.
     let stale = vec![0xee; entry.payload_size as usize];
     let file = env::Disk::open(&disk.sim, &segment_path(1), env::OpenMode::ReadWrite).unwrap();
-    file.write_at(&[&stale, &record::tail(&stale).0], u64::from(entry.offset) + 96).unwrap();
+    file.write_at(&[&stale, &record::tail(&stale).bytes], u64::from(entry.offset) + 96).unwrap();
     assert_eq!(read(&engine, 1).unwrap_err().kind(), ErrorKind::Corrupt);
 }
 

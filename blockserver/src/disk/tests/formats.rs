@@ -19,14 +19,13 @@ fn hex(bytes: &[u8]) -> String {
 
 fn header(meta: Option<ShardMeta>, payload: &[u8]) -> Header {
     let key = ShardKey { chunk: ChunkId([0xc1; 32]), generation: Generation(0x0102_0304_0506), slot: 3 };
-    let (_, payload_crc) = record::tail(payload);
+    let payload_crc = record::tail(payload).payload_crc;
     let payload_size = u32::try_from(payload.len()).unwrap();
-    Header { key, meta, payload_size, payload_crc, offset: 8192, batch_offset: 4096 }
+    Header { key, meta, payload_size, payload_crc, offset: 8192, batch_offset: 4096, padding: 0 }
 }
 
 #[track_caller]
-fn check_header(meta: Option<ShardMeta>, payload: &[u8], want: Expect) {
-    let header = header(meta, payload);
+fn check_header(header: Header, want: Expect) {
     let bytes = header.to_bytes(PLACE);
     want.assert_eq(&hex(&bytes));
     assert_eq!(Header::parse(&bytes, PLACE, 8192), Ok(header));
@@ -43,37 +42,44 @@ fn check_header(meta: Option<ShardMeta>, payload: &[u8], want: Expect) {
 #[test]
 fn record_headers() {
     check_header(
-        Some(meta(1)),
-        b"payload",
+        header(Some(meta(1)), b"payload"),
         expect![
             "435352438899f7ea0101000302041d11c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c10605040302010000e0930400400d030007000000156a2c420b0a00000020000000100000000000006469736b75756964"
         ],
     );
     check_header(
-        Some(meta(6)),
-        b"payload",
+        header(Some(meta(6)), b"payload"),
         expect![
             "435352438cdb27a50201010300000000c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c10605040302010000e0930400400d030007000000156a2c420b0a00000020000000100000000000006469736b75756964"
         ],
     );
     check_header(
-        None,
-        b"",
+        header(None, b""),
         expect![
             "43535243b06749a50301000300000000c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c10605040302010000000000000000000000000000000000000b0a00000020000000100000000000006469736b75756964"
         ],
     );
+    check_header(
+        Header { padding: 0x0a08, ..header(None, b"") },
+        expect![
+            "43535243ca49ea410301000300000000c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c10605040302010000000000000000000000000000000000000b0a00000020000000100000080a00006469736b75756964"
+        ],
+    );
+    assert_eq!(header(Some(meta(1)), b"payload").end(), 8192 + 128);
+    assert_eq!(Header { padding: 0x0f80, ..header(Some(meta(1)), b"payload") }.end(), 8192 + 4096);
+    let absurd = Header { padding: 4096, ..header(None, b"") };
+    assert!(Header::parse(&absurd.to_bytes(PLACE), PLACE, 8192).is_err());
 }
 
 #[test]
 fn record_tails() {
-    let tail = |payload: &[u8]| hex(&record::tail(payload).0);
+    let tail = |payload: &[u8]| hex(&record::tail(payload).bytes);
     expect!["00000000000000004353524543454e44"].assert_eq(&tail(b""));
     expect!["156a2c42156a2c42070000004353524543454e440000000000"].assert_eq(&tail(b"payload"));
     expect!["82f317702e7a664cd18fa04f010001004353524543454e4400000000000000"].assert_eq(&tail(&[7; 65_537]));
     for size in [0, 1, 65_536, 65_537, 4 << 20] {
-        let (bytes, crc) = record::tail(&vec![5; size]);
-        assert_eq!(crc, crc32fast::hash(&vec![5; size]));
+        let record::Tail { bytes, payload_crc } = record::tail(&vec![5; size]);
+        assert_eq!(payload_crc, crc32fast::hash(&vec![5; size]));
         assert_eq!(record::record_size(size), (96 + size + bytes.len()) as u64);
         assert_eq!(record::record_size(size) % 8, 0);
     }
@@ -109,7 +115,7 @@ fn a_sealed_segment() {
     let uuid = DiskUuid(*b"diskuuid-and-the");
     let file = segment::create(&disk, root, uuid, PLACE.segment).unwrap();
     let header = Header { offset: 4096, batch_offset: 4096, ..header(Some(meta(1)), b"payload") };
-    file.write_at(&[&header.to_bytes(PLACE), b"payload", &record::tail(b"payload").0], 4096).unwrap();
+    file.write_at(&[&header.to_bytes(PLACE), b"payload", &record::tail(b"payload").bytes], 4096).unwrap();
     segment::write_footer(&*file, PLACE, header.end()).unwrap();
     let bytes = disk.read(&segment::path(root, PLACE.segment)).unwrap();
     expect!["43535345474d5400010000000b0a00006469736b757569642d616e642d7468658e2de58c00000000"]

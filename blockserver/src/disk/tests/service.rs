@@ -19,7 +19,7 @@ fn new_store() -> (FaultyDisk, MemKv, Arc<DiskStore>) {
 }
 
 async fn put(store: &DiskStore, n: u64) -> Result<()> {
-    store.put(key(n), meta(n), payload(n)).await
+    store.put(key(n), meta(n), payload(n), None).await
 }
 
 async fn get(store: &DiskStore, n: u64) -> Result<Bytes> {
@@ -38,9 +38,15 @@ async fn puts_gets_and_deletes() {
     assert!(!store.has(key(1)).await.unwrap());
     put(&store, 1).await.unwrap();
     put(&store, 1).await.unwrap();
-    assert_eq!(kind(store.put(key(1), meta(1), payload(2)).await), ErrorKind::Conflict);
-    assert_eq!(kind(store.put(key(1), meta(2), payload(1)).await), ErrorKind::Conflict);
-    assert_eq!(kind(store.put(key(2), meta(2), Bytes::new()).await), ErrorKind::Invalid);
+    assert_eq!(kind(store.put(key(1), meta(1), payload(2), None).await), ErrorKind::Conflict);
+    assert_eq!(kind(store.put(key(1), meta(2), payload(1), None).await), ErrorKind::Conflict);
+    assert_eq!(kind(store.put(key(2), meta(2), Bytes::new(), None).await), ErrorKind::Invalid);
+    let crc = crc32fast::hash(&payload(2));
+    let damaged = store.put(key(2), meta(2), payload(3), Some(crc)).await;
+    assert_eq!(kind(damaged), ErrorKind::Unavailable);
+    assert!(!store.has(key(2)).await.unwrap());
+    store.put(key(2), meta(2), payload(2), Some(crc)).await.unwrap();
+    store.delete(key(2)).await.unwrap();
     assert_eq!(get(&store, 1).await.unwrap(), payload(1));
     assert!(store.has(key(1)).await.unwrap());
     let stats = store.stats().unwrap();
@@ -115,7 +121,7 @@ async fn writers_share_a_sync_and_a_full_queue_says_so() {
     // The queue takes 64 MiB: more than 60 payloads of 1 MiB are too many.
     let large = Bytes::from(vec![1; 1 << 20]);
     let mut others: Vec<_> =
-        (100..170).map(|n| Box::pin(store.put(key(n), meta(n), large.clone()))).collect();
+        (100..170).map(|n| Box::pin(store.put(key(n), meta(n), large.clone(), None))).collect();
     let mut refused = 0;
     for other in &mut others {
         if let std::task::Poll::Ready(result) = futures::poll!(other) {
