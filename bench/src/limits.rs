@@ -53,7 +53,8 @@ impl Limits {
         ]
     }
 
-    /// The goal of a put, MB/s: half of what the slowest of disk (the better way to write), QUIC and one core would allow.
+    /// The goal of a put, MB/s: half of what the slowest of disk, QUIC and one core would allow. The faster of
+    /// both ways to write counts.
     pub fn put_goal(&self) -> Goal {
         let disk = self.disk.median().max(self.disk_direct.median()) / AMPLIFICATION;
         Goal::AtLeast(PUT_SHARE * disk.min(self.quic_in.median()).min(self.cpu.median()))

@@ -31,8 +31,8 @@ where
     std::thread::Builder::new().name(name.to_owned()).spawn(work).expect("the system can start a thread")
 }
 
-/// Lets the calling thread, one of [`thread`], rest. Never on the runtime's threads.
-pub fn rest(time: std::time::Duration) {
+/// Holds up the calling thread, one of [`thread`]. Never on the runtime's threads.
+pub fn pause(time: std::time::Duration) {
     std::thread::sleep(time);
 }
 
