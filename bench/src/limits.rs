@@ -20,8 +20,6 @@ pub const AMPLIFICATION: f64 = 1.5;
 pub struct Limits {
     /// Six files, 1 MiB and an fdatasync at a time, MB/s.
     pub disk: Figure,
-    /// The same around the page cache, as segments are written.
-    pub disk_direct: Figure,
     /// One file, the same.
     pub disk_single: Figure,
     /// 4 KiB and an fdatasync at a time, per second.
@@ -43,7 +41,6 @@ impl Limits {
     pub fn figures(&self) -> Vec<&Figure> {
         vec![
             &self.disk,
-            &self.disk_direct,
             &self.disk_single,
             &self.disk_syncs,
             &self.quic_in,
@@ -53,10 +50,9 @@ impl Limits {
         ]
     }
 
-    /// The goal of a put, MB/s: half of what the slowest of disk, QUIC and one core would allow. The faster of
-    /// both ways to write counts.
+    /// The goal of a put, MB/s: half of what the slowest of disk, QUIC and one core would allow.
     pub fn put_goal(&self) -> Goal {
-        let disk = self.disk.median().max(self.disk_direct.median()) / AMPLIFICATION;
+        let disk = self.disk.median() / AMPLIFICATION;
         Goal::AtLeast(PUT_SHARE * disk.min(self.quic_in.median()).min(self.cpu.median()))
     }
 }
@@ -73,7 +69,6 @@ pub async fn measure(bench: &Bench) -> Result<Limits> {
     kernels.push((Kernel::Tcp, network.tcp_cpu));
     Ok(Limits {
         disk: disk.six,
-        disk_direct: disk.six_direct,
         disk_single: disk.single,
         disk_syncs: disk.syncs,
         quic_in: network.quic_in,
@@ -91,8 +86,7 @@ mod tests {
     fn limits(disk: f64, quic: f64, cpu: f64) -> Limits {
         let rate = |value| Figure::new("x", "MB/s", vec![value]);
         Limits {
-            disk: rate(disk / 2.0),
-            disk_direct: rate(disk),
+            disk: rate(disk),
             disk_single: rate(1.0),
             disk_syncs: rate(1.0),
             quic_in: rate(quic),

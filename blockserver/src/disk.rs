@@ -7,7 +7,6 @@
 //! cache: it is completed from the segments at open, and made again when it is lost. A read checks every block it
 //! touches and returns right bytes or an error (I-READ).
 
-mod committer;
 mod engine;
 mod index;
 mod record;

@@ -2,7 +2,6 @@
 //!
 //! All calls block: rooms call them from their own threads or through [`crate::task::spawn_blocking`].
 
-mod aligned;
 mod conformance;
 mod real;
 mod sim;
@@ -14,9 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use types::Millis;
-use types::limits::DISK_BLOCK_SIZE;
 
-pub use aligned::AlignedBuffer;
 pub use real::RealDisk;
 pub use sim::SimDisk;
 
@@ -125,14 +122,6 @@ pub trait File: Send + Sync + Debug {
     /// Locks the file for this handle until it is closed. False when another process (or handle) holds it.
     fn try_lock(&self) -> io::Result<bool>;
 
-    /// Writes around the system's page cache where the file system can do that: for a lot of bytes that will not be
-    /// read again soon. `bytes` are padded and `offset` is a multiple of [`DISK_BLOCK_SIZE`]. Durable after
-    /// [`File::sync_data`], as any write.
-    fn write_direct(&self, bytes: &AlignedBuffer, offset: u64) -> io::Result<()> {
-        check_direct(bytes, offset);
-        self.write_at(&[bytes.as_bytes()], offset)
-    }
-
     /// Fills `bytes`; an error of kind `UnexpectedEof` when the file ends before.
     fn read_exact_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
         let mut done = 0;
@@ -149,10 +138,4 @@ pub trait File: Send + Sync + Debug {
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)
     }
-}
-
-/// What [`File::write_direct`] asks of its caller.
-fn check_direct(bytes: &AlignedBuffer, offset: u64) {
-    assert!(bytes.as_bytes().len().is_multiple_of(DISK_BLOCK_SIZE), "the caller pads");
-    assert!(offset.is_multiple_of(DISK_BLOCK_SIZE as u64), "the caller aligns");
 }

@@ -12,18 +12,13 @@ pub mod testing;
 pub mod time;
 
 mod clock;
+mod memory;
 mod random;
 
 use std::sync::Arc;
 
-/// For every program of the workspace. Chunks and shards are large, live for milliseconds and are freed by another
-/// thread than they were made by: the system's allocator gives such memory back to the kernel at once and has it
-/// zeroed again, page by page.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 pub use clock::Clock;
-pub use disk::{AlignedBuffer, Disk, File, Metadata, OpenMode, Space};
+pub use disk::{Disk, File, Metadata, OpenMode, Space};
 pub use random::Random;
 
 /// Everything a room may ask of the machine. Cheap to clone.

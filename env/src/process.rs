@@ -24,14 +24,6 @@ pub fn start_detached(program: &Path, args: &[String], log: &Path) -> io::Result
     Ok(command.spawn()?.id())
 }
 
-/// Has the kernel give this process and its children small pages only. A huge page is zeroed as a whole when its first
-/// byte is touched, and chunks touch much memory for milliseconds: with huge pages a put of 1 GiB to eight nodes took a
-/// tenth longer, and its client 311 MB instead of 134.
-pub(crate) fn refuse_huge_pages() {
-    // SAFETY: changes a flag of the process; the unused arguments must be zero. An old kernel refuses, which is no harm.
-    unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
-}
-
 /// Runs `program` as [`start_detached`] does, to its end, and returns what it said. Given up in the middle it is let finish:
 /// otherwise what it starts would be left behind, and nobody would know of it.
 pub async fn run_detached(program: &Path, args: &[String], log: &Path) -> io::Result<String> {

@@ -31,11 +31,6 @@ where
     std::thread::Builder::new().name(name.to_owned()).spawn(work).expect("the system can start a thread")
 }
 
-/// Holds up the calling thread, one of [`thread`]. Never on the runtime's threads.
-pub fn pause(time: std::time::Duration) {
-    std::thread::sleep(time);
-}
-
 /// A handle to the runtime, for blocking code that must wait for something asynchronous.
 #[derive(Clone, Debug)]
 pub struct Runtime(tokio::runtime::Handle);
@@ -54,7 +49,7 @@ impl Runtime {
 
 /// Starts a runtime with all of the machine's cores and runs a program on it: what a `main` begins with.
 pub fn run<F: Future>(program: F) -> F::Output {
-    crate::process::refuse_huge_pages();
+    crate::memory::tune();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.expect("the system can start a runtime").block_on(program)
 }

@@ -103,8 +103,6 @@ pub const PG_COUNT_DEFAULT: u16 = 4096;
 
 // ---- disk --------------------------------------------------------------------------------------------------------
 
-/// Unit of writes around the system's page cache: what every disk and file system takes.
-pub const DISK_BLOCK_SIZE: usize = 4 * KIB;
 /// A segment file is sealed at this size.
 pub const SEGMENT_SIZE_MAX: u64 = GIB;
 /// Bytes covered by one CRC of a record.

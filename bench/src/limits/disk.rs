@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use env::{AlignedBuffer, Disk, OpenMode};
+use env::{Disk, OpenMode};
 use types::limits::{KIB, MIB};
 use types::{Error, Result};
 
@@ -26,13 +26,11 @@ const SMALL_SHARE: u64 = 256;
 pub struct DiskLimits {
     /// Six files, MB/s.
     pub six: Figure,
-    /// Six files around the page cache, MB/s.
-    pub six_direct: Figure,
     /// One file, MB/s.
     pub single: Figure,
     /// Small synchronous appends, per second.
     pub syncs: Figure,
-    /// Seconds of a core per GB written around the page cache.
+    /// Seconds of a core per GB written.
     pub cpu: Figure,
 }
 
@@ -43,7 +41,6 @@ struct Pattern {
     files: usize,
     block: usize,
     size: u64,
-    is_direct: bool,
 }
 
 /// How fast it went.
@@ -57,25 +54,17 @@ pub async fn measure(bench: &Bench) -> Result<DiskLimits> {
     // As much as a put writes, and all of it stays until the end, as a put's does: a virtual machine's memory costs
     // more at its first use than when it was just given back by a file that was removed.
     let size = (bench.plan.file_size as f64 * AMPLIFICATION) as u64;
-    let six_files = Pattern { name: "six", files: FILE_COUNT, block: MIB, size, is_direct: false };
-    let six = run(bench, six_files).await?;
-    let six_direct = run(bench, Pattern { name: "six-direct", is_direct: true, ..six_files }).await?;
-    let single = run(bench, Pattern { name: "single", files: 1, ..six_files }).await?;
-    let small =
-        Pattern { name: "small", files: 1, block: 4 * KIB, size: size / SMALL_SHARE, is_direct: false };
+    let six = run(bench, Pattern { name: "six", files: FILE_COUNT, block: MIB, size }).await?;
+    let single = run(bench, Pattern { name: "single", files: 1, block: MIB, size }).await?;
+    let small = Pattern { name: "small", files: 1, block: 4 * KIB, size: size / SMALL_SHARE };
     let small = run(bench, small).await?;
     bench.env.disk.remove_dir_all(&bench.scratch.join(DIR))?;
     let rates = |written: &[Written], unit: f64| written.iter().map(|w| w.bytes_per_second / unit).collect();
     Ok(DiskLimits {
         six: Figure::new("disk: append 1 MiB + fdatasync, 6 files at once", "MB/s", rates(&six, 1e6)),
-        six_direct: Figure::new(
-            "disk: the same around the page cache, 6 files",
-            "MB/s",
-            rates(&six_direct, 1e6),
-        ),
         single: Figure::new("disk: append 1 MiB + fdatasync, 1 file", "MB/s", rates(&single, 1e6)),
         syncs: Figure::new("disk: append 4 KiB + fdatasync, 1 file", "per s", rates(&small, 4096.0)),
-        cpu: Figure::new("disk write", "s/GB", six_direct.iter().map(|w| w.cpu_per_gb).collect()),
+        cpu: Figure::new("disk write", "s/GB", six.iter().map(|w| w.cpu_per_gb).collect()),
     })
 }
 
@@ -97,7 +86,7 @@ fn write(disk: &Arc<dyn Disk>, dir: &Path, noise: &Bytes, pattern: Pattern) -> R
     let writers: Vec<_> = (0..pattern.files)
         .map(|index| {
             let (disk, noise, path) = (disk.clone(), noise.clone(), dir.join(index.to_string()));
-            env::task::thread("disk probe", move || append(&*disk, &path, &noise, pattern, size))
+            env::task::thread("disk probe", move || append(&*disk, &path, &noise, pattern.block, size))
         })
         .collect();
     let mut bytes = 0;
@@ -113,21 +102,14 @@ fn write(disk: &Arc<dyn Disk>, dir: &Path, noise: &Bytes, pattern: Pattern) -> R
 }
 
 /// Appends `size` bytes, rounded up to whole blocks, each durable before the next.
-fn append(disk: &dyn Disk, path: &Path, noise: &[u8], pattern: Pattern, size: u64) -> Result<u64> {
+fn append(disk: &dyn Disk, path: &Path, noise: &[u8], block: usize, size: u64) -> Result<u64> {
     let file = disk.open(path, OpenMode::CreateNew)?;
-    let mut buffer = AlignedBuffer::new();
     let mut offset = 0;
-    for block in noise.chunks_exact(pattern.block).cycle() {
+    for block in noise.chunks_exact(block).cycle() {
         if offset >= size {
             break;
         }
-        if pattern.is_direct {
-            buffer.clear();
-            buffer.push(block);
-            file.write_direct(&buffer, offset)?;
-        } else {
-            file.write_at(&[block], offset)?;
-        }
+        file.write_at(&[block], offset)?;
         file.sync_data()?;
         offset += block.len() as u64;
     }
@@ -143,13 +125,9 @@ mod tests {
     #[test]
     fn everything_is_written_in_whole_blocks() {
         let disk: Arc<dyn Disk> = Arc::new(SimDisk::new(0));
-        let pattern = Pattern { name: "test", files: 6, block: 2, size: 0, is_direct: false };
-        assert_eq!(append(&*disk, Path::new("/a"), b"abcdef", pattern, 9).unwrap(), 10);
+        assert_eq!(append(&*disk, Path::new("/a"), b"abcdef", 2, 9).unwrap(), 10);
         assert_eq!(disk.read(Path::new("/a")).unwrap(), b"abcdefabcd");
-        let direct = Pattern { block: 4096, is_direct: true, ..pattern };
-        assert_eq!(append(&*disk, Path::new("/direct"), &[7; 4096], direct, 4097).unwrap(), 8192);
-        assert_eq!(disk.read(Path::new("/direct")).unwrap(), [7; 8192]);
-        let pattern = Pattern { block: 10, size: 100, ..pattern };
+        let pattern = Pattern { name: "test", files: 6, block: 10, size: 100 };
         let written = write(&disk, Path::new("/probe"), &Bytes::from(vec![7; 30]), pattern).unwrap();
         assert!(written.bytes_per_second > 0.0);
     }

@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 use bytes::Bytes;
-use env::{AlignedBuffer, Disk, File};
+use env::{Disk, File};
 use proto::block::{ShardKey, ShardMeta};
-use types::limits::{CHUNK_SIZE_MAX, DISK_BLOCK_SIZE, DISK_FREE_BYTES_MIN, KIB, MIB};
+use types::limits::{CHUNK_SIZE_MAX, DISK_FREE_BYTES_MIN, KIB, MIB};
 use types::{Error, Result};
 
 use super::index::{Damage, Entry, Index, IndexChange, Totals};
@@ -70,8 +70,6 @@ pub(crate) struct Engine {
     pub(crate) active: Active,
     /// A segment that has this size is sealed.
     pub(crate) segment_size: u64,
-    /// The batch as it goes to the disk; kept for its memory.
-    pub(crate) buffer: AlignedBuffer,
     /// Held until the engine is gone.
     pub(crate) _lock: Arc<dyn File>,
 }
@@ -86,20 +84,12 @@ pub(crate) struct Active {
     pub(crate) allocated: u64,
 }
 
-/// A batch on its way: records to append, and what they change.
+/// A batch on its way: bytes to append, in parts, and what they change.
 struct Group<'a> {
     change: IndexChange<'a>,
-    records: Vec<Record>,
-    /// Bytes of the records.
+    parts: Vec<Bytes>,
     size: u64,
     is_full: bool,
-}
-
-/// A record whose place is known.
-struct Record {
-    header: Header,
-    payload: Bytes,
-    tail: Vec<u8>,
 }
 
 impl Shared {
@@ -159,7 +149,7 @@ impl Engine {
         let outcome = self.prepare(changes).and_then(|is_full| {
             let shared = self.shared.clone();
             let change = shared.change();
-            let mut group = Group { change, records: Vec::new(), size: 0, is_full };
+            let mut group = Group { change, parts: Vec::new(), size: 0, is_full };
             let results: Vec<Result<()>> =
                 changes.iter().map(|change| self.plan(&mut group, change)).collect();
             self.write(group).map(|()| results)
@@ -172,7 +162,7 @@ impl Engine {
         if let DiskState::ReadOnly(reason) = &self.shared.status().state {
             return Err(Error::unavailable(reason.clone()));
         }
-        let size = changes.iter().map(Change::size_max).sum::<u64>() + DISK_BLOCK_SIZE as u64;
+        let size: u64 = changes.iter().map(Change::size_max).sum();
         let space = self.shared.disk.space(&self.shared.root)?;
         let is_full = space.free < DISK_FREE_BYTES_MIN + size;
         self.shared.status().state = if is_full { DiskState::Full } else { DiskState::Healthy };
@@ -276,9 +266,9 @@ impl Engine {
             payload_crc: tail.payload_crc,
             offset: offset(self.active.end + group.size),
             batch_offset: offset(self.active.end),
-            padding: 0,
         };
-        group.records.push(Record { header, payload: payload.clone(), tail: tail.bytes });
+        let bytes = header.to_bytes(self.shared.place(self.active.number));
+        group.parts.extend([Bytes::copy_from_slice(&bytes), payload.clone(), tail.bytes.into()]);
         group.size += record::record_size(payload.len());
         header
     }
@@ -288,18 +278,14 @@ impl Engine {
         if group.change.len() == 0 {
             return Ok(());
         }
-        let mut end = self.active.end;
         if group.size > 0 {
-            end = (end + group.size).next_multiple_of(DISK_BLOCK_SIZE as u64);
-            self.fill_buffer(group.records);
-            let written = self.active.allocate(end);
-            let written = written.and_then(|()| self.active.file.write_direct(&self.buffer, self.active.end));
-            written.map_err(|error| self.write_failed(error))?;
+            self.append_parts(&group.parts, group.size)?;
             if let Err(error) = self.active.file.sync_data() {
                 return Err(self.shared.fail("a sync failed", &error.into()));
             }
         }
-        match group.change.commit(self.shared.superblock().uuid, Some((self.active.number, end))) {
+        let (uuid, end) = (self.shared.superblock().uuid, self.active.end + group.size);
+        match group.change.commit(uuid, Some((self.active.number, end))) {
             Ok((totals, damage)) => {
                 self.active.end = end;
                 let mut status = self.shared.status();
@@ -311,20 +297,12 @@ impl Engine {
         }
     }
 
-    /// Puts the records of a batch one behind the other, and zeros behind the last.
-    fn fill_buffer(&mut self, mut records: Vec<Record>) {
-        let place = self.shared.place(self.active.number);
-        if let Some(Record { header, .. }) = records.last_mut() {
-            let end = header.end().next_multiple_of(DISK_BLOCK_SIZE as u64);
-            header.padding = u32::try_from(end - header.end()).expect("less than a block");
-        }
-        self.buffer.clear();
-        for Record { header, payload, tail } in &records {
-            self.buffer.push(&header.to_bytes(place));
-            self.buffer.push(payload);
-            self.buffer.push(tail);
-        }
-        self.buffer.pad();
+    fn append_parts(&mut self, parts: &[Bytes], size: u64) -> Result<()> {
+        let end = self.active.end + size;
+        let parts: Vec<&[u8]> = parts.iter().map(|part| &part[..]).collect();
+        let written =
+            self.active.allocate(end).and_then(|()| self.active.file.write_at(&parts, self.active.end));
+        written.map_err(|error| self.write_failed(error))
     }
 
     /// What a failed write means. Only "no room" is not the end of writing: it is undone, so that nothing of it stands

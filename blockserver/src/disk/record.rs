@@ -6,7 +6,7 @@
 
 use chunk::erasure::CodeId;
 use proto::block::{Layout, ShardKey, ShardMeta};
-use types::limits::{CHUNK_SIZE_MAX, DISK_BLOCK_SIZE, RECORD_BLOCK_SIZE, SEGMENT_SIZE_MAX};
+use types::limits::{CHUNK_SIZE_MAX, RECORD_BLOCK_SIZE, SEGMENT_SIZE_MAX};
 use types::{ChunkId, Generation, Profile};
 
 pub(crate) const HEADER_SIZE: usize = 96;
@@ -46,8 +46,6 @@ pub(crate) struct Header {
     /// Where its group commit began. When this was written, all before it was durable: so a bad record before the batch
     /// of a good one was good once, and is damaged, not torn.
     pub(crate) batch_offset: u32,
-    /// Zeros behind the record, up to where the next group commit begins. Not zero in the last record of a batch only.
-    pub(crate) padding: u32,
 }
 
 /// Why bytes are not the record they should be.
@@ -82,7 +80,7 @@ impl Header {
             place.segment,
             self.offset,
             self.batch_offset,
-            self.padding,
+            0,
         ] {
             put(&number.to_le_bytes());
         }
@@ -120,11 +118,7 @@ impl Header {
             _ => return Err("the record is of an unknown kind"),
         };
         let payload_size = number(64);
-        let (batch_offset, padding) = (number(80), number(84));
-        if payload_size as usize > CHUNK_SIZE_MAX
-            || batch_offset > offset
-            || padding as usize >= DISK_BLOCK_SIZE
-        {
+        if payload_size as usize > CHUNK_SIZE_MAX || number(80) > offset {
             return Err("the header contradicts itself");
         }
         let (plain_size, stored_size, compressed) =
@@ -139,14 +133,13 @@ impl Header {
             payload_size,
             payload_crc: number(68),
             offset,
-            batch_offset,
-            padding,
+            batch_offset: number(80),
         })
     }
 
     /// Where the next record begins.
     pub(crate) fn end(&self) -> u64 {
-        u64::from(self.offset) + record_size(self.payload_size as usize) + u64::from(self.padding)
+        u64::from(self.offset) + record_size(self.payload_size as usize)
     }
 }
 

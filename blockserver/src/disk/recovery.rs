@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use env::{Disk, File, OpenMode};
-use types::limits::DISK_BLOCK_SIZE;
 use types::{Error, Result};
 
 use super::engine::{Active, Shared, entry};
@@ -65,8 +64,7 @@ pub(crate) fn recover(shared: &Shared) -> Result<Active> {
     if shared.is_read_only() {
         return last_segment(shared);
     }
-    // A batch begins at a whole block. Behind one that was torn a new segment does.
-    let active = match writable.filter(|(_, _, end)| end.is_multiple_of(DISK_BLOCK_SIZE as u64)) {
+    let active = match writable {
         Some((number, file, end)) => Active::resume(shared, number, file, end),
         None => Active::create(shared, numbers.last().map_or(1, |last| last + 1))?,
     };

@@ -1,20 +1,19 @@
 //! The door to a disk: what other parts of the node call.
 //!
-//! Owns: opening, the room in front of the committer, reading.
+//! Owns: opening, the queue in front of the committer thread, reading.
 
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, RwLock};
 
 use bytes::Bytes;
-use env::{AlignedBuffer, Env, task};
+use env::{Env, task};
 use kv::Kv;
 use proto::block::{ShardKey, ShardMeta};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use types::limits::{DISK_QUEUE_COUNT_MAX, GROUP_COMMIT_SIZE_MAX, SEGMENT_SIZE_MAX};
 use types::{ChunkId, ClusterId, DiskId, DiskUuid, Error, ErrorKind, Generation, NodeId, Result};
 
-use super::committer::{self, Waiting};
 use super::engine::{Change, Engine, Shared, Status, place};
 use super::index::{Damage, Entry, Index, Totals};
 use super::record::{self, Blocks, HEADER_SIZE, Header};
@@ -109,6 +108,14 @@ pub struct DiskStore {
     committer: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
+/// A change in the queue.
+#[derive(Debug)]
+struct Waiting {
+    change: Change,
+    done: oneshot::Sender<Result<()>>,
+    _room: OwnedSemaphorePermit,
+}
+
 impl DiskStore {
     /// Opens a disk, or formats an empty directory. `open_index` opens the index in the directory it is given, once
     /// this is known to be the right disk; when it says `Corrupt`, that directory is removed and it is called again.
@@ -121,7 +128,7 @@ impl DiskStore {
         let engine = open_engine(env, config, open_index)?;
         let shared = engine.shared.clone();
         let (sender, receiver) = mpsc::channel(DISK_QUEUE_COUNT_MAX);
-        let committer = task::thread("disk-committer", move || committer::run(engine, receiver));
+        let committer = task::thread("disk-committer", move || run(engine, receiver));
         Ok(Arc::new(Self {
             shared,
             queue: Some(sender),
@@ -239,7 +246,7 @@ impl DiskStore {
         let room = room.map_err(|_| full("too many bytes wait to be written"))?;
         let (done, answer) = oneshot::channel();
         let queue = self.queue.as_ref().expect("only drop() takes it");
-        let sent = queue.try_send(Waiting::new(change, done, room));
+        let sent = queue.try_send(Waiting { change, done, _room: room });
         sent.map_err(|_| full("too many writes wait"))?;
         answer.await.map_err(|_| Error::internal("the disk's committer stopped"))?
     }
@@ -260,6 +267,26 @@ impl Drop for DiskStore {
         if let Some(committer) = self.committer.lock().ok().and_then(|mut committer| committer.take()) {
             // A panic in the committer was shown when it happened.
             let _ = committer.join();
+        }
+    }
+}
+
+/// The committer: everything that queued up while the disk was syncing becomes the next batch.
+fn run(mut engine: Engine, mut queue: mpsc::Receiver<Waiting>) {
+    while let Some(first) = queue.blocking_recv() {
+        let mut size = first.change.weight();
+        let mut batch = vec![first];
+        while size < GROUP_COMMIT_SIZE_MAX
+            && let Ok(next) = queue.try_recv()
+        {
+            size += next.change.weight();
+            batch.push(next);
+        }
+        let (changes, waiting): (Vec<Change>, Vec<_>) =
+            batch.into_iter().map(|Waiting { change, done, _room }| (change, (done, _room))).unzip();
+        for (result, (done, _room)) in engine.commit(&changes).into_iter().zip(waiting) {
+            // A caller that went away does not want to know.
+            let _ = done.send(result);
         }
     }
 }
@@ -311,7 +338,7 @@ pub(super) fn open_engine(
         status: Mutex::new(Status { state, totals: Totals::default(), damage: Damage::default() }),
     });
     let active = recovery::recover(&shared)?;
-    Ok(Engine { shared, active, segment_size, buffer: AlignedBuffer::new(), _lock: lock })
+    Ok(Engine { shared, active, segment_size, _lock: lock })
 }
 
 /// The bytes of a record, checked.

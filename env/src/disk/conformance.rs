@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::{AlignedBuffer, Disk, OpenMode, RealDisk, SimDisk};
+use super::{Disk, OpenMode, RealDisk, SimDisk};
 use crate::testing::temp_dir;
 
 #[test]
@@ -38,21 +38,6 @@ fn suite(disk: &dyn Disk, root: &Path) {
     assert_eq!(file.len().unwrap(), 1802);
     file.set_len(3).unwrap();
     assert_eq!(disk.read(&path).unwrap(), b"xya");
-
-    let mut buffer = AlignedBuffer::new();
-    buffer.push(b"direct");
-    buffer.pad();
-    file.write_direct(&buffer, 8192).unwrap();
-    let whole = disk.read(&path).unwrap();
-    assert_eq!((whole.len(), &whole[..3], &whole[8192..8198]), (8192 + 4096, &b"xya"[..], &b"direct"[..]));
-    assert!(whole[3..8192].iter().chain(&whole[8198..]).all(|byte| *byte == 0));
-    // What was read before is not read again from memory.
-    buffer.clear();
-    buffer.push(&[7; 4096]);
-    file.write_direct(&buffer, 8192).unwrap();
-    file.sync_data().unwrap();
-    assert_eq!(disk.read(&path).unwrap()[8192..], [7; 4096]);
-    file.set_len(3).unwrap();
 
     assert!(file.try_lock().unwrap());
     assert!(!disk.open(&path, OpenMode::Read).unwrap().try_lock().unwrap());

@@ -7,23 +7,19 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use types::Millis;
 
-use super::{AlignedBuffer, Disk, File, Metadata, OpenMode, Space, check_direct};
+use super::{Disk, File, Metadata, OpenMode, Space};
 
 /// The file system of this machine.
 #[derive(Debug)]
 pub struct RealDisk;
 
 #[derive(Debug)]
-struct RealFile {
-    file: fs::File,
-    /// The same file again, for direct writes; `None` when its file system has none.
-    direct: OnceLock<Option<fs::File>>,
-}
+struct RealFile(fs::File);
 
 impl Disk for RealDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
@@ -41,7 +37,7 @@ impl Disk for RealDisk {
                 options.write(true).create_new(true);
             }
         }
-        Ok(Arc::new(RealFile { file: options.open(path)?, direct: OnceLock::new() }))
+        Ok(Arc::new(RealFile(options.open(path)?)))
     }
 
     fn metadata(&self, path: &Path) -> io::Result<Metadata> {
@@ -100,7 +96,7 @@ impl Disk for RealDisk {
 
 impl File for RealFile {
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.file.read_at(bytes, offset)
+        self.0.read_at(bytes, offset)
     }
 
     fn write_at(&self, parts: &[&[u8]], mut offset: u64) -> io::Result<()> {
@@ -116,7 +112,7 @@ impl File for RealFile {
             let count = rest.len().min(PART_COUNT_MAX) as libc::c_int;
             // SAFETY: every iovec points into `parts`, which outlives the call; pwritev only reads them.
             let written =
-                unsafe { libc::pwritev(self.file.as_raw_fd(), rest.as_ptr(), count, offset as libc::off_t) };
+                unsafe { libc::pwritev(self.0.as_raw_fd(), rest.as_ptr(), count, offset as libc::off_t) };
             if written < 0 {
                 match io::Error::last_os_error() {
                     e if e.kind() == io::ErrorKind::Interrupted => continue,
@@ -133,22 +129,21 @@ impl File for RealFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.file.sync_data()
+        self.0.sync_data()
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(self.file.metadata()?.len())
+        Ok(self.0.metadata()?.len())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
+        self.0.set_len(len)
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
         // SAFETY: fallocate has no memory effects.
-        let done = unsafe {
-            libc::fallocate(self.file.as_raw_fd(), libc::FALLOC_FL_KEEP_SIZE, 0, len as libc::off_t)
-        };
+        let done =
+            unsafe { libc::fallocate(self.0.as_raw_fd(), libc::FALLOC_FL_KEEP_SIZE, 0, len as libc::off_t) };
         match io::Error::last_os_error() {
             _ if done == 0 => Ok(()),
             e if e.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(()),
@@ -158,35 +153,13 @@ impl File for RealFile {
 
     fn try_lock(&self) -> io::Result<bool> {
         // SAFETY: flock has no memory effects.
-        if unsafe { libc::flock(self.file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
+        if unsafe { libc::flock(self.0.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
             return Ok(true);
         }
         match io::Error::last_os_error() {
             e if e.kind() == io::ErrorKind::WouldBlock => Ok(false),
             e => Err(e),
         }
-    }
-
-    fn write_direct(&self, bytes: &AlignedBuffer, offset: u64) -> io::Result<()> {
-        check_direct(bytes, offset);
-        let bytes = bytes.as_bytes();
-        match self.direct().map(|file| file.write_all_at(bytes, offset)) {
-            // Blocks larger than ours: nothing was written.
-            Some(Err(e)) if e.raw_os_error() == Some(libc::EINVAL) => self.write_at(&[bytes], offset),
-            Some(written) => written,
-            None => self.write_at(&[bytes], offset),
-        }
-    }
-}
-
-impl RealFile {
-    fn direct(&self) -> Option<&fs::File> {
-        let open = || {
-            // By its handle, not by its name: that may be another file's by now.
-            let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-            fs::OpenOptions::new().write(true).custom_flags(libc::O_DIRECT).open(path).ok()
-        };
-        self.direct.get_or_init(open).as_ref()
     }
 }
 

@@ -206,39 +206,6 @@ fn a_shortened_segment_is_noticed_and_the_rest_is_found() {
 }
 
 #[test]
-fn behind_a_batch_that_was_not_padded_a_new_segment_begins() {
-    let (disk, kv, engine) = filled(12);
-    let (place, end) = (engine.shared.place(1), engine.active.end);
-    let offset = u32::try_from(end).unwrap();
-    let tail = record::tail(&payload(COUNT));
-    let header = record::Header {
-        key: key(COUNT),
-        meta: Some(meta(COUNT)),
-        payload_size: u32::try_from(payload(COUNT).len()).unwrap(),
-        payload_crc: tail.payload_crc,
-        offset,
-        batch_offset: offset,
-        padding: 0,
-    };
-    assert_ne!(header.end() % 4096, 0);
-    drop(engine);
-    let file = env::Disk::open(&disk.sim, &segment_path(1), env::OpenMode::ReadWrite).unwrap();
-    file.write_at(&[&header.to_bytes(place), &payload(COUNT), &tail.bytes], end).unwrap();
-    file.sync_data().unwrap();
-    for kv in [kv, MemKv::new(13)] {
-        let mut engine = open(&disk, &kv).unwrap();
-        assert!(engine.active.number > 1 && engine.active.end == 4096);
-        assert_eq!(engine.shared.status().damage.quarantined, 0);
-        assert_eq!(engine.commit(&[put(COUNT + 1)]), [Ok(())]);
-        for n in 0..COUNT + 2 {
-            assert_eq!(read(&engine, n).unwrap(), payload(n));
-        }
-        drop(engine);
-        env::Disk::remove_file(&disk.sim, &segment_path(2)).unwrap();
-    }
-}
-
-#[test]
 fn footers_give_the_index_back_even_where_one_is_damaged() {
     let (disk, kv) = (FaultyDisk::new(9), MemKv::new(9));
     let mut engine = open(&disk, &kv).unwrap();
