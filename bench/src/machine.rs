@@ -8,7 +8,7 @@ use types::limits::GIB;
 /// One line: processor, memory, kernel, file system, how busy it was, and when.
 pub fn describe(env: &Env, place: &Path) -> String {
     let read = |path: &str| read_proc(&*env.disk, path).unwrap_or_default();
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let cores = env::process::core_count();
     let processor =
         after(&read("/proc/cpuinfo"), "model name").unwrap_or_else(|| "unknown processor".to_owned());
     let memory_kib: f64 = after(&read("/proc/meminfo"), "MemTotal")

@@ -143,6 +143,7 @@ impl Dev<'_> {
         let _lock = self.lock()?;
         let mut layout = self.load()?;
         layout.check_numbers(numbers)?;
+        let count = layout.nodes.len();
         for node in layout.nodes.iter_mut().filter(|node| numbers.contains(&node.number)) {
             if !node.joined {
                 return Err(Error::invalid(format!(
@@ -151,7 +152,7 @@ impl Dev<'_> {
                 )));
             }
             self.stop(node, Signal::Terminate).await?;
-            self.start(node)?;
+            self.start(node, count)?;
         }
         self.save(&layout)?;
         Ok(Outcome::ok(format!("started {}", list(numbers)), json!({ "started": numbers })))

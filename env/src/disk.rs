@@ -9,6 +9,7 @@ mod sim;
 use std::ffi::OsString;
 use std::fmt::Debug;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -119,6 +120,8 @@ pub trait File: Send + Sync + Debug {
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// Reserves room for `len` bytes without changing the length. Where that is not supported, does nothing.
     fn allocate(&self, len: u64) -> io::Result<()>;
+    /// Advises the system that these bytes, which are durable, need not stay in its memory. Whole pages only.
+    fn uncache(&self, range: Range<u64>);
     /// Locks the file for this handle until it is closed. False when another process (or handle) holds it.
     fn try_lock(&self) -> io::Result<bool>;
 

@@ -8,11 +8,25 @@ use std::time::Duration;
 /// How often we look whether a process has ended.
 const LOOK_PERIOD: Duration = Duration::from_millis(20);
 
+/// Variable of the environment with the number of threads on which a program's tasks run; without it as many as cores.
+pub const THREADS_VARIABLE: &str = "TOKIO_WORKER_THREADS";
+
 /// Starts `program` detached from this terminal (its own session) with its output appended to `log`; returns its pid.
 pub fn start_detached(program: &Path, args: &[String], log: &Path) -> io::Result<u32> {
+    start_detached_with(program, args, &[], log)
+}
+
+/// [`start_detached`] with variables that are added to this process's own.
+pub fn start_detached_with(
+    program: &Path,
+    args: &[String],
+    variables: &[(&str, String)],
+    log: &Path,
+) -> io::Result<u32> {
     use std::os::unix::process::CommandExt;
     let log = std::fs::OpenOptions::new().create(true).append(true).open(log)?;
     let mut command = Command::new(program);
+    command.envs(variables.iter().map(|(name, value)| (name, value)));
     command.args(args).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     // SAFETY: setsid is async-signal-safe and touches no memory of ours.
     unsafe {
@@ -96,6 +110,11 @@ pub fn is_running(pid: u32) -> bool {
 /// Path of this executable.
 pub fn current_exe() -> io::Result<std::path::PathBuf> {
     std::env::current_exe()
+}
+
+/// Cores that this process may use.
+pub fn core_count() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// CPU seconds (user, system) this process has used, all threads.

@@ -22,6 +22,10 @@ use super::superblock::{self, Superblock};
 
 /// Room is reserved in steps of this size, so that a segment is not scattered over the disk by its many small appends.
 const ALLOCATION_STEP: u64 = 16 * MIB as u64;
+/// A batch of this size or more does not stay in the system's memory (decision 0010).
+const BULK_SIZE_MIN: u64 = 64 * KIB as u64;
+/// The system caches files in pages of this size, or of a multiple.
+const PAGE_SIZE: u64 = 4 * KIB as u64;
 /// A full disk is asked again after this time: deleting and compacting take a while.
 const FULL_RETRY_MS: u32 = 5_000;
 
@@ -285,6 +289,10 @@ impl Engine {
             }
         }
         let (uuid, end) = (self.shared.superblock().uuid, self.active.end + group.size);
+        if group.size >= BULK_SIZE_MIN {
+            // From the start of the page that the batch before ended in: it stayed, because it was not full.
+            self.active.file.uncache(self.active.end / PAGE_SIZE * PAGE_SIZE..end);
+        }
         match group.change.commit(uuid, Some((self.active.number, end))) {
             Ok((totals, damage)) => {
                 self.active.end = end;

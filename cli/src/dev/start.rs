@@ -104,8 +104,9 @@ impl Dev<'_> {
     }
 
     fn start_joined(&self, layout: &mut Layout) -> Result<()> {
+        let count = layout.nodes.len();
         for node in layout.nodes.iter_mut().filter(|node| node.joined) {
-            self.start(node)?;
+            self.start(node, count)?;
         }
         self.save(layout)
     }

@@ -30,6 +30,7 @@ fn suite(disk: &dyn Disk, root: &Path) {
     file.write_at(&[b"", b"xy"], 0).unwrap();
     file.sync_data().unwrap();
     assert_eq!(file.len().unwrap(), 1802);
+    file.uncache(0..1802);
     assert_eq!(&disk.read(&path).unwrap()[..5], b"xyabc");
     let mut tail = [0; 8];
     assert_eq!(file.read_at(&mut tail, 1799).unwrap(), 3);

@@ -3,6 +3,7 @@
 use std::ffi::{CString, OsString};
 use std::fs;
 use std::io;
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
@@ -149,6 +150,12 @@ impl File for RealFile {
             e if e.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(()),
             e => Err(e),
         }
+    }
+
+    fn uncache(&self, range: Range<u64>) {
+        let (offset, len) = (range.start as libc::off_t, (range.end - range.start) as libc::off_t);
+        // SAFETY: posix_fadvise has no memory effects. Its failure only means that the advice was not taken.
+        unsafe { libc::posix_fadvise(self.0.as_raw_fd(), offset, len, libc::POSIX_FADV_DONTNEED) };
     }
 
     fn try_lock(&self) -> io::Result<bool> {

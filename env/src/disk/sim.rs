@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -313,6 +314,8 @@ impl File for SimFile {
     fn allocate(&self, _len: u64) -> io::Result<()> {
         Ok(())
     }
+
+    fn uncache(&self, _range: Range<u64>) {}
 
     fn try_lock(&self) -> io::Result<bool> {
         let mut content = self.lock();

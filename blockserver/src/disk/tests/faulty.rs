@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex};
@@ -24,6 +25,7 @@ struct Faults {
     /// The last operation before the cut happens, although nobody hears of it.
     last_happens: AtomicBool,
     syncs: AtomicU64,
+    uncached: Mutex<Vec<Range<u64>>>,
     /// The write, counted from 1, that finds no room; 0 for none.
     no_room_at: AtomicI64,
     gate: Mutex<bool>,
@@ -42,6 +44,7 @@ impl FaultyDisk {
             left: AtomicI64::new(i64::MAX),
             last_happens: AtomicBool::new(false),
             syncs: AtomicU64::new(0),
+            uncached: Mutex::default(),
             no_room_at: AtomicI64::new(0),
             gate: Mutex::new(false),
             opened: Condvar::new(),
@@ -71,6 +74,11 @@ impl FaultyDisk {
 
     pub(super) fn syncs(&self) -> u64 {
         self.faults.syncs.load(SeqCst)
+    }
+
+    /// What need not stay in memory, since the last call.
+    pub(super) fn take_uncached(&self) -> Vec<Range<u64>> {
+        std::mem::take(&mut *self.faults.uncached.lock().unwrap())
     }
 
     /// The `count`-th write from now (the next is 1) finds no room, whatever `space` says.
@@ -165,6 +173,9 @@ impl File for FaultyFile {
     }
     fn allocate(&self, len: u64) -> io::Result<()> {
         self.file.allocate(len)
+    }
+    fn uncache(&self, range: Range<u64>) {
+        self.faults.uncached.lock().unwrap().push(range);
     }
     fn try_lock(&self) -> io::Result<bool> {
         self.file.try_lock()

@@ -1,15 +1,20 @@
 //! Goal: the store as its callers see it: what each answer means, and what faults of the disk do to it.
 
+use std::ops::Range;
 use std::path::Path;
 
 use types::{DiskId, ErrorKind};
 
 use super::*;
-use crate::disk::segment;
 use crate::disk::store::{DiskState, DiskStore};
+use crate::disk::{record, segment};
 
 fn store(disk: &FaultyDisk, kv: &MemKv) -> Arc<DiskStore> {
-    DiskStore::open(&environment(disk), config(), |_| Ok(Arc::new(kv.clone()) as Arc<dyn Kv>)).unwrap()
+    store_with(disk, kv, config())
+}
+
+fn store_with(disk: &FaultyDisk, kv: &MemKv, config: DiskConfig) -> Arc<DiskStore> {
+    DiskStore::open(&environment(disk), config, |_| Ok(Arc::new(kv.clone()) as Arc<dyn Kv>)).unwrap()
 }
 
 fn new_store() -> (FaultyDisk, MemKv, Arc<DiskStore>) {
@@ -138,6 +143,34 @@ async fn writers_share_a_sync_and_a_full_queue_says_so() {
     let syncs = disk.syncs() - before;
     assert!(syncs <= 12, "{syncs} syncs for 65 writers");
     assert_eq!(get(&store, 69).await.unwrap(), payload(69));
+}
+
+#[tokio::test]
+async fn bulk_that_is_durable_does_not_stay_in_memory() {
+    let disk = FaultyDisk::new(1);
+    let store = store_with(&disk, &MemKv::new(1), DiskConfig { segment_size: 1 << 20, ..config() });
+    store.put(key(1), meta(1), Bytes::from(vec![1; 1000]), None).await.unwrap();
+    assert_eq!(disk.take_uncached(), [], "small writes stay: they are read again soon, and share pages");
+    let mut after = segment::SEGMENT_HEADER_SIZE + record::record_size(1000);
+    for n in 2..5 {
+        store.put(key(n), meta(n), Bytes::from(vec![1; 100_000]), None).await.unwrap();
+        let ranges = disk.take_uncached();
+        let [Range { start, end }] = ranges[..] else { panic!("{ranges:?}") };
+        // The page between two batches is in the later one's range.
+        assert!(
+            start.is_multiple_of(4096) && (after - 4095..=after).contains(&start),
+            "{start} after {after}"
+        );
+        assert!(end > start + 100_000, "{start}..{end}");
+        after = end;
+    }
+    disk.hold_syncs(true);
+    let mut write = Box::pin(store.put(key(5), meta(5), Bytes::from(vec![1; 100_000]), None));
+    assert!(futures::poll!(&mut write).is_pending());
+    assert_eq!(disk.take_uncached(), [], "not before it is durable");
+    disk.hold_syncs(false);
+    write.await.unwrap();
+    assert_eq!(disk.take_uncached().len(), 1);
 }
 
 #[tokio::test]
