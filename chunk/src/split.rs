@@ -76,14 +76,25 @@ impl Splitter {
 
     /// Appends the next piece of the stream. Take the chunks out between pieces, so that the buffer stays small.
     pub fn push(&mut self, piece: &[u8]) {
+        self.make_room(piece.len());
+        self.buffer.extend_from_slice(piece);
+    }
+
+    /// Lets `read` append the next piece, of up to `size` bytes, where the chunks are cut: without a copy. Returns what
+    /// `read` returns.
+    pub fn push_with<R>(&mut self, size: usize, read: impl FnOnce(&mut BytesMut) -> R) -> R {
+        self.make_room(size);
+        read(&mut self.buffer)
+    }
+
+    fn make_room(&mut self, size: usize) {
         assert!(!self.finished, "push() after finish()");
-        if self.buffer.capacity() - self.buffer.len() < piece.len() {
+        if self.buffer.capacity() - self.buffer.len() < size {
             // A chunk that was given out pins the old buffer, so growing moves the unfinished rest (less than one
             // chunk) to a new one. Twice the largest chunk keeps that rare; a small file never grows so far.
             let ahead = if self.buffer.len() < self.rule.min { 0 } else { 2 * self.rule.max };
-            self.buffer.reserve(piece.len().max(ahead));
+            self.buffer.reserve(size.max(ahead));
         }
-        self.buffer.extend_from_slice(piece);
     }
 
     /// The stream is at its end: the rest can be cut.
@@ -117,7 +128,8 @@ mod tests {
         let (mut chunks, mut rest) = (Vec::new(), bytes);
         for size in sizes {
             let (piece, after) = rest.split_at(size.min(rest.len()));
-            splitter.push(piece);
+            // As much room as a reader asks for, whatever it gets.
+            splitter.push_with(MIB, |buffer| buffer.extend_from_slice(piece));
             chunks.extend(std::iter::from_fn(|| splitter.next_chunk()));
             rest = after;
         }

@@ -280,13 +280,11 @@ fn cut_file(
 ) -> Result<()> {
     let file = disk.open(source, OpenMode::Read)?;
     let mut splitter = Splitter::new(rule);
-    let mut buffer = vec![0; READ_SIZE];
     let mut offset = 0;
     let handle = env::task::Runtime::current();
     loop {
-        let count = file.read_at(&mut buffer, offset)?;
+        let count = splitter.push_with(READ_SIZE, |buffer| file.read_append(buffer, READ_SIZE, offset))?;
         offset += count as u64;
-        splitter.push(&buffer[..count]);
         if count == 0 {
             splitter.finish();
         }

@@ -13,6 +13,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::BytesMut;
 use types::Millis;
 
 pub use real::RealDisk;
@@ -130,6 +131,28 @@ pub trait File: Send + Sync + Debug {
         let mut done = 0;
         while done < bytes.len() {
             match self.read_at(&mut bytes[done..], offset + done as u64)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                n => done += n,
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads up to `count` bytes behind those in `bytes`; 0 at the end of the file. Memory that is to be filled at once need
+    /// not be zeroed before.
+    fn read_append(&self, bytes: &mut BytesMut, count: usize, offset: u64) -> io::Result<usize> {
+        let start = bytes.len();
+        bytes.resize(start + count, 0);
+        let read = self.read_at(&mut bytes[start..], offset);
+        bytes.truncate(start + read.as_ref().map_or(0, |count| *count));
+        read
+    }
+
+    /// Appends `count` bytes to `bytes`; an error of kind `UnexpectedEof` when the file ends before.
+    fn read_append_exact(&self, bytes: &mut BytesMut, count: usize, offset: u64) -> io::Result<()> {
+        let mut done = 0;
+        while done < count {
+            match self.read_append(bytes, count - done, offset + done as u64)? {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 n => done += n,
             }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, RwLock};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use env::{Env, task};
 use kv::Kv;
 use proto::block::{ShardKey, ShardMeta};
@@ -362,10 +362,10 @@ pub(super) fn read_record(
     let file = shared.segments.read().expect("never poisoned: no panic inside").get(&entry.segment).cloned();
     let file = file.ok_or_else(|| corrupt("the segment is gone"))?;
     let at = u64::from(entry.offset);
-    let read = |size: usize, at: u64| -> Result<Vec<u8>> {
-        let mut bytes = vec![0; size];
-        match file.read_exact_at(&mut bytes, at) {
-            Ok(()) => Ok(bytes),
+    let read = |size: usize, at: u64| -> Result<Bytes> {
+        let mut bytes = BytesMut::with_capacity(size);
+        match file.read_append_exact(&mut bytes, size, at) {
+            Ok(()) => Ok(bytes.freeze()),
             Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
                 Err(corrupt("the segment ends before it"))
             }
@@ -385,12 +385,12 @@ pub(super) fn read_record(
         let bytes = read(total, at)?;
         let header = check_header(&bytes[..HEADER_SIZE])?;
         record::check_payload(&header, &bytes[HEADER_SIZE..]).map_err(corrupt)?;
-        return Ok(Bytes::from(bytes).slice(HEADER_SIZE + range.start..HEADER_SIZE + range.end));
+        return Ok(bytes.slice(HEADER_SIZE + range.start..HEADER_SIZE + range.end));
     }
     check_header(&read(HEADER_SIZE, at)?)?;
     let blocks = Blocks::of(size, &range);
     let bytes = read(blocks.end - blocks.start, at + (HEADER_SIZE + blocks.start) as u64)?;
     let table = read(blocks.table_end - blocks.table_start, at + blocks.table_start as u64)?;
     blocks.check(&bytes, &table).map_err(corrupt)?;
-    Ok(Bytes::from(bytes).slice(range.start - blocks.start..range.end - blocks.start))
+    Ok(bytes.slice(range.start - blocks.start..range.end - blocks.start))
 }

@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use bytes::BytesMut;
+
 use super::{Disk, OpenMode, RealDisk, SimDisk};
 use crate::testing::temp_dir;
 
@@ -35,6 +37,12 @@ fn suite(disk: &dyn Disk, root: &Path) {
     let mut tail = [0; 8];
     assert_eq!(file.read_at(&mut tail, 1799).unwrap(), 3);
     assert!(file.read_exact_at(&mut tail, 1799).is_err());
+    let mut appended = BytesMut::from(&b"<"[..]);
+    file.read_append_exact(&mut appended, 3, 0).unwrap();
+    assert_eq!(file.read_append(&mut appended, 8, 1799).unwrap(), 3);
+    assert_eq!(file.read_append(&mut appended, 8, 1802).unwrap(), 0);
+    assert!(file.read_append_exact(&mut appended, 1, 1802).is_err());
+    assert_eq!(appended, &b"<xyaabc"[..]);
     file.allocate(1 << 20).unwrap();
     assert_eq!(file.len().unwrap(), 1802);
     file.set_len(3).unwrap();

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
+use bytes::BytesMut;
 use types::Millis;
 
 use super::{Disk, File, Metadata, OpenMode, Space};
@@ -98,6 +99,19 @@ impl Disk for RealDisk {
 impl File for RealFile {
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
         self.0.read_at(bytes, offset)
+    }
+
+    fn read_append(&self, bytes: &mut BytesMut, count: usize, offset: u64) -> io::Result<usize> {
+        bytes.reserve(count);
+        let room = &mut bytes.spare_capacity_mut()[..count];
+        // SAFETY: pread writes at most `count` bytes into `room`.
+        let read = unsafe {
+            libc::pread(self.0.as_raw_fd(), room.as_mut_ptr().cast(), count, offset as libc::off_t)
+        };
+        let read = usize::try_from(read).map_err(|_| io::Error::last_os_error())?;
+        // SAFETY: pread has filled so many bytes behind the old length.
+        unsafe { bytes.set_len(bytes.len() + read) };
+        Ok(read)
     }
 
     fn write_at(&self, parts: &[&[u8]], mut offset: u64) -> io::Result<()> {
