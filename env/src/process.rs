@@ -117,6 +117,15 @@ pub fn core_count() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// Has the kernel let a thread that works go on when another one wakes up, for all threads that this one starts. Where
+/// there are more threads than cores, waking threads otherwise displace each other all the time: a put of 1 GiB to eight
+/// nodes on two cores took 88,000 changes of threads, with this 69,000 (decision 0011).
+pub(crate) fn prefer_throughput() {
+    let ordinary = libc::sched_param { sched_priority: 0 };
+    // SAFETY: reads the struct; a system that refuses leaves the thread as it was.
+    unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &ordinary) };
+}
+
 /// CPU seconds (user, system) this process has used, all threads.
 pub fn cpu_seconds() -> (f64, f64) {
     // SAFETY: getrusage fills the struct it is given.

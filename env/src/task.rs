@@ -50,6 +50,7 @@ impl Runtime {
 /// Starts a runtime with all of the machine's cores and runs a program on it: what a `main` begins with.
 pub fn run<F: Future>(program: F) -> F::Output {
     crate::memory::tune();
+    crate::process::prefer_throughput();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.expect("the system can start a runtime").block_on(program)
 }

@@ -26,11 +26,13 @@ const SMALL_SHARE: u64 = 256;
 pub struct DiskLimits {
     /// Six files, MB/s.
     pub six: Figure,
+    /// The same by writers that give their pages back, as our segments do (decision 0010), MB/s.
+    pub uncached: Figure,
     /// One file, MB/s.
     pub single: Figure,
     /// Small synchronous appends, per second.
     pub syncs: Figure,
-    /// Seconds of a core per GB written.
+    /// Seconds of a core per GB written by those that give their pages back.
     pub cpu: Figure,
 }
 
@@ -41,6 +43,8 @@ struct Pattern {
     files: usize,
     block: usize,
     size: u64,
+    /// Whether durable pages are given back.
+    uncache: bool,
 }
 
 /// How fast it went.
@@ -54,17 +58,20 @@ pub async fn measure(bench: &Bench) -> Result<DiskLimits> {
     // As much as a put writes, and all of it stays until the end, as a put's does: a virtual machine's memory costs
     // more at its first use than when it was just given back by a file that was removed.
     let size = (bench.plan.file_size as f64 * AMPLIFICATION) as u64;
-    let six = run(bench, Pattern { name: "six", files: FILE_COUNT, block: MIB, size }).await?;
-    let single = run(bench, Pattern { name: "single", files: 1, block: MIB, size }).await?;
-    let small = Pattern { name: "small", files: 1, block: 4 * KIB, size: size / SMALL_SHARE };
+    let plain = Pattern { name: "six", files: FILE_COUNT, block: MIB, size, uncache: false };
+    let six = run(bench, plain).await?;
+    let single = run(bench, Pattern { name: "single", files: 1, ..plain }).await?;
+    let small = Pattern { name: "small", files: 1, block: 4 * KIB, size: size / SMALL_SHARE, ..plain };
     let small = run(bench, small).await?;
+    let uncached = run(bench, Pattern { name: "uncached", uncache: true, ..plain }).await?;
     bench.env.disk.remove_dir_all(&bench.scratch.join(DIR))?;
     let rates = |written: &[Written], unit: f64| written.iter().map(|w| w.bytes_per_second / unit).collect();
     Ok(DiskLimits {
         six: Figure::new("disk: append 1 MiB + fdatasync, 6 files at once", "MB/s", rates(&six, 1e6)),
+        uncached: Figure::new("disk: the same, giving pages back", "MB/s", rates(&uncached, 1e6)),
         single: Figure::new("disk: append 1 MiB + fdatasync, 1 file", "MB/s", rates(&single, 1e6)),
         syncs: Figure::new("disk: append 4 KiB + fdatasync, 1 file", "per s", rates(&small, 4096.0)),
-        cpu: Figure::new("disk write", "s/GB", six.iter().map(|w| w.cpu_per_gb).collect()),
+        cpu: Figure::new("disk write", "s/GB", uncached.iter().map(|w| w.cpu_per_gb).collect()),
     })
 }
 
@@ -86,7 +93,7 @@ fn write(disk: &Arc<dyn Disk>, dir: &Path, noise: &Bytes, pattern: Pattern) -> R
     let writers: Vec<_> = (0..pattern.files)
         .map(|index| {
             let (disk, noise, path) = (disk.clone(), noise.clone(), dir.join(index.to_string()));
-            env::task::thread("disk probe", move || append(&*disk, &path, &noise, pattern.block, size))
+            env::task::thread("disk probe", move || append(&*disk, &path, &noise, pattern, size))
         })
         .collect();
     let mut bytes = 0;
@@ -102,16 +109,20 @@ fn write(disk: &Arc<dyn Disk>, dir: &Path, noise: &Bytes, pattern: Pattern) -> R
 }
 
 /// Appends `size` bytes, rounded up to whole blocks, each durable before the next.
-fn append(disk: &dyn Disk, path: &Path, noise: &[u8], block: usize, size: u64) -> Result<u64> {
+fn append(disk: &dyn Disk, path: &Path, noise: &[u8], pattern: Pattern, size: u64) -> Result<u64> {
     let file = disk.open(path, OpenMode::CreateNew)?;
     let mut offset = 0;
-    for block in noise.chunks_exact(block).cycle() {
+    for block in noise.chunks_exact(pattern.block).cycle() {
         if offset >= size {
             break;
         }
         file.write_at(&[block], offset)?;
         file.sync_data()?;
+        let start = offset;
         offset += block.len() as u64;
+        if pattern.uncache {
+            file.uncache(start..offset);
+        }
     }
     Ok(offset)
 }
@@ -125,9 +136,10 @@ mod tests {
     #[test]
     fn everything_is_written_in_whole_blocks() {
         let disk: Arc<dyn Disk> = Arc::new(SimDisk::new(0));
-        assert_eq!(append(&*disk, Path::new("/a"), b"abcdef", 2, 9).unwrap(), 10);
+        let pattern = Pattern { name: "test", files: 6, block: 10, size: 100, uncache: true };
+        let small = Pattern { block: 2, ..pattern };
+        assert_eq!(append(&*disk, Path::new("/a"), b"abcdef", small, 9).unwrap(), 10);
         assert_eq!(disk.read(Path::new("/a")).unwrap(), b"abcdefabcd");
-        let pattern = Pattern { name: "test", files: 6, block: 10, size: 100 };
         let written = write(&disk, Path::new("/probe"), &Bytes::from(vec![7; 30]), pattern).unwrap();
         assert!(written.bytes_per_second > 0.0);
     }
