@@ -100,10 +100,10 @@ impl Plan {
     }
 
     /// Bytes on disk at once, at most: what the runs write stays until a cluster is removed, and the disk's probe writes
-    /// twice as much; the local file exists twice, and logs and databases want room.
+    /// three times as much; the local file exists twice, and logs and databases want room.
     pub fn space_needed(&self) -> u64 {
         let stripes = self.file_size * 3 / 2 * self.runs as u64;
-        2 * stripes + 2 * self.file_size + 2 * GIB
+        3 * stripes + 2 * self.file_size + 2 * GIB
     }
 }
 

@@ -47,7 +47,8 @@ impl Runtime {
     }
 }
 
-/// Starts a runtime with all of the machine's cores and runs a program on it: what a `main` begins with.
+/// Starts a runtime with a thread per core, or as many as [`crate::process::THREADS_VARIABLE`] says, and runs a program
+/// on it: what a `main` begins with.
 pub fn run<F: Future>(program: F) -> F::Output {
     crate::memory::tune();
     crate::process::prefer_throughput();
