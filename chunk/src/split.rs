@@ -4,10 +4,14 @@
 //! its next version, so a new rule gets a new id and the old ones stay.
 //! Knows nothing of: where the bytes come from, how chunks are named or stored.
 
+mod scan;
+
 use bytes::{Bytes, BytesMut};
 use fastcdc::v2020::{self, Normalization};
 use types::limits::{CHUNK_SIZE_MAX, KIB, LARGE_FILE_SIZE_MIN, MIB};
 use types::{Error, Result};
+
+use scan::Scan;
 
 /// Level 2 keeps sizes close to the average: fewer tiny chunks to index, fewer cuts forced at the maximum.
 const NORMALIZATION: Normalization = Normalization::Level2;
@@ -47,8 +51,18 @@ impl SplitRule {
 
     /// Length of the first chunk of `bytes`, which must hold `max` bytes or all that is left of the file.
     fn cut(&self, bytes: &[u8]) -> usize {
-        let (mask_s, mask_l) = v2020::select_masks(self.avg, NORMALIZATION);
-        v2020::cut(bytes, self.min, self.avg, self.max, mask_s, mask_l, mask_s << 1, mask_l << 1).1
+        let bytes = &bytes[..bytes.len().min(self.max)];
+        if bytes.len() <= self.min {
+            return bytes.len();
+        }
+        let (strict, relaxed) = v2020::select_masks(self.avg, NORMALIZATION);
+        // FastCDC takes two bytes at a time: the last of an odd number is never a place to cut.
+        let end = bytes.len() & !1;
+        let center = self.avg.min(end);
+        let mut scan = Scan::new();
+        let below = scan.find(&bytes[self.min..center], strict).map(|index| self.min + index);
+        let cut = below.or_else(|| scan.find(&bytes[center..end], relaxed).map(|index| center + index));
+        cut.unwrap_or(bytes.len())
     }
 
     /// Cuts bytes that are in memory as a whole, without copying them.
@@ -175,6 +189,34 @@ mod tests {
         assert!((1..=3).contains(&new), "{new} new chunks");
     }
 
+    /// Where the library cuts.
+    fn library_cut(rule: SplitRule, bytes: &[u8]) -> usize {
+        let SplitRule { min, avg, max, .. } = rule;
+        let (strict, relaxed) = v2020::select_masks(avg, NORMALIZATION);
+        v2020::cut(bytes, min, avg, max, strict, relaxed, strict << 1, relaxed << 1).1
+    }
+
+    #[track_caller]
+    fn check_library(rule: SplitRule, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let cut = rule.cut(bytes);
+            assert_eq!(cut, library_cut(rule, bytes), "{rule:?}, {} bytes left", bytes.len());
+            bytes = &bytes[cut..];
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_file_is_cut_as_the_library_does() {
+        let bytes = noise(4 * MIB);
+        for around in [SMALL.min, SMALL.avg, SMALL.max, SMALL.min + 16 * KIB, SMALL.avg + 32 * KIB] {
+            for size in around - 3..=around + 3 {
+                for start in [0, MIB, 2 * MIB] {
+                    check_library(SMALL, &bytes[start..][..size]);
+                }
+            }
+        }
+    }
+
     #[test]
     fn rules_by_size_and_id() {
         assert_eq!(SplitRule::for_size(LARGE_FILE_SIZE_MIN - 1).max, MIB);
@@ -185,6 +227,24 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn cuts_are_the_library_s(
+            size in 0..6 * MIB,
+            seed: u64,
+            // Few different values in a row make cuts near each other and none for long.
+            values in 1..=256_u64,
+        ) {
+            let mut state = seed;
+            let bytes: Vec<u8> = std::iter::repeat_with(|| {
+                state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                ((state >> 40) % values) as u8
+            })
+            .take(size)
+            .collect();
+            check_library(SMALL, &bytes);
+            check_library(LARGE, &bytes);
+        }
+
         #[test]
         fn pieces_do_not_matter(size in 0..5 * MIB, pieces in prop::collection::vec(0..MIB, 0..40)) {
             let bytes = noise(size);

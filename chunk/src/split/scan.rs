@@ -1,0 +1,75 @@
+//! The search for a cut: what FastCDC 2020 defines, at four places at once.
+//!
+//! Owns: finding, fast, the byte that the library's own `cut` finds; a test holds the two together.
+//! Knows nothing of: sizes and masks, which are the rule's.
+//!
+//! The hash is a chain: each byte waits for the one before, three cycles for two bytes, while the processor could do
+//! four times as much. But the hash shifts by a bit per byte, so it has forgotten what is more than 64 bytes back, and
+//! a second chain may begin anywhere 64 bytes early. Four chains, one core: 1.4 -> 3.4 GB/s.
+
+use std::borrow::Cow;
+
+use fastcdc::v2020;
+use types::limits::KIB;
+
+/// Bytes that the hash remembers: one per bit.
+const MEMORY: usize = u64::BITS as usize;
+/// Chains side by side. With more, their hashes do not fit in registers.
+const LANES: usize = 4;
+/// Bytes of a lane: many times [`MEMORY`], and few to go through again when one of them is a cut.
+const LANE_SIZE: usize = 4 * KIB;
+
+/// A search that goes on from piece to piece of one chunk.
+pub(super) struct Scan {
+    gear: &'static [u64; 256],
+    hash: u64,
+}
+
+impl Scan {
+    pub(super) fn new() -> Self {
+        let (Cow::Borrowed(gear), _) = v2020::get_gear_with_seed(0) else {
+            unreachable!("without a seed the library lends its own table");
+        };
+        Self { gear: gear.try_into().expect("one number per value of a byte"), hash: 0 }
+    }
+
+    /// Index of the first byte of `piece` at which the hash, after that byte, has no bit of `mask`.
+    pub(super) fn find(&mut self, piece: &[u8], mask: u64) -> Option<usize> {
+        let mut start = 0;
+        while let Some(block) = piece[start..].first_chunk() {
+            let Some(hash) = self.pass(block, mask) else { break };
+            self.hash = hash;
+            start += block.len();
+        }
+        let found = piece[start..].iter().position(|byte| {
+            self.hash = self.next(self.hash, *byte);
+            self.hash & mask == 0
+        });
+        found.map(|index| start + index)
+    }
+
+    /// The hash behind a block that holds no cut, or `None` if it holds one.
+    fn pass(&self, block: &[u8; LANES * LANE_SIZE], mask: u64) -> Option<u64> {
+        let (lanes, _) = block.as_chunks::<LANE_SIZE>();
+        let mut hashes = [self.hash; LANES];
+        for (lane, hash) in hashes.iter_mut().enumerate().skip(1) {
+            let before = &lanes[lane - 1][LANE_SIZE - MEMORY..];
+            *hash = before.iter().fold(0, |hash, byte| self.next(hash, *byte));
+        }
+        let [a, b, c, d] = lanes else { unreachable!("the block is as long as its lanes") };
+        for (((a, b), c), d) in a.iter().zip(b).zip(c).zip(d) {
+            for (hash, byte) in hashes.iter_mut().zip([a, b, c, d]) {
+                *hash = self.next(*hash, *byte);
+            }
+            if hashes.iter().any(|hash| hash & mask == 0) {
+                return None;
+            }
+        }
+        Some(hashes[LANES - 1])
+    }
+
+    #[inline]
+    fn next(&self, hash: u64, byte: u8) -> u64 {
+        (hash << 1).wrapping_add(self.gear[usize::from(byte)])
+    }
+}
