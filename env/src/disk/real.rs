@@ -167,7 +167,13 @@ impl File for RealFile {
     }
 
     fn uncache(&self, range: Range<u64>) {
-        let (offset, len) = (range.start as libc::off_t, (range.end - range.start) as libc::off_t);
+        // Of a file's last page the system makes an exception: it goes although it is not full, and the next append
+        // must read it from the disk first.
+        let end = range.end / page_size() * page_size();
+        if end <= range.start {
+            return; // A length of 0 would mean all of the file.
+        }
+        let (offset, len) = (range.start as libc::off_t, (end - range.start) as libc::off_t);
         // SAFETY: posix_fadvise has no memory effects. Its failure only means that the advice was not taken.
         unsafe { libc::posix_fadvise(self.0.as_raw_fd(), offset, len, libc::POSIX_FADV_DONTNEED) };
     }
@@ -184,6 +190,12 @@ impl File for RealFile {
     }
 }
 
+/// Bytes of a page of memory.
+fn page_size() -> u64 {
+    // SAFETY: sysconf has no memory effects.
+    u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).expect("every system has pages")
+}
+
 /// The parts that remain after `written` bytes.
 fn skip_written(mut parts: &mut [libc::iovec], mut written: usize) -> &mut [libc::iovec] {
     while let Some(first) = parts.first_mut() {
@@ -197,4 +209,41 @@ fn skip_written(mut parts: &mut [libc::iovec], mut written: usize) -> &mut [libc
         parts = &mut parts[1..];
     }
     parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::temp_dir;
+
+    /// Whether the byte at `offset` can be read without the disk; `None` where the file system cannot tell.
+    fn is_cached(file: &fs::File, offset: u64) -> Option<bool> {
+        let mut byte = 0_u8;
+        let part = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+        // SAFETY: the one part is the byte above.
+        let read =
+            unsafe { libc::preadv2(file.as_raw_fd(), &part, 1, offset as libc::off_t, libc::RWF_NOWAIT) };
+        match io::Error::last_os_error() {
+            _ if read == 1 => Some(true),
+            e if e.kind() == io::ErrorKind::WouldBlock => Some(false),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_last_page_that_is_not_full_stays_cached() {
+        let dir = temp_dir();
+        let path = dir.path().join("f");
+        let file = RealDisk.open(&path, OpenMode::Create).unwrap();
+        let (pages, looker) = (4 * page_size(), fs::File::open(&path).unwrap());
+        file.write_at(&[&vec![1; pages as usize + 100]], 0).unwrap();
+        file.sync_data().unwrap();
+        file.uncache(0..pages + 100);
+        assert_ne!(is_cached(&looker, pages), Some(false), "the page that the next append goes to");
+        // Looking at a page that is gone may start to read it ahead: only the first look counts.
+        file.uncache(0..pages);
+        assert_ne!(is_cached(&looker, 0), Some(true), "a full page");
+        file.uncache(pages..pages + 100);
+        assert_ne!(is_cached(&looker, pages), Some(false), "nothing but a part of a page");
+    }
 }
