@@ -7,14 +7,10 @@
 mod scan;
 
 use bytes::{Bytes, BytesMut};
-use fastcdc::v2020::{self, Normalization};
 use types::limits::{CHUNK_SIZE_MAX, KIB, LARGE_FILE_SIZE_MIN, MIB};
 use types::{Error, Result};
 
 use scan::Scan;
-
-/// Level 2 keeps sizes close to the average: fewer tiny chunks to index, fewer cuts forced at the maximum.
-const NORMALIZATION: Normalization = Normalization::Level2;
 
 /// Sizes between which a file is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,18 +47,7 @@ impl SplitRule {
 
     /// Length of the first chunk of `bytes`, which must hold `max` bytes or all that is left of the file.
     fn cut(&self, bytes: &[u8]) -> usize {
-        let bytes = &bytes[..bytes.len().min(self.max)];
-        if bytes.len() <= self.min {
-            return bytes.len();
-        }
-        let (strict, relaxed) = v2020::select_masks(self.avg, NORMALIZATION);
-        // FastCDC takes two bytes at a time: the last of an odd number is never a place to cut.
-        let end = bytes.len() & !1;
-        let center = self.avg.min(end);
-        let mut scan = Scan::new();
-        let below = scan.find(&bytes[self.min..center], strict).map(|index| self.min + index);
-        let cut = below.or_else(|| scan.find(&bytes[center..end], relaxed).map(|index| center + index));
-        cut.unwrap_or(bytes.len())
+        Scan::new().cut(self, bytes, true).expect("the end of a file is the end of a chunk")
     }
 
     /// Cuts bytes that are in memory as a whole, without copying them.
@@ -79,13 +64,17 @@ pub struct Splitter {
     rule: SplitRule,
     /// What was pushed and not yet given out. Chunks are split off its front without copying.
     buffer: BytesMut,
+    /// The search in it.
+    scan: Scan,
+    /// A chunk was given out.
+    is_long: bool,
     finished: bool,
 }
 
 impl Splitter {
     /// A splitter at the beginning of a stream.
     pub fn new(rule: SplitRule) -> Self {
-        Self { rule, buffer: BytesMut::new(), finished: false }
+        Self { rule, buffer: BytesMut::new(), scan: Scan::new(), is_long: false, finished: false }
     }
 
     /// Appends the next piece of the stream. Take the chunks out between pieces, so that the buffer stays small.
@@ -105,8 +94,8 @@ impl Splitter {
         assert!(!self.finished, "push() after finish()");
         if self.buffer.capacity() - self.buffer.len() < size {
             // A chunk that was given out pins the old buffer, so growing moves the unfinished rest (less than one
-            // chunk) to a new one. Twice the largest chunk keeps that rare; a small file never grows so far.
-            let ahead = if self.buffer.len() < self.rule.min { 0 } else { 2 * self.rule.max };
+            // chunk) to a new one. Twice the largest chunk keeps that rare; a small file never comes so far.
+            let ahead = if self.is_long { 2 * self.rule.max } else { 0 };
             self.buffer.reserve(size.max(ahead));
         }
     }
@@ -118,17 +107,26 @@ impl Splitter {
 
     /// The next chunk, or `None` when that cannot be known before more is pushed (or, after the end, when all is out).
     pub fn next_chunk(&mut self) -> Option<Bytes> {
-        let ready = if self.finished { !self.buffer.is_empty() } else { self.buffer.len() >= self.rule.max };
-        ready.then(|| self.buffer.split_to(self.rule.cut(&self.buffer)).freeze())
+        if self.buffer.is_empty() {
+            return None;
+        }
+        let size = self.scan.cut(&self.rule, &self.buffer, self.finished)?;
+        self.scan = Scan::new();
+        self.is_long = true;
+        Some(self.buffer.split_to(size).freeze())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use expect_test::{Expect, expect};
+    use fastcdc::v2020;
     use proptest::prelude::*;
 
     use super::*;
+
+    /// Many cuts in few bytes.
+    const TINY: SplitRule = SplitRule { id: 0, min: 64, avg: 256, max: KIB };
 
     /// Bytes that look random and are the same everywhere, for ever.
     fn noise(size: usize) -> Bytes {
@@ -192,7 +190,7 @@ mod tests {
     /// Where the library cuts.
     fn library_cut(rule: SplitRule, bytes: &[u8]) -> usize {
         let SplitRule { min, avg, max, .. } = rule;
-        let (strict, relaxed) = v2020::select_masks(avg, NORMALIZATION);
+        let (strict, relaxed) = v2020::select_masks(avg, scan::NORMALIZATION);
         v2020::cut(bytes, min, avg, max, strict, relaxed, strict << 1, relaxed << 1).1
     }
 
@@ -243,6 +241,7 @@ mod tests {
             .collect();
             check_library(SMALL, &bytes);
             check_library(LARGE, &bytes);
+            check_library(TINY, &bytes[..size.min(MIB)]);
         }
 
         #[test]
@@ -250,6 +249,13 @@ mod tests {
             let bytes = noise(size);
             let whole: Vec<Bytes> = SMALL.split(bytes.clone()).collect();
             prop_assert_eq!(split_in_pieces(SMALL, &bytes, pieces.into_iter()), whole);
+        }
+
+        #[test]
+        fn small_pieces_do_not_matter(size in 0..64 * KIB, pieces in prop::collection::vec(0..300_usize, 0..300)) {
+            let bytes = noise(size);
+            let whole: Vec<Bytes> = TINY.split(bytes.clone()).collect();
+            prop_assert_eq!(split_in_pieces(TINY, &bytes, pieces.into_iter()), whole);
         }
     }
 }

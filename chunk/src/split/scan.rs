@@ -1,7 +1,7 @@
 //! The search for a cut: what FastCDC 2020 defines, at four places at once.
 //!
-//! Owns: finding, fast, the byte that the library's own `cut` finds; a test holds the two together.
-//! Knows nothing of: sizes and masks, which are the rule's.
+//! Owns: finding, fast and in pieces, the byte that the library's own `cut` finds; a test holds the two together.
+//! Knows nothing of: where the bytes come from.
 //!
 //! The hash is a chain: each byte waits for the one before, three cycles for two bytes, while the processor could do
 //! four times as much. But the hash shifts by a bit per byte, so it has forgotten what is more than 64 bytes back, and
@@ -9,8 +9,13 @@
 
 use std::borrow::Cow;
 
-use fastcdc::v2020;
+use fastcdc::v2020::{self, Normalization};
 use types::limits::KIB;
+
+use super::SplitRule;
+
+/// Level 2 keeps sizes close to the average: fewer tiny chunks to index, fewer cuts forced at the maximum.
+pub(super) const NORMALIZATION: Normalization = Normalization::Level2;
 
 /// Bytes that the hash remembers: one per bit.
 const MEMORY: usize = u64::BITS as usize;
@@ -19,10 +24,13 @@ const LANES: usize = 4;
 /// Bytes of a lane: many times [`MEMORY`], and few to go through again when one of them is a cut.
 const LANE_SIZE: usize = 4 * KIB;
 
-/// A search that goes on from piece to piece of one chunk.
+/// The search for the end of one chunk. It goes on where it stopped when more of the chunk has arrived.
+#[derive(Debug)]
 pub(super) struct Scan {
     gear: &'static [u64; 256],
     hash: u64,
+    /// Bytes of the chunk that are searched; those below the smallest size are not looked at.
+    done: usize,
 }
 
 impl Scan {
@@ -30,11 +38,30 @@ impl Scan {
         let (Cow::Borrowed(gear), _) = v2020::get_gear_with_seed(0) else {
             unreachable!("without a seed the library lends its own table");
         };
-        Self { gear: gear.try_into().expect("one number per value of a byte"), hash: 0 }
+        Self { gear: gear.try_into().expect("one number per value of a byte"), hash: 0, done: 0 }
+    }
+
+    /// Length of the chunk that `bytes` begin with, or `None` when more must be known. A call after `None` passes the same
+    /// bytes and more. `is_last`: nothing comes after them.
+    pub(super) fn cut(&mut self, rule: &SplitRule, bytes: &[u8], is_last: bool) -> Option<usize> {
+        let bytes = &bytes[..bytes.len().min(rule.max)];
+        // FastCDC takes two bytes at a time: the last of an odd number is never a place to cut.
+        let end = bytes.len() & !1;
+        self.done = self.done.max(rule.min);
+        let (strict, relaxed) = v2020::select_masks(rule.avg, NORMALIZATION);
+        for (limit, mask) in [(rule.avg.min(end), strict), (end, relaxed)] {
+            if self.done < limit {
+                if let Some(index) = self.find(&bytes[self.done..limit], mask) {
+                    return Some(self.done + index);
+                }
+                self.done = limit;
+            }
+        }
+        (bytes.len() == rule.max || is_last).then_some(bytes.len())
     }
 
     /// Index of the first byte of `piece` at which the hash, after that byte, has no bit of `mask`.
-    pub(super) fn find(&mut self, piece: &[u8], mask: u64) -> Option<usize> {
+    fn find(&mut self, piece: &[u8], mask: u64) -> Option<usize> {
         let mut start = 0;
         while let Some(block) = piece[start..].first_chunk() {
             let Some(hash) = self.pass(block, mask) else { break };
@@ -48,7 +75,8 @@ impl Scan {
         found.map(|index| start + index)
     }
 
-    /// The hash behind a block that holds no cut, or `None` if it holds one.
+    /// The hash behind a block that holds no cut, or `None` if it holds one. Not inlined: its loop needs all registers.
+    #[inline(never)]
     fn pass(&self, block: &[u8; LANES * LANE_SIZE], mask: u64) -> Option<u64> {
         let (lanes, _) = block.as_chunks::<LANE_SIZE>();
         let mut hashes = [self.hash; LANES];
