@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use access::{Action, authorize};
 use bytes::Bytes;
 use chunk::compress::decompress;
 use chunk::manifest::parse_node;
 use futures::stream::{FuturesUnordered, StreamExt};
-use net::{Identity, Request};
+use net::Request;
 use placement::Slot;
-use proto::Method;
 use proto::block::{ChunkKind, ChunkRead, GetChunk, GetShard, Layout, ShardKey, ShardMeta, ShardRead};
 use proto::map::ClusterMap;
-use types::{ChunkId, DiskId, Error, ErrorKind, Generation, Profile, Result};
+use types::{ChunkId, DiskId, Error, ErrorKind, Generation, Identity, Profile, Result};
 
 use crate::server::Blockserver;
 
@@ -36,9 +36,9 @@ impl Blockserver {
         identity: &Identity,
         request: GetChunk,
     ) -> Result<(ChunkRead, Bytes)> {
-        let now = self.env.clock.wall();
-        if !matches!(identity, Identity::Node(_)) {
-            self.secret.check_ticket(&identity.to_string(), &request.id, &request.ticket, now)?;
+        let (now, reader) = (self.env.clock.wall(), identity.to_string());
+        if authorize(identity, Action::ReadAnyChunk).is_err() {
+            self.secret.check_ticket(&reader, &request.id, &request.ticket, now)?;
         }
         let bytes = self.read_chunk(request.id).await?;
         let tickets = match request.kind {
@@ -48,7 +48,6 @@ impl Blockserver {
                 if chunk::manifest::node_id(&bytes) != request.id {
                     return Err(Error::invalid(format!("chunk {} is not a manifest node", request.id)));
                 }
-                let reader = identity.to_string();
                 let node = parse_node(&bytes)?;
                 node.entries.iter().map(|entry| self.secret.ticket(&reader, &entry.id, now)).collect()
             }
@@ -254,10 +253,8 @@ impl Blockserver {
             return Err(Error::unavailable(format!("node {node} is down")));
         }
         let request = GetShard { disk, chunk, slot, generation };
-        let header = proto::encode(&request);
-        let request = Request { method: Method::GetShard as u16, header, body: Bytes::new() };
-        let reply = self.links.call_node(node, request, SHARD_TIMEOUT).await?;
-        let read: ShardRead = proto::decode(&reply.header)?;
+        let reply = self.links.call_node(node, Request::of(&request, Bytes::new()), SHARD_TIMEOUT).await?;
+        let read: ShardRead = reply.answer::<GetShard>()?;
         if crc32fast::hash(&reply.body) != read.crc || read.key.chunk != chunk {
             return Err(Error::unavailable(format!("a shard of chunk {chunk} was damaged on its way")));
         }

@@ -12,7 +12,6 @@ use bytes::Bytes;
 use futures::stream::{self, StreamExt};
 use net::Request;
 use placement::{Slot, SlotState};
-use proto::Method;
 use proto::block::{Layout, ListShards, ShardKey, ShardList, ShardMeta};
 use proto::map::ClusterMap;
 use tracing::{debug, info, warn};
@@ -202,10 +201,9 @@ impl Blockserver {
         let mut all: Vec<(ShardKey, ShardMeta)> = Vec::new();
         loop {
             let after = all.last().map(|(key, _)| *key);
-            let header = proto::encode(&ListShards { disk, pg, after });
-            let request = Request { method: Method::ListShards as u16, header, body: Bytes::new() };
+            let request = Request::of(&ListShards { disk, pg, after }, Bytes::new());
             let reply = self.links.call_node(node, request, LIST_TIMEOUT).await?;
-            let page: ShardList = proto::decode(&reply.header)?;
+            let page: ShardList = reply.answer::<ListShards>()?;
             all.extend(page.shards);
             if !page.more {
                 return Ok(all);

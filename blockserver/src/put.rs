@@ -6,19 +6,19 @@
 use std::future::Future;
 use std::time::Duration;
 
+use access::{Action, authorize};
 use bytes::Bytes;
 use chunk::compress::{Stored, compress};
 use chunk::manifest::{node_id, parse_node};
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
-use net::{Identity, Request};
-use proto::Method;
+use net::Request;
 use proto::block::{ChunkKind, ChunkStored, Layout, PutChunk, PutShard, ShardKey, ShardMeta};
 use proto::index::Registration;
 use proto::map::ClusterMap;
 use proto::seal::Receipt;
 use types::limits::{CHUNK_SIZE_MAX, STRIPE_SIZE_MIN};
-use types::{ChunkId, DiskId, Error, GcEpoch, Generation, Profile, Result};
+use types::{ChunkId, DiskId, Error, GcEpoch, Generation, Identity, Profile, Result};
 
 use crate::server::Blockserver;
 
@@ -52,9 +52,7 @@ impl Blockserver {
         request: PutChunk,
         body: Bytes,
     ) -> Result<ChunkStored> {
-        if *identity == Identity::Anonymous {
-            return Err(Error::denied("present a certificate of this cluster to store data"));
-        }
+        authorize(identity, Action::StoreChunks)?;
         if body.is_empty() || body.len() > CHUNK_SIZE_MAX {
             return Err(Error::invalid(format!(
                 "a chunk has 1 to {CHUNK_SIZE_MAX} bytes, this one {}",
@@ -255,9 +253,7 @@ impl Blockserver {
         let (node, _) =
             map.node_of(disk).ok_or_else(|| Error::stale_epoch(format!("disk {disk} is not in the map")))?;
         let request = PutShard { epoch: map.epoch, disk, key, meta, crc: crc32fast::hash(&bytes) };
-        let request =
-            Request { method: Method::PutShard as u16, header: proto::encode(&request), body: bytes };
-        self.links.call_node(node, request, SHARD_TIMEOUT).await.map(|_| ())
+        self.links.call_node(node, Request::of(&request, bytes), SHARD_TIMEOUT).await.map(|_| ())
     }
 }
 

@@ -10,19 +10,19 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use env::{Env, OpenMode};
 use kv::MemKv;
-use net::{Caller, Identity, Reply, Request, Service, Transport};
+use net::{Caller, Reply, Request, Service, Transport};
 use placement::{Slot, SlotState};
 use proto::block::{ChunkKind, GetChunk, PutChunk};
 use proto::index::Registration;
 use proto::map::{ClusterMap, Disk, Node, Partition, PartitionKind, Role};
 use proto::seal::{ClusterSecret, Receipt};
+use segments::{DiskConfig, DiskStore};
 use tokio::sync::watch;
 use types::{
-    ChunkId, ClusterId, DiskId, DiskUuid, Epoch, Error, ErrorKind, GcEpoch, NodeId, PartitionId, PgId,
-    Profile, Result,
+    ChunkId, ClusterId, DiskId, DiskUuid, Epoch, Error, ErrorKind, GcEpoch, Identity, NodeId, PartitionId,
+    PgId, Profile, Result,
 };
 
-use crate::disk::{DiskConfig, DiskStore};
 use crate::heal::Task;
 use crate::links::Links;
 use crate::server::{Blockserver, Config};

@@ -195,13 +195,13 @@ pub enum Dev {
         dir: PathBuf,
         /// What to do
         #[command(subcommand)]
-        command: DevCluster,
+        command: DevCommand,
     },
 }
 
 /// Commands of `dev cluster`.
 #[derive(Debug, Subcommand)]
-pub enum DevCluster {
+pub enum DevCommand {
     /// Start it; makes it first when there is none
     Up {
         /// Number of nodes

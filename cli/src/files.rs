@@ -24,7 +24,7 @@ use client::{Namespace, TreeReport};
 use env::Disk;
 use proto::namespace::{Entry, Kind};
 use serde_json::{Value, json};
-use types::{Error, Path, Result};
+use types::{Error, Path, Result, counted};
 
 use crate::args::Remote;
 use crate::exit::{Exit, kind_name};
@@ -105,7 +105,7 @@ fn transferred<const N: usize>(
 
 /// `3 files, 20 MB` and the seconds it took.
 fn summary(verb: &str, report: &TreeReport) -> String {
-    format!("{verb} {}, {}", output::count(report.files, "file"), output::size(report.bytes))
+    format!("{verb} {}, {}", counted(report.files, "file"), output::size(report.bytes))
 }
 
 /// Seconds with milliseconds, for JSON and people.

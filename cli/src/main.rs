@@ -6,18 +6,13 @@
 
 mod admin;
 mod args;
-mod config;
-mod credentials;
 mod dev;
 mod exit;
 mod files;
-mod health;
-mod node;
 mod output;
 mod progress;
 mod serve;
 mod session;
-mod token;
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};

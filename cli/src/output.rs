@@ -153,11 +153,6 @@ pub fn time(at: Millis) -> String {
     formatted.unwrap_or_else(|| at.to_string())
 }
 
-/// `1 file`, `2 files`.
-pub fn count(count: u64, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
-}
-
 #[cfg(test)]
 mod tests {
     use expect_test::expect;
@@ -206,10 +201,5 @@ mod tests {
         assert_eq!(time(Millis(0)), "1970-01-01 00:00:00");
         assert_eq!(time(Millis(1_767_225_600_999)), "2026-01-01 00:00:00");
         assert_eq!(time(Millis(u64::MAX)), u64::MAX.to_string());
-    }
-
-    #[test]
-    fn counts_have_a_plural() {
-        assert_eq!([count(0, "file"), count(1, "file"), count(2, "file")], ["0 files", "1 file", "2 files"]);
     }
 }

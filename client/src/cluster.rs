@@ -9,11 +9,9 @@ use bytes::Bytes;
 use env::Env;
 use env::time::Instant;
 use net::{Dial, Reply, Request, Target, Transport};
-use proto::Method;
-use proto::cluster::{FetchMap, MapFetched};
+use proto::Call;
+use proto::cluster::{ClusterStatus, FetchMap, FetchStatus};
 use proto::map::{ClusterMap, ROOT};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use types::{Advice, Epoch, Error, ErrorKind, NodeId, PartitionId, Result};
 
@@ -103,25 +101,19 @@ impl Cluster {
     }
 
     /// Asks the leader of a partition, following it when it moves. The request must be one that may be repeated.
-    pub async fn ask<Q: Serialize, A: DeserializeOwned>(
-        &self,
-        partition: PartitionId,
-        method: Method,
-        question: &Q,
-    ) -> Result<A> {
-        self.ask_until(partition, method, question, ATTEMPT_TIMEOUT, self.deadline()).await
+    pub async fn ask<Q: Call>(&self, partition: PartitionId, question: &Q) -> Result<Q::Answer> {
+        self.ask_until(partition, question, ATTEMPT_TIMEOUT, self.deadline()).await
     }
 
     /// Like [`Cluster::ask`], with the time one attempt may take and a deadline for all.
-    pub async fn ask_until<Q: Serialize, A: DeserializeOwned>(
+    pub async fn ask_until<Q: Call>(
         &self,
         partition: PartitionId,
-        method: Method,
         question: &Q,
         attempt: Duration,
         deadline: Instant,
-    ) -> Result<A> {
-        let request = Request { method: method as u16, header: proto::encode(question), body: Bytes::new() };
+    ) -> Result<Q::Answer> {
+        let request = Request::of(question, Bytes::new());
         for round in 0.. {
             let mut error = Error::unavailable(format!("partition {partition} has no voters in the map"));
             for node in self.voters_in_order(partition) {
@@ -129,7 +121,7 @@ impl Cluster {
                 match self.call_node(node, request.clone(), attempt.min(left)).await {
                     Ok(reply) => {
                         self.leaders().insert(partition, node);
-                        return proto::decode(&reply.header);
+                        return reply.answer::<Q>();
                     }
                     Err(e) if !e.is_transient() => return Err(e),
                     Err(e) => error = worse(error, e),
@@ -150,12 +142,13 @@ impl Cluster {
     }
 
     /// Asks the root partition.
-    pub async fn ask_root<Q: Serialize, A: DeserializeOwned>(
-        &self,
-        method: Method,
-        question: &Q,
-    ) -> Result<A> {
-        self.ask(ROOT, method, question).await
+    pub async fn ask_root<Q: Call>(&self, question: &Q) -> Result<Q::Answer> {
+        self.ask(ROOT, question).await
+    }
+
+    /// What the leader of the root partition knows of the cluster.
+    pub async fn fetch_status(&self) -> Result<ClusterStatus> {
+        self.ask_root(&FetchStatus {}).await
     }
 
     /// Sends one request to one node, once.
@@ -235,10 +228,8 @@ async fn fetch_map(
     have: Epoch,
     timeout: Duration,
 ) -> Result<Option<ClusterMap>> {
-    let header = proto::encode(&FetchMap { have });
-    let request = Request { method: Method::FetchMap as u16, header, body: Bytes::new() };
-    let reply = dial.call(target, request, timeout).await?;
-    Ok(proto::decode::<MapFetched>(&reply.header)?.map)
+    let reply = dial.call(target, Request::of(&FetchMap { have }, Bytes::new()), timeout).await?;
+    Ok(reply.answer::<FetchMap>()?.map)
 }
 
 /// Of two reasons the one that says more: "I am not the leader" explains nothing when another voter is unreachable.

@@ -21,13 +21,12 @@ use rcgen::{
 };
 use rustls::pki_types::CertificateDer;
 use time::OffsetDateTime;
-use types::{ClusterId, Error, Result};
+use types::{ClusterId, Error, Identity, Result};
 
 pub(crate) use certificate::Facts;
 pub use credentials::{Credentials, KeyPair};
 
-use crate::Identity;
-use crate::identity::cluster_uri;
+use crate::identity::{cluster_uri, identity_uri};
 
 /// The name in every node's certificate. Clients check the chain, the cluster and that the peer is a node, not which
 /// machine it runs on: addresses change.
@@ -120,11 +119,11 @@ impl Authority {
         let request = CertificateSigningRequestParams::from_pem(request)
             .map_err(|e| Error::invalid(format!("this is not a certificate request: {e}; make a new one")))?;
         let cluster = self.trust.cluster;
-        let mut params = params(env, validity, &identity.to_string(), &identity.to_uri(cluster))?;
+        let mut params = params(env, validity, &identity.to_string(), &identity_uri(cluster, identity))?;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;
-        if matches!(identity, Identity::Node(_)) {
+        if identity.is_node() {
             params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
             params.subject_alt_names.push(SanType::DnsName(NODE_DNS_NAME.try_into().map_err(internal)?));
         }

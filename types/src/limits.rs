@@ -13,6 +13,8 @@ pub const GIB: u64 = 1 << 30;
 pub const NAME_SIZE_MAX: usize = 255;
 /// A whole path, names and separators: Linux's PATH_MAX.
 pub const PATH_SIZE_MAX: usize = 4096;
+/// The name of an administrator or user: what fits in a certificate's common name.
+pub const IDENTITY_NAME_SIZE_MAX: usize = 64;
 /// Components of a path: bounds every walk to the root.
 pub const PATH_DEPTH_MAX: usize = 256;
 

@@ -36,7 +36,7 @@ pub async fn rm(session: &Session, path: &Path, recursive: bool) -> Result<Outco
     }
     let namespace = session.namespace().await?;
     let entry = entry(&namespace, path).await?;
-    if entry.kind == Kind::Dir && !recursive && !namespace.list_page(path, None).await?.entries.is_empty() {
+    if entry.kind == Kind::Dir && !recursive && !namespace.list_dir(path, None).await?.entries.is_empty() {
         return Err(Failure::refused(format!(
             "{path} is a directory that is not empty: to remove all of it, say -r"
         )));

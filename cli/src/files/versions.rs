@@ -16,7 +16,7 @@ pub async fn history(session: &Session, path: &Path) -> Result<Outcome> {
     let namespace = session.namespace().await?;
     let mut versions: Vec<Version> = Vec::new();
     loop {
-        let page = namespace.history(path, versions.last().map(|v| v.id)).await?;
+        let page = namespace.list_versions(path, versions.last().map(|v| v.id)).await?;
         let more = page.more && !page.versions.is_empty();
         versions.extend(page.versions);
         if !more {

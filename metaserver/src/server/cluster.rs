@@ -3,19 +3,19 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use net::{Caller, Identity};
+use access::{Action, authorize};
+use net::Caller;
 use proto::cluster::{
-    ClusterStatus, CreateNamespace, CreateToken, DisksRegistered, FindNamespace, FinishSync, Heartbeat,
-    HeartbeatSeen, Join, Joined, NamespaceFound, NodeStatus, RegisterDisks, TokenCreated,
+    ClusterStatus, CreateNamespace, CreateToken, DisksRegistered, FetchStatus, FindNamespace, FinishSync,
+    Heartbeat, HeartbeatSeen, Join, Joined, NamespaceFound, NodeStatus, RegisterDisks, TokenCreated,
 };
 use proto::command::{NamespaceCommand, NewNode, RootCommand};
 use proto::map::{ClusterMap, ROOT};
-use types::{DiskId, Error, NodeId, Result};
+use tree::root;
+use types::{DiskId, Error, Identity, NodeId, Result};
 
 use super::Metaserver;
-use crate::access::{Action, authorize};
 use crate::liveness::Liveness;
-use crate::root;
 
 /// Validity of a node's certificate.
 const NODE_CERTIFICATE_VALIDITY: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -48,7 +48,7 @@ impl Metaserver {
         Ok(HeartbeatSeen { map: (map.epoch > have).then(|| ClusterMap::clone(&map)) })
     }
 
-    pub(super) async fn fetch_status(&self, caller: &Caller) -> Result<ClusterStatus> {
+    pub(super) async fn fetch_status(&self, caller: &Caller, _: FetchStatus) -> Result<ClusterStatus> {
         authorize(&caller.identity, Action::ViewCluster)?;
         self.root().linearize().await?;
         let map = self.current_map()?;
@@ -108,12 +108,7 @@ impl Metaserver {
         caller: &Caller,
         request: RegisterDisks,
     ) -> Result<DisksRegistered> {
-        if caller.identity != Identity::Node(request.node) {
-            return Err(Error::denied(format!(
-                "{} may not register disks of node {}",
-                caller.identity, request.node
-            )));
-        }
+        authorize(&caller.identity, Action::ActFor(request.node))?;
         let RegisterDisks { node, disks } = request;
         let ids: Vec<DiskId> = self.propose(ROOT, RootCommand::RegisterDisks { node, disks }).await?;
         Ok(DisksRegistered { ids })

@@ -9,11 +9,11 @@ use proto::command::{Bootstrap, NamespaceCommand, RootCommand};
 use proto::map::ROOT;
 use raft::Group;
 use tracing::{info, warn};
+use tree::root;
 use types::{ClusterId, ErrorKind, NamespaceId, NamespaceName, NodeId, Result};
 
 use super::Metaserver;
 use crate::liveness::Liveness;
-use crate::root;
 
 /// How often the leader of the root partition looks for silent nodes.
 const WATCH_PERIOD: Duration = Duration::from_millis(200);

@@ -1,0 +1,206 @@
+//! The directory of a development cluster: one file that says which nodes there are, and a directory for each.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use env::Disk;
+use proto::map::Role;
+use serde::{Deserialize, Serialize};
+use types::{Error, Profile, Result};
+
+use super::{Shape, no_cluster};
+use crate::config::{ClusterConfig, NodeConfig};
+
+/// The file that makes a directory a cluster.
+const FILE: &str = "cluster.json";
+/// There are at least this many meta nodes, if there are as many nodes: enough voters to lose one.
+const META_COUNT_MIN: usize = 3;
+/// Few nodes need few placement groups.
+const PG_COUNT: u16 = 1024;
+
+/// All nodes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layout {
+    /// Redundancy, `k+m`.
+    pub profile: String,
+    /// By number, from 1.
+    pub nodes: Vec<NodePlan>,
+}
+
+/// One node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodePlan {
+    /// What `kill` and `restart` call it; also its id in the cluster, because the nodes join in this order.
+    pub number: u64,
+    /// Its zone.
+    pub zone: String,
+    /// It holds metadata, too.
+    pub is_meta: bool,
+    /// Where it listens.
+    pub native: SocketAddr,
+    /// Where it listens for administration.
+    pub control: SocketAddr,
+    /// It is part of the cluster.
+    pub joined: bool,
+    /// Its process, when it was last started.
+    pub pid: Option<u32>,
+}
+
+impl Layout {
+    /// A new cluster. `ports` has two for each node.
+    pub fn plan(shape: Shape, ports: &[u16]) -> Self {
+        let (zones, meta_count) = (usize::from(shape.zones), META_COUNT_MIN.max(shape.zones.into()));
+        let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let node = |(index, ports): (usize, &[u16])| NodePlan {
+            number: index as u64 + 1,
+            zone: format!("zone{}", index % zones + 1),
+            is_meta: index < meta_count,
+            native: local(ports[0]),
+            control: local(ports[1]),
+            joined: false,
+            pid: None,
+        };
+        let nodes = ports.chunks_exact(2).take(shape.nodes.into()).enumerate().map(node).collect();
+        Self { profile: shape.profile.to_string(), nodes }
+    }
+
+    /// Reads the file.
+    pub fn load(disk: &dyn Disk, dir: &Path) -> Result<Self> {
+        let path = dir.join(FILE);
+        let bytes = disk.read(&path).map_err(|e| no_cluster(e.into(), dir))?;
+        serde_json::from_slice(&bytes).map_err(|e| {
+            Error::corrupt(format!("{}: {e}; remove {} and begin again", path.display(), dir.display()))
+        })
+    }
+
+    /// True when there is a cluster in `dir`.
+    pub fn exists(disk: &dyn Disk, dir: &Path) -> bool {
+        disk.exists(&dir.join(FILE))
+    }
+
+    /// Writes the file.
+    pub fn save(&self, disk: &dyn Disk, dir: &Path) -> Result<()> {
+        let bytes = serde_json::to_vec_pretty(self).map_err(|e| Error::internal(e.to_string()))?;
+        disk.write_atomic(&dir.join(FILE), &bytes).map_err(|e| Error::from(e).context(dir.display()))
+    }
+
+    /// Refuses numbers of nodes that there are not.
+    pub fn check_numbers(&self, numbers: &[u64]) -> Result<()> {
+        let unknown = numbers.iter().find(|number| !self.nodes.iter().any(|node| node.number == **number));
+        match unknown {
+            None => Ok(()),
+            Some(number) => Err(Error::invalid(format!(
+                "there is no node {number}: they go from 1 to {}",
+                self.nodes.len()
+            ))),
+        }
+    }
+
+    /// The number of voters the cluster will settle at.
+    pub fn voter_count(&self) -> usize {
+        let meta_count = self.nodes.iter().filter(|node| node.is_meta).count();
+        if meta_count >= META_COUNT_MIN { META_COUNT_MIN } else { 1 }
+    }
+
+    /// What a node is told.
+    pub fn config(&self, node: &NodePlan, dir: &Path) -> Result<NodeConfig> {
+        let home = node.home(dir);
+        Ok(NodeConfig {
+            data: home.join("data"),
+            zone: node.zone.clone(),
+            roles: if node.is_meta { vec![Role::Meta, Role::Block] } else { vec![Role::Block] },
+            native: node.native,
+            control: node.control,
+            disks: vec![home.join("disk1")],
+            cluster: ClusterConfig {
+                profile: Profile::parse(&self.profile)?,
+                pg_count: PG_COUNT,
+                ..ClusterConfig::default()
+            },
+        })
+    }
+}
+
+impl NodePlan {
+    /// Its directory.
+    pub fn home(&self, dir: &Path) -> PathBuf {
+        dir.join(format!("node{}", self.number))
+    }
+
+    /// Its configuration file.
+    pub fn config_file(&self, dir: &Path) -> PathBuf {
+        self.home(dir).join("node.toml")
+    }
+
+    /// Where its output goes.
+    pub fn log_file(&self, dir: &Path) -> PathBuf {
+        self.home(dir).join("log")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use env::disk::SimDisk;
+
+    use super::*;
+
+    fn plan(nodes: u16, zones: u16) -> Layout {
+        let ports: Vec<u16> = (1..=2 * nodes).collect();
+        Layout::plan(Shape { nodes, zones, profile: Profile { k: 4, m: 2 } }, &ports)
+    }
+
+    #[track_caller]
+    fn check(nodes: u16, zones: u16, want: &str, voters: usize) {
+        let layout = plan(nodes, zones);
+        let words =
+            layout.nodes.iter().map(|n| format!("{}{}", &n.zone[4..], if n.is_meta { "m" } else { "" }));
+        assert_eq!(words.collect::<Vec<_>>().join(" "), want);
+        assert_eq!(layout.voter_count(), voters);
+    }
+
+    #[test]
+    fn zones_take_turns_and_the_first_of_each_is_meta() {
+        check(8, 3, "1m 2m 3m 1 2 3 1 2", 3);
+        check(4, 1, "1m 1m 1m 1", 3);
+        check(2, 2, "1m 2m", 1);
+        check(6, 5, "1m 2m 3m 4m 5m 1", 3);
+    }
+
+    #[test]
+    fn a_layout_comes_back() {
+        let (disk, dir) = (SimDisk::new(0), Path::new("/dev"));
+        disk.create_dir_all(dir).unwrap();
+        assert!(!Layout::exists(&disk, dir));
+        let error = Layout::load(&disk, dir).unwrap_err();
+        assert!(error.message().contains("dev cluster up"), "{error}");
+        let mut layout = plan(3, 3);
+        layout.nodes[1].pid = Some(77);
+        layout.save(&disk, dir).unwrap();
+        assert_eq!(Layout::load(&disk, dir), Ok(layout));
+        disk.write_atomic(&dir.join(FILE), b"{").unwrap();
+        assert!(Layout::load(&disk, dir).unwrap_err().message().contains("begin again"));
+    }
+
+    #[test]
+    fn configurations_are_readable_and_apart() {
+        let layout = plan(3, 3);
+        let disk = SimDisk::new(0);
+        let configs: Vec<NodeConfig> =
+            layout.nodes.iter().map(|node| layout.config(node, Path::new("/dev")).unwrap()).collect();
+        for (node, config) in layout.nodes.iter().zip(&configs) {
+            let path = node.config_file(Path::new("/dev"));
+            disk.create_dir_all(&node.home(Path::new("/dev"))).unwrap();
+            disk.write_atomic(&path, config.to_toml().as_bytes()).unwrap();
+            assert_eq!(NodeConfig::load(&disk, &path, &[]).as_ref(), Ok(config));
+        }
+        assert_eq!(configs[0].native.port() + 1, configs[0].control.port());
+        assert_ne!(configs[0].data, configs[1].data);
+        assert_eq!(configs[0].cluster.pg_count, 1024);
+    }
+
+    #[test]
+    fn unknown_numbers_are_refused() {
+        assert_eq!(plan(3, 1).check_numbers(&[1, 3]), Ok(()));
+        assert!(plan(3, 1).check_numbers(&[4]).unwrap_err().message().contains("from 1 to 3"));
+    }
+}

@@ -1,0 +1,105 @@
+//! Makes a node: the first one of a cluster, or one more.
+
+use std::time::Duration;
+
+use client::{ADMIN_FILE, CredentialFile};
+use env::Env;
+use net::{Authority, Client, ClientConfig, Credentials, Dial, KeyPair, Request, Target, Transport, Trust};
+use proto::cluster::{Join, Joined};
+use proto::command::{Bootstrap, NewNode};
+use proto::seal::ClusterSecret;
+use types::{ClusterId, Error, Identity, NodeId, Result};
+
+use crate::config::NodeConfig;
+use crate::home::{Home, Membership};
+use crate::token::JoinToken;
+
+/// Ten years: replacing a node's certificate means joining it again.
+const CERTIFICATE_VALIDITY: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+/// Name of the first administrator.
+const ADMIN: &str = "admin";
+/// How long a new node tries to reach the leader of the root partition.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Makes the first node of a new cluster: its id, its authority, its secret, and credentials for an administrator.
+/// Nothing is listening yet; that is what [`crate::Node::start`] does.
+pub fn init(env: &Env, config: &NodeConfig) -> Result<()> {
+    let home = Home::lock(env, &config.data)?;
+    let cluster = ClusterId(env.random.bytes());
+    let authority = Authority::create(env, cluster)?;
+    let secret = ClusterSecret(env.random.bytes());
+    let node = NodeId(1);
+    let credentials = authority.issue(&Identity::Node(node), CERTIFICATE_VALIDITY, env)?;
+    let admin = authority.issue(&Identity::Admin(ADMIN.to_owned()), CERTIFICATE_VALIDITY, env)?;
+    let bootstrap = Bootstrap {
+        cluster,
+        profile: config.cluster.profile,
+        pg_count: config.cluster.pg_count,
+        namespace_partitions: config.cluster.namespace_partitions,
+        index_partitions: config.cluster.index_partitions,
+        authority: authority.to_pem(),
+        secret: secret.clone(),
+        node: new_node(config),
+    };
+    let map = tree::root::bootstrap_map(&bootstrap);
+    let credentials = credentials.to_pem();
+    home.prepare(&Membership { cluster, node, secret, credentials, bootstrap: Some(bootstrap) }, &map)?;
+    CredentialFile::new(vec![config.native], &admin).save(&*env.disk, &home.join(ADMIN_FILE))
+}
+
+/// Makes one more node of the cluster that gave out the token.
+pub async fn join(env: &Env, config: &NodeConfig, token: &JoinToken) -> Result<NodeId> {
+    let home = Home::lock(env, &config.data)?;
+    if home.is_prepared() {
+        return Err(Error::exists(format!(
+            "{} belongs to a node of a cluster already: choose an empty directory",
+            config.data.display()
+        )));
+    }
+    let key = KeyPair::create()?;
+    let node = new_node(config);
+    let question = Join {
+        secret: token.secret,
+        request: key.request()?,
+        zone: node.zone,
+        roles: node.roles,
+        native: node.native,
+        control: node.control,
+    };
+    let joined = ask_to_join(env, token, &question).await?;
+    let credentials = Credentials::from_parts(&joined.certificate, &key)?.to_pem();
+    let Joined { cluster, node, secret, map, .. } = joined;
+    home.prepare(&Membership { cluster, node, secret, credentials, bootstrap: None }, &map)?;
+    Ok(node)
+}
+
+/// Asks the meta nodes in turn until the one that leads answers.
+async fn ask_to_join(env: &Env, token: &JoinToken, question: &Join) -> Result<Joined> {
+    let client = Client::anonymous(env, &Trust::from_pem(&token.authority)?, ClientConfig::default())?;
+    let deadline = env::time::now() + JOIN_TIMEOUT;
+    let mut error = Error::invalid("the join token names no address");
+    loop {
+        for address in &token.control {
+            let target = Target { transport: Transport::Grpc, address: *address };
+            let request = Request::of(question, bytes::Bytes::new());
+            match client.call(&target, request, Duration::from_secs(5)).await {
+                Ok(reply) => return reply.answer::<Join>(),
+                Err(e) if !e.is_transient() => return Err(e.context("joining the cluster")),
+                Err(e) => error = e,
+            }
+        }
+        if env::time::now() >= deadline {
+            return Err(error.context("joining the cluster"));
+        }
+        env::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+fn new_node(config: &NodeConfig) -> NewNode {
+    NewNode {
+        zone: config.zone.clone(),
+        roles: config.roles.clone(),
+        native: config.native,
+        control: config.control,
+    }
+}
