@@ -9,7 +9,6 @@ mod start;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use client::health::{Complement, leader};
 use client::{ADMIN_FILE, Connection, CredentialFile};
@@ -17,13 +16,11 @@ use env::process::Signal;
 use env::{Env, File, OpenMode};
 use net::ClientConfig;
 use proto::cluster::ClusterStatus;
+use types::limits::DEV_QUESTION_TIMEOUT;
 use types::{Error, ErrorKind, PartitionId, Profile, Result};
 
 pub use layout::{Layout, NodePlan};
 pub use start::Started;
-
-/// How long one question to the cluster may take; it is asked again while the cluster starts.
-const QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A cluster in one directory.
 #[derive(Debug)]
@@ -168,7 +165,7 @@ impl DevCluster {
     /// A client with the rights of the administrator.
     pub async fn connect(&self) -> Result<Connection> {
         let file = CredentialFile::load(&*self.env.disk, &self.credentials())?;
-        file.connect(&self.env, ClientConfig::default(), QUESTION_TIMEOUT).await
+        file.connect(&self.env, ClientConfig::default(), DEV_QUESTION_TIMEOUT).await
     }
 
     /// Two programs that start and stop processes at once would lose some.

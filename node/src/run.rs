@@ -1,7 +1,6 @@
 //! Starts a node, keeps it in touch with the cluster, stops it in order.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use blockserver::Blockserver;
 use client::{Cluster, Endpoints};
@@ -14,6 +13,7 @@ use proto::cluster::{Heartbeat, HeartbeatSeen};
 use proto::map::{ClusterMap, ROOT, Role};
 use tokio::sync::watch;
 use tracing::{info, warn};
+use types::limits::{NODE_HEARTBEAT_PERIOD, NODE_REQUEST_DEADLINE};
 use types::{ErrorKind, NodeId, Result};
 
 use crate::config::NodeConfig;
@@ -21,11 +21,6 @@ use crate::disks;
 use crate::home::{Home, Membership};
 use crate::links::{BlockLinks, RaftLinks};
 use crate::service::NodeService;
-
-/// How often a node tells the root leader that it is there.
-const HEARTBEAT_PERIOD: Duration = Duration::from_millis(300);
-/// Requests of a node to the metadata cluster give up after this time; their callers decide what then.
-const REQUEST_DEADLINE: Duration = Duration::from_secs(8);
 
 /// A running node.
 pub struct Node {
@@ -145,7 +140,7 @@ impl Node {
 fn view(env: &Env, credentials: &Credentials, map: &watch::Sender<Arc<ClusterMap>>) -> Result<Arc<Cluster>> {
     let client = Arc::new(Client::new(env, credentials, ClientConfig::default())?);
     let endpoints = Endpoints { addresses: Vec::new(), transport: Transport::Tcp };
-    Ok(Arc::new(Cluster::new(env.clone(), client, endpoints, map.clone(), REQUEST_DEADLINE)))
+    Ok(Arc::new(Cluster::new(env.clone(), client, endpoints, map.clone(), NODE_REQUEST_DEADLINE)))
 }
 
 /// Saves every new map.
@@ -174,9 +169,9 @@ impl Reporter {
     async fn run(self) {
         let mut silent = false;
         loop {
-            let deadline = env::time::now() + HEARTBEAT_PERIOD * 4;
+            let deadline = env::time::now() + NODE_HEARTBEAT_PERIOD * 4;
             let heartbeat = self.heartbeat();
-            let seen = self.cluster.ask_until(ROOT, &heartbeat, HEARTBEAT_PERIOD * 2, deadline).await;
+            let seen = self.cluster.ask_until(ROOT, &heartbeat, NODE_HEARTBEAT_PERIOD * 2, deadline).await;
             match seen {
                 Ok(HeartbeatSeen { map }) => {
                     silent = false;
@@ -192,7 +187,7 @@ impl Reporter {
                     silent = true;
                 }
             }
-            env::time::sleep(HEARTBEAT_PERIOD).await;
+            env::time::sleep(NODE_HEARTBEAT_PERIOD).await;
         }
     }
 

@@ -11,10 +11,10 @@ use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use bytes::Bytes;
 use env::{Disk, File};
 use proto::block::{ShardKey, ShardMeta};
-use types::limits::{CHUNK_SIZE_MAX, DISK_FREE_BYTES_MIN, KIB, MIB};
+use types::limits::{CHUNK_SIZE_MAX, DISK_FREE_BYTES_MIN, DISK_FULL_RETRY_MS, KIB, MIB};
 use types::{Error, Result};
 
-use super::index::{Damage, Entry, Index, IndexChange, Totals};
+use super::index::{Damage, Entry, IndexChange, ShardIndex, Totals};
 use super::record::{self, Header, Place, Tail};
 use super::segment;
 use super::store::DiskState;
@@ -26,15 +26,13 @@ const ALLOCATION_STEP: u64 = 16 * MIB as u64;
 const BULK_SIZE_MIN: u64 = 64 * KIB as u64;
 /// The system caches files in pages of this size, or of a multiple.
 const PAGE_SIZE: u64 = 4 * KIB as u64;
-/// A full disk is asked again after this time: deleting and compacting take a while.
-const FULL_RETRY_MS: u32 = 5_000;
 
 /// What reading and writing share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) root: PathBuf,
-    pub(crate) index: Index,
+    pub(crate) index: ShardIndex,
     pub(crate) superblock: Mutex<Superblock>,
     /// Open files by segment number.
     pub(crate) segments: RwLock<BTreeMap<u32, Arc<dyn File>>>,
@@ -243,7 +241,7 @@ impl Engine {
                     "disk {} has less than {DISK_FREE_BYTES_MIN} bytes free; add a disk",
                     self.shared.root.display()
                 ),
-                FULL_RETRY_MS,
+                DISK_FULL_RETRY_MS,
             ));
         }
         let header = self.append(group, key, Some(meta), payload, tail);
@@ -324,7 +322,7 @@ impl Engine {
             Err(error) => self.shared.fail("a failed write could not be undone", &error.into()),
             Ok(()) => {
                 self.shared.status().state = DiskState::Full;
-                Error::busy(format!("disk {root} is full; add a disk or delete files"), FULL_RETRY_MS)
+                Error::busy(format!("disk {root} is full; add a disk or delete files"), DISK_FULL_RETRY_MS)
             }
         }
     }

@@ -2,19 +2,15 @@
 
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::path::Path;
-use std::time::Duration;
 
 use env::process::{self, Signal};
 use env::{Disk, OpenMode};
+use types::limits::{DEV_STOP_TIMEOUT, PROCESS_LOOK_PERIOD};
 use types::{Error, Result};
 
 use super::DevCluster;
 use super::layout::NodePlan;
 
-/// How long a node may take to stop by itself.
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often we look whether it has.
-const STOP_PERIOD: Duration = Duration::from_millis(20);
 /// Longer command lines are not ours.
 const COMMAND_LINE_SIZE_MAX: usize = 64 * 1024;
 /// Lines of a log that say why a node ended.
@@ -54,9 +50,9 @@ impl DevCluster {
         for signal in [signal, Signal::Kill] {
             let Some(pid) = self.running(node) else { break };
             process::signal(pid, signal);
-            let deadline = env::time::now() + STOP_TIMEOUT;
+            let deadline = env::time::now() + DEV_STOP_TIMEOUT;
             while self.running(node).is_some() && env::time::now() < deadline {
-                env::time::sleep(STOP_PERIOD).await;
+                env::time::sleep(PROCESS_LOOK_PERIOD).await;
             }
         }
         if let Some(pid) = self.running(node) {

@@ -1,23 +1,15 @@
 //! From an empty directory, from stopped nodes, or from wherever an earlier attempt stopped, to a running cluster.
 
-use std::time::Duration;
-
 use client::health::missing;
 use client::{ADMIN_FILE, Connection, CredentialFile};
 use proto::cluster::ClusterStatus;
+use types::limits::{DEV_START_PERIOD, DEV_START_TIMEOUT, DEV_TOKEN_VALIDITY};
 use types::{Error, ErrorKind, Result};
 
 use super::layout::Layout;
 use super::process::free_ports;
 use super::{DevCluster, Shape};
 use crate::token::JoinToken;
-
-/// How long a starting cluster may make no progress: eight nodes on two busy cores start in a tenth of it.
-const START_TIMEOUT: Duration = Duration::from_secs(120);
-/// How often we ask whether it has.
-const START_PERIOD: Duration = Duration::from_millis(200);
-/// How long a join token is valid: all nodes join within seconds.
-const TOKEN_VALIDITY: Duration = Duration::from_secs(600);
 
 /// A cluster that runs.
 #[derive(Debug)]
@@ -105,7 +97,7 @@ impl DevCluster {
     async fn join_others(&self, layout: &mut Layout, say: &(dyn Fn(&str) + Sync)) -> Result<()> {
         let cluster = self.wait_for(layout, |_| Vec::new(), say).await?.cluster;
         let credentials = CredentialFile::load(&*self.env.disk, &self.credentials())?;
-        let token = JoinToken::create(&cluster, &credentials, TOKEN_VALIDITY).await?;
+        let token = JoinToken::create(&cluster, &credentials, DEV_TOKEN_VALIDITY).await?;
         for index in 0..layout.nodes.len() {
             if !layout.nodes[index].joined {
                 let config = layout.config(&layout.nodes[index], &self.dir)?;
@@ -125,7 +117,7 @@ impl DevCluster {
         missing: impl Fn(&ClusterStatus) -> Vec<String>,
         say: &(dyn Fn(&str) + Sync),
     ) -> Result<Connection> {
-        let mut deadline = env::time::now() + START_TIMEOUT;
+        let mut deadline = env::time::now() + DEV_START_TIMEOUT;
         let mut said = String::new();
         let mut error = None;
         loop {
@@ -147,18 +139,18 @@ impl DevCluster {
             if waiting != said {
                 say(&waiting);
                 said = waiting;
-                deadline = env::time::now() + START_TIMEOUT;
+                deadline = env::time::now() + DEV_START_TIMEOUT;
             }
             if env::time::now() >= deadline {
                 let error =
                     error.map(|e| format!("; the last error was: {}", e.message())).unwrap_or_default();
                 return Err(Error::unavailable(format!(
                     "nothing changed for {} s: {said}{error}; the logs are in {}/node*/log",
-                    START_TIMEOUT.as_secs(),
+                    DEV_START_TIMEOUT.as_secs(),
                     self.dir.display()
                 )));
             }
-            env::time::sleep(START_PERIOD).await;
+            env::time::sleep(DEV_START_PERIOD).await;
         }
     }
 
