@@ -10,16 +10,17 @@ mod start;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use client::health::{Complement, leader};
+use client::health::leader;
 use client::{ADMIN_FILE, Connection, CredentialFile};
 use env::process::Signal;
 use env::{Env, File, OpenMode};
 use net::ClientConfig;
 use proto::cluster::ClusterStatus;
 use types::limits::DEV_QUESTION_TIMEOUT;
-use types::{Error, ErrorKind, PartitionId, Profile, Result};
+use types::{Error, PartitionId, Result};
 
-pub use layout::{Layout, NodePlan};
+use layout::no_cluster;
+pub use layout::{Layout, NodePlan, Shape};
 pub use start::Started;
 
 /// A cluster in one directory.
@@ -28,32 +29,6 @@ pub struct DevCluster {
     env: Env,
     dir: PathBuf,
     program: PathBuf,
-}
-
-/// What a new cluster is like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shape {
-    /// Number of nodes, each with one disk.
-    pub nodes: u16,
-    /// Number of zones, over which the nodes are spread.
-    pub zones: u16,
-    /// Redundancy.
-    pub profile: Profile,
-}
-
-impl Shape {
-    /// Refuses a cluster that could never store a file.
-    pub fn check(self) -> Result<()> {
-        let Profile { k, m } = self.profile;
-        if usize::from(self.nodes) < self.profile.n() {
-            return Err(Error::invalid(format!(
-                "{} nodes with a disk each cannot keep {k}+{m} shards: ask for --nodes {} or a smaller --profile",
-                self.nodes,
-                self.profile.n()
-            )));
-        }
-        Ok(())
-    }
 }
 
 impl DevCluster {
@@ -182,37 +157,5 @@ impl DevCluster {
                 self.dir.display()
             ))
         })
-    }
-}
-
-impl Layout {
-    /// What the cluster has when it is whole.
-    pub fn complement(&self) -> Complement {
-        let nodes = self.nodes.len();
-        Complement { nodes, disks: nodes, voters: self.voter_count() }
-    }
-}
-
-/// What an error about the directory means to a person.
-fn no_cluster(error: Error, dir: &Path) -> Error {
-    if error.kind() == ErrorKind::NotFound {
-        return Error::not_found(format!(
-            "there is no cluster in {}: create one with `cloudsync dev cluster up`",
-            dir.display()
-        ));
-    }
-    error.context(dir.display())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn too_few_nodes_for_the_profile_are_refused() {
-        let profile = Profile { k: 4, m: 2 };
-        assert_eq!(Shape { nodes: 6, zones: 3, profile }.check(), Ok(()));
-        let error = Shape { nodes: 5, zones: 3, profile }.check().unwrap_err();
-        assert!(error.message().contains("--nodes 6"), "{error}");
     }
 }

@@ -17,7 +17,6 @@ use types::{Error, Result};
 use super::index::{Damage, Entry, IndexChange, ShardIndex, Totals};
 use super::record::{self, Header, Place, Tail};
 use super::segment;
-use super::store::DiskState;
 use super::superblock::{self, Superblock};
 
 /// Room is reserved in steps of this size, so that a segment is not scattered over the disk by its many small appends.
@@ -37,6 +36,17 @@ pub(crate) struct Shared {
     /// Open files by segment number.
     pub(crate) segments: RwLock<BTreeMap<u32, Arc<dyn File>>>,
     pub(crate) status: Mutex<Status>,
+}
+
+/// What a disk can do at the moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DiskState {
+    /// Reads and writes.
+    Healthy,
+    /// Takes no new shards; reads and deletes go on.
+    Full,
+    /// Never takes anything again; says why. Reads go on.
+    ReadOnly(String),
 }
 
 #[derive(Clone, Debug)]

@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use types::limits::{DISK_QUEUE_COUNT_MAX, DISK_QUEUE_RETRY_MS, GROUP_COMMIT_SIZE_MAX, SEGMENT_SIZE_MAX};
 use types::{ChunkId, ClusterId, DiskId, DiskUuid, Error, ErrorKind, Generation, NodeId, Result};
 
-use super::engine::{Change, Engine, Shared, Status, place};
+use super::engine::{Change, DiskState, Engine, Shared, Status, place};
 use super::index::{Damage, Entry, ShardIndex, Totals};
 use super::record::{self, Blocks, HEADER_SIZE, Header};
 use super::recovery;
@@ -52,17 +52,6 @@ impl DiskConfig {
     ) -> Self {
         Self { root: root.into(), cluster, node, expected, segment_size: SEGMENT_SIZE_MAX }
     }
-}
-
-/// What a disk can do at the moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DiskState {
-    /// Reads and writes.
-    Healthy,
-    /// Takes no new shards; reads and deletes go on.
-    Full,
-    /// Never takes anything again; says why. Reads go on.
-    ReadOnly(String),
 }
 
 /// Figures of a disk.

@@ -8,7 +8,7 @@ use proto::map::Role;
 use types::limits::PG_COUNT_MAX;
 use types::{Error, Profile, Result};
 
-use super::NodeConfig;
+use super::settings::NodeConfig;
 
 /// Partitions of one kind: each is a Raft group, and the index divides by the first byte of a hash.
 const PARTITION_COUNT_MAX: u32 = 256;

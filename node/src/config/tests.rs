@@ -2,6 +2,8 @@
 
 use env::disk::SimDisk;
 
+use types::Profile;
+
 use super::*;
 
 const PATH: &str = "/etc/node.toml";

@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use client::health::Complement;
 use env::Disk;
 use proto::map::Role;
 use serde::{Deserialize, Serialize};
-use types::{Error, Profile, Result};
+use types::{Error, ErrorKind, Profile, Result};
 
-use super::{Shape, no_cluster};
 use crate::config::{ClusterConfig, NodeConfig};
 
 /// The file that makes a directory a cluster.
@@ -17,6 +17,32 @@ const FILE: &str = "cluster.json";
 const META_COUNT_MIN: usize = 3;
 /// Few nodes need few placement groups.
 const PG_COUNT: u16 = 1024;
+
+/// What a new cluster is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Number of nodes, each with one disk.
+    pub nodes: u16,
+    /// Number of zones, over which the nodes are spread.
+    pub zones: u16,
+    /// Redundancy.
+    pub profile: Profile,
+}
+
+impl Shape {
+    /// Refuses a cluster that could never store a file.
+    pub fn check(self) -> Result<()> {
+        let Profile { k, m } = self.profile;
+        if usize::from(self.nodes) < self.profile.n() {
+            return Err(Error::invalid(format!(
+                "{} nodes with a disk each cannot keep {k}+{m} shards: ask for --nodes {} or a smaller --profile",
+                self.nodes,
+                self.profile.n()
+            )));
+        }
+        Ok(())
+    }
+}
 
 /// All nodes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +73,12 @@ pub struct NodePlan {
 }
 
 impl Layout {
+    /// What the cluster has when it is whole.
+    pub fn complement(&self) -> Complement {
+        let nodes = self.nodes.len();
+        Complement { nodes, disks: nodes, voters: self.voter_count() }
+    }
+
     /// A new cluster. `ports` has two for each node.
     pub fn plan(shape: Shape, ports: &[u16]) -> Self {
         let (zones, meta_count) = (usize::from(shape.zones), META_COUNT_MIN.max(shape.zones.into()));
@@ -138,6 +170,17 @@ impl NodePlan {
     }
 }
 
+/// What an error about the directory means to a person.
+pub(super) fn no_cluster(error: Error, dir: &Path) -> Error {
+    if error.kind() == ErrorKind::NotFound {
+        return Error::not_found(format!(
+            "there is no cluster in {}: create one with `cloudsync dev cluster up`",
+            dir.display()
+        ));
+    }
+    error.context(dir.display())
+}
+
 #[cfg(test)]
 mod tests {
     use env::disk::SimDisk;
@@ -202,5 +245,13 @@ mod tests {
     fn unknown_numbers_are_refused() {
         assert_eq!(plan(3, 1).check_numbers(&[1, 3]), Ok(()));
         assert!(plan(3, 1).check_numbers(&[4]).unwrap_err().message().contains("from 1 to 3"));
+    }
+
+    #[test]
+    fn too_few_nodes_for_the_profile_are_refused() {
+        let profile = Profile { k: 4, m: 2 };
+        assert_eq!(Shape { nodes: 6, zones: 3, profile }.check(), Ok(()));
+        let error = Shape { nodes: 5, zones: 3, profile }.check().unwrap_err();
+        assert!(error.message().contains("--nodes 6"), "{error}");
     }
 }
