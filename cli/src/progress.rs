@@ -16,7 +16,7 @@ use crate::output::size;
 
 /// How often the line is drawn.
 const PERIOD_MS: u64 = 100;
-/// The rate is that of the last five seconds.
+/// The rate covers the last five seconds.
 const RATE_SAMPLES: usize = 50;
 /// Characters of the bar itself.
 const BAR_WIDTH: usize = 20;
@@ -65,7 +65,7 @@ impl Drop for Bar {
 /// Replaces the line.
 fn draw(line: &str) {
     let mut terminal = std::io::stderr().lock();
-    // Return, clear to the end of the line. A terminal that has gone away needs no line.
+    // Carriage return, clear to the end of the line. A terminal that has gone away needs no line.
     let _ = write!(terminal, "\r\x1b[K{line}");
     let _ = terminal.flush();
 }

@@ -1,6 +1,6 @@
 //! What a node is told: a TOML file, and `CLOUDSYNC_*` variables over it.
 //!
-//! Owns: the keys, their defaults and what each accepts. A configuration that was read is complete and can be used.
+//! Owns: the keys, their defaults and what each accepts. A configuration that was loaded is complete and consistent.
 //! Knows nothing of: what a node does with it.
 
 mod keys;
@@ -20,14 +20,14 @@ use types::{Error, Profile, Result};
 pub use keys::role_name;
 use keys::{Given, KEYS, Key};
 
-/// Port of a node that was told none; its control port is the next.
+/// Port of a node that is given none; its control port is the next one.
 pub const NATIVE_PORT: u16 = 7400;
 /// Variables that override a key begin with this.
 const VARIABLE_PREFIX: &str = "CLOUDSYNC_";
-/// Variables with that beginning that are no keys: they belong to commands, logging, and the build.
+/// Variables with that prefix that are not keys: they belong to commands, logging, and the build.
 const OTHER_VARIABLES: [&str; 4] =
     ["CLOUDSYNC_CREDENTIALS", "CLOUDSYNC_LOG", "CLOUDSYNC_CACHE", "CLOUDSYNC_BIN"];
-/// Where a disk is when none is named.
+/// Directory below `data` of the only disk when none is named.
 const DISK_DEFAULT: &str = "disk1";
 
 /// One node.
@@ -35,9 +35,9 @@ const DISK_DEFAULT: &str = "disk1";
 pub struct NodeConfig {
     /// Directory of its identity, metadata and Raft log.
     pub data: PathBuf,
-    /// Failure domain that it shares with others.
+    /// Failure domain that it shares with other nodes.
     pub zone: String,
-    /// What it does.
+    /// What it runs: a metaserver, a blockserver, or both.
     pub roles: Vec<Role>,
     /// Where it listens for clients and other nodes: QUIC and TLS/TCP on the same port.
     pub native: SocketAddr,
@@ -45,7 +45,7 @@ pub struct NodeConfig {
     pub control: SocketAddr,
     /// Directories of its disks, usually one mount point each.
     pub disks: Vec<PathBuf>,
-    /// What `init` makes; of no meaning to other nodes.
+    /// What `init` creates; ignored on nodes that join.
     pub cluster: ClusterConfig,
 }
 
@@ -85,8 +85,8 @@ impl Default for ClusterConfig {
 }
 
 impl NodeConfig {
-    /// Reads a file, then the variables. Relative paths in the file begin at its directory, so that it does not matter
-    /// where the node is started.
+    /// Reads a file, then the variables. Relative paths in the file start at its directory, so that it does not matter
+    /// where the node is started. `Invalid` names the key or variable, `NotFound` the file.
     pub fn load(disk: &dyn Disk, path: &Path, variables: &[(String, String)]) -> Result<Self> {
         let context = |e: Error| e.context(format!("configuration {}", path.display()));
         let bytes = disk.read(path).map_err(|e| context(e.into()))?;
@@ -99,7 +99,7 @@ impl NodeConfig {
         config.complete().map_err(context)
     }
 
-    /// The file that says this.
+    /// The text of a file that says this.
     pub fn to_toml(&self) -> String {
         let mut text = String::new();
         let mut table = "";
@@ -172,7 +172,7 @@ impl NodeConfig {
         }
         if self.disks.len() > NODE_DISK_COUNT_MAX {
             return Err(Error::invalid(format!(
-                "key `disks` names {} disks; a node can have {NODE_DISK_COUNT_MAX}",
+                "key `disks` names {} disks; a node can have at most {NODE_DISK_COUNT_MAX}",
                 self.disks.len()
             )));
         }

@@ -22,7 +22,7 @@ use types::{Error, ErrorKind, PartitionId, Profile, Result};
 pub use layout::{Layout, NodePlan};
 pub use start::Started;
 
-/// How long one question to the cluster may take; it is asked again while the cluster starts.
+/// How long one question to the cluster may take; it is repeated while the cluster starts.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A cluster in one directory.
@@ -40,17 +40,17 @@ pub struct Shape {
     pub nodes: u16,
     /// Number of zones, over which the nodes are spread.
     pub zones: u16,
-    /// Redundancy.
+    /// Needs at least `k+m` nodes.
     pub profile: Profile,
 }
 
 impl Shape {
-    /// Refuses a cluster that could never store a file.
+    /// Refuses (`Invalid`) a cluster that could never store a file.
     pub fn check(self) -> Result<()> {
         let Profile { k, m } = self.profile;
         if usize::from(self.nodes) < self.profile.n() {
             return Err(Error::invalid(format!(
-                "{} nodes with a disk each cannot keep {k}+{m} shards: ask for --nodes {} or a smaller --profile",
+                "{} nodes with a disk each cannot hold {k}+{m} shards: ask for --nodes {} or a smaller --profile",
                 self.nodes,
                 self.profile.n()
             )));
@@ -60,13 +60,13 @@ impl Shape {
 }
 
 impl DevCluster {
-    /// The cluster in `dir`, whether it is there yet or not. Its nodes run `program`, a `cloudsync` binary.
+    /// The cluster in `dir`, whether it exists yet or not. Its nodes run `program`, a `cloudsync` binary.
     pub fn at(env: &Env, dir: &Path, program: PathBuf) -> Result<Self> {
         let dir = std::path::absolute(dir).map_err(|e| Error::from(e).context(dir.display()))?;
         Ok(Self { env: env.clone(), dir, program })
     }
 
-    /// The `cloudsync` binary that was built beside the running program.
+    /// The `cloudsync` binary next to the running program; `NotFound` when there is none.
     pub fn program_beside(env: &Env) -> Result<PathBuf> {
         let program = env::process::current_exe()?.with_file_name("cloudsync");
         if !env.disk.exists(&program) {
@@ -76,7 +76,7 @@ impl DevCluster {
         Ok(program)
     }
 
-    /// Where everything is kept.
+    /// Where everything is kept; an absolute path.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
@@ -91,7 +91,7 @@ impl DevCluster {
         Layout::load(&*self.env.disk, &self.dir)
     }
 
-    /// What the cluster knows of itself.
+    /// What the leader of the root partition knows.
     pub async fn fetch_status(&self) -> Result<ClusterStatus> {
         self.connect().await?.cluster.fetch_status().await
     }
@@ -103,7 +103,7 @@ impl DevCluster {
             leader(&status, partition).and_then(|id| status.map.nodes.get(&id)).map(|node| node.native);
         let node = layout.nodes.iter().find(|node| Some(node.native) == native);
         node.map(|node| node.number).ok_or_else(|| {
-            Error::unavailable(format!("partition {partition} has no leader at the moment: ask again"))
+            Error::unavailable(format!("partition {partition} has no leader at the moment: try again"))
         })
     }
 
@@ -127,7 +127,7 @@ impl DevCluster {
         Ok(killed)
     }
 
-    /// Starts nodes again, stopping those that run.
+    /// Starts nodes again, stopping those that run. `Invalid` for nodes that were never created.
     pub async fn restart(&self, numbers: &[u64]) -> Result<()> {
         let _lock = self.lock()?;
         let mut layout = self.layout()?;
@@ -146,7 +146,7 @@ impl DevCluster {
         self.save(&layout)
     }
 
-    /// Stops all nodes in order; their data stays. Returns how many were running.
+    /// Asks all nodes to stop and waits for them; their data stays. Returns how many were running.
     pub async fn down(&self) -> Result<usize> {
         let _lock = self.lock()?;
         let mut layout = self.layout()?;
@@ -171,7 +171,7 @@ impl DevCluster {
         file.connect(&self.env, ClientConfig::default(), QUESTION_TIMEOUT).await
     }
 
-    /// Two programs that start and stop processes at once would lose some.
+    /// Two programs that start and stop processes at the same time would lose track of some.
     fn lock(&self) -> Result<Arc<dyn File>> {
         let path = self.dir.join("lock");
         let open = || -> std::io::Result<_> {
@@ -181,7 +181,7 @@ impl DevCluster {
         let file = open().map_err(|e| no_cluster(e.into(), &self.dir))?;
         file.ok_or_else(|| {
             Error::unavailable(format!(
-                "another command is at work on the cluster in {}: wait for it",
+                "another command is working on the cluster in {}: wait until it is done",
                 self.dir.display()
             ))
         })
@@ -189,14 +189,14 @@ impl DevCluster {
 }
 
 impl Layout {
-    /// What the cluster has when it is whole.
+    /// What the cluster has when it is complete.
     pub fn complement(&self) -> Complement {
         let nodes = self.nodes.len();
         Complement { nodes, disks: nodes, voters: self.voter_count() }
     }
 }
 
-/// What an error about the directory means to a person.
+/// Puts an error about the directory into words that help a person.
 fn no_cluster(error: Error, dir: &Path) -> Error {
     if error.kind() == ErrorKind::NotFound {
         return Error::not_found(format!(

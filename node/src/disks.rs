@@ -17,7 +17,7 @@ use types::{DiskId, DiskUuid, Error, Result};
 use crate::config::NodeConfig;
 use crate::home::{Home, Membership};
 
-/// Which disk this node has seen where: an empty directory in its place is a disk that is missing, not a new one.
+/// File that says which disk was last seen where: an empty directory in its place is a missing disk, not a new one.
 const KNOWN: &str = "disks";
 /// How long to wait before asking again for the ids of new disks.
 const REGISTER_PAUSE: Duration = Duration::from_millis(500);
