@@ -64,7 +64,7 @@ impl Drop for Bar {
 /// Replaces the line.
 fn draw(line: &str) {
     let mut terminal = std::io::stderr().lock();
-    // Return, clear to the end of the line. A terminal that has gone away needs no line.
+    // Carriage return, clear to the end of the line. A terminal that has gone away needs no line.
     let _ = write!(terminal, "\r\x1b[K{line}");
     let _ = terminal.flush();
 }

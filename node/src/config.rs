@@ -1,6 +1,6 @@
 //! What a node is told: a TOML file, and `CLOUDSYNC_*` variables over it.
 //!
-//! Owns: the keys, their defaults and what each accepts. A configuration that was read is complete and can be used.
+//! Owns: the keys, their defaults and what each accepts. A configuration that was loaded is complete and consistent.
 //! Knows nothing of: what a node does with it.
 
 mod keys;
@@ -23,15 +23,15 @@ pub use settings::{ClusterConfig, NATIVE_PORT, NodeConfig};
 
 /// Variables that override a key begin with this.
 const VARIABLE_PREFIX: &str = "CLOUDSYNC_";
-/// Variables with that beginning that are no keys: they belong to commands, logging, and the build.
+/// Variables with that prefix that are not keys: they belong to commands, logging, and the build.
 const OTHER_VARIABLES: [&str; 4] =
     ["CLOUDSYNC_CREDENTIALS", "CLOUDSYNC_LOG", "CLOUDSYNC_CACHE", "CLOUDSYNC_BIN"];
-/// Where a disk is when none is named.
+/// Directory below `data` of the only disk when none is named.
 const DISK_DEFAULT: &str = "disk1";
 
 impl NodeConfig {
-    /// Reads a file, then the variables. Relative paths in the file begin at its directory, so that it does not matter
-    /// where the node is started.
+    /// Reads a file, then the variables. Relative paths in the file start at its directory, so that it does not matter
+    /// where the node is started. `Invalid` names the key or variable, `NotFound` the file.
     pub fn load(disk: &dyn Disk, path: &Path, variables: &[(String, String)]) -> Result<Self> {
         let context = |e: Error| e.context(format!("configuration {}", path.display()));
         let bytes = disk.read(path).map_err(|e| context(e.into()))?;
@@ -44,7 +44,7 @@ impl NodeConfig {
         config.complete().map_err(context)
     }
 
-    /// The file that says this.
+    /// The text of a file that says this.
     pub fn to_toml(&self) -> String {
         let mut text = String::new();
         let mut table = "";
@@ -117,7 +117,7 @@ impl NodeConfig {
         }
         if self.disks.len() > NODE_DISK_COUNT_MAX {
             return Err(Error::invalid(format!(
-                "key `disks` names {} disks; a node can have {NODE_DISK_COUNT_MAX}",
+                "key `disks` names {} disks; a node can have at most {NODE_DISK_COUNT_MAX}",
                 self.disks.len()
             )));
         }

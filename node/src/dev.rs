@@ -32,13 +32,13 @@ pub struct DevCluster {
 }
 
 impl DevCluster {
-    /// The cluster in `dir`, whether it is there yet or not. Its nodes run `program`, a `cloudsync` binary.
+    /// The cluster in `dir`, whether it exists yet or not. Its nodes run `program`, a `cloudsync` binary.
     pub fn at(env: &Env, dir: &Path, program: PathBuf) -> Result<Self> {
         let dir = std::path::absolute(dir).map_err(|e| Error::from(e).context(dir.display()))?;
         Ok(Self { env: env.clone(), dir, program })
     }
 
-    /// The `cloudsync` binary that was built beside the running program.
+    /// The `cloudsync` binary next to the running program; `NotFound` when there is none.
     pub fn program_beside(env: &Env) -> Result<PathBuf> {
         let program = env::process::current_exe()?.with_file_name("cloudsync");
         if !env.disk.exists(&program) {
@@ -48,7 +48,7 @@ impl DevCluster {
         Ok(program)
     }
 
-    /// Where everything is kept.
+    /// Where everything is kept; an absolute path.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
@@ -63,7 +63,7 @@ impl DevCluster {
         Layout::load(&*self.env.disk, &self.dir)
     }
 
-    /// What the cluster knows of itself.
+    /// What the leader of the root partition knows.
     pub async fn fetch_status(&self) -> Result<ClusterStatus> {
         self.connect().await?.cluster.fetch_status().await
     }
@@ -75,7 +75,7 @@ impl DevCluster {
             leader(&status, partition).and_then(|id| status.map.nodes.get(&id)).map(|node| node.native);
         let node = layout.nodes.iter().find(|node| Some(node.native) == native);
         node.map(|node| node.number).ok_or_else(|| {
-            Error::unavailable(format!("partition {partition} has no leader at the moment: ask again"))
+            Error::unavailable(format!("partition {partition} has no leader at the moment: try again"))
         })
     }
 
@@ -99,7 +99,7 @@ impl DevCluster {
         Ok(killed)
     }
 
-    /// Starts nodes again, stopping those that run.
+    /// Starts nodes again, stopping those that run. `Invalid` for nodes that were never created.
     pub async fn restart(&self, numbers: &[u64]) -> Result<()> {
         let _lock = self.lock()?;
         let mut layout = self.layout()?;
@@ -118,7 +118,7 @@ impl DevCluster {
         self.save(&layout)
     }
 
-    /// Stops all nodes in order; their data stays. Returns how many were running.
+    /// Asks all nodes to stop and waits for them; their data stays. Returns how many were running.
     pub async fn down(&self) -> Result<usize> {
         let _lock = self.lock()?;
         let mut layout = self.layout()?;
@@ -143,7 +143,7 @@ impl DevCluster {
         file.connect(&self.env, ClientConfig::default(), DEV_QUESTION_TIMEOUT).await
     }
 
-    /// Two programs that start and stop processes at once would lose some.
+    /// Two programs that start and stop processes at the same time would lose track of some.
     fn lock(&self) -> Result<Arc<dyn File>> {
         let path = self.dir.join("lock");
         let open = || -> std::io::Result<_> {
@@ -153,7 +153,7 @@ impl DevCluster {
         let file = open().map_err(|e| no_cluster(e.into(), &self.dir))?;
         file.ok_or_else(|| {
             Error::unavailable(format!(
-                "another command is at work on the cluster in {}: wait for it",
+                "another command is working on the cluster in {}: wait until it is done",
                 self.dir.display()
             ))
         })

@@ -17,7 +17,7 @@ use types::{DiskId, DiskUuid, Error, Result};
 use crate::config::NodeConfig;
 use crate::home::{Home, Membership};
 
-/// Which disk this node has seen where: an empty directory in its place is a disk that is missing, not a new one.
+/// File that says which disk was last seen where: an empty directory in its place is a missing disk, not a new one.
 const KNOWN: &str = "disks";
 
 #[derive(Debug, Default, Serialize, Deserialize)]

@@ -1,4 +1,4 @@
-//! Starts a node, keeps it in touch with the cluster, stops it in order.
+//! Starts a node, keeps it in touch with the cluster, and stops it in an orderly way.
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts the node of a prepared data directory.
+    /// Starts the node of a prepared data directory. `NotFound` when none was prepared, `Exists` when it is in use.
     pub async fn start(env: Env, config: NodeConfig) -> Result<Self> {
         let home = Arc::new(Home::lock(&env, &config.data)?);
         let (membership, credentials) = home.membership()?;
@@ -47,7 +47,7 @@ impl Node {
         let cluster = view(&env, &credentials, &map)?;
         let id = membership.node;
         let mut node = Self { id, home, server, service, cluster, reporter: None, state: None };
-        // A node that cannot start all of its rooms must not half serve: dropping it closes its doors.
+        // A node that cannot start all of its rooms must not serve with the rest: dropping it closes its doors.
         node.start_rooms(&env, &config, membership, &credentials, map).await?;
         info!(node = %node.id, native = %config.native, "node is up");
         Ok(node)
@@ -123,7 +123,7 @@ impl Node {
     pub async fn stop(self) -> Result<()> {
         info!(node = %self.id, "stopping");
         self.reporter.into_iter().for_each(|reporter| reporter.abort());
-        // First of all it stops judging others: it will soon hear of nobody, itself included.
+        // First of all it stops judging others: it will soon hear from nobody, itself included.
         self.service.meta.get().into_iter().for_each(|meta| meta.retire());
         self.server.shutdown().await;
         if let Some(meta) = self.service.meta.get() {

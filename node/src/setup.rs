@@ -1,4 +1,4 @@
-//! Makes a node: the first one of a cluster, or one more.
+//! Creates a node: the first one of a cluster, or one more.
 
 use client::{ADMIN_FILE, CredentialFile};
 use env::Env;
@@ -16,8 +16,8 @@ use crate::token::JoinToken;
 /// Name of the first administrator.
 const ADMIN: &str = "admin";
 
-/// Makes the first node of a new cluster: its id, its authority, its secret, and credentials for an administrator.
-/// Nothing is listening yet; that is what [`crate::Node::start`] does.
+/// Creates the first node of a new cluster: its id, its authority, its secret, and credentials for an administrator.
+/// Nothing listens until [`crate::Node::start`]. `Exists` when the data directory holds a node or is in use.
 pub fn init(env: &Env, config: &NodeConfig) -> Result<()> {
     let home = Home::lock(env, &config.data)?;
     let cluster = ClusterId(env.random.bytes());
@@ -42,12 +42,13 @@ pub fn init(env: &Env, config: &NodeConfig) -> Result<()> {
     CredentialFile::new(vec![config.native], &admin).save(&*env.disk, &home.join(ADMIN_FILE))
 }
 
-/// Makes one more node of the cluster that gave out the token.
+/// Creates one more node of the cluster that issued the token. `Exists` when the data directory holds a node or is in
+/// use, `Denied` when the token is not valid.
 pub async fn join(env: &Env, config: &NodeConfig, token: &JoinToken) -> Result<NodeId> {
     let home = Home::lock(env, &config.data)?;
     if home.is_prepared() {
         return Err(Error::exists(format!(
-            "{} belongs to a node of a cluster already: choose an empty directory",
+            "{} already belongs to a node of a cluster: choose an empty directory",
             config.data.display()
         )));
     }

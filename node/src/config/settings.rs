@@ -7,16 +7,16 @@ use proto::map::Role;
 use types::Profile;
 use types::limits::PG_COUNT_DEFAULT;
 
-/// Port of a node that was told none; its control port is the next.
+/// Port of a node that is given none; its control port is the next one.
 pub const NATIVE_PORT: u16 = 7400;
 /// One node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeConfig {
     /// Directory of its identity, metadata and Raft log.
     pub data: PathBuf,
-    /// Failure domain that it shares with others.
+    /// Failure domain that it shares with other nodes.
     pub zone: String,
-    /// What it does.
+    /// What it runs: a metaserver, a blockserver, or both.
     pub roles: Vec<Role>,
     /// Where it listens for clients and other nodes: QUIC and TLS/TCP on the same port.
     pub native: SocketAddr,
@@ -24,7 +24,7 @@ pub struct NodeConfig {
     pub control: SocketAddr,
     /// Directories of its disks, usually one mount point each.
     pub disks: Vec<PathBuf>,
-    /// What `init` makes; of no meaning to other nodes.
+    /// What `init` creates; ignored on nodes that join.
     pub cluster: ClusterConfig,
 }
 

@@ -11,10 +11,10 @@ use super::process::free_ports;
 use super::{DevCluster, Shape};
 use crate::token::JoinToken;
 
-/// A cluster that runs.
+/// A running cluster.
 #[derive(Debug)]
 pub struct Started {
-    /// A client of it.
+    /// A client with the administrator's rights.
     pub connection: Connection,
     /// Number of its nodes.
     pub nodes: usize,
@@ -23,7 +23,7 @@ pub struct Started {
 }
 
 impl DevCluster {
-    /// True when the directory holds something that is not a cluster: [`DevCluster::up`] would mix with it.
+    /// True when the directory holds something that is not a cluster: [`DevCluster::up`] would mix its files with that.
     pub fn is_foreign(&self) -> Result<bool> {
         let disk = &*self.env.disk;
         Ok(disk.exists(&self.dir)
@@ -31,7 +31,7 @@ impl DevCluster {
             && !disk.read_dir(&self.dir).map_err(Error::from)?.is_empty())
     }
 
-    /// Creates what is not there (of this shape), starts what is not running, and waits until the cluster is whole.
+    /// Creates what is missing (in this shape), starts what is not running, and waits until the cluster is complete.
     /// Tells `say` what it is waiting for, whenever that changes.
     pub async fn up(&self, shape: Shape, say: &(dyn Fn(&str) + Sync)) -> Result<Started> {
         shape.check()?;
@@ -64,7 +64,7 @@ impl DevCluster {
         Ok(layout)
     }
 
-    /// Every step is written down when it is done, and may be done twice.
+    /// Every step is recorded when it is done, and may be done twice.
     async fn start_all(&self, layout: &mut Layout, say: &(dyn Fn(&str) + Sync)) -> Result<()> {
         if !layout.nodes[0].joined {
             let config = layout.config(&layout.nodes[0], &self.dir)?;
@@ -76,7 +76,7 @@ impl DevCluster {
             layout.nodes[0].joined = true;
             self.save(layout)?;
         }
-        // Those that are part of the cluster already: they may all be needed for a quorum.
+        // First those that are already part of the cluster: they may all be needed for a quorum.
         self.start_joined(layout)?;
         if layout.nodes.iter().any(|node| !node.joined) {
             self.join_others(layout, say).await?;
@@ -173,7 +173,7 @@ impl DevCluster {
     }
 }
 
-/// A step that an earlier attempt has finished is finished.
+/// A step that an earlier attempt finished counts as done.
 fn done_once(done: Result<()>) -> Result<()> {
     match done {
         Err(e) if e.kind() == ErrorKind::Exists => Ok(()),
