@@ -3,30 +3,47 @@
 #
 # Every step runs even when an earlier one failed, so that one run shows everything there is to do. The last line adds
 # up the tests of cargo and of the smoke scripts, each of which ends with a line `N passed, N failed`.
+#
+# Every step has a budget in seconds, on two cores. Compiling is not part of it: all of it is done before, in a step of
+# its own. A step over its budget is named, and fails the gate where nothing else takes the machine's time (CI=true).
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 failed_steps=()
+timings=()
 
+# step NAME SECONDS COMMAND…
 step() {
-    local name=$1
-    shift
+    local name=$1 budget=$2 start=$SECONDS
+    shift 2
     echo "== $name"
     "$@" || failed_steps+=("$name")
+    local took=$((SECONDS - start)) note=
+    if [ "$took" -gt "$budget" ]; then
+        note=', over budget'
+        [ "${CI:-}" != true ] || failed_steps+=("$name (budget)")
+    fi
+    timings+=("$(printf '%-14s %4d s of %4d s%s' "$name" "$took" "$budget" "$note")")
 }
 
-step format cargo fmt --all --check
-step lints cargo clippy --release --workspace --all-targets --locked -- -D warnings
-step tidy cargo xtask tidy
+step format 20 cargo fmt --all --check
+# From nothing this takes a quarter of an hour.
+step build 1500 cargo test --release --workspace --locked --no-run --quiet
+step lints 600 cargo clippy --release --workspace --all-targets --locked -- -D warnings
+step tidy 60 cargo xtask tidy
 tests() { cargo test --release --workspace --locked --no-fail-fast 2>&1 | tee -a "$log"; }
-step tests tests
+step tests 150 tests
+declare -A budgets=([bench]=60 [chaos]=150 [cluster]=120 [up]=60)
 for script in scripts/smoke-*.sh; do
     [ -e "$script" ] || continue
+    name=$(basename "$script" .sh)
     smoke() { "$script" 2>&1 | tee -a "$log"; }
-    step "$(basename "$script" .sh)" smoke
+    step "$name" "${budgets[${name#smoke-}]:-60}" smoke
 done
+printf '== time\n'
+printf '%s\n' "${timings[@]}"
 
 # `test result: ok. 5 passed; 0 failed; …` by cargo, `5 passed, 0 failed` by a smoke script.
 count() { grep -oE "[0-9]+ $1[;,]?" "$log" | awk '{ sum += $1 } END { print sum + 0 }'; }

@@ -94,14 +94,14 @@ impl Blockserver {
             holders(slots).into_iter().partition(|disk| self.disks.contains_key(disk));
         let mut error = Error::not_found(format!("chunk {id} is on none of its disks"));
         for disk in local {
-            match self.disks[&disk].get(id, None, None, None).await {
+            match self.disks[&disk].get_shard(id, None, None, None).await {
                 Ok(found) => return Ok((found.key, found.meta, found.bytes)),
                 Err(e) if e.kind() == ErrorKind::NotFound => {}
                 Err(e) => error = e,
             }
         }
         let mut reads: FuturesUnordered<_> =
-            remote.into_iter().map(|disk| self.read_shard(map, disk, id, None, None)).collect();
+            remote.into_iter().map(|disk| self.get_shard_from(map, disk, id, None, None)).collect();
         let mut absent = 0;
         while let Some(read) = reads.next().await {
             match read {
@@ -207,7 +207,7 @@ impl Blockserver {
         let Some(place) = slots.get(usize::from(key.slot)) else { return Err(error) };
         for disk in std::iter::once(place.disk).chain(place.previous) {
             for generation in [Some(key.generation), None] {
-                match self.read_shard(map, disk, key.chunk, Some(key.slot), generation).await {
+                match self.get_shard_from(map, disk, key.chunk, Some(key.slot), generation).await {
                     Ok((found, like, bytes)) if like == meta => {
                         return Ok(Found { generation: found.generation, bytes });
                     }
@@ -230,7 +230,7 @@ impl Blockserver {
     }
 
     /// Reads a shard from a disk, here or elsewhere, and checks it.
-    pub(crate) async fn read_shard(
+    pub(crate) async fn get_shard_from(
         &self,
         map: &ClusterMap,
         disk: DiskId,
@@ -239,7 +239,7 @@ impl Blockserver {
         generation: Option<Generation>,
     ) -> Result<(ShardKey, ShardMeta, Bytes)> {
         if let Some(local) = self.disks.get(&disk) {
-            let found = local.get(chunk, slot, generation, None).await?;
+            let found = local.get_shard(chunk, slot, generation, None).await?;
             return Ok((found.key, found.meta, found.bytes));
         }
         let (node, info) =

@@ -125,7 +125,7 @@ impl Blockserver {
                     Err(e) => return Err(e),
                 },
             };
-            self.disks[&task.disk].put(key, meta, bytes, None).await?;
+            self.disks[&task.disk].put_shard(key, meta, bytes, None).await?;
             made += 1;
         }
         Ok(made)
@@ -145,7 +145,7 @@ impl Blockserver {
             slots.iter().map(|slot| slot.disk).filter(|disk| *disk != task.disk).collect();
         let mut silent = 0;
         for disk in others.iter().copied().chain(previous) {
-            let listed = match self.list_disk(map, disk, task.pg).await {
+            let listed = match self.list_shards_on(map, disk, task.pg).await {
                 Ok(listed) => listed,
                 // Every chunk was acknowledged on so many disks that one of the rest names it.
                 Err(_) if !others.contains(&disk) => continue,
@@ -175,12 +175,12 @@ impl Blockserver {
 
     async fn read_previous(&self, map: &ClusterMap, slots: &[Slot], key: ShardKey) -> Option<Bytes> {
         let previous = slots[usize::from(key.slot)].previous.filter(|disk| map.is_live(*disk))?;
-        let read = self.read_shard(map, previous, key.chunk, Some(key.slot), Some(key.generation)).await;
+        let read = self.get_shard_from(map, previous, key.chunk, Some(key.slot), Some(key.generation)).await;
         read.ok().map(|(_, _, bytes)| bytes)
     }
 
     /// Everything a disk holds of a group.
-    async fn list_disk(
+    async fn list_shards_on(
         &self,
         map: &ClusterMap,
         disk: DiskId,
@@ -188,7 +188,7 @@ impl Blockserver {
     ) -> Result<Vec<(ShardKey, ShardMeta)>> {
         if let Some(local) = self.disks.get(&disk) {
             let (first, last) = pg.range(map.pg_count);
-            return local.scan(first, last, None, usize::MAX).await;
+            return local.list_shards(first, last, None, usize::MAX).await;
         }
         let (node, _) =
             map.node_of(disk).ok_or_else(|| Error::stale_epoch(format!("disk {disk} is not in the map")))?;
@@ -231,11 +231,11 @@ impl Blockserver {
         let slot = map.slots(map.pg(&key.chunk))?.get(usize::from(key.slot));
         let disk = slot.map(|slot| slot.disk).filter(|disk| map.is_live(*disk));
         let disk = disk.ok_or_else(|| Error::unavailable("the slot's disk is down"))?;
-        if self.read_shard(map, disk, key.chunk, Some(key.slot), Some(key.generation)).await.is_ok() {
+        if self.get_shard_from(map, disk, key.chunk, Some(key.slot), Some(key.generation)).await.is_ok() {
             return Ok(());
         }
         let bytes = self.rebuild_shard(map, key, meta).await?;
-        self.write_shard(map, disk, key, meta, bytes).await
+        self.put_shard_on(map, disk, key, meta, bytes).await
     }
 
     /// Makes the parts again that were found damaged on this node's disks.
@@ -272,6 +272,6 @@ impl Blockserver {
             return disk.delete(key).await;
         }
         let bytes = self.rebuild_shard(map, key, meta).await?;
-        disk.put(key, meta, bytes, None).await
+        disk.put_shard(key, meta, bytes, None).await
     }
 }

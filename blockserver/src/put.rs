@@ -226,11 +226,11 @@ impl Blockserver {
         part: Part,
     ) -> impl Future<Output = (ShardKey, Result<()>)> + 'a {
         let Part { disk, key, bytes } = part;
-        async move { (key, self.write_shard(map, disk, key, meta, bytes).await) }
+        async move { (key, self.put_shard_on(map, disk, key, meta, bytes).await) }
     }
 
     /// Makes one shard durable on a disk, here or elsewhere.
-    pub(crate) async fn write_shard(
+    pub(crate) async fn put_shard_on(
         &self,
         map: &ClusterMap,
         disk: DiskId,
@@ -239,7 +239,7 @@ impl Blockserver {
         bytes: Bytes,
     ) -> Result<()> {
         if let Some(local) = self.disks.get(&disk) {
-            return local.put(key, meta, bytes, None).await;
+            return local.put_shard(key, meta, bytes, None).await;
         }
         if !map.is_live(disk) {
             return Err(Error::unavailable(format!("disk {disk} is down")));

@@ -132,13 +132,13 @@ impl Blockserver {
                 )));
             }
         }
-        self.disk(request.disk)?.put(request.key, request.meta, body, Some(request.crc)).await
+        self.disk(request.disk)?.put_shard(request.key, request.meta, body, Some(request.crc)).await
     }
 
     async fn get_shard(&self, caller: &Caller, request: GetShard) -> Result<(ShardRead, Bytes)> {
         authorize(&caller.identity, Action::ActAsNode)?;
         let disk = self.disk(request.disk)?;
-        let found = disk.get(request.chunk, request.slot, request.generation, None).await?;
+        let found = disk.get_shard(request.chunk, request.slot, request.generation, None).await?;
         let crc = crc32fast::hash(&found.bytes);
         Ok((ShardRead { key: found.key, meta: found.meta, crc }, found.bytes))
     }
@@ -146,7 +146,8 @@ impl Blockserver {
     async fn list_shards(&self, caller: &Caller, request: ListShards) -> Result<ShardList> {
         authorize(&caller.identity, Action::ActAsNode)?;
         let (first, last) = request.pg.range(self.current_map().pg_count);
-        let mut shards = self.disk(request.disk)?.scan(first, last, request.after, LIST_COUNT + 1).await?;
+        let mut shards =
+            self.disk(request.disk)?.list_shards(first, last, request.after, LIST_COUNT + 1).await?;
         let more = shards.len() > LIST_COUNT;
         shards.truncate(LIST_COUNT);
         Ok(ShardList { shards, more })

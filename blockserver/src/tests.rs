@@ -143,7 +143,7 @@ impl Bench {
     async fn look_at(&self, node: u64, chunks: &[Bytes]) {
         for disk in self.server(node).disks.values() {
             for bytes in chunks {
-                let _ = disk.get(chunk::chunk_id(bytes), None, None, None).await;
+                let _ = disk.get_shard(chunk::chunk_id(bytes), None, None, None).await;
             }
         }
     }

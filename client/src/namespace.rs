@@ -50,7 +50,7 @@ impl Namespace {
         let (writer, writer_seen) = (cluster.clone(), seen.clone());
         let writes = Batcher::start(limits, move |ops| {
             let (cluster, seen) = (writer.clone(), writer_seen.clone());
-            async move { write(&cluster, id, partition, Mode::PerItem, ops, &seen).await }
+            async move { write_namespace(&cluster, id, partition, Mode::PerItem, ops, &seen).await }
         });
         Ok(Self { cluster, id, partition, seen, writes })
     }
@@ -67,7 +67,7 @@ impl Namespace {
 
     /// Makes several changes in order, each for itself or all or none.
     pub async fn apply_all(&self, mode: Mode, ops: Vec<Op>) -> Result<Vec<Result<Done>>> {
-        write(&self.cluster, self.id, self.partition, mode, ops, &self.seen).await
+        write_namespace(&self.cluster, self.id, self.partition, mode, ops, &self.seen).await
     }
 
     /// The entry at a path; `None` when there is none.
@@ -164,7 +164,7 @@ impl Namespace {
     }
 }
 
-async fn write(
+async fn write_namespace(
     cluster: &Cluster,
     namespace: NamespaceId,
     partition: PartitionId,

@@ -67,6 +67,7 @@ mod tests {
 
     use super::*;
 
+    /// I-BOUND: full means `Busy`.
     #[test]
     fn each_limit_refuses_and_recovers() {
         let admission = Admission::new(Load { connection_requests: 2, node_requests: 3, node_bytes: 100 });

@@ -1,4 +1,4 @@
-//! Builds clusters of many shapes, breaks them, and looks at balance, movement and rules.
+//! I-PLACE: builds clusters of many shapes, breaks them, and looks at balance, movement and rules.
 
 use proptest::prelude::*;
 use types::{DiskId, ErrorKind, NodeId, Profile};

@@ -107,6 +107,7 @@ mod tests {
     const CHUNK: ChunkId = ChunkId([1; 32]);
     const NOW: Millis = Millis(1_800_000_000_000);
 
+    /// I-GC, I-AUTH: a commit cannot name a chunk that nobody has seen stored.
     #[test]
     fn receipts_hold_for_one_chunk_one_generation_one_cluster() {
         let receipt = SECRET.receipt(&CHUNK, Generation(3), GcEpoch(4));

@@ -146,7 +146,13 @@ impl DiskStore {
     /// Stores a shard; durable on return. The same again is a cheap success; other bytes under the same key are a
     /// `Conflict`. `crc` is what the payload's CRC was where it came from, `None` when it was made here: `Unavailable` when
     /// it differs, and when the disk is read-only; `Busy` when the queue or the disk is full.
-    pub async fn put(&self, key: ShardKey, meta: ShardMeta, payload: Bytes, crc: Option<u32>) -> Result<()> {
+    pub async fn put_shard(
+        &self,
+        key: ShardKey,
+        meta: ShardMeta,
+        payload: Bytes,
+        crc: Option<u32>,
+    ) -> Result<()> {
         self.submit(Change::Put { key, meta, payload, crc }).await
     }
 
@@ -157,7 +163,7 @@ impl DiskStore {
 
     /// Reads a shard, or a range of its bytes: of the newest generation and of any slot unless they are named. A damaged
     /// one is `Corrupt`, not `NotFound`, until it is put again or deleted.
-    pub async fn get(
+    pub async fn get_shard(
         &self,
         chunk: ChunkId,
         slot: Option<u8>,
@@ -202,7 +208,7 @@ impl DiskStore {
     }
 
     /// Shards of the chunks from `first` to `last` in order, behind `after`, at most `limit`.
-    pub async fn scan(
+    pub async fn list_shards(
         &self,
         first: ChunkId,
         last: ChunkId,

@@ -1,4 +1,4 @@
-//! The engine on a disk that loses, tears, rots, fills and fails.
+//! I-DISK, I-ACK, I-READ on one disk: the engine on a disk that loses, tears, rots, fills and fails.
 
 mod crash;
 mod damage;

@@ -6,7 +6,7 @@ use env::{Disk, OpenMode};
 use types::{DiskId, DiskUuid, ErrorKind};
 
 use super::*;
-use crate::store::DiskState;
+use crate::DiskState;
 
 #[track_caller]
 fn check(disk: &FaultyDisk, change: impl FnOnce(&mut DiskConfig), want: Result<(), (ErrorKind, &str)>) {

@@ -6,7 +6,7 @@ use std::path::Path;
 use types::{DiskId, ErrorKind};
 
 use super::*;
-use crate::store::{DiskState, DiskStore};
+use crate::{DiskState, DiskStore};
 use crate::{record, segment};
 
 fn store(disk: &FaultyDisk, kv: &MemKv) -> Arc<DiskStore> {
@@ -24,12 +24,12 @@ fn new_store() -> (FaultyDisk, MemKv, Arc<DiskStore>) {
 }
 
 async fn put(store: &DiskStore, n: u64) -> Result<()> {
-    store.put(key(n), meta(n), payload(n), None).await
+    store.put_shard(key(n), meta(n), payload(n), None).await
 }
 
 async fn get(store: &DiskStore, n: u64) -> Result<Bytes> {
     let key = key(n);
-    store.get(key.chunk, Some(key.slot), Some(key.generation), None).await.map(|found| found.bytes)
+    store.get_shard(key.chunk, Some(key.slot), Some(key.generation), None).await.map(|found| found.bytes)
 }
 
 fn kind<T: std::fmt::Debug>(result: Result<T>) -> ErrorKind {
@@ -43,14 +43,14 @@ async fn puts_gets_and_deletes() {
     assert!(!store.has(key(1)).await.unwrap());
     put(&store, 1).await.unwrap();
     put(&store, 1).await.unwrap();
-    assert_eq!(kind(store.put(key(1), meta(1), payload(2), None).await), ErrorKind::Conflict);
-    assert_eq!(kind(store.put(key(1), meta(2), payload(1), None).await), ErrorKind::Conflict);
-    assert_eq!(kind(store.put(key(2), meta(2), Bytes::new(), None).await), ErrorKind::Invalid);
+    assert_eq!(kind(store.put_shard(key(1), meta(1), payload(2), None).await), ErrorKind::Conflict);
+    assert_eq!(kind(store.put_shard(key(1), meta(2), payload(1), None).await), ErrorKind::Conflict);
+    assert_eq!(kind(store.put_shard(key(2), meta(2), Bytes::new(), None).await), ErrorKind::Invalid);
     let crc = crc32fast::hash(&payload(2));
-    let damaged = store.put(key(2), meta(2), payload(3), Some(crc)).await;
+    let damaged = store.put_shard(key(2), meta(2), payload(3), Some(crc)).await;
     assert_eq!(kind(damaged), ErrorKind::Unavailable);
     assert!(!store.has(key(2)).await.unwrap());
-    store.put(key(2), meta(2), payload(2), Some(crc)).await.unwrap();
+    store.put_shard(key(2), meta(2), payload(2), Some(crc)).await.unwrap();
     store.delete(key(2)).await.unwrap();
     assert_eq!(get(&store, 1).await.unwrap(), payload(1));
     assert!(store.has(key(1)).await.unwrap());
@@ -78,7 +78,7 @@ async fn the_newest_generation_is_read_first() {
     }
     let chunk = key(4).chunk;
     let found = async |slot, generation: Option<u64>| {
-        store.get(chunk, slot, generation.map(Generation), None).await.map(|found| found.key)
+        store.get_shard(chunk, slot, generation.map(Generation), None).await.map(|found| found.key)
     };
     assert_eq!(found(None, None).await, Ok(key(6)));
     assert_eq!(found(Some(0), None).await, Ok(key(6)));
@@ -87,7 +87,7 @@ async fn the_newest_generation_is_read_first() {
     assert_eq!(found(None, Some(0)).await, Ok(key(5)));
     assert_eq!(kind(found(Some(1), Some(1)).await), ErrorKind::NotFound);
     assert_eq!(kind(found(Some(9), None).await), ErrorKind::NotFound);
-    let part = store.get(chunk, Some(0), None, Some(10..20)).await.unwrap();
+    let part = store.get_shard(chunk, Some(0), None, Some(10..20)).await.unwrap();
     assert_eq!((part.bytes, part.size as usize), (payload(6).slice(10..20), payload(6).len()));
 }
 
@@ -101,14 +101,14 @@ async fn scans_go_through_all_shards_of_a_range_in_pages() {
     keys.sort();
     let (mut found, mut after) = (Vec::new(), None);
     loop {
-        let page = store.scan(ChunkId([0; 32]), ChunkId([0xff; 32]), after, 7).await.unwrap();
+        let page = store.list_shards(ChunkId([0; 32]), ChunkId([0xff; 32]), after, 7).await.unwrap();
         let Some((last, _)) = page.last() else { break };
         after = Some(*last);
         found.extend(page.into_iter().map(|(key, _)| key));
     }
     assert_eq!(found, keys);
     let (first, last) = (keys[5].chunk, keys[20].chunk);
-    let part = store.scan(first, last, None, 100).await.unwrap();
+    let part = store.list_shards(first, last, None, 100).await.unwrap();
     let want: Vec<ShardKey> = keys.into_iter().filter(|key| (first..=last).contains(&key.chunk)).collect();
     assert_eq!(part.into_iter().map(|(key, _)| key).collect::<Vec<_>>(), want);
 }
@@ -126,7 +126,7 @@ async fn writers_share_a_sync_and_a_full_queue_says_so() {
     // The queue takes 64 MiB: more than 60 payloads of 1 MiB are too many.
     let large = Bytes::from(vec![1; 1 << 20]);
     let mut others: Vec<_> =
-        (100..170).map(|n| Box::pin(store.put(key(n), meta(n), large.clone(), None))).collect();
+        (100..170).map(|n| Box::pin(store.put_shard(key(n), meta(n), large.clone(), None))).collect();
     let mut refused = 0;
     for other in &mut others {
         if let std::task::Poll::Ready(result) = futures::poll!(other) {
@@ -149,11 +149,11 @@ async fn writers_share_a_sync_and_a_full_queue_says_so() {
 async fn bulk_that_is_durable_does_not_stay_in_memory() {
     let disk = FaultyDisk::new(1);
     let store = store_with(&disk, &MemKv::new(1), DiskConfig { segment_size: 1 << 20, ..config() });
-    store.put(key(1), meta(1), Bytes::from(vec![1; 1000]), None).await.unwrap();
+    store.put_shard(key(1), meta(1), Bytes::from(vec![1; 1000]), None).await.unwrap();
     assert_eq!(disk.take_uncached(), [], "small writes stay: they are read again soon, and share pages");
     let mut after = segment::SEGMENT_HEADER_SIZE + record::record_size(1000);
     for n in 2..5 {
-        store.put(key(n), meta(n), Bytes::from(vec![1; 100_000]), None).await.unwrap();
+        store.put_shard(key(n), meta(n), Bytes::from(vec![1; 100_000]), None).await.unwrap();
         let ranges = disk.take_uncached();
         let [Range { start, end }] = ranges[..] else { panic!("{ranges:?}") };
         // The page between two batches is in the later one's range.
@@ -165,7 +165,7 @@ async fn bulk_that_is_durable_does_not_stay_in_memory() {
         after = end;
     }
     disk.hold_syncs(true);
-    let mut write = Box::pin(store.put(key(5), meta(5), Bytes::from(vec![1; 100_000]), None));
+    let mut write = Box::pin(store.put_shard(key(5), meta(5), Bytes::from(vec![1; 100_000]), None));
     assert!(futures::poll!(&mut write).is_pending());
     assert_eq!(disk.take_uncached(), [], "not before it is durable");
     disk.hold_syncs(false);
