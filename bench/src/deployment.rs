@@ -7,18 +7,21 @@ use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use client::ADMIN_FILE;
 use env::Env;
-use serde::Deserialize;
-use serde_json::Value;
-use types::{Error, Result};
+use node::dev::{DevCluster, Shape};
+use types::{Error, Profile, Result};
 
+use crate::context::{Bench, say};
 use crate::session::Session;
-use crate::{Bench, say};
 
 /// How long a cluster may take to start or to come back.
 const START_TIMEOUT: Duration = Duration::from_secs(180);
 /// How often we look whether something has happened.
 const LOOK_PERIOD: Duration = Duration::from_millis(20);
+/// The directory of the cluster, and the log of the embedded kind, below the deployment's own.
+const DATA: &str = "data";
+const LOG: &str = "log";
 /// Places to try for two free ports in a row.
 const PORT_TRIES: usize = 64;
 
@@ -46,51 +49,42 @@ pub struct Deployment {
     /// What kind.
     pub kind: Kind,
     env: Env,
-    binary: PathBuf,
     dir: PathBuf,
-    /// The process of the embedded kind.
-    pid: Option<u32>,
+    processes: Processes,
 }
 
-/// What `dev cluster` writes down about its nodes.
-#[derive(Deserialize)]
-struct Layout {
-    nodes: Vec<Node>,
-}
-
-#[derive(Deserialize)]
-struct Node {
-    number: u64,
-    pid: Option<u32>,
+enum Processes {
+    Cluster(DevCluster),
+    Embedded(u32),
 }
 
 impl Deployment {
     /// Starts a new cluster and waits until it can store files.
     pub async fn start(bench: &Bench, kind: Kind) -> Result<Self> {
         say(format_args!("starting: {}", kind.title()));
-        let binary = env::process::current_exe()?.with_file_name("cloudsync");
-        if !bench.env.disk.exists(&binary) {
-            return Err(Error::not_found(format!(
-                "{} is missing: build it with `make build`, or start this with `make bench`",
-                binary.display()
-            )));
-        }
+        let program = DevCluster::program_beside(&bench.env)?;
         let dir = bench.scratch.join(match kind {
             Kind::Cluster => "cluster",
             Kind::Embedded => "embedded",
         });
-        bench.env.disk.create_dir_all(&dir)?;
-        let mut deployment = Self { kind, env: bench.env.clone(), binary, dir, pid: None };
+        let env = bench.env.clone();
+        env.disk.create_dir_all(&dir)?;
+        let data = dir.join(DATA);
+        let processes = match kind {
+            Kind::Cluster => Processes::Cluster(DevCluster::at(&env, &data, program)?),
+            Kind::Embedded => Processes::Embedded(start_embedded(&program, &data, &dir.join(LOG))?),
+        };
+        let deployment = Self { kind, env, dir, processes };
         match kind {
             Kind::Cluster => deployment.bring_up().await?,
-            Kind::Embedded => deployment.start_embedded().await?,
+            Kind::Embedded => deployment.wait_for_embedded().await?,
         }
         Ok(deployment)
     }
 
     /// The administrator's credential file.
     pub fn credentials(&self) -> PathBuf {
-        self.data().join("admin.cred")
+        self.dir.join(DATA).join(ADMIN_FILE)
     }
 
     /// Processor seconds that all its processes have used so far.
@@ -98,18 +92,20 @@ impl Deployment {
         self.pids().into_iter().filter_map(env::process::cpu_seconds_of).sum()
     }
 
-    /// Finds the process that leads the partition of the namespace; the cluster kind only.
-    pub async fn leader(&self) -> Result<u32> {
-        let found = self.command(&["leader"]).await?;
-        let number = found["node"].as_u64();
-        let node = self.layout()?.nodes.into_iter().find(|node| Some(node.number) == number);
+    /// Finds the process that leads the partition of a namespace; the cluster kind only.
+    pub async fn leader(&self, session: &Session) -> Result<u32> {
+        let cluster = self.cluster()?;
+        let partition = session.cluster.map().namespace_partition(session.namespace.id());
+        let number = cluster.leader(partition).await?;
+        let node = cluster.layout()?.nodes.into_iter().find(|node| node.number == number);
         node.and_then(|node| node.pid)
-            .ok_or_else(|| Error::internal(format!("`dev cluster leader` answered {found}")))
+            .ok_or_else(|| Error::internal(format!("node {number} leads and is no process")))
     }
 
     /// Starts the nodes that do not run and waits until all slots are filled; the cluster kind only.
     pub async fn bring_up(&self) -> Result<()> {
-        self.command(&["up", "--nodes", "8", "--zones", "3", "--profile", "4+2"]).await.map(|_| ())
+        let shape = Shape { nodes: 8, zones: 3, profile: Profile { k: 4, m: 2 } };
+        self.cluster()?.up(shape, &|waiting| say(format_args!("waiting: {waiting}"))).await.map(|_| ())
     }
 
     /// Ends all processes and removes their data.
@@ -120,17 +116,18 @@ impl Deployment {
         }
     }
 
-    async fn start_embedded(&mut self) -> Result<()> {
-        let data = self.data().display().to_string();
-        let listen = format!("127.0.0.1:{}", free_port_pair()?);
-        let args = ["up", "--data", &data, "--disks", "6", "--listen", &listen].map(str::to_owned);
-        let log = self.dir.join("log");
-        let pid = env::process::start_detached(&self.binary, &args, &log)?;
-        self.pid = Some(pid);
+    fn cluster(&self) -> Result<&DevCluster> {
+        match &self.processes {
+            Processes::Cluster(cluster) => Ok(cluster),
+            Processes::Embedded(_) => Err(Error::internal("an embedded cluster has one process")),
+        }
+    }
+
+    async fn wait_for_embedded(&self) -> Result<()> {
         let deadline = env::time::now() + START_TIMEOUT;
         while let Err(e) = Session::open(&self.env, &self.credentials()).await {
-            if !env::process::is_running(pid) || env::time::now() >= deadline {
-                let words = self.env.disk.read(&log).unwrap_or_default();
+            if !self.pids().into_iter().all(env::process::is_running) || env::time::now() >= deadline {
+                let words = self.env.disk.read(&self.dir.join(LOG)).unwrap_or_default();
                 return Err(
                     e.context(format!("`cloudsync up` said {}", String::from_utf8_lossy(&words).trim()))
                 );
@@ -140,35 +137,11 @@ impl Deployment {
         Ok(())
     }
 
-    /// Runs `cloudsync dev cluster …` to its end and returns what it answers.
-    async fn command(&self, args: &[&str]) -> Result<Value> {
-        let log = self.dir.join(format!("{}-{:x}.log", args[0], self.env.random.u64()));
-        let dir = self.data().display().to_string();
-        let common = ["-o", "json", "dev", "cluster", "--dir", &dir];
-        let line: Vec<String> = common.iter().chain(args).map(|arg| (*arg).to_owned()).collect();
-        // The command has its own deadline, shorter than any patience for a measurement.
-        let words = env::process::run_detached(&self.binary, &line, &log).await?;
-        answer(&words).map_err(|e| e.context(format!("cloudsync {}", line.join(" "))))
-    }
-
-    fn data(&self) -> PathBuf {
-        self.dir.join("data")
-    }
-
     fn pids(&self) -> Vec<u32> {
-        match self.kind {
-            Kind::Embedded => self.pid.into_iter().collect(),
-            Kind::Cluster => {
-                let nodes = self.layout().map(|layout| layout.nodes).unwrap_or_default();
-                nodes.into_iter().filter_map(|node| node.pid).collect()
-            }
+        match &self.processes {
+            Processes::Cluster(cluster) => cluster.pids(),
+            Processes::Embedded(pid) => vec![*pid],
         }
-    }
-
-    fn layout(&self) -> Result<Layout> {
-        let path: &Path = &self.data().join("cluster.json");
-        serde_json::from_slice(&self.env.disk.read(path)?)
-            .map_err(|e| Error::corrupt(format!("{}: {e}", path.display())))
     }
 }
 
@@ -180,12 +153,10 @@ impl Drop for Deployment {
     }
 }
 
-/// The last line of a command's output that is a JSON value; an error if the value is one.
-fn answer(words: &str) -> Result<Value> {
-    let values = words.lines().rev().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let failed = || Error::unavailable(words.trim().to_owned());
-    let value = values.into_iter().find(Value::is_object).ok_or_else(failed)?;
-    if value.get("error").is_some() { Err(failed()) } else { Ok(value) }
+fn start_embedded(program: &Path, data: &Path, log: &Path) -> Result<u32> {
+    let listen = format!("127.0.0.1:{}", free_port_pair()?);
+    let args = ["up", "--data", &data.display().to_string(), "--disks", "6", "--listen", &listen];
+    Ok(env::process::start_detached(program, &args.map(str::to_owned), log)?)
 }
 
 /// The first of two ports in a row that nobody uses, for TCP and UDP alike.
@@ -200,22 +171,4 @@ fn free_port_pair() -> Result<u16> {
         }
     }
     Err(Error::unavailable("no two free ports in a row on loopback"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_value_is_the_answer() {
-        let words = "waiting: 3 of 8 nodes up\n{\"nodes\":7}\n{\"nodes\":8}\n5\nnoise";
-        assert_eq!(answer(words).unwrap()["nodes"], 8);
-    }
-
-    #[test]
-    fn errors_and_silence_are_errors() {
-        for words in ["", "cloudsync: no", "{\"error\":{\"kind\":\"busy\",\"message\":\"later\"}}"] {
-            assert!(answer(words).is_err(), "{words}");
-        }
-    }
 }

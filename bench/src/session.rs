@@ -1,15 +1,13 @@
 //! A client of its own: its own connections, its own view of the cluster.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::{Blocks, Cluster, Endpoints, Namespace, Progress, Uploader};
+use client::{Blocks, Cluster, CredentialFile, Namespace, Progress, Uploader};
 use env::Env;
-use net::{Client, ClientConfig, Credentials, Transport};
-use serde::Deserialize;
-use types::{Error, NamespaceName, Result};
+use net::ClientConfig;
+use types::{NamespaceName, Result};
 
 /// Longer than any election: a measurement that runs into it has failed.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -24,13 +22,6 @@ pub struct Session {
     pub namespace: Arc<Namespace>,
 }
 
-/// The credential file, as the command line reads it.
-#[derive(Deserialize)]
-struct CredentialFile {
-    endpoints: Vec<SocketAddr>,
-    identity: String,
-}
-
 impl Session {
     /// A client as the command line is one.
     pub async fn open(env: &Env, credentials: &Path) -> Result<Self> {
@@ -43,12 +34,8 @@ impl Session {
     }
 
     async fn open_with(env: &Env, credentials: &Path, config: ClientConfig) -> Result<Self> {
-        let text = env.disk.read(credentials).map_err(|e| Error::from(e).context(credentials.display()))?;
-        let file: CredentialFile = toml::from_slice(&text)
-            .map_err(|e| Error::invalid(format!("{}: {}", credentials.display(), e.message())))?;
-        let dial = Arc::new(Client::new(env, &Credentials::from_pem(&file.identity)?, config)?);
-        let endpoints = Endpoints { addresses: file.endpoints, transport: Transport::Quic };
-        let cluster = Cluster::connect(env.clone(), dial, endpoints, TIMEOUT).await?;
+        let file = CredentialFile::load(&*env.disk, credentials)?;
+        let cluster = file.connect(env, config, TIMEOUT).await?.cluster;
         let namespace = Namespace::open(cluster.clone(), &NamespaceName::parse(NAMESPACE)?).await?;
         Ok(Self { cluster, namespace: Arc::new(namespace) })
     }

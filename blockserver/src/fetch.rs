@@ -1,25 +1,20 @@
 //! Reading a chunk: from the data shards when they are there, from any `k` otherwise.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
+use access::{Action, authorize};
 use bytes::Bytes;
 use chunk::compress::decompress;
 use chunk::manifest::parse_node;
 use futures::stream::{FuturesUnordered, StreamExt};
-use net::{Identity, Request};
+use net::Request;
 use placement::Slot;
-use proto::Method;
 use proto::block::{ChunkKind, ChunkRead, GetChunk, GetShard, Layout, ShardKey, ShardMeta, ShardRead};
 use proto::map::ClusterMap;
-use types::{ChunkId, DiskId, Error, ErrorKind, Generation, Profile, Result};
+use types::limits::{SHARD_HEDGE_AFTER, SHARD_READ_TIMEOUT};
+use types::{ChunkId, DiskId, Error, ErrorKind, Generation, Identity, Profile, Result};
 
 use crate::server::Blockserver;
-
-/// One attempt to read a shard elsewhere.
-const SHARD_TIMEOUT: Duration = Duration::from_secs(3);
-/// When the data shards take longer, parity shards are asked for as well.
-const HEDGE_AFTER: Duration = Duration::from_millis(150);
 
 /// A shard that was read, and the incarnation it is of.
 struct Found {
@@ -36,9 +31,9 @@ impl Blockserver {
         identity: &Identity,
         request: GetChunk,
     ) -> Result<(ChunkRead, Bytes)> {
-        let now = self.env.clock.wall();
-        if !matches!(identity, Identity::Node(_)) {
-            self.secret.check_ticket(&identity.to_string(), &request.id, &request.ticket, now)?;
+        let (now, reader) = (self.env.clock.wall(), identity.to_string());
+        if authorize(identity, Action::ReadAnyChunk).is_err() {
+            self.secret.check_ticket(&reader, &request.id, &request.ticket, now)?;
         }
         let bytes = self.read_chunk(request.id).await?;
         let tickets = match request.kind {
@@ -48,7 +43,6 @@ impl Blockserver {
                 if chunk::manifest::node_id(&bytes) != request.id {
                     return Err(Error::invalid(format!("chunk {} is not a manifest node", request.id)));
                 }
-                let reader = identity.to_string();
                 let node = parse_node(&bytes)?;
                 node.entries.iter().map(|entry| self.secret.ticket(&reader, &entry.id, now)).collect()
             }
@@ -148,7 +142,7 @@ impl Blockserver {
             reads.push(read(waiting.pop().expect("data shards come first")));
         }
         while data_missing(&shards) > 0 && (shards.len() < k || error.is_none()) {
-            match env::time::timeout(HEDGE_AFTER, reads.next()).await {
+            match env::time::timeout(SHARD_HEDGE_AFTER, reads.next()).await {
                 Ok(Some((slot, Ok(found)))) => {
                     shards.insert(slot, found);
                 }
@@ -254,10 +248,9 @@ impl Blockserver {
             return Err(Error::unavailable(format!("node {node} is down")));
         }
         let request = GetShard { disk, chunk, slot, generation };
-        let header = proto::encode(&request);
-        let request = Request { method: Method::GetShard as u16, header, body: Bytes::new() };
-        let reply = self.links.call_node(node, request, SHARD_TIMEOUT).await?;
-        let read: ShardRead = proto::decode(&reply.header)?;
+        let reply =
+            self.links.call_node(node, Request::of(&request, Bytes::new()), SHARD_READ_TIMEOUT).await?;
+        let read: ShardRead = reply.answer::<GetShard>()?;
         if crc32fast::hash(&reply.body) != read.crc || read.key.chunk != chunk {
             return Err(Error::unavailable(format!("a shard of chunk {chunk} was damaged on its way")));
         }

@@ -1,10 +1,9 @@
 //! Keeps shards on disks and keeps them correct; coordinates a chunk over the disks of its placement group.
 //!
-//! Owns: the storage engine of a disk ([`disk`]), scatter and quorum acknowledgement (I-ACK), degraded reads (I-READ),
-//! the promises to repair and the filling of new slots (I-HEAL).
-//! Knows nothing of: the namespace; which chunks belong to which file; how other nodes are reached ([`Links`]).
-
-pub mod disk;
+//! Owns: scatter and quorum acknowledgement (I-ACK), degraded reads (I-READ), the promises to repair and the filling of
+//! new slots (I-HEAL).
+//! Knows nothing of: the namespace; which chunks belong to which file; how a disk stores shards (`segments`); how other
+//! nodes are reached ([`Links`]).
 
 mod fetch;
 mod heal;

@@ -3,21 +3,21 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use access::{Action, authorize};
 use async_trait::async_trait;
 use bytes::Bytes;
 use chunk::erasure::{self, Kernel, Stripe};
 use env::Env;
-use net::{Caller, Identity, Reply, Request, Service};
-use proto::Method;
+use futures::{FutureExt, TryFutureExt};
+use net::{Caller, Reply, Request, Routes, Service};
 use proto::block::{GetShard, ListShards, PutShard, ShardList, ShardRead};
 use proto::cluster::DiskReport;
 use proto::map::ClusterMap;
 use proto::seal::ClusterSecret;
-use serde::Serialize;
+use segments::{DiskState, DiskStore};
 use tokio::sync::watch;
 use types::{ChunkId, DiskId, Error, NodeId, Profile, Result};
 
-use crate::disk::{DiskState, DiskStore};
 use crate::intents::Intents;
 use crate::links::Links;
 
@@ -42,6 +42,7 @@ pub struct Blockserver {
     /// Itself, for work that outlives a request.
     pub(crate) this: std::sync::Weak<Blockserver>,
     pub(crate) env: Env,
+    routes: Routes<Blockserver>,
     pub(crate) node: NodeId,
     pub(crate) secret: ClusterSecret,
     pub(crate) disks: BTreeMap<DiskId, Arc<DiskStore>>,
@@ -72,6 +73,7 @@ impl Blockserver {
         let server = Arc::new_cyclic(|this| Self {
             this: this.clone(),
             env,
+            routes: routes(),
             node: config.node,
             secret: config.secret,
             disks: config.disks,
@@ -119,7 +121,7 @@ impl Blockserver {
     }
 
     async fn put_shard(&self, caller: &Caller, request: PutShard, body: Bytes) -> Result<()> {
-        must_be_node(&caller.identity)?;
+        authorize(&caller.identity, Action::ActAsNode)?;
         let map = self.current_map();
         if map.epoch > request.epoch {
             let slots = map.slots(map.pg(&request.key.chunk))?;
@@ -134,7 +136,7 @@ impl Blockserver {
     }
 
     async fn get_shard(&self, caller: &Caller, request: GetShard) -> Result<(ShardRead, Bytes)> {
-        must_be_node(&caller.identity)?;
+        authorize(&caller.identity, Action::ActAsNode)?;
         let disk = self.disk(request.disk)?;
         let found = disk.get(request.chunk, request.slot, request.generation, None).await?;
         let crc = crc32fast::hash(&found.bytes);
@@ -142,7 +144,7 @@ impl Blockserver {
     }
 
     async fn list_shards(&self, caller: &Caller, request: ListShards) -> Result<ShardList> {
-        must_be_node(&caller.identity)?;
+        authorize(&caller.identity, Action::ActAsNode)?;
         let (first, last) = request.pg.range(self.current_map().pg_count);
         let mut shards = self.disk(request.disk)?.scan(first, last, request.after, LIST_COUNT + 1).await?;
         let more = shards.len() > LIST_COUNT;
@@ -151,39 +153,30 @@ impl Blockserver {
     }
 }
 
+/// Every verb a blockserver answers.
+fn routes() -> Routes<Blockserver> {
+    Routes::new()
+        .on_with_body(|s: &Blockserver, caller, question, body| {
+            s.put_chunk(&caller.identity, question, body).map_ok(alone).boxed()
+        })
+        .on_with_body(|s: &Blockserver, caller, question, _| s.get_chunk(&caller.identity, question).boxed())
+        .on_with_body(|s: &Blockserver, caller, question, body| {
+            s.put_shard(caller, question, body).map_ok(alone).boxed()
+        })
+        .on_with_body(|s: &Blockserver, caller, question, _| s.get_shard(caller, question).boxed())
+        .on(|s: &Blockserver, caller, question| s.list_shards(caller, question).boxed())
+}
+
+/// An answer without bytes beside it.
+fn alone<T>(answer: T) -> (T, Bytes) {
+    (answer, Bytes::new())
+}
+
 #[async_trait]
 impl Service for Blockserver {
     async fn call(&self, caller: &Caller, request: Request, _deadline: env::time::Instant) -> Result<Reply> {
-        let Request { method, header, body } = request;
-        match Method::from_number(method) {
-            Some(Method::PutChunk) => {
-                let stored = self.put_chunk(&caller.identity, proto::decode(&header)?, body).await?;
-                Ok(reply(&stored, Bytes::new()))
-            }
-            Some(Method::GetChunk) => {
-                let (read, bytes) = self.get_chunk(&caller.identity, proto::decode(&header)?).await?;
-                Ok(reply(&read, bytes))
-            }
-            Some(Method::PutShard) => {
-                self.put_shard(caller, proto::decode(&header)?, body).await?;
-                Ok(reply(&(), Bytes::new()))
-            }
-            Some(Method::GetShard) => {
-                let (read, bytes) = self.get_shard(caller, proto::decode(&header)?).await?;
-                Ok(reply(&read, bytes))
-            }
-            Some(Method::ListShards) => {
-                Ok(reply(&self.list_shards(caller, proto::decode(&header)?).await?, Bytes::new()))
-            }
-            other => {
-                Err(Error::invalid(format!("{other:?} is not for a blockserver: send it to a meta node")))
-            }
-        }
+        self.routes.dispatch(self, caller, request).await
     }
-}
-
-fn reply<T: Serialize>(message: &T, body: Bytes) -> Reply {
-    Reply { header: proto::encode(message), body }
 }
 
 fn report(disk: &DiskStore) -> DiskReport {
@@ -209,12 +202,5 @@ fn report(disk: &DiskStore) -> DiskReport {
         Err(e) => {
             DiskReport { healthy: false, problem: e.to_string(), used_bytes: 0, free_bytes: 0, records: 0 }
         }
-    }
-}
-
-fn must_be_node(identity: &Identity) -> Result<()> {
-    match identity {
-        Identity::Node(_) => Ok(()),
-        other => Err(Error::denied(format!("{other} may not touch shards: only nodes of the cluster do"))),
     }
 }

@@ -4,10 +4,10 @@
 
 use std::fmt;
 
+use client::health::leader;
 use env::Random;
-use placement::SlotState;
 use proto::cluster::ClusterStatus;
-use types::{NodeId, PartitionId};
+use types::NodeId;
 
 /// Something bad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -100,37 +100,6 @@ pub fn victims(fault: Fault, status: &ClusterStatus, random: &Random) -> Vec<Nod
         }
     }
     chosen
-}
-
-/// The node that leads a partition, as far as the root leader has heard.
-pub fn leader(status: &ClusterStatus, partition: PartitionId) -> Option<NodeId> {
-    let heard = status.nodes.iter().filter_map(|(id, node)| Some((*id, node.last.as_ref()?)));
-    let reports = heard.flat_map(|(id, last)| last.partitions.iter().map(move |report| (id, report)));
-    let leading = reports.filter(|(_, report)| report.id == partition && report.leading);
-    leading.max_by_key(|(_, report)| report.term).map(|(id, _)| id)
-}
-
-/// What a cluster of `node_count` nodes lacks to be whole again; nothing when it is.
-pub fn missing(status: &ClusterStatus, node_count: usize) -> Vec<String> {
-    let map = &status.map;
-    let mut missing = Vec::new();
-    let up = map.nodes.values().filter(|node| node.up).count();
-    if up < node_count {
-        missing.push(format!("{up} of {node_count} nodes up"));
-    }
-    let live = map.disks.keys().filter(|id| map.is_live(**id)).count();
-    if live < node_count {
-        missing.push(format!("{live} of {node_count} disks writable"));
-    }
-    let slots = map.table.iter().flat_map(|table| table.pgs.iter().flatten());
-    match slots.filter(|slot| slot.state != SlotState::Serving).count() {
-        0 if map.table.is_some() => {}
-        0 => missing.push("no placement table".to_owned()),
-        count => missing.push(format!("{count} slots to fill")),
-    }
-    let leaderless = map.partitions.iter().filter(|partition| leader(status, partition.id).is_none());
-    missing.extend(leaderless.map(|partition| format!("no leader of partition {}", partition.id)));
-    missing
 }
 
 #[cfg(test)]

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use client::health::{Complement, missing};
 use env::Random;
 use env::process::Signal;
 use types::{Error, NodeId, Result};
 
-use crate::cluster::DevCluster;
+use crate::cluster::Victim;
 use crate::fault::{self, Fault, Planned};
 use crate::session::Session;
 use crate::worker::Shared;
@@ -35,13 +36,13 @@ pub struct Injection {
 /// Performs the faults of one run.
 pub struct Injector<'a> {
     /// What is broken.
-    pub cluster: &'a DevCluster,
+    pub cluster: &'a Victim,
     /// Asks how it is.
     pub session: Arc<Session>,
     /// Chooses victims.
     pub random: Random,
-    /// Nodes of a whole cluster.
-    pub node_count: usize,
+    /// What a whole cluster has.
+    pub whole: Complement,
     /// The clock of the run.
     pub shared: Arc<Shared>,
 }
@@ -50,7 +51,7 @@ impl Injector<'_> {
     /// Performs a fault and waits until all is well again. An error means that it is not.
     pub async fn inject(&self, planned: Planned) -> Result<Injection> {
         env::time::sleep(Duration::from_millis(planned.calm_ms)).await;
-        let status = self.session.status().await?;
+        let status = self.session.cluster.fetch_status().await?;
         let victims = fault::victims(planned.fault, &status, &self.random);
         if victims.is_empty() {
             return Err(Error::unavailable(format!(
@@ -59,13 +60,13 @@ impl Injector<'_> {
             )));
         }
         let at_ms = self.shared.now_ms();
-        crate::say(format_args!("{at_ms} ms: {} {victims:?} for {} ms", planned.fault, planned.away_ms));
+        crate::say::say(format_args!("{at_ms} ms: {} {victims:?} for {} ms", planned.fault, planned.away_ms));
         self.perform(planned, &victims).await?;
         let undone_ms = self.shared.now_ms();
         let context = |e: Error| e.context(format!("after {} {victims:?} at {at_ms} ms", planned.fault));
         self.wait_until_whole().await.map_err(context)?;
         let heal_ms = self.shared.now_ms() - undone_ms;
-        crate::say(format_args!(
+        crate::say::say(format_args!(
             "{} ms: whole again, {heal_ms} ms after the end of the fault",
             self.shared.now_ms()
         ));
@@ -73,17 +74,18 @@ impl Injector<'_> {
     }
 
     async fn perform(&self, planned: Planned, victims: &[NodeId]) -> Result<()> {
+        let numbers: Vec<u64> = victims.iter().map(|node| node.0).collect();
         let is_pause = planned.fault == Fault::Pause;
         if is_pause {
             victims.iter().try_for_each(|node| self.cluster.signal(*node, Signal::Stop))?;
         } else {
-            self.cluster.kill(victims).await?;
+            self.cluster.kill(&numbers).await?;
         }
         env::time::sleep(Duration::from_millis(planned.away_ms)).await;
         if is_pause {
             return victims.iter().try_for_each(|node| self.cluster.signal(*node, Signal::Continue));
         }
-        self.cluster.restart(victims).await
+        self.cluster.restart(&numbers).await
     }
 
     /// Waits until every node, disk, slot and partition is as it should be.
@@ -95,8 +97,8 @@ impl Injector<'_> {
             if let Some(ended) = self.cluster.ended()?.into_iter().next() {
                 return Err(Error::unavailable(ended));
             }
-            let missing = match self.session.status().await {
-                Ok(status) => fault::missing(&status, self.node_count),
+            let missing = match self.session.cluster.fetch_status().await {
+                Ok(status) => missing(&status, self.whole),
                 Err(e) => vec![e.to_string()],
             };
             good_count = if missing.is_empty() { good_count + 1 } else { 0 };

@@ -10,7 +10,7 @@ use env::{Env, Random};
 use types::{Error, Result};
 
 use crate::check::{self, Verdict};
-use crate::cluster::DevCluster;
+use crate::cluster::Victim;
 use crate::content::Maker;
 use crate::fault::{self, Planned};
 use crate::history::{History, Promise};
@@ -51,8 +51,8 @@ pub enum Until {
 
 /// Runs a plan with its files in `dir`.
 pub async fn run(env: &Env, plan: &Plan, dir: &Path) -> Result<Report> {
-    crate::say(format_args!("seed {}: starting {} nodes", plan.seed, plan.node_count));
-    let cluster = DevCluster::start(env, dir, plan.node_count).await?;
+    crate::say::say(format_args!("seed {}: starting {} nodes", plan.seed, plan.node_count));
+    let cluster = Victim::start(env, dir, plan.node_count).await?;
     let shared = Arc::new(Shared {
         maker: Maker::new(plan.seed),
         stop: AtomicBool::new(false),
@@ -73,7 +73,7 @@ pub async fn run(env: &Env, plan: &Plan, dir: &Path) -> Result<Report> {
         cluster: &cluster,
         session: open(PATIENT).await?,
         random: Random::seeded(plan.seed),
-        node_count: plan.node_count.into(),
+        whole: cluster.layout()?.complement(),
         shared: shared.clone(),
     };
     let (injections, broken) = inject_all(&injector, plan).await;
@@ -83,7 +83,7 @@ pub async fn run(env: &Env, plan: &Plan, dir: &Path) -> Result<Report> {
     while let Some(done) = working.join_next().await {
         history.extend(done.map_err(|e| Error::internal(format!("a worker failed: {e}")))?);
     }
-    crate::say(format_args!("{} ms: workers stopped, looking at everything", shared.now_ms()));
+    crate::say::say(format_args!("{} ms: workers stopped, looking at everything", shared.now_ms()));
     let mut verdicts = match survey::take(&*open(PATIENT).await?).await {
         Ok(survey) => check::all(&history, &survey),
         // What cannot be looked at may be lost: no promise is kept then.

@@ -1,20 +1,16 @@
 //! A client of the cluster with its own connections, as the command line is one; its local disk is memory.
 
-use std::net::SocketAddr;
 use std::path::Path as LocalPath;
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::{Blocks, Cluster, Download, Endpoints, FileState, Namespace, Progress, Uploader};
+use client::{Blocks, Cluster, CredentialFile, Download, FileState, Namespace, Progress, Uploader};
 use env::disk::SimDisk;
 use env::{Disk, Env, OpenMode};
 use futures::StreamExt;
-use net::{Client, ClientConfig, Credentials, Transport};
-use proto::Method;
-use proto::cluster::{ClusterStatus, FetchStatus};
+use net::ClientConfig;
 use proto::namespace::{Entry, Opened};
-use serde::Deserialize;
-use types::{Error, NamespaceName, Path, Result, VersionId};
+use types::{NamespaceName, Path, Result, VersionId};
 
 use crate::history::Content;
 
@@ -36,25 +32,14 @@ pub struct Session {
     disk: Arc<dyn Disk>,
 }
 
-/// The credential file, as the command line reads it.
-#[derive(Deserialize)]
-struct CredentialFile {
-    endpoints: Vec<SocketAddr>,
-    identity: String,
-}
-
 impl Session {
     /// Connects with a credential file. Every request gives up after `timeout`.
     pub async fn open(env: &Env, credentials: &LocalPath, timeout: Duration) -> Result<Self> {
-        let text = env.disk.read(credentials).map_err(|e| Error::from(e).context(credentials.display()))?;
-        let file: CredentialFile = toml::from_slice(&text)
-            .map_err(|e| Error::invalid(format!("{}: {}", credentials.display(), e.message())))?;
+        let file = CredentialFile::load(&*env.disk, credentials)?;
         let config = ClientConfig { quic_connections: 1, tcp_connections: 1 };
-        let dial = Arc::new(Client::new(env, &Credentials::from_pem(&file.identity)?, config)?);
-        let endpoints = Endpoints { addresses: file.endpoints, transport: Transport::Quic };
         let disk: Arc<dyn Disk> = Arc::new(SimDisk::new(0));
         let env = Env { disk: disk.clone(), ..env.clone() };
-        let cluster = Cluster::connect(env, dial, endpoints, timeout).await?;
+        let cluster = file.connect(&env, config, timeout).await?.cluster;
         let namespace = Arc::new(Namespace::open(cluster.clone(), &NamespaceName::parse(NAMESPACE)?).await?);
         let blocks = Arc::new(Blocks::new(cluster.clone()));
         let uploader =
@@ -83,10 +68,5 @@ impl Session {
             hasher.update(&part?);
         }
         Ok(Content(*hasher.finalize().as_bytes()))
-    }
-
-    /// What the leader of the root partition knows.
-    pub async fn status(&self) -> Result<ClusterStatus> {
-        self.cluster.ask_root(Method::FetchStatus, &FetchStatus {}).await
     }
 }

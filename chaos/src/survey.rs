@@ -6,8 +6,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream;
 use net::Request;
-use proto::Method;
-use proto::namespace::{Entry, FetchNamespace, Freshness, Kind, NamespaceStats, Op, Record, Version, View};
+use proto::namespace::{Entry, FetchNamespace, Freshness, Kind, Op, Record, Version, View};
 use types::{Error, InodeId, Name, NodeId, Path, Result, Seq};
 
 use crate::history::{Digest, Kept, Survey};
@@ -83,7 +82,7 @@ async fn list_all(session: &Session) -> Result<Vec<(Path, Entry)>> {
     let mut all = Vec::new();
     let mut dirs = vec![Path::root()];
     while let Some(dir) = dirs.pop() {
-        for entry in session.namespace.list(&dir).await? {
+        for entry in session.namespace.list_whole_dir(&dir).await? {
             let path = dir.join(Name::parse(&entry.name)?)?;
             if entry.kind == Kind::Dir {
                 dirs.push(path.clone());
@@ -99,7 +98,7 @@ async fn read_all(session: &Session, tree: &[(Path, Entry)]) -> Result<Vec<Kept>
     for (path, entry) in tree.iter().filter(|(_, entry)| entry.kind == Kind::File) {
         let mut before = None;
         loop {
-            let page = session.namespace.history(path, before).await?;
+            let page = session.namespace.list_versions(path, before).await?;
             before = page.versions.last().map(|version| version.id);
             versions.extend(page.versions.into_iter().map(|version| (path, entry.inode, version)));
             if !page.more {
@@ -130,13 +129,12 @@ async fn ask_voters(session: &Session, seq: Seq) -> Result<Vec<Digest>> {
 
 async fn ask_voter(session: &Session, node: NodeId, seq: Seq) -> Result<Digest> {
     let view = View { namespace: session.namespace.id(), freshness: Freshness::AtLeast(seq) };
-    let header = proto::encode(&FetchNamespace { view });
-    let request = Request { method: Method::FetchNamespace as u16, header, body: Bytes::new() };
+    let request = Request::of(&FetchNamespace { view }, Bytes::new());
     let deadline = env::time::now() + CATCH_UP_TIMEOUT;
     loop {
         match session.cluster.call_node(node, request.clone(), CATCH_UP_TIMEOUT).await {
             Ok(reply) => {
-                let stats: NamespaceStats = proto::decode(&reply.header)?;
+                let stats = reply.answer::<FetchNamespace>()?;
                 return Ok(Digest { node, seq: stats.seq, digest: stats.digest });
             }
             Err(e) if e.is_transient() && env::time::now() < deadline => {

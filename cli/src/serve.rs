@@ -1,33 +1,61 @@
-//! The commands that become a server: they read their configuration here and are built in `node`.
+//! The commands that prepare or run a node: their configuration is read here, the work is done in `node`.
 
 use std::net::SocketAddr;
 use std::path::Path;
 
+use client::ADMIN_FILE;
 use env::Env;
+use node::config::{NodeConfig, variables};
+use node::{Embedded, JoinToken, Node};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use types::Result;
 
-use crate::config::{NodeConfig, variables};
-use crate::credentials::ADMIN_FILE;
-use crate::node;
-use crate::output::Outcome;
-use crate::token::JoinToken;
+use crate::output::{Outcome, write_out};
 
-/// Runs a whole cluster in this process until it is told to stop.
+/// Runs a whole cluster in this process until it is told to stop. Says on standard output what to do next.
 pub async fn up(env: Env, data: &Path, disk_count: u16, listen: SocketAddr) -> Result<Outcome> {
-    node::up(env, data, disk_count.into(), listen, told_to_stop()?).await?;
+    let stop = told_to_stop()?;
+    let Embedded { config, created } = node::prepare_embedded(&env, data, disk_count.into(), listen)?;
+    let node = Node::start(env, config).await?;
+    write_out(greeting(&node, data, created).as_bytes())?;
+    stop.await;
+    node.stop().await?;
     Ok(Outcome::default())
+}
+
+fn greeting(node: &Node, data: &Path, created: bool) -> String {
+    let map = node.cluster().map();
+    let state = if created { "Created" } else { "Found" };
+    let program =
+        env::process::current_exe().map_or_else(|_| "cloudsync".into(), |path| path.display().to_string());
+    let credentials = data.join(ADMIN_FILE);
+    let credentials = std::path::absolute(&credentials).unwrap_or(credentials);
+    format!(
+        "CloudSync is up: one node, {} disks, profile {}, listening on {} (QUIC and TLS).\n\
+         {state} cluster {} in {}. Try next, in another shell:\n\n  \
+         export CLOUDSYNC_CREDENTIALS={}\n  \
+         {program} put README.md /README.md\n  {program} ls -l /\n  {program} cat /README.md\n\n\
+         Ctrl-C stops it; starting it again finds everything.\n",
+        map.disks.len(),
+        map.profile,
+        node.native_address(),
+        map.cluster,
+        data.display(),
+        credentials.display()
+    )
 }
 
 /// Runs a node until it is told to stop.
 pub async fn run(env: Env, config: &Path) -> Result<Outcome> {
-    let config = load(&env, config)?;
-    node::run(env, config, told_to_stop()?).await?;
+    let (config, stop) = (load(&env, config)?, told_to_stop()?);
+    let node = Node::start(env, config).await?;
+    stop.await;
+    node.stop().await?;
     Ok(Outcome::default())
 }
 
-/// Done at Ctrl-C or when the system wants the process to end. Listens from now on, so that neither comes too early.
+/// Ready at Ctrl-C or SIGTERM. Listens from this call on, so that neither is missed.
 fn told_to_stop() -> Result<impl Future<Output = ()>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -39,20 +67,20 @@ fn told_to_stop() -> Result<impl Future<Output = ()>> {
     })
 }
 
-/// Makes the first node of a new cluster.
+/// Prepares the first node of a new cluster.
 pub async fn init(env: &Env, path: &Path) -> Result<Outcome> {
     let config = load(env, path)?;
     let admin = config.data.join(ADMIN_FILE).display().to_string();
     node::init(env, &config)?;
     let text = format!(
-        "the cluster is made; start its first node with\n  cloudsync node --config {}\nand administer it with\n  \
+        "the cluster is created; start its first node with\n  cloudsync node --config {}\nand administer it with\n  \
          export CLOUDSYNC_CREDENTIALS={admin}",
         path.display()
     );
     Ok(Outcome::ok(text, json!({ "credentials": admin })))
 }
 
-/// Makes a node a part of a cluster.
+/// Prepares one more node of a cluster.
 pub async fn join(env: &Env, path: &Path, token: &str) -> Result<Outcome> {
     let token = JoinToken::parse(token)?;
     let node = node::join(env, &load(env, path)?, &token).await?;

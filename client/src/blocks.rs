@@ -2,23 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use net::Request;
-use proto::Method;
-use proto::block::{ChunkKind, ChunkRead, ChunkStored, GetChunk, PutChunk};
-use proto::index::{FetchIndexStats, IndexStats, Pin, Pinned};
+use proto::block::{ChunkKind, GetChunk, PutChunk};
+use proto::index::{FetchIndexStats, IndexStats, Pin};
 use proto::map::PartitionKind;
 use proto::seal::{Receipt, Ticket};
-use types::limits::PIN_COUNT_MAX;
+use types::limits::{CHUNK_ATTEMPT_TIMEOUT, PIN_COUNT_MAX};
 use types::{ChunkId, Error, NodeId, PartitionId, Result};
 
 use crate::batch::{BatchLimits, Batcher};
 use crate::cluster::Cluster;
-
-/// One attempt to store or read a chunk; a killed node is noticed by the transport much sooner.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Access to chunks. Pins of many files travel together.
 #[derive(Debug)]
@@ -55,10 +50,8 @@ impl Blocks {
         receipts: Vec<Receipt>,
         bytes: Bytes,
     ) -> Result<Receipt> {
-        let header = proto::encode(&PutChunk { id, kind, receipts });
-        let request = Request { method: Method::PutChunk as u16, header, body: bytes };
-        let reply =
-            self.call_holders(&id, request, |reply| proto::decode::<ChunkStored>(&reply.header)).await;
+        let request = Request::of(&PutChunk { id, kind, receipts }, bytes);
+        let reply = self.call_holders(&id, request, |reply| reply.answer::<PutChunk>()).await;
         Ok(reply.map_err(|e| e.context(format!("storing chunk {id}")))?.receipt)
     }
 
@@ -69,8 +62,7 @@ impl Blocks {
         kind: ChunkKind,
         ticket: Ticket,
     ) -> Result<(Bytes, Vec<Ticket>)> {
-        let header = proto::encode(&GetChunk { id, ticket, kind, range: None });
-        let request = Request { method: Method::GetChunk as u16, header, body: Bytes::new() };
+        let request = Request::of(&GetChunk { id, ticket, kind, range: None }, Bytes::new());
         let checked = |reply: net::Reply| {
             let found = match kind {
                 ChunkKind::Data => chunk::chunk_id(&reply.body),
@@ -79,7 +71,8 @@ impl Blocks {
             if found != id {
                 return Err(Error::unavailable(format!("a node answered with {found}")));
             }
-            Ok((reply.body, proto::decode::<ChunkRead>(&reply.header)?.tickets))
+            let tickets = reply.answer::<GetChunk>()?.tickets;
+            Ok((reply.body, tickets))
         };
         let read = self.call_holders(&id, request, checked).await;
         read.map_err(|e| e.context(format!("reading chunk {id}")))
@@ -89,8 +82,7 @@ impl Blocks {
     pub async fn stats(&self) -> Result<IndexStats> {
         let mut sum = IndexStats::default();
         for partition in self.cluster.map().of_kind(PartitionKind::Index) {
-            let question = FetchIndexStats { partition };
-            let part: IndexStats = self.cluster.ask(partition, Method::FetchIndexStats, &question).await?;
+            let part = self.cluster.ask(partition, &FetchIndexStats { partition }).await?;
             sum.chunks += part.chunks;
             sum.plain_bytes += part.plain_bytes;
             sum.disk_bytes += part.disk_bytes;
@@ -115,7 +107,7 @@ impl Blocks {
                     let node = holders[attempt % holders.len()];
                     let left = deadline.saturating_duration_since(env::time::now());
                     self.cluster
-                        .call_node(node, request.clone(), ATTEMPT_TIMEOUT.min(left))
+                        .call_node(node, request.clone(), CHUNK_ATTEMPT_TIMEOUT.min(left))
                         .await
                         .and_then(&accept)
                 }
@@ -152,6 +144,6 @@ async fn pin(
     partition: PartitionId,
     chunks: Vec<ChunkId>,
 ) -> Result<Vec<Result<Option<Receipt>>>> {
-    let pinned: Pinned = cluster.ask(partition, Method::Pin, &Pin { partition, chunks }).await?;
+    let pinned = cluster.ask(partition, &Pin { partition, chunks }).await?;
     Ok(pinned.receipts.into_iter().map(Ok).collect())
 }

@@ -4,16 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use proto::Method;
-use proto::cluster::{FindNamespace, NamespaceFound};
+use proto::Call;
+use proto::cluster::FindNamespace;
 use proto::namespace::{
-    Done, Entry, FetchNamespace, Found, Freshness, History, Journal, ListDir, Listing, Mode, NamespaceStats,
-    Op, OpenVersion, Opened, PullJournal, Stat, Versions, View, Write, Written,
+    Done, Entry, FetchNamespace, Freshness, JournalPage, ListDir, ListVersions, Listing, Mode,
+    NamespaceStats, Op, OpenVersion, Opened, PullJournal, Stat, Versions, View, WriteNamespace,
 };
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use types::limits::{
-    BATCH_OP_COUNT_MAX, HISTORY_PAGE_COUNT_MAX, JOURNAL_PAGE_COUNT_MAX, LIST_PAGE_COUNT_MAX, MIB,
+    BATCH_OP_COUNT_MAX, HISTORY_PAGE_COUNT_MAX, JOURNAL_PAGE_COUNT_MAX, LEADER_ATTEMPT_TIMEOUT,
+    LEADER_PATIENCE, LIST_PAGE_COUNT_MAX, MIB,
 };
 use types::{
     Error, ErrorKind, Name, NamespaceId, NamespaceName, PartitionId, Path, RequestId, Result, Seq, VersionId,
@@ -22,10 +21,6 @@ use types::{
 use crate::batch::{BatchLimits, Batcher};
 use crate::cluster::Cluster;
 
-/// A read that needs a leader waits so long for one: longer than an election takes.
-const LEADER_PATIENCE: Duration = Duration::from_secs(5);
-/// One attempt of it.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1500);
 /// Bytes of changes in one batch: a batch of inline files stays well below the limit of a command.
 const BATCH_SIZE_MAX: usize = MIB;
 
@@ -47,9 +42,7 @@ impl std::fmt::Debug for Namespace {
 impl Namespace {
     /// Finds a namespace by name.
     pub async fn open(cluster: Arc<Cluster>, name: &NamespaceName) -> Result<Self> {
-        let found: NamespaceFound =
-            cluster.ask_root(Method::FindNamespace, &FindNamespace { name: name.clone() }).await?;
-        let id = found.namespace;
+        let id = cluster.ask_root(&FindNamespace { name: name.clone() }).await?.namespace;
         let partition = cluster.map().namespace_partition(id);
         let seen = Arc::new(AtomicU64::new(0));
         let limits =
@@ -79,7 +72,7 @@ impl Namespace {
 
     /// The entry at a path; `None` when there is none.
     pub async fn stat(&self, path: &Path) -> Result<Option<Entry>> {
-        match self.read::<_, Found>(Method::Stat, |view| Stat { view, path: path.clone() }).await {
+        match self.read(|view| Stat { view, path: path.clone() }).await {
             Ok(found) => {
                 self.see(found.seq);
                 Ok(Some(found.entry))
@@ -90,20 +83,20 @@ impl Namespace {
     }
 
     /// One page of a directory.
-    pub async fn list_page(&self, path: &Path, after: Option<Name>) -> Result<Listing> {
+    pub async fn list_dir(&self, path: &Path, after: Option<Name>) -> Result<Listing> {
         let limit = LIST_PAGE_COUNT_MAX as u32;
         let question = |view| ListDir { view, path: path.clone(), after: after.clone(), limit };
-        let listing: Listing = self.read(Method::ListDir, question).await?;
+        let listing = self.read(question).await?;
         self.see(listing.seq);
         Ok(listing)
     }
 
     /// A whole directory, page by page.
-    pub async fn list(&self, path: &Path) -> Result<Vec<Entry>> {
+    pub async fn list_whole_dir(&self, path: &Path) -> Result<Vec<Entry>> {
         let mut entries: Vec<Entry> = Vec::new();
         loop {
             let after = entries.last().map(|e| Name::parse(&e.name)).transpose()?;
-            let page = self.list_page(path, after).await?;
+            let page = self.list_dir(path, after).await?;
             entries.extend(page.entries);
             if !page.more {
                 return Ok(entries);
@@ -114,41 +107,37 @@ impl Namespace {
     /// The content of a file.
     pub async fn open_version(&self, path: &Path, version: Option<VersionId>) -> Result<Opened> {
         let question = |view| OpenVersion { view, path: path.clone(), version };
-        let opened: Opened = self.read(Method::OpenVersion, question).await?;
+        let opened = self.read(question).await?;
         self.see(opened.seq);
         Ok(opened)
     }
 
     /// A page of a file's versions, newest first.
-    pub async fn history(&self, path: &Path, before: Option<VersionId>) -> Result<Versions> {
+    pub async fn list_versions(&self, path: &Path, before: Option<VersionId>) -> Result<Versions> {
         let limit = HISTORY_PAGE_COUNT_MAX as u32;
-        self.read(Method::History, |view| History { view, path: path.clone(), before, limit }).await
+        self.read(|view| ListVersions { view, path: path.clone(), before, limit }).await
     }
 
     /// Totals.
-    pub async fn stats(&self) -> Result<NamespaceStats> {
+    pub async fn fetch_namespace(&self) -> Result<NamespaceStats> {
         let view = View { namespace: self.id, freshness: Freshness::Linearizable };
-        self.cluster.ask(self.partition, Method::FetchNamespace, &FetchNamespace { view }).await
+        self.cluster.ask(self.partition, &FetchNamespace { view }).await
     }
 
     /// The changes behind a position; waits up to `wait` for the first.
-    pub async fn pull_journal(&self, after: Seq, wait: Duration) -> Result<Journal> {
+    pub async fn pull_journal(&self, after: Seq, wait: Duration) -> Result<JournalPage> {
         let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
         let limit = JOURNAL_PAGE_COUNT_MAX as u32;
         let question = PullJournal { namespace: self.id, after, limit, wait_ms };
-        let attempt = wait + Duration::from_millis(1500);
+        let attempt = wait + LEADER_ATTEMPT_TIMEOUT;
         let deadline = self.cluster.deadline() + wait;
-        self.cluster.ask_until(self.partition, Method::PullJournal, &question, attempt, deadline).await
+        self.cluster.ask_until(self.partition, &question, attempt, deadline).await
     }
 
     /// Asks for something as fresh as this session has a right to: at first everything acknowledged before, later what
     /// the session has seen. When no leader answers for a while, a replica's last state is better than nothing: it says
     /// so in the log.
-    async fn read<Q: Serialize, A: DeserializeOwned>(
-        &self,
-        method: Method,
-        question: impl Fn(View) -> Q,
-    ) -> Result<A> {
+    async fn read<Q: Call>(&self, question: impl Fn(View) -> Q) -> Result<Q::Answer> {
         let view = |freshness| View { namespace: self.id, freshness };
         let seen = match self.seen.load(Ordering::Relaxed) {
             0 => Freshness::Linearizable,
@@ -158,7 +147,7 @@ impl Namespace {
         let (partition, deadline) = (self.partition, self.cluster.deadline());
         let ask = |freshness, deadline| {
             let question = question(view(freshness));
-            async move { self.cluster.ask_until(partition, method, &question, ATTEMPT_TIMEOUT, deadline).await }
+            async move { self.cluster.ask_until(partition, &question, LEADER_ATTEMPT_TIMEOUT, deadline).await }
         };
         match ask(seen, patience.min(deadline)).await {
             Err(e) if e.is_transient() => {
@@ -190,8 +179,7 @@ async fn write(
         )));
     }
     let request = RequestId(cluster.env.random.bytes());
-    let question = Write { namespace, request, mode, ops };
-    let written: Written = cluster.ask(partition, Method::WriteNamespace, &question).await?;
+    let written = cluster.ask(partition, &WriteNamespace { namespace, request, mode, ops }).await?;
     seen.fetch_max(written.seq.0, Ordering::Relaxed);
     Ok(written.results)
 }

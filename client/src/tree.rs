@@ -154,7 +154,7 @@ pub async fn list_tree(namespace: &Namespace, top: &Path) -> Result<BTreeMap<Pat
     while !level.is_empty() {
         let listed: Vec<(Path, Vec<Entry>)> = stream::iter(level)
             .map(|dir| async move {
-                match namespace.list(&dir).await {
+                match namespace.list_whole_dir(&dir).await {
                     Ok(entries) => Ok((dir, entries)),
                     // Removed since its parent was listed.
                     Err(e) if e.kind() == ErrorKind::NotFound => Ok((dir, Vec::new())),

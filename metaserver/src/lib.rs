@@ -1,21 +1,12 @@
-//! The metadata of the cluster: namespaces, the chunk index and the cluster map, each a deterministic state machine
-//! under Raft, and the service that proposes to them and reads from them.
+//! Serves the state machines of `tree` over Raft: requests become commands or reads, and the cluster's upkeep is done.
 //!
-//! Owns: the tree and its journal (I-TREE, I-JRN, I-CAS), the chunk index, the map and the failure detector's decisions,
-//! the one permission function (I-AUTH). `apply` is pure: state and command in, changes and reply out (I-DET).
-//! Knows nothing of: sockets, openraft types, where shards lie on a disk.
+//! Owns: which replica answers what, the freshness of reads (I-LIN), the failure detector and its decisions, the voters
+//! of every partition.
+//! Knows nothing of: sockets, openraft types, what a command changes, where shards lie on a disk.
 
-mod access;
-mod index;
 mod liveness;
-mod namespace;
-mod reply;
-mod root;
+mod machine;
 mod server;
 
-pub use access::authorize;
-pub use index::IndexMachine;
-pub use liveness::{Liveness, NODE_SILENCE_MS_MAX};
-pub use namespace::NamespaceMachine;
-pub use root::{RootMachine, bootstrap_map};
+pub use liveness::Liveness;
 pub use server::{Config, Metaserver};

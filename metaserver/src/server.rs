@@ -13,10 +13,12 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use access::{Action, authorize};
 use async_trait::async_trait;
 use bytes::Bytes;
 use env::Env;
-use net::{Caller, Reply, Request, Service};
+use futures::FutureExt;
+use net::{Caller, Reply, Request, Routes, Service};
 use proto::Method;
 use proto::command::{Bootstrap, Stamped};
 use proto::map::{ClusterMap, PartitionKind, ROOT};
@@ -25,14 +27,14 @@ use raft::{Group, Host, HostConfig, Network};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
+use tree::index::IndexMachine;
+use tree::namespace::NamespaceMachine;
+use tree::root::RootMachine;
 use types::limits::COMMAND_SIZE_MAX;
 use types::{Error, NodeId, PartitionId, Result};
 
-use crate::index::IndexMachine;
 use crate::liveness::Liveness;
-use crate::namespace::NamespaceMachine;
-use crate::reply;
-use crate::root::RootMachine;
+use crate::machine::Replicated;
 
 /// What a metaserver needs to start.
 #[derive(Debug)]
@@ -53,6 +55,7 @@ pub struct Config {
 #[derive(Debug)]
 pub struct Metaserver {
     env: Env,
+    routes: Routes<Metaserver>,
     node: NodeId,
     secret: ClusterSecret,
     host: Host,
@@ -81,18 +84,21 @@ impl Metaserver {
         let mut indexes = BTreeMap::new();
         for partition in &config.map.partitions {
             let machine: Arc<dyn raft::StateMachine> = match partition.kind {
-                PartitionKind::Root => Arc::new(RootMachine),
-                PartitionKind::Namespace => Arc::new(NamespaceMachine::new(partition.id)),
+                PartitionKind::Root => Arc::new(Replicated(Arc::new(RootMachine))),
+                PartitionKind::Namespace => {
+                    Arc::new(Replicated(Arc::new(NamespaceMachine::new(partition.id))))
+                }
                 PartitionKind::Index => {
                     let machine = Arc::new(IndexMachine::default());
                     indexes.insert(partition.id, machine.clone());
-                    machine
+                    Arc::new(Replicated(machine))
                 }
             };
             groups.insert(partition.id, host.open_group(partition.id, machine).await?);
         }
         let server = Arc::new(Self {
             env,
+            routes: routes(),
             node: config.node,
             secret: config.secret,
             host,
@@ -121,8 +127,9 @@ impl Metaserver {
     }
 
     /// Handles a message from another node's Raft host.
-    pub async fn handle_raft(&self, message: Bytes) -> Result<Bytes> {
-        self.host.handle(message).await
+    async fn handle_raft(&self, caller: &Caller, request: Request) -> Result<Reply> {
+        authorize(&caller.identity, Action::ActAsNode)?;
+        Ok(Reply { header: Bytes::new(), body: self.host.handle(request.body).await? })
     }
 
     fn group(&self, partition: PartitionId) -> Result<&Arc<Group>> {
@@ -149,7 +156,7 @@ impl Metaserver {
             )));
         }
         let applied = self.group(partition)?.propose(bytes).await?;
-        reply::decode(&applied.reply)
+        tree::decode_answer(&applied.reply)
     }
 
     fn now_ms(&self) -> u64 {
@@ -157,47 +164,33 @@ impl Metaserver {
     }
 }
 
+/// Every verb a metaserver answers.
+fn routes() -> Routes<Metaserver> {
+    Routes::new()
+        .on_request(Method::Raft, |s: &Metaserver, caller, request| s.handle_raft(caller, request).boxed())
+        .on(|s: &Metaserver, _, question| s.join(question).boxed())
+        .on(|s: &Metaserver, caller, question| s.heartbeat(caller, question).boxed())
+        .on(|s: &Metaserver, caller, question| s.fetch_status(caller, question).boxed())
+        .on(|s: &Metaserver, caller, question| s.create_token(caller, question).boxed())
+        .on(|s: &Metaserver, caller, question| s.create_namespace(caller, question).boxed())
+        .on(|s: &Metaserver, caller, question| s.find_namespace(caller, question).boxed())
+        .on(|s: &Metaserver, caller, question| s.register_disks(caller, question).boxed())
+        .on(|s: &Metaserver, caller, question| s.finish_sync(caller, question).boxed())
+        .on(|s: &Metaserver, caller, question| s.write_namespace(caller, question).boxed())
+        .on(|s: &Metaserver, caller, question| s.stat(caller, question).boxed())
+        .on(|s: &Metaserver, caller, question| s.list_dir(caller, question).boxed())
+        .on(|s: &Metaserver, caller, question| s.open_version(caller, question).boxed())
+        .on(|s: &Metaserver, caller, question| s.list_versions(caller, question).boxed())
+        .on(|s: &Metaserver, caller, question| s.pull_journal(caller, question).boxed())
+        .on(|s: &Metaserver, caller, question| s.fetch_namespace(caller, question).boxed())
+        .on(|s: &Metaserver, caller, question| s.pin(caller, question).boxed())
+        .on(|s: &Metaserver, caller, question| s.register(caller, question).boxed())
+        .on(|s: &Metaserver, caller, question| s.fetch_index_stats(caller, question).boxed())
+}
+
 #[async_trait]
 impl Service for Metaserver {
     async fn call(&self, caller: &Caller, request: Request, _deadline: env::time::Instant) -> Result<Reply> {
-        let method = Method::from_number(request.method)
-            .ok_or_else(|| Error::invalid(format!("unknown method {}: update this node", request.method)))?;
-        let header = &request.header;
-        match method {
-            Method::Raft => {
-                crate::authorize(&caller.identity, crate::access::Action::ActAsNode)?;
-                Ok(Reply { header: Bytes::new(), body: self.handle_raft(request.body).await? })
-            }
-            Method::Join => answer(self.join(proto::decode(header)?).await),
-            Method::Heartbeat => answer(self.heartbeat(caller, proto::decode(header)?).await),
-            Method::FetchStatus => answer(self.fetch_status(caller).await),
-            Method::CreateToken => answer(self.create_token(caller, proto::decode(header)?).await),
-            Method::CreateNamespace => answer(self.create_namespace(caller, proto::decode(header)?).await),
-            Method::FindNamespace => answer(self.find_namespace(caller, proto::decode(header)?).await),
-            Method::RegisterDisks => answer(self.register_disks(caller, proto::decode(header)?).await),
-            Method::FinishSync => answer(self.finish_sync(caller, proto::decode(header)?).await),
-            Method::WriteNamespace => answer(self.write_namespace(caller, proto::decode(header)?).await),
-            Method::Stat => answer(self.stat(caller, proto::decode(header)?).await),
-            Method::ListDir => answer(self.list_dir(caller, proto::decode(header)?).await),
-            Method::OpenVersion => answer(self.open_version(caller, proto::decode(header)?).await),
-            Method::History => answer(self.history(caller, proto::decode(header)?).await),
-            Method::PullJournal => answer(self.pull_journal(caller, proto::decode(header)?).await),
-            Method::FetchNamespace => answer(self.fetch_namespace(caller, proto::decode(header)?).await),
-            Method::Pin => answer(self.pin(caller, proto::decode(header)?).await),
-            Method::Register => answer(self.register(caller, proto::decode(header)?).await),
-            Method::FetchIndexStats => answer(self.fetch_index_stats(caller, proto::decode(header)?).await),
-            Method::FetchMap
-            | Method::PutChunk
-            | Method::GetChunk
-            | Method::PutShard
-            | Method::GetShard
-            | Method::ListShards => {
-                Err(Error::invalid(format!("{method:?} is not for a metaserver: send it to a block node")))
-            }
-        }
+        self.routes.dispatch(self, caller, request).await
     }
-}
-
-fn answer<T: Serialize>(result: Result<T>) -> Result<Reply> {
-    Ok(Reply { header: proto::encode(&result?), body: Bytes::new() })
 }

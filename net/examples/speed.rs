@@ -12,10 +12,10 @@ use env::Env;
 use env::process::cpu_seconds;
 use env::time::{self, Duration, Instant};
 use net::{
-    Authority, Caller, Client, ClientConfig, Dial, Identity, Load, Reply, Request, Server, ServerConfig,
-    Service, Target, Transport,
+    Authority, Caller, Client, ClientConfig, Dial, Load, Reply, Request, Server, ServerConfig, Service,
+    Target, Transport,
 };
-use types::{ClusterId, NodeId, Result};
+use types::{ClusterId, Identity, NodeId, Result};
 
 struct Echo;
 

@@ -10,7 +10,7 @@ use env::Env;
 use env::time::{Duration, Instant};
 use tokio::sync::{Notify, Semaphore};
 use types::limits::MIB;
-use types::{ClusterId, Error, ErrorKind, NodeId, Result};
+use types::{ClusterId, Error, ErrorKind, Identity, NodeId, Result};
 
 use crate::testing::Switchboard;
 use crate::*;

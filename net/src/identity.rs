@@ -1,66 +1,20 @@
-//! Who a certificate says its holder is.
+//! How a certificate names its cluster and its holder: `cloudsync://<cluster id>/node/3`.
 
-use std::fmt;
+use types::{ClusterId, Error, Identity, Result};
 
-use types::{ClusterId, Error, NodeId, Result};
-
-/// Who a peer is, as its certificate proves.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Identity {
-    /// A process of the cluster. Only nodes can serve.
-    Node(NodeId),
-    /// A person or program that administers the cluster.
-    Admin(String),
-    /// An account.
-    User(String),
-    /// Nobody in particular: a node that wants to join.
-    Anonymous,
-}
-
-/// Longest name of an admin or user: what fits in a certificate's common name.
-const NAME_SIZE_MAX: usize = 64;
 const SCHEME: &str = "cloudsync://";
 
-impl Identity {
-    /// Checks that the identity can stand in a certificate.
-    pub fn check(&self) -> Result<()> {
-        match self {
-            Identity::Node(_) => Ok(()),
-            Identity::Anonymous => {
-                Err(Error::invalid("an anonymous caller has no certificate; name a node, admin or user"))
-            }
-            Identity::Admin(name) | Identity::User(name) => {
-                let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-_.@+".contains(&b);
-                if name.is_empty() || name.len() > NAME_SIZE_MAX || !name.bytes().all(allowed) {
-                    return Err(Error::invalid(format!(
-                        "name {name:?} cannot stand in a certificate; use 1 to {NAME_SIZE_MAX} of a-z A-Z 0-9 - _ . @ +"
-                    )));
-                }
-                Ok(())
-            }
-        }
-    }
+/// The form of a holder in its certificate.
+pub(crate) fn identity_uri(cluster: ClusterId, identity: &Identity) -> String {
+    format!("{SCHEME}{cluster}/{identity}")
+}
 
-    /// The form in a certificate: `cloudsync://<cluster id>/node/3`.
-    pub(crate) fn to_uri(&self, cluster: ClusterId) -> String {
-        format!("{SCHEME}{cluster}/{self}")
-    }
-
-    /// Reads what [`Identity::to_uri`] wrote.
-    pub(crate) fn parse_uri(uri: &str) -> Result<(ClusterId, Self)> {
-        let bad = || Error::invalid(format!("{uri:?} is not {SCHEME}<cluster id>/node|admin|user/<name>"));
-        let (cluster, identity) =
-            uri.strip_prefix(SCHEME).and_then(|rest| rest.split_once('/')).ok_or_else(bad)?;
-        let (role, name) = identity.split_once('/').ok_or_else(bad)?;
-        let identity = match role {
-            "node" => Identity::Node(NodeId(name.parse().map_err(|_| bad())?)),
-            "admin" => Identity::Admin(name.to_owned()),
-            "user" => Identity::User(name.to_owned()),
-            _ => return Err(bad()),
-        };
-        identity.check()?;
-        Ok((ClusterId::parse(cluster)?, identity))
-    }
+/// Reads what [`identity_uri`] wrote.
+pub(crate) fn parse_identity_uri(uri: &str) -> Result<(ClusterId, Identity)> {
+    let bad = || Error::invalid(format!("{uri:?} is not {SCHEME}<cluster id>/node|admin|user/<name>"));
+    let (cluster, identity) =
+        uri.strip_prefix(SCHEME).and_then(|rest| rest.split_once('/')).ok_or_else(bad)?;
+    Ok((ClusterId::parse(cluster)?, Identity::parse(identity)?))
 }
 
 /// The form of a cluster in the certificate of its authority.
@@ -74,45 +28,30 @@ pub(crate) fn parse_cluster_uri(uri: &str) -> Result<ClusterId> {
     ClusterId::parse(uri.strip_prefix(SCHEME).ok_or_else(bad)?)
 }
 
-impl fmt::Display for Identity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Identity::Node(id) => write!(f, "node/{id}"),
-            Identity::Admin(name) => write!(f, "admin/{name}"),
-            Identity::User(name) => write!(f, "user/{name}"),
-            Identity::Anonymous => f.write_str("anonymous"),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use types::NodeId;
+
     use super::*;
 
     const CLUSTER: ClusterId = ClusterId([0xc1; 16]);
 
     #[test]
-    fn identities_round_trip() {
-        for identity in [
-            Identity::Node(NodeId(3)),
-            Identity::Admin("root".into()),
-            Identity::User("anna@example.org".into()),
-        ] {
-            assert_eq!(Identity::parse_uri(&identity.to_uri(CLUSTER)), Ok((CLUSTER, identity)));
-        }
+    fn names_in_certificates_round_trip() {
+        let identity = Identity::User("anna@example.org".into());
+        assert_eq!(parse_identity_uri(&identity_uri(CLUSTER, &identity)), Ok((CLUSTER, identity)));
         assert_eq!(parse_cluster_uri(&cluster_uri(CLUSTER)), Ok(CLUSTER));
+        assert_eq!(
+            identity_uri(CLUSTER, &Identity::Node(NodeId(1))),
+            format!("cloudsync://{CLUSTER}/node/1")
+        );
     }
 
     #[test]
-    fn bad_identities_are_refused() {
-        let cluster = CLUSTER.to_string();
-        for rest in ["", "node", "node/x", "node/-1", "root/x", "user/", "user/a/b", "user/a b", "anonymous"]
-        {
-            assert!(Identity::parse_uri(&format!("{SCHEME}{cluster}/{rest}")).is_err(), "{rest}");
+    fn bad_names_are_refused() {
+        for uri in [format!("https://{CLUSTER}/node/1"), format!("{SCHEME}abc/node/1"), String::new()] {
+            assert!(parse_identity_uri(&uri).is_err(), "{uri}");
         }
-        for uri in [format!("https://{cluster}/node/1"), format!("{SCHEME}abc/node/1"), String::new()] {
-            assert!(Identity::parse_uri(&uri).is_err(), "{uri}");
-        }
-        assert!(Identity::Anonymous.check().is_err());
+        assert!(parse_identity_uri(&format!("{SCHEME}{CLUSTER}/anonymous")).is_err());
     }
 }

@@ -9,6 +9,7 @@
 //! returns by its timeout.
 
 mod admission;
+mod call;
 mod client;
 mod counters;
 mod desk;
@@ -35,15 +36,15 @@ use std::net::SocketAddr;
 use async_trait::async_trait;
 use bytes::Bytes;
 use env::time::{Duration, Instant};
-use types::Result;
+use types::{Identity, Result};
 
+pub use call::Routes;
 pub use client::{Client, ClientConfig};
 pub use counters::{Counters, Traffic};
-pub use identity::Identity;
 pub use pki::{Authority, Credentials, KeyPair, Trust};
 pub use server::{Load, Server, ServerConfig};
 
-/// What a caller asks.
+/// What a caller asks; [`Request::of`] builds one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
     /// Which verb; the numbers belong to `proto`.

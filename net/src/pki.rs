@@ -21,21 +21,17 @@ use rcgen::{
 };
 use rustls::pki_types::CertificateDer;
 use time::OffsetDateTime;
-use types::{ClusterId, Error, Result};
+use types::limits::{AUTHORITY_VALIDITY, CLOCK_SKEW_MAX};
+use types::{ClusterId, Error, Identity, Result};
 
 pub(crate) use certificate::Facts;
 pub use credentials::{Credentials, KeyPair};
 
-use crate::Identity;
-use crate::identity::cluster_uri;
+use crate::identity::{cluster_uri, identity_uri};
 
 /// The name in every node's certificate. Clients check the chain, the cluster and that the peer is a node, not which
 /// machine it runs on: addresses change.
 pub(crate) const NODE_DNS_NAME: &str = "node.cloudsync.internal";
-/// An authority outlives its cluster's hardware; renewing it means touching every credential file.
-const AUTHORITY_VALIDITY: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
-/// Clocks of machines differ: a new certificate is valid from a little before now.
-const CLOCK_SKEW: Duration = Duration::from_secs(3600);
 
 /// The certificate that a cluster's peers are checked against. Public.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,11 +116,11 @@ impl Authority {
         let request = CertificateSigningRequestParams::from_pem(request)
             .map_err(|e| Error::invalid(format!("this is not a certificate request: {e}; make a new one")))?;
         let cluster = self.trust.cluster;
-        let mut params = params(env, validity, &identity.to_string(), &identity.to_uri(cluster))?;
+        let mut params = params(env, validity, &identity.to_string(), &identity_uri(cluster, identity))?;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;
-        if matches!(identity, Identity::Node(_)) {
+        if identity.is_node() {
             params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
             params.subject_alt_names.push(SanType::DnsName(NODE_DNS_NAME.try_into().map_err(internal)?));
         }
@@ -144,7 +140,7 @@ impl fmt::Debug for Authority {
 fn params(env: &Env, validity: Duration, name: &str, uri: &str) -> Result<CertificateParams> {
     let now = Duration::from_millis(env.clock.wall().0);
     let mut params = CertificateParams::default();
-    params.not_before = date(now.saturating_sub(CLOCK_SKEW))?;
+    params.not_before = date(now.saturating_sub(CLOCK_SKEW_MAX))?;
     params.not_after = date(now.saturating_add(validity))?;
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name);

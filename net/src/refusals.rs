@@ -9,7 +9,7 @@ use env::Env;
 use env::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-use types::{ClusterId, ErrorKind};
+use types::{ClusterId, ErrorKind, Identity};
 
 use crate::conformance::{ECHO, LONG, TestService, WAIT, WHO, authority, loopback, node, request, target};
 use crate::*;

@@ -15,13 +15,13 @@ use env::task::JoinSet;
 use env::time::{self, Duration};
 use tokio::sync::oneshot;
 use types::limits::PEER_SILENCE_MS_MAX;
-use types::{ClusterId, Result};
+use types::{ClusterId, Identity, Result};
 
 use crate::admission::Line;
 use crate::desk::{Desk, Outlet};
 use crate::frame::{Frame, check_size};
 use crate::server::Load;
-use crate::{Caller, Dial, Identity, Reply, Request, Service, Target, explain};
+use crate::{Caller, Dial, Reply, Request, Service, Target, explain};
 
 /// The network. Clones are the same network.
 #[derive(Clone, Default)]

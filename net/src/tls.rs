@@ -23,10 +23,10 @@ use rustls::{
 use tokio::io::BufReader;
 use tokio::net::TcpStream;
 use types::limits::KIB;
-use types::{ClusterId, Error, Result};
+use types::{ClusterId, Error, Identity, Result};
 
+use crate::explain;
 use crate::pki::{Credentials, Facts, NODE_DNS_NAME, Trust};
-use crate::{Identity, explain};
 
 /// Protocol of the native port: our frames. Changes only when even hello is not understood any more.
 pub(crate) const ALPN_NATIVE: &[u8] = b"cloudsync/1";
@@ -85,7 +85,7 @@ pub(crate) fn server(
     callers: Certificate,
     alpn: &[u8],
 ) -> Result<ServerConfig> {
-    if !matches!(own.identity(), Identity::Node(_)) {
+    if !own.identity().is_node() {
         return Err(Error::invalid(format!(
             "credentials of {} cannot serve; use those of a node",
             own.identity()
@@ -191,12 +191,11 @@ impl NodeVerifier {
                 facts.cluster, self.cluster
             )));
         }
-        match facts.identity {
-            Identity::Node(_) => Ok(()),
-            _ => {
-                Err(Error::denied(format!("the server is {}, not a node; check the address", facts.identity)))
-            }
+        if !facts.identity.is_node() {
+            let who = &facts.identity;
+            return Err(Error::denied(format!("the server is {who}, not a node; check the address")));
         }
+        Ok(())
     }
 }
 

@@ -9,7 +9,7 @@ use types::{ClusterId, DiskId, DiskUuid, Millis, NamespaceId, NamespaceName, Nod
 
 use crate::index::Registration;
 use crate::map::Role;
-use crate::namespace::Write;
+use crate::namespace::WriteNamespace;
 use crate::seal::ClusterSecret;
 
 /// A command with what its proposer knew.
@@ -133,7 +133,7 @@ pub enum NamespaceCommand {
         /// Who.
         author: String,
         /// What.
-        write: Write,
+        write: WriteNamespace,
     },
 }
 

@@ -16,7 +16,7 @@ use crate::block::{ChunkKind, GetShard, Layout, PutChunk, PutShard, ShardKey, Sh
 use crate::command::{IndexCommand, NamespaceCommand, RootCommand, Stamped};
 use crate::index::Registration;
 use crate::namespace::{
-    Base, Change, Freshness, Kind, ListDir, Mode, Op, Place, Record, View, Write as NamespaceWrite,
+    Base, Change, Freshness, Kind, ListDir, Mode, Op, Place, Record, View, WriteNamespace,
 };
 use crate::seal::ClusterSecret;
 use crate::{decode, encode};
@@ -31,13 +31,13 @@ fn hex<T: Serialize>(name: &str, message: &T) -> String {
     line.replace(&"aa".repeat(32), "(chunk)") + "\n"
 }
 
-fn write() -> NamespaceWrite {
+fn write() -> WriteNamespace {
     let secret = ClusterSecret([7; 32]);
     let receipt = secret.receipt(&CHUNK, Generation(3), GcEpoch(1));
     let chunks = vec![ChunkRef { id: CHUNK, size: 300 }];
     let manifest = Manifest { size: 300, rule: 1, content: Content::Chunks(chunks) };
     let path = Path::parse("/a/b").unwrap();
-    NamespaceWrite {
+    WriteNamespace {
         namespace: NamespaceId(1),
         request: RequestId([1; 16]),
         mode: Mode::PerItem,
@@ -135,6 +135,6 @@ proptest! {
         let mut bytes = encode(&write()).to_vec();
         let at = at % bytes.len();
         bytes[at] ^= 1 << bit;
-        let _ = decode::<NamespaceWrite>(&bytes);
+        let _ = decode::<WriteNamespace>(&bytes);
     }
 }

@@ -4,15 +4,15 @@
 //! Knows nothing of: sockets, disks, behaviour.
 
 pub mod block;
+mod call;
 pub mod cluster;
 pub mod command;
 mod envelope;
 mod golden;
 pub mod index;
 pub mod map;
-mod method;
 pub mod namespace;
 pub mod seal;
 
+pub use call::{Call, Method};
 pub use envelope::{decode, encode};
-pub use method::Method;

@@ -88,7 +88,7 @@ pub enum Mode {
 
 /// Changes a namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Write {
+pub struct WriteNamespace {
     /// Which.
     pub namespace: NamespaceId,
     /// Sent again with the same id, it is answered from memory and not done twice.
@@ -108,7 +108,7 @@ pub struct Done {
     pub version: Option<VersionId>,
 }
 
-/// Answer to [`Write`].
+/// Answer to [`WriteNamespace`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Written {
     /// State that holds the changes: show it in a read to see at least this.
@@ -241,7 +241,7 @@ pub struct Opened {
 
 /// Asks for the versions of a file, newest first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct History {
+pub struct ListVersions {
     /// Which state.
     pub view: View,
     /// Which file.
@@ -252,7 +252,7 @@ pub struct History {
     pub limit: u32,
 }
 
-/// Answer to [`History`].
+/// Answer to [`ListVersions`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Versions {
     /// The state it was read from.
@@ -278,7 +278,7 @@ pub struct PullJournal {
 
 /// Answer to [`PullJournal`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Journal {
+pub struct JournalPage {
     /// Dense: the first is `after + 1` (I-JRN).
     pub records: Vec<Record>,
     /// The newest position of the namespace.

@@ -5,9 +5,11 @@
 
 mod error;
 mod id;
+mod identity;
 pub mod limits;
 mod name;
 mod profile;
+mod text;
 mod time;
 
 pub use error::{Advice, Error, ErrorKind, Result};
@@ -15,6 +17,8 @@ pub use id::{
     ChunkId, ClusterId, DiskId, DiskUuid, Epoch, GcEpoch, Generation, InodeId, NamespaceId, NodeId,
     PartitionId, PgId, RequestId, Seq, VersionId,
 };
+pub use identity::Identity;
 pub use name::{Name, NamespaceName, Path};
 pub use profile::Profile;
+pub use text::counted;
 pub use time::Millis;

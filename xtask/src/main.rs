@@ -1,6 +1,7 @@
 //! Checks of the house that no compiler makes: `cargo xtask tidy`.
 //!
-//! Owns: the rules about arrows, doors, headers, sizes, limits, documents and words, and how they are reported.
+//! Owns: the rules about arrows and circles, doors, headers, sizes, limits, documents, proofs and names, and how they
+//! are reported.
 //! Knows nothing of: the product; it reads the tree as text and changes nothing.
 #![allow(
     clippy::disallowed_methods,
@@ -10,6 +11,7 @@
 #![allow(clippy::print_stdout, reason = "printing is what it is for")]
 
 mod finding;
+mod markdown;
 mod metadata;
 mod rules;
 mod rust;
@@ -22,8 +24,9 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["tidy"] => root().and_then(|root| tidy::run(&root)),
-        _ => Err("usage: cargo xtask tidy".to_owned()),
+        ["tidy"] => root().and_then(|root| tidy::run(&root, None)),
+        ["tidy", "--rule", rule] => root().and_then(|root| tidy::run(&root, Some(rule))),
+        _ => Err("usage: cargo xtask tidy [--rule NAME]".to_owned()),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

@@ -1,6 +1,9 @@
 //! The files of the workspace.
 
+use std::ops::Range;
 use std::path::Path;
+
+use crate::rust::{self, Region};
 
 /// One file. Paths are written with `/` from the root of the workspace.
 #[derive(Clone, Debug)]
@@ -11,13 +14,21 @@ pub struct SourceFile {
     pub text: String,
     /// For Rust: the text with comments, strings and characters blanked. Otherwise empty.
     pub code: String,
+    /// The parts that only tests need; one part when that is all of it.
+    test_ranges: Vec<Range<usize>>,
 }
 
 impl SourceFile {
     /// A file with this content.
     pub fn new(path: &str, text: &str) -> Self {
-        let code = if path.ends_with(".rs") { crate::rust::strip(text) } else { String::new() };
-        Self { path: path.to_owned(), text: text.to_owned(), code }
+        let code = if path.ends_with(".rs") { rust::strip(text) } else { String::new() };
+        let mut file = Self { path: path.to_owned(), text: text.to_owned(), code, test_ranges: Vec::new() };
+        if file.is_named_as_test() {
+            file.become_test();
+        } else {
+            file.test_ranges = rust::regions(&file.code).into_iter().map(|region| region.range).collect();
+        }
+        file
     }
 
     /// The first directory: the room the file belongs to.
@@ -39,6 +50,65 @@ impl SourceFile {
     pub fn name(&self) -> &str {
         self.path.rsplit('/').next().unwrap_or_default()
     }
+
+    /// The directory in which the modules lie that this file declares.
+    pub fn module_directory(&self) -> &str {
+        let own = self.path.strip_suffix(".rs").unwrap_or(&self.path);
+        let around = own.rsplit_once('/').map_or("", |(around, _)| around);
+        if matches!(self.name(), "lib.rs" | "main.rs" | "mod.rs") { around } else { own }
+    }
+
+    /// True when nothing of the file is part of the product: tests, what they share, and examples.
+    pub fn is_test(&self) -> bool {
+        self.test_ranges.contains(&(0..self.text.len()))
+    }
+
+    /// The code that is part of the product; what is not is blanked.
+    pub fn product_code(&self) -> String {
+        blank(&self.code, &self.test_ranges)
+    }
+
+    /// The text that is part of the product; what is not is blanked.
+    pub fn product_text(&self) -> String {
+        blank(&self.text, &self.test_ranges)
+    }
+
+    /// The text that only tests need.
+    pub fn test_text(&self) -> impl Iterator<Item = &str> {
+        self.test_ranges.iter().map(|range| &self.text[range.clone()])
+    }
+
+    fn is_named_as_test(&self) -> bool {
+        let is_below = |directory: &str| self.path.split('/').rev().skip(1).any(|part| part == directory);
+        let is_named = matches!(self.name(), "tests.rs" | "conformance.rs" | "testing.rs");
+        self.is_rust() && (is_named || is_below("tests") || is_below("examples"))
+    }
+
+    fn become_test(&mut self) {
+        self.test_ranges = std::iter::once(0..self.text.len()).collect();
+    }
+}
+
+fn blank(text: &str, ranges: &[Range<usize>]) -> String {
+    let mut bytes = text.as_bytes().to_vec();
+    for range in ranges {
+        bytes[range.clone()].iter_mut().filter(|byte| **byte != b'\n').for_each(|byte| *byte = b' ');
+    }
+    String::from_utf8(bytes).expect("whole characters are blanked")
+}
+
+/// Turns files into tests whose module is declared behind `#[cfg(test)]`, with everything below them.
+fn mark_declared_tests(files: &mut [SourceFile]) {
+    let declared = |file: &SourceFile| {
+        let directory = file.module_directory().to_owned();
+        let modules = rust::regions(&file.code).into_iter().filter_map(|Region { module, .. }| module);
+        modules.map(|module| format!("{directory}/{module}")).collect::<Vec<_>>()
+    };
+    for module in files.iter().flat_map(declared).collect::<Vec<_>>() {
+        let belongs =
+            |path: &str| path.strip_prefix(&module).is_some_and(|rest| rest.starts_with(['.', '/']));
+        files.iter_mut().filter(|file| belongs(&file.path)).for_each(SourceFile::become_test);
+    }
 }
 
 /// Reads all files below `root` except `.git` and what `.gitignore` names, sorted by path.
@@ -50,6 +120,7 @@ pub fn load(root: &Path) -> Result<Vec<SourceFile>, String> {
     let mut files = Vec::new();
     walk(root, "", &ignored, &mut files)?;
     files.sort_by(|a, b| a.path.cmp(&b.path));
+    mark_declared_tests(&mut files);
     Ok(files)
 }
 
@@ -128,5 +199,40 @@ mod tests {
         assert_eq!((file.room(), file.name(), file.is_in_src()), ("kv", "real.rs", true));
         assert!(!SourceFile::new("kv/tests/src.rs", "").is_in_src());
         assert_eq!(file.code, "a        ");
+        assert_eq!(file.module_directory(), "kv/src/real");
+        assert_eq!(SourceFile::new("kv/src/lib.rs", "").module_directory(), "kv/src");
+    }
+
+    #[test]
+    fn product_and_tests_are_told_apart() {
+        let file = SourceFile::new("kv/src/a.rs", "/// A.\nfn a() {}\n#[cfg(test)]\nfn b() { \"I-GC\" }\n");
+        assert_eq!(file.product_code().trim(), "fn a() {}");
+        assert_eq!(file.product_text().trim(), "/// A.\nfn a() {}");
+        assert_eq!(file.test_text().collect::<Vec<_>>(), ["#[cfg(test)]\nfn b() { \"I-GC\" }"]);
+        for (path, is_test) in [
+            ("kv/src/a.rs", false),
+            ("kv/src/tests.rs", true),
+            ("kv/src/tests/a.rs", true),
+            ("kv/tests/a/mod.rs", true),
+            ("kv/src/conformance.rs", true),
+            ("net/src/testing.rs", true),
+            ("net/examples/a.rs", true),
+            ("net/src/latest.rs", false),
+            ("net/src/testing/a.rs", false),
+        ] {
+            assert_eq!(SourceFile::new(path, "fn a() {}").is_test(), is_test, "{path}");
+        }
+        assert!(SourceFile::new("kv/src/golden.rs", "//! Bytes.\n#![cfg(test)]\n").is_test());
+    }
+
+    #[test]
+    fn a_module_declared_for_tests_is_one() {
+        let lib = "#[cfg(test)]\nmod refusals;\n#[cfg(test)]\npub(crate) mod deep;\nmod a;\n";
+        let paths = ["net/src/refusals.rs", "net/src/deep/b.rs", "net/src/a.rs", "net/src/refusals_of.rs"];
+        let mut files: Vec<SourceFile> = paths.iter().map(|path| SourceFile::new(path, "x")).collect();
+        files.push(SourceFile::new("net/src/lib.rs", lib));
+        mark_declared_tests(&mut files);
+        let tests: Vec<bool> = files.iter().map(SourceFile::is_test).collect();
+        assert_eq!(tests, [true, true, false, false, false]);
     }
 }

@@ -9,13 +9,13 @@ use bytes::Bytes;
 use env::time::Instant;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use net::{
-    Authority, Caller, Client, ClientConfig, Dial, Identity, Load, Reply, Request, Server, ServerConfig,
-    Service, Target, Transport,
+    Authority, Caller, Client, ClientConfig, Dial, Load, Reply, Request, Server, ServerConfig, Service,
+    Target, Transport,
 };
 use types::limits::MIB;
-use types::{ClusterId, NodeId, Result};
+use types::{ClusterId, Identity, NodeId, Result};
 
-use crate::Bench;
+use crate::context::Bench;
 use crate::data::noise;
 use crate::figure::Figure;
 

@@ -8,7 +8,7 @@ use env::time::Instant;
 use types::{Error, Result};
 
 use super::commits::Writer;
-use crate::Bench;
+use crate::context::Bench;
 use crate::deployment::Deployment;
 use crate::figure::{Figure, Goal};
 use crate::session::Session;
@@ -31,12 +31,13 @@ pub async fn measure(bench: &Bench, deployment: &Deployment) -> Result<Figure> {
 
 async fn run_once(bench: &Bench, deployment: &Deployment, run: usize) -> Result<Duration> {
     let (before, after) = bench.plan.failover_time;
+    let probe = Session::open(&bench.env, &deployment.credentials()).await?;
     let mut writers = Vec::new();
     for index in 0..WRITERS {
         let session = Session::open(&bench.env, &deployment.credentials()).await?;
         writers.push(Writer::new(session, &format!("failover-{run}-{index}"), bench.plan.small_size).await?);
     }
-    let leader = deployment.leader().await?;
+    let leader = deployment.leader(&probe).await?;
     let start = env::time::now();
     let mut tasks = JoinSet::new();
     for mut writer in writers {

@@ -6,8 +6,7 @@ use client::{upload_tree, walk_local};
 use env::{Disk, OpenMode};
 use types::{Error, Path, Result};
 
-use super::path;
-use crate::Bench;
+use crate::context::{Bench, path};
 use crate::data::noise;
 use crate::deployment::Deployment;
 use crate::figure::{Figure, Goal};
@@ -68,7 +67,7 @@ async fn list(bench: &Bench, deployment: &Deployment, dir: &Path) -> Result<f64>
     let session = Session::open(&bench.env, &deployment.credentials()).await?;
     session.namespace.stat(dir).await?;
     let start = env::time::now();
-    let entries = session.namespace.list(dir).await?;
+    let entries = session.namespace.list_whole_dir(dir).await?;
     let milliseconds = start.elapsed().as_secs_f64() * 1000.0;
     if entries.len() != bench.plan.small_count {
         return Err(Error::internal(format!("{dir} has {} entries", entries.len())));

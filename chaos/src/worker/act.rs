@@ -155,7 +155,7 @@ impl Worker {
     async fn list(&mut self) {
         let (session, known) = (self.session.clone(), self.known);
         let path = self.dirs[self.pick(self.dirs.len())].clone();
-        let (answer, took) = self.timed("list", 1, session.namespace.list_page(&path, None)).await;
+        let (answer, took) = self.timed("list", 1, session.namespace.list_dir(&path, None)).await;
         match answer {
             Ok(listing) => {
                 self.known = self.known.max(listing.seq);

@@ -1,20 +1,20 @@
 //! The status of a cluster as tables and JSON. Pure.
 
+use client::health::{Health, Slots, disk_problem, leader, node_problem};
+use node::config::role_name;
 use proto::cluster::{ClusterStatus, Heartbeat};
 use proto::map::PartitionKind;
 use serde_json::{Value, json};
-use types::{DiskId, NodeId, PartitionId};
+use types::{DiskId, PartitionId};
 
-use crate::config::role_name;
 use crate::exit::Exit;
-use crate::health::{Health, Slots, disk_problem, node_problem};
 use crate::output::{Outcome, Table, describe, size};
 
 /// The cluster as a whole.
 pub fn cluster(status: &ClusterStatus) -> Outcome {
     let map = &status.map;
     let health = Health::of(status);
-    let state = if health.problems.is_empty() { "healthy" } else { "degraded" };
+    let (state, exit) = if health.is_good() { ("healthy", Exit::Ok) } else { ("degraded", Exit::Degraded) };
     let up = map.nodes.values().filter(|node| node.up).count();
     let writable = map.disks.keys().filter(|id| map.is_live(**id)).count();
     let slots = Slots::of(map);
@@ -52,7 +52,7 @@ pub fn cluster(status: &ClusterStatus) -> Outcome {
         "problems": health.problems,
         "notes": health.notes,
     });
-    Outcome { text, json, complaints: Vec::new(), exit: health.exit() }
+    Outcome { text, json, complaints: Vec::new(), exit }
 }
 
 fn partition_json(status: &ClusterStatus, id: PartitionId, kind: PartitionKind) -> Value {
@@ -62,16 +62,6 @@ fn partition_json(status: &ClusterStatus, id: PartitionId, kind: PartitionKind) 
         PartitionKind::Index => "index",
     };
     json!({ "id": id.0, "kind": kind, "leader": leader(status, id).map(|node| node.0) })
-}
-
-/// The node that leads a partition, as far as heartbeats tell: of those who say so, the one with the newest term.
-pub fn leader(status: &ClusterStatus, partition: PartitionId) -> Option<NodeId> {
-    let heartbeats = status.nodes.iter().filter_map(|(id, node)| Some((*id, node.last.as_ref()?)));
-    let leading = heartbeats
-        .filter(|(id, _)| status.map.nodes.get(id).is_some_and(|node| node.up))
-        .flat_map(|(id, heartbeat)| heartbeat.partitions.iter().map(move |report| (id, report)))
-        .filter(|(_, report)| report.id == partition && report.leading);
-    leading.max_by_key(|(_, report)| report.term).map(|(id, _)| id)
 }
 
 /// One line per node.

@@ -1,12 +1,11 @@
-//! What administrators see, for a cluster that is well and one that is not.
+//! What administrators see, for a healthy cluster and a degraded one.
 
+use client::testing::status;
 use expect_test::expect;
-use proto::map::ROOT;
-use types::{NodeId, PartitionId};
+use types::NodeId;
 
 use super::*;
 use crate::exit::Exit;
-use crate::health::tests::status;
 
 fn with_node_2_down() -> ClusterStatus {
     let mut status = status(2);
@@ -83,25 +82,4 @@ fn a_node_that_was_never_heard_of_has_empty_cells() {
     status.nodes.remove(&NodeId(2));
     assert!(nodes(&status).json[1]["bytes_received"].is_null());
     assert!(disks(&status).json[1]["used_bytes"].is_null());
-}
-
-#[test]
-fn the_newest_leader_that_is_up_counts() {
-    let mut status = status(3);
-    assert_eq!(leader(&status, ROOT), Some(NodeId(1)));
-    let report = &mut status.nodes.get_mut(&NodeId(3)).unwrap().last.as_mut().unwrap().partitions[0];
-    (report.leading, report.term) = (true, 4);
-    assert_eq!(leader(&status, ROOT), Some(NodeId(3)));
-    status.map.nodes.get_mut(&NodeId(3)).unwrap().up = false;
-    assert_eq!(leader(&status, ROOT), Some(NodeId(1)));
-    assert_eq!(leader(&status, PartitionId(1)), None);
-}
-
-#[test]
-fn tokens_name_the_nodes_that_can_admit() {
-    let mut map = status(3).map;
-    map.voters = vec![NodeId(2)];
-    map.nodes.get_mut(&NodeId(1)).unwrap().roles = vec![Role::Block];
-    let ports: Vec<u16> = admitting(&map).iter().map(SocketAddr::port).collect();
-    assert_eq!(ports, [7404, 7406]);
 }

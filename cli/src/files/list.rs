@@ -28,7 +28,7 @@ pub async fn ls(session: &Session, path: &Path, long: bool, recursive: bool) -> 
         match top.kind {
             Kind::File => BTreeMap::from([(path.clone(), top)]),
             Kind::Dir => {
-                let entries = namespace.list(path).await?;
+                let entries = namespace.list_whole_dir(path).await?;
                 entries
                     .into_iter()
                     .map(|e| Ok((path.join(Name::parse(&e.name)?)?, e)))

@@ -1,24 +1,21 @@
 //! Requests about the cluster: joining, heartbeats, namespaces by name.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use net::{Caller, Identity};
+use access::{Action, authorize};
+use net::Caller;
 use proto::cluster::{
-    ClusterStatus, CreateNamespace, CreateToken, DisksRegistered, FindNamespace, FinishSync, Heartbeat,
-    HeartbeatSeen, Join, Joined, NamespaceFound, NodeStatus, RegisterDisks, TokenCreated,
+    ClusterStatus, CreateNamespace, CreateToken, DisksRegistered, FetchStatus, FindNamespace, FinishSync,
+    Heartbeat, HeartbeatSeen, Join, Joined, NamespaceFound, NodeStatus, RegisterDisks, TokenCreated,
 };
 use proto::command::{NamespaceCommand, NewNode, RootCommand};
 use proto::map::{ClusterMap, ROOT};
-use types::{DiskId, Error, NodeId, Result};
+use tree::root;
+use types::limits::CERTIFICATE_VALIDITY;
+use types::{DiskId, Error, Identity, NodeId, Result};
 
 use super::Metaserver;
-use crate::access::{Action, authorize};
 use crate::liveness::Liveness;
-use crate::root;
-
-/// Validity of a node's certificate.
-const NODE_CERTIFICATE_VALIDITY: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 impl Metaserver {
     /// Admits a node that shows a valid token: the only request that needs no certificate.
@@ -32,7 +29,7 @@ impl Metaserver {
         let node = NewNode { zone: join.zone, roles: join.roles, native: join.native, control: join.control };
         let id: NodeId = self.propose(ROOT, RootCommand::AddNode { node, token_hash }).await?;
         let certificate =
-            authority.sign(&join.request, &Identity::Node(id), NODE_CERTIFICATE_VALIDITY, &self.env)?;
+            authority.sign(&join.request, &Identity::Node(id), CERTIFICATE_VALIDITY, &self.env)?;
         let map = self.current_map()?;
         Ok(Joined { node: id, cluster: map.cluster, certificate, secret: secrets.secret, map })
     }
@@ -48,7 +45,7 @@ impl Metaserver {
         Ok(HeartbeatSeen { map: (map.epoch > have).then(|| ClusterMap::clone(&map)) })
     }
 
-    pub(super) async fn fetch_status(&self, caller: &Caller) -> Result<ClusterStatus> {
+    pub(super) async fn fetch_status(&self, caller: &Caller, _: FetchStatus) -> Result<ClusterStatus> {
         authorize(&caller.identity, Action::ViewCluster)?;
         self.root().linearize().await?;
         let map = self.current_map()?;
@@ -108,12 +105,7 @@ impl Metaserver {
         caller: &Caller,
         request: RegisterDisks,
     ) -> Result<DisksRegistered> {
-        if caller.identity != Identity::Node(request.node) {
-            return Err(Error::denied(format!(
-                "{} may not register disks of node {}",
-                caller.identity, request.node
-            )));
-        }
+        authorize(&caller.identity, Action::ActFor(request.node))?;
         let RegisterDisks { node, disks } = request;
         let ids: Vec<DiskId> = self.propose(ROOT, RootCommand::RegisterDisks { node, disks }).await?;
         Ok(DisksRegistered { ids })

@@ -1,19 +1,19 @@
 //! Requests to the chunk index.
 
+use access::{Action, authorize};
 use net::Caller;
 use proto::command::IndexCommand;
 use proto::index::{FetchIndexStats, IndexStats, Pin, Pinned, Register, Registered};
+use tree::index::{IndexMachine, Pinning, Touched};
 use types::limits::{BATCH_OP_COUNT_MAX, PIN_COUNT_MAX};
 use types::{ChunkId, Error, PartitionId, Result};
 
 use super::Metaserver;
-use crate::access::{Action, authorize};
-use crate::index::{IndexMachine, Pinning, Touched};
 
 impl Metaserver {
     /// Answers most pins from the leader's state; only chunks not yet touched in this GC epoch go through the log.
     pub(super) async fn pin(&self, caller: &Caller, request: Pin) -> Result<Pinned> {
-        authorize(&caller.identity, Action::PinChunks)?;
+        authorize(&caller.identity, Action::StoreChunks)?;
         check_count(request.chunks.len(), PIN_COUNT_MAX)?;
         let group = self.group(request.partition)?;
         group.linearize().await?;

@@ -2,27 +2,23 @@
 
 use std::time::Duration;
 
+use access::{Action, authorize};
 use chunk::manifest::{Content, Manifest};
 use net::Caller;
 use proto::command::NamespaceCommand;
 use proto::namespace::{
-    FetchNamespace, Found, Freshness, History, Journal, ListDir, Listing, NamespaceStats, Op, OpenVersion,
-    Opened, PullJournal, Stat, Versions, View, Write, Written,
+    FetchNamespace, Found, Freshness, JournalPage, ListDir, ListVersions, Listing, NamespaceStats, Op,
+    OpenVersion, Opened, PullJournal, Stat, Versions, View, WriteNamespace, Written,
 };
 use proto::seal::{Receipt, Ticket};
+use tree::namespace;
+use types::limits::{JOURNAL_WAIT_MS_MAX, READ_CATCH_UP_MS_MAX};
 use types::{ChunkId, Error, NamespaceId, Result, Seq};
 
 use super::Metaserver;
-use crate::access::{Action, authorize};
-use crate::namespace;
-
-/// A read on a replica that is behind waits so long for it to catch up, then sends the reader to another.
-const CATCH_UP_MS_MAX: u64 = 50;
-/// A journal reader waits so long at most.
-const JOURNAL_WAIT_MS_MAX: u32 = 60_000;
 
 impl Metaserver {
-    pub(super) async fn write_namespace(&self, caller: &Caller, write: Write) -> Result<Written> {
+    pub(super) async fn write_namespace(&self, caller: &Caller, write: WriteNamespace) -> Result<Written> {
         let partition = self.partition_of(write.namespace);
         let group = self.group(partition)?;
         // The owner never changes, so any applied state will do, if it has the namespace yet.
@@ -87,9 +83,9 @@ impl Metaserver {
         Ok(Opened { seq, version, manifest, tickets })
     }
 
-    pub(super) async fn history(&self, caller: &Caller, request: History) -> Result<Versions> {
+    pub(super) async fn list_versions(&self, caller: &Caller, request: ListVersions) -> Result<Versions> {
         let (state, _) = self.view(caller, request.view).await?;
-        namespace::history(&state, request.view.namespace, &request.path, request.before, request.limit)
+        namespace::list_versions(&state, request.view.namespace, &request.path, request.before, request.limit)
     }
 
     pub(super) async fn fetch_namespace(
@@ -102,7 +98,7 @@ impl Metaserver {
     }
 
     /// A page of the journal; an empty one only after waiting as long as the caller asked.
-    pub(super) async fn pull_journal(&self, caller: &Caller, request: PullJournal) -> Result<Journal> {
+    pub(super) async fn pull_journal(&self, caller: &Caller, request: PullJournal) -> Result<JournalPage> {
         let wait = Duration::from_millis(u64::from(request.wait_ms.min(JOURNAL_WAIT_MS_MAX)));
         let deadline = env::time::now() + wait;
         let view = View { namespace: request.namespace, freshness: Freshness::AtLeast(request.after) };
@@ -110,7 +106,7 @@ impl Metaserver {
         loop {
             applied.borrow_and_update();
             let (state, _) = self.view(caller, view).await?;
-            let journal = namespace::journal_page(&state, request.namespace, request.after, request.limit)?;
+            let journal = namespace::pull_journal(&state, request.namespace, request.after, request.limit)?;
             let waited = env::time::now() >= deadline;
             if !journal.records.is_empty() || waited {
                 return Ok(journal);
@@ -131,7 +127,7 @@ impl Metaserver {
         if confirmed {
             group.linearize().await?;
         }
-        let deadline = env::time::now() + Duration::from_millis(CATCH_UP_MS_MAX);
+        let deadline = env::time::now() + Duration::from_millis(READ_CATCH_UP_MS_MAX);
         let mut applied = group.watch_applied();
         loop {
             applied.borrow_and_update();

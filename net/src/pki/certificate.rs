@@ -4,11 +4,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use types::{ClusterId, Error, Millis, Result};
+use types::{ClusterId, Error, Identity, Millis, Result};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-use crate::Identity;
-use crate::identity::parse_cluster_uri;
+use crate::identity::{parse_cluster_uri, parse_identity_uri};
 
 /// What a peer's certificate says. Whether it is true, the chain proves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +24,7 @@ impl Facts {
         let uri = only_uri(&certificate).ok_or_else(|| {
             Error::invalid("the certificate does not name a member of a CloudSync cluster; use a CloudSync credential file")
         })?;
-        let (cluster, identity) = Identity::parse_uri(&uri)?;
+        let (cluster, identity) = parse_identity_uri(&uri)?;
         let expires = u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or(0);
         Ok(Self { cluster, identity, expires: Millis(expires.saturating_mul(1000)) })
     }

@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::CertifiedKey;
-use types::{ClusterId, Error, Millis, Result};
+use types::{ClusterId, Error, Identity, Millis, Result};
 
 use super::certificate::{self, Facts};
 use super::{Trust, internal};
-use crate::Identity;
 
 /// A private key that has no certificate yet: a joining node makes one and never sends it anywhere.
 pub struct KeyPair(rcgen::KeyPair);

@@ -1,6 +1,6 @@
 //! Goal: credentials survive being text, and text that is not a whole credential file is refused with a reason.
 
-use types::NodeId;
+use types::{Identity, NodeId};
 
 use super::*;
 

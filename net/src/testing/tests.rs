@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering::SeqCst;
 
-use types::ErrorKind;
+use types::{ErrorKind, Identity};
 
 use super::*;
 use crate::Transport;

@@ -6,13 +6,15 @@
 use std::collections::BTreeMap;
 
 use crate::finding::Finding;
+use crate::markdown;
 use crate::metadata::Room;
 use crate::tree::SourceFile;
 
 /// Name of the rule.
 pub const RULE: &str = "arrows";
 
-const PICTURE: &str = "docs/ARCHITECTURE.md";
+/// The page that shows the rooms.
+pub const PICTURE: &str = "docs/ARCHITECTURE.md";
 
 /// Compares the picture with what cargo says.
 pub fn check(files: &[SourceFile], rooms: &[Room]) -> Vec<Finding> {
@@ -74,7 +76,7 @@ fn parse(text: &str) -> (Vec<Entry>, Vec<Finding>) {
     let mut picture: Vec<Entry> = Vec::new();
     let mut findings = Vec::new();
     // From the ground up, so that every room an arrow may point to is known already.
-    let block: Vec<(usize, &str)> = block(text);
+    let block = markdown::block(text, "arrows");
     if block.is_empty() {
         findings.push(Finding::new(RULE, PICTURE, 1, "has no block that begins with ```arrows"));
     }
@@ -104,11 +106,10 @@ fn parse(text: &str) -> (Vec<Entry>, Vec<Finding>) {
     (picture, findings)
 }
 
-/// The lines of the fenced block with their numbers.
-fn block(text: &str) -> Vec<(usize, &str)> {
-    let lines = text.lines().enumerate().map(|(index, line)| (index + 1, line));
-    let inside = lines.skip_while(|(_, line)| line.trim() != "```arrows").skip(1);
-    inside.take_while(|(_, line)| line.trim() != "```").filter(|(_, line)| !line.trim().is_empty()).collect()
+/// The rooms from the ground up, as the picture has them.
+pub fn rooms_from_below(files: &[SourceFile]) -> Vec<String> {
+    let picture = files.iter().find(|file| file.path == PICTURE).map(|file| parse(&file.text).0);
+    picture.unwrap_or_default().into_iter().rev().map(|entry| entry.room).collect()
 }
 
 /// The line of a manifest that names this package.

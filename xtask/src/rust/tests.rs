@@ -68,3 +68,60 @@ fn functions_have_an_extent() {
         &[("a", 3, 1, true)],
     );
 }
+
+#[track_caller]
+fn check_regions(code: &str, want: &[&str]) {
+    let got = regions(code);
+    let got: Vec<&str> = got.iter().map(|region| &code[region.range.clone()]).collect();
+    assert_eq!(got, want);
+}
+
+#[test]
+fn what_only_tests_need() {
+    check_regions(
+        "fn a() {}\n#[cfg(test)]\nmod tests { fn b() {} }\nfn c() {}",
+        &["#[cfg(test)]\nmod tests { fn b() {} }"],
+    );
+    check_regions("#[cfg(test)] mod a; mod b;", &["#[cfg(test)] mod a;"]);
+    check_regions(
+        "#[cfg(test)] #[x(y)] pub fn a<B, C>(d: [u8; 3]) -> E {} f",
+        &["#[cfg(test)] #[x(y)] pub fn a<B, C>(d: [u8; 3]) -> E {}"],
+    );
+    check_regions("struct A { #[cfg(test)] pub(crate) b: u8, c: u8 }", &["#[cfg(test)] pub(crate) b: u8,"]);
+    check_regions("enum A { B, #[cfg(test)] C }", &["#[cfg(test)] C "]);
+    check_regions("#[cfg(all(test, unix))] use a::b; use c;", &["#[cfg(all(test, unix))] use a::b;"]);
+    check_regions("fn a() { #[cfg(test)] self.b(1, 2); c() }", &["#[cfg(test)] self.b(1, 2);"]);
+    check_regions("#[cfg(not(test))] mod a; #[cfg(unix)] mod b;", &[]);
+    check_regions("#![cfg(test)]\nmod a;", &["#![cfg(test)]\nmod a;"]);
+}
+
+#[test]
+fn modules_of_tests_that_are_files() {
+    let code =
+        "#[cfg(test)] mod a; #[cfg(test)] pub(crate) mod b; #[cfg(test)] mod c { } #[cfg(test)] use d;";
+    let modules: Vec<String> = regions(code).into_iter().filter_map(|region| region.module).collect();
+    assert_eq!(modules, ["a", "b"]);
+}
+
+#[test]
+fn types_have_names() {
+    let code = "pub struct A<T>(T);\nenum B {}\npub(crate) trait C { type D; }\ntype E = u8;\n\
+                impl C for A { type D = u8; }\nmod m { type F = u8; }\nmacro_rules! x { () => { struct $name; } }\n\
+                fn structure(r#type: u8) -> impl Trait {}";
+    let want = [("A", 1), ("B", 2), ("C", 3), ("E", 4), ("F", 6)];
+    assert_eq!(types(code), want.map(|(name, line)| (name.to_owned(), line)));
+}
+
+#[test]
+fn exports_are_told_from_imports() {
+    let code =
+        "use a; pub use b; pub(crate) use c::{d, e}; pub(in x) use f; republic use g; pub fn h() {} use i;";
+    let exports: Vec<String> =
+        paths(code).into_iter().filter(|p| p.is_export).filter_map(|p| p.alias).collect();
+    assert_eq!(exports, ["b", "d", "e", "f"]);
+}
+
+#[test]
+fn imports_can_be_left_out() {
+    assert_eq!(without_imports("use a::B; B::c()"), "use     ; B::c()");
+}

@@ -1,0 +1,180 @@
+//! How healthy a cluster is, decided from what its root partition knows. Pure.
+//!
+//! Owns: what counts as degraded, who leads a partition, when a cluster is whole, and the words for all of it.
+//! Knows nothing of: how the status was fetched.
+
+use placement::SlotState;
+use proto::cluster::ClusterStatus;
+use proto::map::{ClusterMap, DiskInfo};
+use types::{DiskId, NodeId, PartitionId, counted};
+
+/// What is wrong, and what is good to know.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// Each makes the cluster degraded.
+    pub problems: Vec<String>,
+    /// True, but not a reason to act.
+    pub notes: Vec<String>,
+}
+
+/// Slots of the placement table by state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Slots {
+    /// Complete.
+    pub serving: u64,
+    /// Being filled.
+    pub syncing: u64,
+    /// Without a disk that is up.
+    pub offline: u64,
+}
+
+impl Health {
+    /// Judges a cluster.
+    pub fn of(status: &ClusterStatus) -> Self {
+        let map = &status.map;
+        let mut health = Self::default();
+        health.problems.extend(map.nodes.keys().filter_map(|id| node_problem(status, *id)));
+        health.problems.extend(map.disks.keys().filter_map(|id| disk_problem(status, *id)));
+        health.judge_placement(map);
+        health
+    }
+
+    /// True when nobody has to act.
+    pub fn is_good(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    fn judge_placement(&mut self, map: &ClusterMap) {
+        if map.table.is_none() {
+            self.problems.push(format!(
+                "the cluster has {}, its profile {} needs {}: files cannot be stored until disks are added",
+                counted(map.disks.len() as u64, "disk"),
+                map.profile,
+                map.profile.n()
+            ));
+        }
+        let slots = Slots::of(map);
+        if slots.syncing > 0 {
+            self.problems
+                .push(format!("{} being filled: redundancy is coming back", counted(slots.syncing, "slot")));
+        }
+        if slots.offline > 0 {
+            self.problems.push(format!(
+                "{} on disks that are down, with no disk to take their place: bring nodes back or add some",
+                counted(slots.offline, "slot")
+            ));
+        }
+        if map.relaxed_count == 0 {
+            return;
+        }
+        if map.nodes.len() == 1 {
+            self.notes.push(format!(
+                "one node holds everything: any {} of its disks may fail, but not the node",
+                map.profile.m
+            ));
+        } else {
+            self.problems.push(format!(
+                "{} of {} placement groups have too many shards on one node or in one zone: add nodes or zones",
+                map.relaxed_count, map.pg_count
+            ));
+        }
+    }
+}
+
+impl Slots {
+    /// Counts the table of a map.
+    pub fn of(map: &ClusterMap) -> Self {
+        let mut slots = Self::default();
+        for slot in map.table.iter().flat_map(|table| table.pgs.iter().flatten()) {
+            match slot.state {
+                SlotState::Serving => slots.serving += 1,
+                SlotState::Syncing => slots.syncing += 1,
+                SlotState::Offline => slots.offline += 1,
+            }
+        }
+        slots
+    }
+
+    /// Counts the slots of one disk, whatever their state.
+    pub fn on_disk(map: &ClusterMap, disk: DiskId) -> u64 {
+        let slots = map.table.iter().flat_map(|table| table.pgs.iter().flatten());
+        slots.filter(|slot| slot.disk == disk).count() as u64
+    }
+}
+
+/// The node that leads a partition, as far as heartbeats tell: of those that are up and say so, the one with the newest
+/// term. One that was cut off may still believe that it leads.
+pub fn leader(status: &ClusterStatus, partition: PartitionId) -> Option<NodeId> {
+    let heard = status.nodes.iter().filter_map(|(id, node)| Some((*id, node.last.as_ref()?)));
+    let up = heard.filter(|(id, _)| status.map.nodes.get(id).is_some_and(|node| node.up));
+    let reports = up.flat_map(|(id, heartbeat)| heartbeat.partitions.iter().map(move |report| (id, report)));
+    let leading = reports.filter(|(_, report)| report.id == partition && report.leading);
+    leading.max_by_key(|(_, report)| report.term).map(|(id, _)| id)
+}
+
+/// What a cluster has when nothing is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Complement {
+    /// Nodes that are up.
+    pub nodes: usize,
+    /// Disks that take writes.
+    pub disks: usize,
+    /// Voters of every partition.
+    pub voters: usize,
+}
+
+/// What a cluster still lacks to be whole; nothing when it is.
+pub fn missing(status: &ClusterStatus, want: Complement) -> Vec<String> {
+    let map = &status.map;
+    let mut missing = Vec::new();
+    let mut need = |found: usize, want: usize, what: &str| {
+        if found < want {
+            missing.push(format!("{found} of {want} {what}"));
+        }
+    };
+    need(map.nodes.values().filter(|node| node.up).count(), want.nodes, "nodes up");
+    need(map.voters.len(), want.voters, "voters");
+    need(map.disks.keys().filter(|id| map.is_live(**id)).count(), want.disks, "disks writable");
+    let slots = Slots::of(map);
+    match (&map.table, slots.syncing + slots.offline) {
+        (None, _) => missing.push(format!("{} disks, {} needed", map.disks.len(), map.profile.n())),
+        (Some(_), 0) => {}
+        (Some(_), count) => missing.push(format!("{} to fill", counted(count, "slot"))),
+    }
+    let leaderless = map.partitions.iter().filter(|partition| leader(status, partition.id).is_none());
+    missing.extend(leaderless.map(|partition| format!("no leader of partition {}", partition.id)));
+    missing
+}
+
+/// Why a node is not well.
+pub fn node_problem(status: &ClusterStatus, id: NodeId) -> Option<String> {
+    let node = status.map.nodes.get(&id)?;
+    if node.up {
+        return None;
+    }
+    let silence = match status.nodes.get(&id).and_then(|n| n.silent_ms) {
+        Some(ms) => format!("silent for {} s", ms / 1000),
+        None => "not heard of since the leader began to listen".to_owned(),
+    };
+    Some(format!("node {id} ({}, {}) is down: {silence}", node.zone, node.native))
+}
+
+/// Why a disk is not well. That its node is down is the node's problem.
+pub fn disk_problem(status: &ClusterStatus, id: DiskId) -> Option<String> {
+    let disk: &DiskInfo = status.map.disks.get(&id)?;
+    let report = status.nodes.get(&disk.node).and_then(|n| n.last.as_ref()).and_then(|h| h.disks.get(&id));
+    let broken = report.filter(|report| !report.healthy || !report.problem.is_empty());
+    match broken {
+        Some(report) if !report.problem.is_empty() => {
+            Some(format!("disk {id} of node {}: {}", disk.node, report.problem))
+        }
+        Some(_) => Some(format!("disk {id} of node {} cannot be written", disk.node)),
+        None if !disk.healthy => {
+            Some(format!("disk {id} of node {} cannot be written or is missing", disk.node))
+        }
+        None => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

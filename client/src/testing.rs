@@ -1,0 +1,70 @@
+//! For tests of those who judge a cluster: the status of one that is well, to be changed by hand.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use placement::{Slot, Table};
+use proto::cluster::{ClusterStatus, DiskReport, Heartbeat, NodeStatus, PartitionReport};
+use proto::map::{ClusterMap, DiskInfo, NodeInfo, Partition, PartitionKind, ROOT, Role};
+use types::{ClusterId, DiskId, DiskUuid, Epoch, GcEpoch, NodeId, PartitionId, Profile};
+
+fn heartbeat(id: u8, native: SocketAddr) -> Heartbeat {
+    let report = DiskReport {
+        healthy: true,
+        problem: String::new(),
+        used_bytes: 2_000,
+        free_bytes: 8_000,
+        records: 5,
+    };
+    Heartbeat {
+        node: NodeId(id.into()),
+        native,
+        control: native,
+        epoch: Epoch(9),
+        disks: BTreeMap::from([(DiskId(id.into()), report)]),
+        partitions: vec![PartitionReport { id: ROOT, leading: id == 1, term: 3, applied: 77 }],
+        syncing_slots: 0,
+        bytes_received: 1_000_000,
+        bytes_sent: 500,
+    }
+}
+
+/// `count` nodes in as many zones with a disk each, 1+1, all well.
+pub fn status(count: u8) -> ClusterStatus {
+    let mut map = ClusterMap {
+        cluster: ClusterId([1; 16]),
+        epoch: Epoch(9),
+        gc_epoch: GcEpoch(0),
+        profile: Profile { k: 1, m: 1 },
+        pg_count: 2,
+        nodes: BTreeMap::new(),
+        disks: BTreeMap::new(),
+        table: None,
+        relaxed_count: 0,
+        partitions: vec![
+            Partition { id: ROOT, kind: PartitionKind::Root },
+            Partition { id: PartitionId(1), kind: PartitionKind::Namespace },
+            Partition { id: PartitionId(2), kind: PartitionKind::Index },
+        ],
+        voters: vec![NodeId(1)],
+    };
+    let mut nodes = BTreeMap::new();
+    for id in 1..=count {
+        let native = format!("127.0.0.1:{}", 7400 + 2 * u16::from(id)).parse().expect("an address");
+        let roles = vec![Role::Meta, Role::Block];
+        let node = NodeInfo { zone: format!("zone{id}"), native, control: native, roles, up: true };
+        map.nodes.insert(NodeId(id.into()), node);
+        let uuid = DiskUuid([id; 16]);
+        map.disks.insert(
+            DiskId(id.into()),
+            DiskInfo { node: NodeId(id.into()), uuid, capacity: 10_000, healthy: true },
+        );
+        nodes.insert(
+            NodeId(id.into()),
+            NodeStatus { silent_ms: Some(120), last: Some(heartbeat(id, native)) },
+        );
+    }
+    let pg = vec![Slot::serving(DiskId(1)), Slot::serving(DiskId(2))];
+    map.table = Some(Table { pgs: vec![pg.clone(), pg] });
+    ClusterStatus { map, nodes }
+}

@@ -1,0 +1,107 @@
+//! What a node keeps in its data directory: its membership of a cluster, and the newest map it has seen.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use env::{Env, File, OpenMode};
+use net::Credentials;
+use proto::command::Bootstrap;
+use proto::map::ClusterMap;
+use proto::seal::ClusterSecret;
+use serde::{Deserialize, Serialize};
+use types::{ClusterId, Error, NodeId, Result};
+
+/// A data directory that this process has locked.
+#[derive(Debug)]
+pub struct Home {
+    env: Env,
+    path: PathBuf,
+    /// Held for as long as this value lives.
+    _lock: Arc<dyn File>,
+}
+
+/// Who a node is; written once, by `init` or `join`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Membership {
+    /// The cluster it belongs to.
+    pub cluster: ClusterId,
+    /// Assigned by the cluster when it joined; 1 on the first node.
+    pub node: NodeId,
+    /// The secret that the cluster's nodes share.
+    pub secret: ClusterSecret,
+    /// Its certificate and key, PEM.
+    pub credentials: String,
+    /// On the first node only: how the cluster begins.
+    pub bootstrap: Option<Bootstrap>,
+}
+
+const MEMBERSHIP: &str = "identity";
+const MAP: &str = "map";
+
+impl Home {
+    /// Locks a data directory, creating it if it is missing. `Exists` when another process uses it.
+    pub fn lock(env: &Env, path: &Path) -> Result<Self> {
+        let at = |e: std::io::Error| Error::from(e).context(format!("data directory {}", path.display()));
+        env.disk.create_dir_all(path).map_err(at)?;
+        let lock = env.disk.open(&path.join("LOCK"), OpenMode::Create).map_err(at)?;
+        if !lock.try_lock().map_err(at)? {
+            return Err(Error::exists(format!(
+                "data directory {} is in use by a running node: stop that first, or choose another directory",
+                path.display()
+            )));
+        }
+        Ok(Self { env: env.clone(), path: path.to_owned(), _lock: lock })
+    }
+
+    /// The path of `name` in this directory.
+    pub fn join(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// True when a node was prepared here.
+    pub fn is_prepared(&self) -> bool {
+        self.env.disk.exists(&self.join(MEMBERSHIP))
+    }
+
+    /// Writes the map the node begins with, then who it is: in this order, so that a crash in between leaves a
+    /// directory that counts as unprepared. `Exists` when it was prepared before.
+    pub fn prepare(&self, membership: &Membership, map: &ClusterMap) -> Result<()> {
+        if self.is_prepared() {
+            return Err(Error::exists(format!(
+                "{} already belongs to a node of a cluster: choose an empty directory",
+                self.path.display()
+            )));
+        }
+        self.save_map(map)?;
+        Ok(self.env.disk.write_atomic(&self.join(MEMBERSHIP), &proto::encode(membership))?)
+    }
+
+    /// Who the node is. `NotFound` when the directory was never prepared.
+    pub fn membership(&self) -> Result<(Membership, Credentials)> {
+        if !self.is_prepared() {
+            return Err(Error::not_found(format!(
+                "{} holds no node yet: run `cloudsync init` for the first node of a cluster, `cloudsync join` for others",
+                self.path.display()
+            )));
+        }
+        let membership: Membership = self.load(MEMBERSHIP)?;
+        let credentials = Credentials::from_pem(&membership.credentials)?;
+        Ok((membership, credentials))
+    }
+
+    /// The newest map that was saved.
+    pub fn map(&self) -> Result<ClusterMap> {
+        self.load(MAP)
+    }
+
+    /// Saves a map: after a restart the node finds the others with it.
+    pub fn save_map(&self, map: &ClusterMap) -> Result<()> {
+        Ok(self.env.disk.write_atomic(&self.join(MAP), &proto::encode(map))?)
+    }
+
+    fn load<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<T> {
+        let path = self.join(name);
+        let bytes = self.env.disk.read(&path).map_err(|e| Error::from(e).context(path.display()))?;
+        proto::decode(&bytes).map_err(|e| e.context(path.display()))
+    }
+}

@@ -1,0 +1,24 @@
+//! A node as a whole: puts metaserver, blockserver and doors together from a configuration.
+//!
+//! Owns: the configuration file, the data directory, joining, orderly start and stop, heartbeats; and [`dev`],
+//! clusters of real nodes on one machine.
+//! Knows nothing of: the command line; how anything is stored or agreed upon.
+//!
+//! A node is prepared once, by [`init`] (the first of a cluster) or [`join`] (the others), and then started with
+//! [`Node::start`] as often as needed. [`prepare_embedded`] does the first for a cluster of one.
+
+pub mod config;
+pub mod dev;
+mod disks;
+mod home;
+mod links;
+mod run;
+mod service;
+mod setup;
+mod token;
+mod up;
+
+pub use run::Node;
+pub use setup::{init, join};
+pub use token::JoinToken;
+pub use up::{Embedded, prepare_embedded};

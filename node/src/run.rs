@@ -1,0 +1,210 @@
+//! Starts a node, keeps it in touch with the cluster, and stops it in an orderly way.
+
+use std::sync::Arc;
+
+use blockserver::Blockserver;
+use client::{Cluster, Endpoints};
+use env::Env;
+use env::task::JoinHandle;
+use kv::{Kv, RocksKv};
+use metaserver::Metaserver;
+use net::{Client, ClientConfig, Counters, Credentials, Load, Server, ServerConfig, Transport};
+use proto::cluster::{Heartbeat, HeartbeatSeen};
+use proto::map::{ClusterMap, ROOT, Role};
+use tokio::sync::watch;
+use tracing::{info, warn};
+use types::limits::{NODE_HEARTBEAT_PERIOD, NODE_REQUEST_DEADLINE};
+use types::{ErrorKind, NodeId, Result};
+
+use crate::config::NodeConfig;
+use crate::disks;
+use crate::home::{Home, Membership};
+use crate::links::{BlockLinks, RaftLinks};
+use crate::service::NodeService;
+
+/// A running node.
+pub struct Node {
+    id: NodeId,
+    home: Arc<Home>,
+    server: Server,
+    service: Arc<NodeService>,
+    cluster: Arc<Cluster>,
+    reporter: Option<JoinHandle<()>>,
+    /// Flushed at the end, so that the next start has little to replay.
+    state: Option<Arc<dyn Kv>>,
+}
+
+impl Node {
+    /// Starts the node of a prepared data directory. `NotFound` when none was prepared, `Exists` when it is in use.
+    pub async fn start(env: Env, config: NodeConfig) -> Result<Self> {
+        let home = Arc::new(Home::lock(&env, &config.data)?);
+        let (membership, credentials) = home.membership()?;
+        let (map, _) = watch::channel(Arc::new(home.map()?));
+        let service = Arc::new(NodeService::new(map.clone()));
+        let listen =
+            ServerConfig { native: config.native, control: Some(config.control), load: Load::default() };
+        let server = Server::start(&env, listen, &credentials, service.clone()).await?;
+        let cluster = view(&env, &credentials, &map)?;
+        let id = membership.node;
+        let mut node = Self { id, home, server, service, cluster, reporter: None, state: None };
+        // A node that cannot start all of its rooms must not serve with the rest: dropping it closes its doors.
+        node.start_rooms(&env, &config, membership, &credentials, map).await?;
+        info!(node = %node.id, native = %config.native, "node is up");
+        Ok(node)
+    }
+
+    /// Where clients connect.
+    pub fn native_address(&self) -> std::net::SocketAddr {
+        self.server.native_address()
+    }
+
+    /// A view of the cluster with this node's rights.
+    pub fn cluster(&self) -> &Arc<Cluster> {
+        &self.cluster
+    }
+
+    async fn start_rooms(
+        &mut self,
+        env: &Env,
+        config: &NodeConfig,
+        membership: Membership,
+        credentials: &Credentials,
+        map: watch::Sender<Arc<ClusterMap>>,
+    ) -> Result<()> {
+        env::task::spawn(save_maps(self.home.clone(), map.subscribe()));
+        if config.roles.contains(&Role::Meta) {
+            let raft = view(env, credentials, &map)?;
+            self.start_meta(env, &membership, raft, map.clone()).await?;
+        }
+        let report = Reporter {
+            node: self.id,
+            service: self.service.clone(),
+            cluster: self.cluster.clone(),
+            counters: self.server.counters(),
+            config: config.clone(),
+        };
+        self.reporter = Some(env::task::spawn(report.run()));
+        if config.roles.contains(&Role::Block) {
+            let disks = disks::open(env, &self.home, config, &membership, &self.cluster).await?;
+            let intents: Arc<dyn Kv> =
+                Arc::new(RocksKv::open(&self.home.join("block/intents"), kv::Options::default())?);
+            let block = blockserver::Config { node: self.id, secret: membership.secret, disks, intents };
+            let links = Arc::new(BlockLinks::new(self.cluster.clone()));
+            let block = Blockserver::start(env.clone(), block, map.subscribe(), links)?;
+            let _ = self.service.block.set(block);
+        }
+        Ok(())
+    }
+
+    async fn start_meta(
+        &mut self,
+        env: &Env,
+        membership: &Membership,
+        raft: Arc<Cluster>,
+        map: watch::Sender<Arc<ClusterMap>>,
+    ) -> Result<()> {
+        let state: Arc<dyn Kv> =
+            Arc::new(RocksKv::open(&self.home.join("meta/state"), kv::Options::default())?);
+        let config = metaserver::Config {
+            node: self.id,
+            log_dir: self.home.join("meta/log"),
+            secret: membership.secret.clone(),
+            map: ClusterMap::clone(&map.borrow()),
+            bootstrap: membership.bootstrap.clone(),
+        };
+        let network = Arc::new(RaftLinks(raft));
+        let meta = Metaserver::start(env.clone(), config, state.clone(), network, map).await?;
+        self.state = Some(state);
+        let _ = self.service.meta.set(meta);
+        Ok(())
+    }
+
+    /// Stops in order: no new requests, then the partitions, then the stores.
+    pub async fn stop(self) -> Result<()> {
+        info!(node = %self.id, "stopping");
+        self.reporter.into_iter().for_each(|reporter| reporter.abort());
+        // First of all it stops judging others: it will soon hear from nobody, itself included.
+        self.service.meta.get().into_iter().for_each(|meta| meta.retire());
+        self.server.shutdown().await;
+        if let Some(meta) = self.service.meta.get() {
+            meta.shutdown().await;
+        }
+        match self.state {
+            Some(state) => state.flush(),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A view of the cluster over TLS/TCP, with connections of its own, that shares the node's map.
+fn view(env: &Env, credentials: &Credentials, map: &watch::Sender<Arc<ClusterMap>>) -> Result<Arc<Cluster>> {
+    let client = Arc::new(Client::new(env, credentials, ClientConfig::default())?);
+    let endpoints = Endpoints { addresses: Vec::new(), transport: Transport::Tcp };
+    Ok(Arc::new(Cluster::new(env.clone(), client, endpoints, map.clone(), NODE_REQUEST_DEADLINE)))
+}
+
+/// Saves every new map.
+async fn save_maps(home: Arc<Home>, mut maps: watch::Receiver<Arc<ClusterMap>>) {
+    while maps.changed().await.is_ok() {
+        let map = maps.borrow_and_update().clone();
+        let home = home.clone();
+        match env::task::spawn_blocking(move || home.save_map(&map)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => warn!("the cluster map could not be saved: {e}"),
+            Err(e) => warn!("the cluster map could not be saved: {e}"),
+        }
+    }
+}
+
+/// Sends heartbeats for as long as the node runs.
+struct Reporter {
+    node: NodeId,
+    service: Arc<NodeService>,
+    cluster: Arc<Cluster>,
+    counters: Arc<Counters>,
+    config: NodeConfig,
+}
+
+impl Reporter {
+    async fn run(self) {
+        let mut silent = false;
+        loop {
+            let deadline = env::time::now() + NODE_HEARTBEAT_PERIOD * 4;
+            let heartbeat = self.heartbeat();
+            let seen = self.cluster.ask_until(ROOT, &heartbeat, NODE_HEARTBEAT_PERIOD * 2, deadline).await;
+            match seen {
+                Ok(HeartbeatSeen { map }) => {
+                    silent = false;
+                    map.into_iter().for_each(|map| self.cluster.offer_map(map));
+                }
+                Err(e) if e.kind() == ErrorKind::Denied => {
+                    warn!("the cluster does not accept this node: {e}");
+                }
+                Err(e) => {
+                    if !silent {
+                        warn!("no leader of the root partition hears this node: {e}");
+                    }
+                    silent = true;
+                }
+            }
+            env::time::sleep(NODE_HEARTBEAT_PERIOD).await;
+        }
+    }
+
+    fn heartbeat(&self) -> Heartbeat {
+        let block = self.service.block.get();
+        // Clients speak QUIC, nodes TLS/TCP.
+        let traffic = self.counters.of(Transport::Quic);
+        Heartbeat {
+            node: self.node,
+            native: self.config.native,
+            control: self.config.control,
+            epoch: self.cluster.map().epoch,
+            disks: block.map(|block| block.disk_reports()).unwrap_or_default(),
+            partitions: self.service.meta.get().map(|meta| meta.partition_reports()).unwrap_or_default(),
+            syncing_slots: block.map_or(0, |block| block.syncing_slots()),
+            bytes_received: traffic.received,
+            bytes_sent: traffic.sent,
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Sends each request to the room that answers it.
+
+use std::sync::{Arc, OnceLock};
+
+use access::{Action, authorize};
+use async_trait::async_trait;
+use blockserver::Blockserver;
+use futures::FutureExt;
+use metaserver::Metaserver;
+use net::{Caller, Reply, Request, Routes, Service};
+use proto::Method;
+use proto::cluster::{FetchMap, MapFetched};
+use proto::map::{ClusterMap, Role};
+use tokio::sync::watch;
+use types::{Error, Result};
+
+/// The rooms of a node; those that are still starting answer `Unavailable`.
+#[derive(Debug)]
+pub struct NodeService {
+    routes: Routes<NodeService>,
+    map: watch::Sender<Arc<ClusterMap>>,
+    /// Set when the metaserver has started, if the node has that role.
+    pub meta: OnceLock<Arc<Metaserver>>,
+    /// Set when the blockserver has started, if the node has that role.
+    pub block: OnceLock<Arc<Blockserver>>,
+}
+
+#[async_trait]
+impl Service for NodeService {
+    async fn call(&self, caller: &Caller, request: Request, deadline: env::time::Instant) -> Result<Reply> {
+        match Method::from_number(request.method).and_then(Method::role) {
+            Some(Role::Block) => match self.block.get() {
+                Some(block) => block.call(caller, request, deadline).await,
+                None => Err(Error::unavailable("this node holds no disks, or is still opening them")),
+            },
+            Some(Role::Meta) => match self.meta.get() {
+                Some(meta) => meta.call(caller, request, deadline).await,
+                // Not the room's fault: the caller has an old map, or the node is just starting.
+                None => Err(Error::stale_epoch("this node holds no metadata, or is still opening it")),
+            },
+            None => self.routes.dispatch(self, caller, request).await,
+        }
+    }
+}
+
+impl NodeService {
+    /// A node whose rooms have not started yet; `map` is what it knows of the cluster.
+    pub fn new(map: watch::Sender<Arc<ClusterMap>>) -> Self {
+        let routes = Routes::new()
+            .on(|s: &Self, caller, question| std::future::ready(s.fetch_map(caller, question)).boxed());
+        Self { routes, map, meta: OnceLock::new(), block: OnceLock::new() }
+    }
+
+    fn fetch_map(&self, caller: &Caller, question: FetchMap) -> Result<MapFetched> {
+        authorize(&caller.identity, Action::ViewCluster)?;
+        let map = self.map.borrow();
+        Ok(MapFetched { map: (map.epoch > question.have).then(|| ClusterMap::clone(&map)) })
+    }
+}

@@ -1,0 +1,130 @@
+//! The join token: the one line that a new node needs to become part of a cluster.
+//!
+//! Owns: the form of the line. It holds a secret that is valid for a while, and says whom to trust and where to ask, so
+//! that the new node gives the secret to nobody else.
+//! Knows nothing of: how joining is done.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use client::{Cluster, CredentialFile};
+use proto::cluster::CreateToken;
+use proto::map::{ClusterMap, Role};
+use serde::{Deserialize, Serialize};
+use types::{Error, Result};
+
+/// What every token begins with: makes it recognisable, and lets its form change.
+const PREFIX: &str = "cloudsync-join-1-";
+/// Bytes of the checksum: enough to notice a token that was cut off or mistyped.
+const SUM_SIZE: usize = 4;
+
+/// What a token says.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinToken {
+    /// What the new node shows to the cluster.
+    pub secret: [u8; 32],
+    /// Control addresses of nodes that can admit others.
+    pub control: Vec<SocketAddr>,
+    /// The certificate of the cluster's authority, PEM.
+    pub authority: String,
+}
+
+impl std::fmt::Debug for JoinToken {
+    /// Without the secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JoinToken").field("control", &self.control).finish_non_exhaustive()
+    }
+}
+
+impl JoinToken {
+    /// Asks the cluster for a token that is valid for this long from now.
+    pub async fn create(cluster: &Cluster, credentials: &CredentialFile, valid: Duration) -> Result<Self> {
+        let valid_ms = u64::try_from(valid.as_millis()).unwrap_or(u64::MAX);
+        let secret = cluster.ask_root(&CreateToken { valid_ms }).await?.secret;
+        let authority = credentials.credentials()?.trust().to_pem();
+        Ok(Self { secret, control: admitting(&cluster.map()), authority })
+    }
+
+    /// The token as one line of text.
+    pub fn to_text(&self) -> String {
+        let mut bytes = postcard::to_allocvec(self).expect("a token has nothing that cannot be written");
+        bytes.extend_from_slice(&sum(&bytes));
+        format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))
+    }
+
+    /// Reads what [`JoinToken::to_text`] wrote. `Invalid` when it is cut off or damaged.
+    pub fn parse(text: &str) -> Result<Self> {
+        let bad = |why: &str| {
+            Error::invalid(format!(
+                "the join token {why}: copy all of it, or create a new one with `cloudsync admin token create`"
+            ))
+        };
+        let encoded = text.trim().strip_prefix(PREFIX).ok_or_else(|| bad("does not begin like one"))?;
+        let bytes =
+            URL_SAFE_NO_PAD.decode(encoded).map_err(|_| bad("has characters that do not belong there"))?;
+        let (body, found) = bytes.split_last_chunk::<SUM_SIZE>().ok_or_else(|| bad("is too short"))?;
+        if *found != sum(body) {
+            return Err(bad("is damaged"));
+        }
+        postcard::from_bytes(body).map_err(|_| bad("is damaged"))
+    }
+}
+
+/// Control addresses of the nodes that can admit others: voters first, because one of them leads.
+fn admitting(map: &ClusterMap) -> Vec<SocketAddr> {
+    let voters = map.voters.iter().filter_map(|id| map.nodes.get(id));
+    let others =
+        map.nodes.iter().filter(|(id, node)| !map.voters.contains(id) && node.roles.contains(&Role::Meta));
+    voters.chain(others.map(|(_, node)| node)).map(|node| node.control).collect()
+}
+
+fn sum(bytes: &[u8]) -> [u8; SUM_SIZE] {
+    *blake3::hash(bytes).as_bytes().first_chunk().expect("a hash is longer than the sum")
+}
+
+#[cfg(test)]
+mod tests {
+    use types::NodeId;
+
+    use super::*;
+
+    fn token() -> JoinToken {
+        let control = vec!["127.0.0.1:7401".parse().unwrap(), "[::1]:7403".parse().unwrap()];
+        JoinToken { secret: [7; 32], control, authority: "-----BEGIN CERTIFICATE-----".to_owned() }
+    }
+
+    #[test]
+    fn a_token_comes_back() {
+        assert_eq!(JoinToken::parse(&token().to_text()), Ok(token()));
+        assert_eq!(JoinToken::parse(&format!(" {}\n", token().to_text())), Ok(token()));
+    }
+
+    #[test]
+    fn damage_is_noticed() {
+        let text = token().to_text();
+        let swapped = format!("{}A{}", &text[..30], &text[31..]);
+        assert_ne!(swapped, text);
+        for bad in
+            ["", "x", PREFIX, &text[1..], &text[..text.len() - 1], &text[..30], &format!("{text}ä"), &swapped]
+        {
+            let error = JoinToken::parse(bad).unwrap_err();
+            assert!(error.message().contains("admin token create"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_secret_is_not_in_logs() {
+        assert_eq!(format!("{:?}", token()), "JoinToken { control: [127.0.0.1:7401, [::1]:7403], .. }");
+    }
+
+    #[test]
+    fn tokens_name_the_nodes_that_can_admit() {
+        let mut map = client::testing::status(3).map;
+        map.voters = vec![NodeId(2)];
+        map.nodes.get_mut(&NodeId(1)).unwrap().roles = vec![Role::Block];
+        let ports: Vec<u16> = admitting(&map).iter().map(SocketAddr::port).collect();
+        assert_eq!(ports, [7404, 7406]);
+    }
+}

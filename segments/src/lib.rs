@@ -1,0 +1,22 @@
+//! One disk: shards go in durably and come out verified.
+//!
+//! Owns: superblocks, segments, the index of a disk directory, group commit, recovery after a crash.
+//! Knows nothing of: chunks as a whole, other disks, the network.
+//!
+//! A put is acknowledged after: append to the segment, fdatasync, index batch, in this order (I-ACK). The index is a
+//! cache: it is completed from the segments at open, and rebuilt when it is lost. A read checks every block it
+//! touches and returns right bytes or an error (I-READ).
+
+mod engine;
+mod index;
+mod record;
+mod recovery;
+mod segment;
+mod store;
+mod superblock;
+
+pub use engine::DiskState;
+pub use store::{DiskConfig, DiskStats, DiskStore, ShardFound};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,384 @@
+//! The door to a disk: what other parts of the node call.
+//!
+//! Owns: opening, the queue in front of the committer thread, reading.
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, RwLock};
+
+use bytes::{Bytes, BytesMut};
+use env::{Env, task};
+use kv::Kv;
+use proto::block::{ShardKey, ShardMeta};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use types::limits::{DISK_QUEUE_COUNT_MAX, DISK_QUEUE_RETRY_MS, GROUP_COMMIT_SIZE_MAX, SEGMENT_SIZE_MAX};
+use types::{ChunkId, ClusterId, DiskId, DiskUuid, Error, ErrorKind, Generation, NodeId, Result};
+
+use super::engine::{Change, DiskState, Engine, Shared, Status, place};
+use super::index::{Damage, Entry, ShardIndex, Totals};
+use super::record::{self, Blocks, HEADER_SIZE, Header};
+use super::recovery;
+use super::segment;
+use super::superblock::{self, Expected, Superblock};
+
+/// Bytes that wait for a group commit: one being written and three behind it.
+const QUEUE_SIZE_MAX: usize = 4 * GROUP_COMMIT_SIZE_MAX;
+/// A payload up to this size is read as a whole even for a part of it: one request to the disk instead of three.
+const WHOLE_READ_SIZE_MAX: usize = 2 * types::limits::RECORD_BLOCK_SIZE;
+
+/// Where a disk is and whose it must be.
+#[derive(Clone, Debug)]
+pub struct DiskConfig {
+    /// Its directory, normally a mount point.
+    pub root: PathBuf,
+    /// This cluster.
+    pub cluster: ClusterId,
+    /// This node.
+    pub node: NodeId,
+    /// The disk that this node has seen here before, remembered in the node's own directory: an empty or foreign mount
+    /// point is then refused. `None`: never seen one; an empty directory is formatted.
+    pub expected: Option<DiskUuid>,
+    /// Size at which a segment is sealed.
+    pub segment_size: u64,
+}
+
+impl DiskConfig {
+    /// A disk at `root` with segments of the normal size.
+    pub fn new(
+        root: impl Into<PathBuf>,
+        cluster: ClusterId,
+        node: NodeId,
+        expected: Option<DiskUuid>,
+    ) -> Self {
+        Self { root: root.into(), cluster, node, expected, segment_size: SEGMENT_SIZE_MAX }
+    }
+}
+
+/// Figures of a disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiskStats {
+    /// What it can do.
+    pub state: DiskState,
+    /// Live shards and replicas.
+    pub records: u64,
+    /// Bytes of their payloads.
+    pub bytes: u64,
+    /// Bytes the file system can still take.
+    pub free: u64,
+    /// Bytes of the file system.
+    pub total: u64,
+    /// Damaged places that were found and taken out of use.
+    pub quarantined: u64,
+    /// Shards that were lost with them and are not there again: see [`DiskStore::lost`].
+    pub lost: u64,
+}
+
+/// A shard, or a part of one, that was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardFound {
+    /// Which one: matters when the newest was asked for.
+    pub key: ShardKey,
+    /// Its description.
+    pub meta: ShardMeta,
+    /// Bytes of the whole shard.
+    pub size: u32,
+    /// The bytes asked for.
+    pub bytes: Bytes,
+}
+
+/// An open disk. Dropping it waits for the batch in progress and unlocks the directory.
+#[derive(Debug)]
+pub struct DiskStore {
+    shared: Arc<Shared>,
+    queue: Option<mpsc::Sender<Waiting>>,
+    room: Arc<Semaphore>,
+    committer: Mutex<Option<std::thread::JoinHandle<()>>>,
+}
+
+/// A change in the queue.
+#[derive(Debug)]
+struct Waiting {
+    change: Change,
+    done: oneshot::Sender<Result<()>>,
+    _room: OwnedSemaphorePermit,
+}
+
+impl DiskStore {
+    /// Opens a disk, or formats an empty directory. `open_index` opens the index in the directory it is given, once
+    /// this is known to be the right disk; when it says `Corrupt`, that directory is removed and it is called again.
+    /// Blocks for as long as recovery takes.
+    pub fn open(
+        env: &Env,
+        config: DiskConfig,
+        open_index: impl Fn(&std::path::Path) -> Result<Arc<dyn Kv>>,
+    ) -> Result<Arc<Self>> {
+        let engine = open_engine(env, config, open_index)?;
+        let shared = engine.shared.clone();
+        let (sender, receiver) = mpsc::channel(DISK_QUEUE_COUNT_MAX);
+        let committer = task::thread("disk-committer", move || run(engine, receiver));
+        Ok(Arc::new(Self {
+            shared,
+            queue: Some(sender),
+            room: Arc::new(Semaphore::new(QUEUE_SIZE_MAX)),
+            committer: Mutex::new(Some(committer)),
+        }))
+    }
+
+    /// Which physical disk this is.
+    pub fn uuid(&self) -> DiskUuid {
+        self.shared.superblock().uuid
+    }
+
+    /// Its id in the cluster; `None` until [`DiskStore::assign`].
+    pub fn id(&self) -> Option<DiskId> {
+        self.shared.superblock().disk
+    }
+
+    /// Writes down the id that the cluster gave. Blocks for two syncs.
+    pub fn assign(&self, id: DiskId) -> Result<()> {
+        match self.id() {
+            Some(old) if old == id => Ok(()),
+            Some(old) => Err(Error::conflict(format!("disk {} has id {old} already, not {id}", self.uuid()))),
+            None => self.shared.update_superblock(|superblock| superblock.disk = Some(id)),
+        }
+    }
+
+    /// Stores a shard; durable on return. The same again is a cheap success; other bytes under the same key are a
+    /// `Conflict`. `crc` is what the payload's CRC was where it came from, `None` when it was made here: `Unavailable` when
+    /// it differs, and when the disk is read-only; `Busy` when the queue or the disk is full.
+    pub async fn put(&self, key: ShardKey, meta: ShardMeta, payload: Bytes, crc: Option<u32>) -> Result<()> {
+        self.submit(Change::Put { key, meta, payload, crc }).await
+    }
+
+    /// Deletes a shard, durably; one that is not there is a success.
+    pub async fn delete(&self, key: ShardKey) -> Result<()> {
+        self.submit(Change::Delete { key }).await
+    }
+
+    /// Reads a shard, or a range of its bytes: of the newest generation and of any slot unless they are named. A damaged
+    /// one is `Corrupt`, not `NotFound`, until it is put again or deleted.
+    pub async fn get(
+        &self,
+        chunk: ChunkId,
+        slot: Option<u8>,
+        generation: Option<Generation>,
+        range: Option<Range<u32>>,
+    ) -> Result<ShardFound> {
+        let read = self.blocking(move |shared| {
+            let Some((key, entry)) = shared.index.newest(chunk, slot, generation)? else {
+                return Err(match shared.index.newest_lost(chunk, slot, generation)? {
+                    Some(_) => Error::corrupt(format!("chunk {chunk} was on this disk and is damaged")),
+                    None => Error::not_found(format!("chunk {chunk} is not on this disk")),
+                });
+            };
+            let bytes = read_record(shared, &key, &entry, range);
+            Ok((key, entry, bytes))
+        });
+        let (key, entry, bytes) = read.await?;
+        match bytes {
+            Ok(bytes) => Ok(ShardFound { key, meta: entry.meta, size: entry.payload_size, bytes }),
+            Err(error) => {
+                if error.kind() == ErrorKind::Corrupt {
+                    tracing::error!("disk {}: {error}; quarantined", self.shared.root.display());
+                    self.submit(Change::Quarantine { key, entry }).await.map_err(|e| e.context(&error))?;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// True when the shard is here (which its bytes may still contradict).
+    pub async fn has(&self, key: ShardKey) -> Result<bool> {
+        self.blocking(move |shared| Ok(shared.index.entry(&key)?.is_some())).await
+    }
+
+    /// Shards that were found damaged and are to be made again, in order, behind `after`, at most `limit`.
+    pub async fn lost(&self, after: Option<ShardKey>, limit: usize) -> Result<Vec<(ShardKey, ShardMeta)>> {
+        self.blocking(move |shared| {
+            let lost = shared.index.lost(after, limit)?;
+            Ok(lost.into_iter().map(|(key, entry)| (key, entry.meta)).collect())
+        })
+        .await
+    }
+
+    /// Shards of the chunks from `first` to `last` in order, behind `after`, at most `limit`.
+    pub async fn scan(
+        &self,
+        first: ChunkId,
+        last: ChunkId,
+        after: Option<ShardKey>,
+        limit: usize,
+    ) -> Result<Vec<(ShardKey, ShardMeta)>> {
+        self.blocking(move |shared| {
+            let found = shared.index.list((first, last), after, limit)?;
+            Ok(found.into_iter().map(|(key, entry)| (key, entry.meta)).collect())
+        })
+        .await
+    }
+
+    /// Its figures. Asks the file system, which may block for a moment.
+    pub fn stats(&self) -> Result<DiskStats> {
+        let space = self.shared.disk.space(&self.shared.root)?;
+        let Status { state, totals, damage } = self.shared.status().clone();
+        let (Totals { records, bytes }, Damage { quarantined, lost }) = (totals, damage);
+        Ok(DiskStats { state, records, bytes, free: space.free, total: space.total, quarantined, lost })
+    }
+
+    async fn submit(&self, change: Change) -> Result<()> {
+        let full = |what: &str| {
+            Error::busy(format!("disk {}: {what}", self.shared.root.display()), DISK_QUEUE_RETRY_MS)
+        };
+        let weight =
+            u32::try_from(change.weight()).map_err(|_| Error::invalid("a shard of more than 4 GiB"))?;
+        let room = self.room.clone().try_acquire_many_owned(weight);
+        let room = room.map_err(|_| full("too many bytes wait to be written"))?;
+        let (done, answer) = oneshot::channel();
+        let queue = self.queue.as_ref().expect("only drop() takes it");
+        let sent = queue.try_send(Waiting { change, done, _room: room });
+        sent.map_err(|_| full("too many writes wait"))?;
+        answer.await.map_err(|_| Error::internal("the disk's committer stopped"))?
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shared) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let shared = self.shared.clone();
+        let done = task::spawn_blocking(move || work(&shared)).await;
+        done.map_err(|error| Error::internal(format!("reading a disk: {error}")))?
+    }
+}
+
+impl Drop for DiskStore {
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(committer) = self.committer.lock().ok().and_then(|mut committer| committer.take()) {
+            // A panic in the committer was shown when it happened.
+            let _ = committer.join();
+        }
+    }
+}
+
+/// The committer: everything that queued up while the disk was syncing becomes the next batch.
+fn run(mut engine: Engine, mut queue: mpsc::Receiver<Waiting>) {
+    while let Some(first) = queue.blocking_recv() {
+        let mut size = first.change.weight();
+        let mut batch = vec![first];
+        while size < GROUP_COMMIT_SIZE_MAX
+            && let Ok(next) = queue.try_recv()
+        {
+            size += next.change.weight();
+            batch.push(next);
+        }
+        let (changes, waiting): (Vec<Change>, Vec<_>) =
+            batch.into_iter().map(|Waiting { change, done, _room }| (change, (done, _room))).unzip();
+        for (result, (done, _room)) in engine.commit(&changes).into_iter().zip(waiting) {
+            // A caller that went away does not want to know.
+            let _ = done.send(result);
+        }
+    }
+}
+
+/// Identifies, locks, formats if new, and recovers.
+pub(super) fn open_engine(
+    env: &Env,
+    config: DiskConfig,
+    open_index: impl Fn(&std::path::Path) -> Result<Arc<dyn Kv>>,
+) -> Result<Engine> {
+    let DiskConfig { root, cluster, node, expected, segment_size } = config;
+    let (disk, expected) = (env.disk.clone(), Expected { cluster, node, uuid: expected });
+    // Before anything is written: the directory may be the wrong one.
+    superblock::identify(&*disk, &root, expected)?;
+    disk.create_dir_all(&segment::directory(&root))?;
+    let lock = recovery::lock(&*disk, &root)?;
+    let superblock = match superblock::identify(&*disk, &root, expected)? {
+        Some(found) if found.failed => found,
+        Some(found) => {
+            superblock::sync(&*disk, &root)?;
+            found
+        }
+        None => {
+            let uuid = DiskUuid(env.random.bytes());
+            let new = Superblock { cluster, uuid, node, disk: None, failed: false, generation: 1 };
+            superblock::write(&*disk, &root, new)?;
+            new
+        }
+    };
+    let index_path = root.join("index");
+    let kv = match open_index(&index_path) {
+        Err(error) if error.kind() == ErrorKind::Corrupt && disk.exists(&index_path) => {
+            tracing::warn!("disk {}: {error}; making the index again", root.display());
+            disk.remove_dir_all(&index_path)?;
+            open_index(&index_path)?
+        }
+        opened => opened?,
+    };
+    let state = match superblock.failed {
+        true => DiskState::ReadOnly(format!("disk {} failed a write before; replace it", root.display())),
+        false => DiskState::Healthy,
+    };
+    let shared = Arc::new(Shared {
+        disk,
+        root,
+        index: ShardIndex::new(kv),
+        superblock: Mutex::new(superblock),
+        segments: RwLock::default(),
+        status: Mutex::new(Status { state, totals: Totals::default(), damage: Damage::default() }),
+    });
+    let active = recovery::recover(&shared)?;
+    Ok(Engine { shared, active, segment_size, _lock: lock })
+}
+
+/// The bytes of a record, checked.
+pub(super) fn read_record(
+    shared: &Shared,
+    key: &ShardKey,
+    entry: &Entry,
+    range: Option<Range<u32>>,
+) -> Result<Bytes> {
+    let size = entry.payload_size as usize;
+    let range = range.map_or(0..size, |range| range.start as usize..range.end as usize);
+    if range.start > range.end || range.end > size {
+        return Err(Error::invalid(format!("bytes {range:?} of a shard of {size}")));
+    }
+    let corrupt = |flaw: &str| {
+        Error::corrupt(format!(
+            "slot {} of chunk {} in segment {} at {}: {flaw}",
+            key.slot, key.chunk, entry.segment, entry.offset
+        ))
+    };
+    let file = shared.segments.read().expect("never poisoned: no panic inside").get(&entry.segment).cloned();
+    let file = file.ok_or_else(|| corrupt("the segment is gone"))?;
+    let at = u64::from(entry.offset);
+    let read = |size: usize, at: u64| -> Result<Bytes> {
+        let mut bytes = BytesMut::with_capacity(size);
+        match file.read_append_exact(&mut bytes, size, at) {
+            Ok(()) => Ok(bytes.freeze()),
+            Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
+                Err(corrupt("the segment ends before it"))
+            }
+            // Perhaps a cable: the shard stays in the index, and the reader takes another.
+            Err(e) => Err(Error::from(e).context(corrupt("cannot be read").message())),
+        }
+    };
+    let check_header = |bytes: &[u8]| {
+        let bytes: &[u8; HEADER_SIZE] = bytes.try_into().expect("HEADER_SIZE bytes were read");
+        let header = Header::parse(bytes, place(&shared.superblock(), entry.segment), entry.offset)
+            .map_err(corrupt)?;
+        let same = header.key == *key && super::engine::entry(&header, entry.segment) == Some(*entry);
+        if same { Ok(header) } else { Err(corrupt("another record stands there")) }
+    };
+    if range.len() == size || size <= WHOLE_READ_SIZE_MAX {
+        let total = usize::try_from(record::record_size(size)).expect("a record fits in memory");
+        let bytes = read(total, at)?;
+        let header = check_header(&bytes[..HEADER_SIZE])?;
+        record::check_payload(&header, &bytes[HEADER_SIZE..]).map_err(corrupt)?;
+        return Ok(bytes.slice(HEADER_SIZE + range.start..HEADER_SIZE + range.end));
+    }
+    check_header(&read(HEADER_SIZE, at)?)?;
+    let blocks = Blocks::of(size, &range);
+    let bytes = read(blocks.end - blocks.start, at + (HEADER_SIZE + blocks.start) as u64)?;
+    let table = read(blocks.table_end - blocks.table_start, at + blocks.table_start as u64)?;
+    blocks.check(&bytes, &table).map_err(corrupt)?;
+    Ok(bytes.slice(range.start - blocks.start..range.end - blocks.start))
+}

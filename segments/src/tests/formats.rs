@@ -1,0 +1,125 @@
+//! Goal: bytes on disk stay readable for ever: they are frozen here, and every damaged bit of them is noticed.
+
+use std::path::Path;
+
+use env::Disk;
+use expect_test::{Expect, expect};
+use types::{DiskId, DiskUuid};
+
+use super::*;
+use crate::record::{self, Header, Place};
+use crate::segment;
+use crate::superblock::Superblock;
+
+const PLACE: Place = Place { disk: *b"diskuuid", segment: 0x0a0b };
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn header(meta: Option<ShardMeta>, payload: &[u8]) -> Header {
+    let key = ShardKey { chunk: ChunkId([0xc1; 32]), generation: Generation(0x0102_0304_0506), slot: 3 };
+    let payload_crc = record::tail(payload).payload_crc;
+    let payload_size = u32::try_from(payload.len()).unwrap();
+    Header { key, meta, payload_size, payload_crc, offset: 8192, batch_offset: 4096 }
+}
+
+#[track_caller]
+fn check_header(meta: Option<ShardMeta>, payload: &[u8], want: Expect) {
+    let header = header(meta, payload);
+    let bytes = header.to_bytes(PLACE);
+    want.assert_eq(&hex(&bytes));
+    assert_eq!(Header::parse(&bytes, PLACE, 8192), Ok(header));
+    for bit in 0..bytes.len() * 8 {
+        let mut bad = bytes;
+        bad[bit / 8] ^= 1 << (bit % 8);
+        assert!(Header::parse(&bad, PLACE, 8192).is_err(), "bit {bit}");
+    }
+    assert!(Header::parse(&bytes, PLACE, 8200).is_err());
+    assert!(Header::parse(&bytes, Place { segment: 1, ..PLACE }, 8192).is_err());
+    assert!(Header::parse(&bytes, Place { disk: *b"another1", ..PLACE }, 8192).is_err());
+}
+
+#[test]
+fn record_headers() {
+    check_header(
+        Some(meta(1)),
+        b"payload",
+        expect![
+            "435352438899f7ea0101000302041d11c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c10605040302010000e0930400400d030007000000156a2c420b0a00000020000000100000000000006469736b75756964"
+        ],
+    );
+    check_header(
+        Some(meta(6)),
+        b"payload",
+        expect![
+            "435352438cdb27a50201010300000000c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c10605040302010000e0930400400d030007000000156a2c420b0a00000020000000100000000000006469736b75756964"
+        ],
+    );
+    check_header(
+        None,
+        b"",
+        expect![
+            "43535243b06749a50301000300000000c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c10605040302010000000000000000000000000000000000000b0a00000020000000100000000000006469736b75756964"
+        ],
+    );
+}
+
+#[test]
+fn record_tails() {
+    let tail = |payload: &[u8]| hex(&record::tail(payload).bytes);
+    expect!["00000000000000004353524543454e44"].assert_eq(&tail(b""));
+    expect!["156a2c42156a2c42070000004353524543454e440000000000"].assert_eq(&tail(b"payload"));
+    expect!["82f317702e7a664cd18fa04f010001004353524543454e4400000000000000"].assert_eq(&tail(&[7; 65_537]));
+    for size in [0, 1, 65_536, 65_537, 4 << 20] {
+        let record::Tail { bytes, payload_crc } = record::tail(&vec![5; size]);
+        assert_eq!(payload_crc, crc32fast::hash(&vec![5; size]));
+        assert_eq!(record::record_size(size), (96 + size + bytes.len()) as u64);
+        assert_eq!(record::record_size(size) % 8, 0);
+    }
+}
+
+#[test]
+fn superblocks() {
+    let superblock = Superblock {
+        cluster: ClusterId([0xc0; 16]),
+        uuid: DiskUuid([0xd1; 16]),
+        node: NodeId(7),
+        disk: Some(DiskId(0x0102)),
+        failed: false,
+        generation: 9,
+    };
+    let bytes = superblock.to_bytes();
+    expect!["43535355504552000100000102010000c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d107000000000000000900000000000000000000000000000000000000ef2c4dc0"].assert_eq(&hex(&bytes));
+    assert_eq!(Superblock::parse(&bytes), Ok(superblock));
+    let without = Superblock { disk: None, failed: true, ..superblock };
+    assert_eq!(Superblock::parse(&without.to_bytes()), Ok(without));
+    for bit in 0..bytes.len() * 8 {
+        let mut bad = bytes;
+        bad[bit / 8] ^= 1 << (bit % 8);
+        assert!(Superblock::parse(&bad).is_err(), "bit {bit}");
+    }
+}
+
+#[test]
+fn a_sealed_segment() {
+    let disk = env::disk::SimDisk::new(1);
+    let root = Path::new("/disk");
+    disk.create_dir_all(&segment::directory(root)).unwrap();
+    let uuid = DiskUuid(*b"diskuuid-and-the");
+    let file = segment::create(&disk, root, uuid, PLACE.segment).unwrap();
+    let header = Header { offset: 4096, batch_offset: 4096, ..header(Some(meta(1)), b"payload") };
+    file.write_at(&[&header.to_bytes(PLACE), b"payload", &record::tail(b"payload").bytes], 4096).unwrap();
+    segment::write_footer(&*file, PLACE, header.end()).unwrap();
+    let bytes = disk.read(&segment::path(root, PLACE.segment)).unwrap();
+    expect!["43535345474d5400010000000b0a00006469736b757569642d616e642d7468658e2de58c00000000"]
+        .assert_eq(&hex(&bytes[..40]));
+    assert!(bytes[36..4096].iter().all(|b| *b == 0));
+    let end = usize::try_from(header.end()).unwrap();
+    assert_eq!(bytes[end..end + 96], header.to_bytes(PLACE));
+    expect!["4353464f4f5445520b0a00000100000080100000afc0bc1a6469736b75756964e3273daa00000000"]
+        .assert_eq(&hex(&bytes[end + 96..]));
+    assert_eq!(segment::read_footer(&*file, PLACE), Some(vec![header]));
+    assert!(segment::has_header(&*file, uuid, PLACE.segment));
+    assert!(!segment::has_header(&*file, uuid, 1));
+}

@@ -1,0 +1,196 @@
+//! The chunk index: which chunks exist, behind a Bloom filter.
+//!
+//! The exact rows are replicated state. The filter is derived from them, on every node for itself: "surely absent"
+//! costs no look at the rows; "perhaps" costs one. A filter that is too old costs bytes, never data.
+
+mod row;
+
+#[cfg(test)]
+mod tests;
+
+use std::ops::ControlFlow;
+use std::sync::RwLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use chunk::filter::{BloomFilter, Filter};
+use kv::{Order, Overlay, Read};
+use proto::command::{IndexCommand, Stamped};
+use proto::index::{IndexStats, Registration};
+use types::limits::PIN_COUNT_MAX;
+use types::{ChunkId, Error, GcEpoch, Generation, Result};
+
+use crate::{Machine, answer};
+use row::{ChunkRow, TotalsRow};
+
+/// A filter starts with room for so many chunks and doubles when it is full.
+const FILTER_CAPACITY_MIN: u64 = 1 << 16;
+/// Seed of the filters. Chunk ids are hashes already; the seed only has to be the same for ever.
+const FILTER_SEED: [u8; 32] = *b"CloudSync chunk existence filter";
+
+/// The answer to a pin or registration: the live incarnation and the epoch it was touched in.
+pub type Touched = Option<(Generation, GcEpoch)>;
+
+/// The state machine of one index partition.
+#[derive(Debug)]
+pub struct IndexMachine {
+    filter: RwLock<BloomFilter>,
+    negatives: AtomicU64,
+    positives: AtomicU64,
+}
+
+/// What the rows say about a chunk that is to be pinned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pinning {
+    /// It does not exist: upload it.
+    Absent,
+    /// It was touched in the current epoch already: nothing to write.
+    Touched(Generation, GcEpoch),
+    /// It exists and must be touched through the log.
+    Stale,
+}
+
+impl Default for IndexMachine {
+    fn default() -> Self {
+        Self {
+            filter: RwLock::new(filter_for(FILTER_CAPACITY_MIN)),
+            negatives: AtomicU64::new(0),
+            positives: AtomicU64::new(0),
+        }
+    }
+}
+
+impl IndexMachine {
+    /// Looks chunks up, without touching them.
+    pub fn look_up(&self, state: &dyn Read, chunks: &[ChunkId]) -> Result<Vec<Pinning>> {
+        let candidates: Vec<bool> = {
+            let filter = self.filter.read().expect("no panic while it is held");
+            chunks.iter().map(|chunk| filter.may_contain(chunk)).collect()
+        };
+        let positives = candidates.iter().filter(|c| **c).count() as u64;
+        self.positives.fetch_add(positives, Ordering::Relaxed);
+        self.negatives.fetch_add(chunks.len() as u64 - positives, Ordering::Relaxed);
+        let epoch = row::epoch(state)?;
+        let look = |(chunk, candidate): (&ChunkId, bool)| {
+            let row: Option<ChunkRow> =
+                if candidate { row::load(state, &row::chunk_key(chunk))? } else { None };
+            Ok(match row {
+                None => Pinning::Absent,
+                Some(row) if row.touch >= epoch => Pinning::Touched(row.generation, row.touch),
+                Some(_) => Pinning::Stale,
+            })
+        };
+        chunks.iter().zip(candidates).map(look).collect()
+    }
+
+    /// Totals of the partition.
+    pub fn stats(&self, state: &dyn Read) -> Result<IndexStats> {
+        let totals: TotalsRow = row::load(state, &row::totals_key())?.unwrap_or_default();
+        Ok(IndexStats {
+            chunks: totals.chunks,
+            plain_bytes: totals.plain_bytes,
+            disk_bytes: totals.disk_bytes,
+            epoch: row::epoch(state)?,
+            filter_negatives: self.negatives.load(Ordering::Relaxed),
+            filter_positives: self.positives.load(Ordering::Relaxed),
+        })
+    }
+
+    fn register(&self, state: &mut Overlay<'_>, chunks: &[Registration]) -> Result<Vec<Touched>> {
+        let epoch = row::epoch(state)?;
+        let mut totals: TotalsRow = row::load(state, &row::totals_key())?.unwrap_or_default();
+        let touched =
+            chunks.iter().map(|new| register_one(state, &mut totals, epoch, new)).collect::<Result<_>>()?;
+        state.put(row::totals_key(), proto::encode(&totals));
+        let mut filter = self.filter.write().expect("no panic while it is held");
+        chunks.iter().for_each(|new| filter.insert(&new.chunk));
+        if filter.is_full() {
+            *filter = filter_of(state)?;
+        }
+        Ok(touched)
+    }
+
+    fn pin(&self, state: &mut Overlay<'_>, chunks: &[ChunkId]) -> Result<Vec<Touched>> {
+        if chunks.len() > PIN_COUNT_MAX {
+            return Err(Error::invalid(format!(
+                "{} chunks in one pin, {PIN_COUNT_MAX} are allowed",
+                chunks.len()
+            )));
+        }
+        let epoch = row::epoch(state)?;
+        chunks
+            .iter()
+            .map(|chunk| {
+                let key = row::chunk_key(chunk);
+                let Some(mut row) = row::load::<ChunkRow>(state, &key)? else { return Ok(None) };
+                row.touch = row.touch.max(epoch);
+                state.put(key, proto::encode(&row));
+                Ok(Some((row.generation, row.touch)))
+            })
+            .collect()
+    }
+}
+
+/// A chunk that is known already keeps its incarnation: the shards just written are orphans for GC.
+fn register_one(
+    state: &mut Overlay<'_>,
+    totals: &mut TotalsRow,
+    epoch: GcEpoch,
+    new: &Registration,
+) -> Result<Touched> {
+    let key = row::chunk_key(&new.chunk);
+    if let Some(mut row) = row::load::<ChunkRow>(state, &key)? {
+        row.touch = row.touch.max(epoch);
+        state.put(key, proto::encode(&row));
+        return Ok(Some((row.generation, row.touch)));
+    }
+    if new.generation.epoch().next() < epoch {
+        return Ok(None); // Its shards may have been reclaimed as orphans by now.
+    }
+    let row = ChunkRow {
+        generation: new.generation,
+        touch: epoch,
+        plain_size: new.plain_size,
+        disk_size: new.disk_size,
+    };
+    state.put(key, proto::encode(&row));
+    totals.chunks += 1;
+    totals.plain_bytes += u64::from(new.plain_size);
+    totals.disk_bytes += u64::from(new.disk_size);
+    Ok(Some((row.generation, row.touch)))
+}
+
+impl Machine for IndexMachine {
+    fn apply(&self, state: &mut Overlay<'_>, _index: u64, command: &[u8]) -> Bytes {
+        let answer =
+            proto::decode::<Stamped<IndexCommand>>(command).and_then(|stamped| match stamped.command {
+                IndexCommand::Register(chunks) => self.register(state, &chunks),
+                IndexCommand::Pin(chunks) => self.pin(state, &chunks),
+            });
+        answer::encode(&answer)
+    }
+
+    fn restored(&self, state: &dyn Read) {
+        // Without its rows the partition can answer nothing: stop rather than say "absent" for what exists.
+        let filter = filter_of(state).expect("the state of an open partition can be read");
+        *self.filter.write().expect("no panic while it is held") = filter;
+    }
+}
+
+/// The filter of all rows, with room to double.
+fn filter_of(state: &dyn Read) -> Result<BloomFilter> {
+    let totals: TotalsRow = row::load(state, &row::totals_key())?.unwrap_or_default();
+    let mut filter = filter_for(totals.chunks * 2);
+    let (start, end) = row::chunk_range();
+    state.scan(&start, &end, Order::Forward, &mut |key, _| {
+        if let Some(chunk) = row::chunk_of_key(key) {
+            filter.insert(&chunk);
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(filter)
+}
+
+fn filter_for(count: u64) -> BloomFilter {
+    BloomFilter::new(count.max(FILTER_CAPACITY_MIN), &FILTER_SEED).expect("the capacity is within its limits")
+}

@@ -1,0 +1,103 @@
+//! Goal: registering, pinning and the filter agree with the rows. Method: the machine over `MemKv`.
+
+use kv::{Durability, Kv, MemKv};
+use types::Millis;
+
+use super::*;
+
+struct Bench {
+    kv: MemKv,
+    machine: IndexMachine,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self { kv: MemKv::new(0), machine: IndexMachine::default() }
+    }
+
+    fn apply(&self, command: IndexCommand) -> Vec<Touched> {
+        let mut overlay = Overlay::new(&self.kv);
+        let bytes = proto::encode(&Stamped { time: Millis(1), command });
+        let reply = self.machine.apply(&mut overlay, 1, &bytes);
+        let batch = overlay.into_batch();
+        self.kv.write(batch, Durability::Buffered).unwrap();
+        answer::decode(&reply).unwrap()
+    }
+
+    fn set_epoch(&self, epoch: u32) {
+        let mut batch = kv::Batch::new();
+        batch.put(b"g", &proto::encode(&GcEpoch(epoch)));
+        self.kv.write(batch, Durability::Buffered).unwrap();
+    }
+}
+
+fn chunk(n: u32) -> ChunkId {
+    chunk::chunk_id(&n.to_le_bytes())
+}
+
+fn new(n: u32, generation: Generation) -> Registration {
+    Registration { chunk: chunk(n), generation, plain_size: 100, disk_size: 150 }
+}
+
+#[test]
+fn a_chunk_is_known_once_and_keeps_its_incarnation() {
+    let bench = Bench::new();
+    let (first, second) = (Generation::new(GcEpoch(0), 1), Generation::new(GcEpoch(0), 2));
+    assert_eq!(bench.machine.look_up(&bench.kv, &[chunk(1)]).unwrap(), [Pinning::Absent]);
+    assert_eq!(bench.apply(IndexCommand::Register(vec![new(1, first)])), [Some((first, GcEpoch(0)))]);
+    assert_eq!(bench.apply(IndexCommand::Register(vec![new(1, second)])), [Some((first, GcEpoch(0)))]);
+    assert_eq!(
+        bench.machine.look_up(&bench.kv, &[chunk(1), chunk(2)]).unwrap(),
+        [Pinning::Touched(first, GcEpoch(0)), Pinning::Absent]
+    );
+    let stats = bench.machine.stats(&bench.kv).unwrap();
+    assert_eq!((stats.chunks, stats.plain_bytes, stats.disk_bytes), (1, 100, 150));
+    assert_eq!((stats.filter_negatives, stats.filter_positives), (2, 1));
+}
+
+#[test]
+fn a_pin_in_a_later_epoch_goes_through_the_log_once() {
+    let bench = Bench::new();
+    let generation = Generation::new(GcEpoch(0), 1);
+    bench.apply(IndexCommand::Register(vec![new(1, generation)]));
+    bench.set_epoch(3);
+    assert_eq!(bench.machine.look_up(&bench.kv, &[chunk(1)]).unwrap(), [Pinning::Stale]);
+    assert_eq!(
+        bench.apply(IndexCommand::Pin(vec![chunk(1), chunk(2)])),
+        [Some((generation, GcEpoch(3))), None]
+    );
+    assert_eq!(
+        bench.machine.look_up(&bench.kv, &[chunk(1)]).unwrap(),
+        [Pinning::Touched(generation, GcEpoch(3))]
+    );
+}
+
+#[test]
+fn a_generation_from_before_the_last_cycle_is_refused() {
+    let bench = Bench::new();
+    bench.set_epoch(5);
+    assert_eq!(bench.apply(IndexCommand::Register(vec![new(1, Generation::new(GcEpoch(3), 1))])), [None]);
+    let late = Generation::new(GcEpoch(4), 1);
+    assert_eq!(bench.apply(IndexCommand::Register(vec![new(1, late)])), [Some((late, GcEpoch(5)))]);
+}
+
+#[test]
+fn the_filter_grows_and_is_made_again_from_the_rows() {
+    let bench = Bench::new();
+    let generation = Generation::new(GcEpoch(0), 1);
+    let count = FILTER_CAPACITY_MIN as u32 + 1000;
+    for part in (0..count).collect::<Vec<_>>().chunks(512) {
+        bench.apply(IndexCommand::Register(part.iter().map(|n| new(*n, generation)).collect()));
+    }
+    let all: Vec<ChunkId> = (0..count).map(chunk).collect();
+    let known = |machine: &IndexMachine| {
+        let found = machine.look_up(&bench.kv, &all).unwrap();
+        found.iter().all(|pinning| *pinning == Pinning::Touched(generation, GcEpoch(0)))
+    };
+    assert!(known(&bench.machine));
+    assert!(!bench.machine.filter.read().unwrap().is_full());
+    let reopened = IndexMachine::default();
+    assert!(!known(&reopened), "an empty filter knows nothing");
+    reopened.restored(&bench.kv);
+    assert!(known(&reopened));
+}

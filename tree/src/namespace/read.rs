@@ -1,0 +1,199 @@
+//! Reads of a namespace partition: plain functions over any state, live or snapshot.
+
+use std::ops::ControlFlow;
+
+use chunk::manifest::content_root;
+use kv::{Order, Read};
+use proto::namespace::{Entry, JournalPage, Kind, Listing, NamespaceStats, Record, Version, Versions};
+use types::limits::{HISTORY_PAGE_COUNT_MAX, JOURNAL_PAGE_COUNT_MAX, LIST_PAGE_COUNT_MAX};
+use types::{Error, InodeId, Millis, Name, NamespaceId, Path, Result, Seq, VersionId};
+
+use super::row::{self, DirentRow, NamespaceRow, VersionRow};
+
+/// Owner and newest journal position of a namespace.
+pub fn owner(state: &dyn Read, namespace: NamespaceId) -> Result<(String, Seq)> {
+    let row = namespace_row(state, namespace)?;
+    Ok((row.owner, row.seq))
+}
+
+/// Totals of a namespace.
+pub fn fetch_namespace(state: &dyn Read, namespace: NamespaceId) -> Result<NamespaceStats> {
+    let row = namespace_row(state, namespace)?;
+    Ok(NamespaceStats { seq: row.seq, digest: row.digest.to_le_bytes() })
+}
+
+/// One entry.
+pub fn stat(state: &dyn Read, namespace: NamespaceId, path: &Path) -> Result<Entry> {
+    let found = resolve(state, namespace, path)?;
+    let name = path.names().last().map_or("", Name::as_str);
+    Ok(entry(name, found))
+}
+
+/// A page of a directory: one range scan.
+pub fn list_dir(
+    state: &dyn Read,
+    namespace: NamespaceId,
+    path: &Path,
+    after: Option<&Name>,
+    limit: u32,
+) -> Result<Listing> {
+    let seq = namespace_row(state, namespace)?.seq;
+    let dir = resolve(state, namespace, path)?;
+    if dir.kind == Kind::File {
+        return Err(Error::invalid(format!("{path} is a file, not a directory")));
+    }
+    let limit = page(limit, LIST_PAGE_COUNT_MAX);
+    let (start, end) = row::dirent_range(dir.inode, after);
+    let mut entries = Vec::new();
+    let more = scan_page(state, &start, &end, limit, |key, value| {
+        entries.push(entry(row::dirent_name(key)?, proto::decode(value)?));
+        Ok(())
+    })?;
+    Ok(Listing { seq, entries, more })
+}
+
+/// A version of a file with its content.
+pub fn open_version(
+    state: &dyn Read,
+    namespace: NamespaceId,
+    path: &Path,
+    version: Option<VersionId>,
+) -> Result<(Version, chunk::manifest::Manifest)> {
+    let file = resolve_file(state, namespace, path)?;
+    let id = version.unwrap_or(file.version);
+    let row: VersionRow = row::load(state, &row::version_key(file.inode, id))?
+        .ok_or_else(|| Error::not_found(format!("{path} has no version {id}: see its history")))?;
+    Ok((describe(id, &row), row.manifest))
+}
+
+/// A page of a file's versions, newest first.
+pub fn list_versions(
+    state: &dyn Read,
+    namespace: NamespaceId,
+    path: &Path,
+    before: Option<VersionId>,
+    limit: u32,
+) -> Result<Versions> {
+    let seq = namespace_row(state, namespace)?.seq;
+    let file = resolve_file(state, namespace, path)?;
+    let limit = page(limit, HISTORY_PAGE_COUNT_MAX);
+    let (start, end) = row::version_range(file.inode, before);
+    let mut versions = Vec::new();
+    let more = scan_page(state, &start, &end, limit, |key, value| {
+        versions.push(describe(row::version_of_key(key)?, &proto::decode(value)?));
+        Ok(())
+    })?;
+    Ok(Versions { seq, versions, more })
+}
+
+/// A page of the journal.
+pub fn pull_journal(state: &dyn Read, namespace: NamespaceId, after: Seq, limit: u32) -> Result<JournalPage> {
+    let head = namespace_row(state, namespace)?.seq;
+    if after > head {
+        return Err(Error::invalid(format!(
+            "position {after} is ahead of the journal of namespace {namespace}, which ends at {head}: start again from 0"
+        )));
+    }
+    let mut records: Vec<Record> = Vec::new();
+    let (start, end) = (row::journal_key(namespace, after.next()), row::journal_key(namespace, head.next()));
+    scan_page(state, &start, &end, page(limit, JOURNAL_PAGE_COUNT_MAX), |_, value| {
+        records.push(proto::decode(value)?);
+        Ok(())
+    })?;
+    Ok(JournalPage { records, head })
+}
+
+/// The row of the root directory, which no directory lists.
+pub fn entry_of_root(root: InodeId) -> DirentRow {
+    DirentRow {
+        inode: root,
+        kind: Kind::Dir,
+        size: 0,
+        modified: Millis(0),
+        version: VersionId(0),
+        content_root: Default::default(),
+    }
+}
+
+/// Walks down from `top`. `None` when a component is missing; an error when one is a file.
+pub fn resolve_below(state: &dyn Read, top: DirentRow, path: &Path) -> Result<Option<DirentRow>> {
+    let mut at = top;
+    for name in path.names() {
+        if at.kind == Kind::File {
+            return Err(Error::invalid(format!("a part of {path} is a file, not a directory")));
+        }
+        match row::load(state, &row::dirent_key(at.inode, name.as_str()))? {
+            Some(row) => at = row,
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(at))
+}
+
+fn resolve(state: &dyn Read, namespace: NamespaceId, path: &Path) -> Result<DirentRow> {
+    let root = namespace_row(state, namespace)?.root;
+    resolve_below(state, entry_of_root(root), path)?
+        .ok_or_else(|| Error::not_found(format!("{path} does not exist")))
+}
+
+fn resolve_file(state: &dyn Read, namespace: NamespaceId, path: &Path) -> Result<DirentRow> {
+    let found = resolve(state, namespace, path)?;
+    if found.kind == Kind::Dir {
+        return Err(Error::invalid(format!("{path} is a directory")));
+    }
+    Ok(found)
+}
+
+fn namespace_row(state: &dyn Read, namespace: NamespaceId) -> Result<NamespaceRow> {
+    row::load(state, &row::namespace_key(namespace))?
+        .ok_or_else(|| Error::not_found(format!("namespace {namespace} does not exist")))
+}
+
+fn entry(name: &str, row: DirentRow) -> Entry {
+    Entry {
+        name: name.to_owned(),
+        inode: row.inode,
+        kind: row.kind,
+        size: row.size,
+        modified: row.modified,
+        version: row.version,
+        content_root: row.content_root,
+    }
+}
+
+fn describe(id: VersionId, row: &VersionRow) -> Version {
+    Version {
+        id,
+        base: row.base,
+        author: row.author.clone(),
+        committed: row.committed,
+        modified: row.modified,
+        size: row.manifest.size,
+        content_root: content_root(&row.manifest),
+    }
+}
+
+fn page(limit: u32, max: usize) -> usize {
+    (limit as usize).clamp(1, max)
+}
+
+/// Visits at most `limit` rows; true when there are more.
+fn scan_page(
+    state: &dyn Read,
+    start: &[u8],
+    end: &[u8],
+    limit: usize,
+    mut visit: impl FnMut(&[u8], &[u8]) -> Result<()>,
+) -> Result<bool> {
+    let mut count = 0;
+    let mut outcome = Ok(());
+    state.scan(start, end, Order::Forward, &mut |key, value| {
+        count += 1;
+        if count > limit {
+            return ControlFlow::Break(());
+        }
+        outcome = visit(key, value);
+        if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    outcome.map(|()| count > limit)
+}

@@ -1,0 +1,333 @@
+//! The changes a batch makes to one namespace's tree (I-TREE, I-CAS, I-JRN).
+//!
+//! Every change checks everything before it writes anything, so a refused change leaves no trace.
+
+use bytes::Bytes;
+use chunk::manifest::{Manifest, content_root};
+use kv::{Overlay, Read};
+use proto::namespace::{Base, Change, Done, Kind, Op, Place, Record};
+use types::{Error, InodeId, Millis, Name, NamespaceId, PartitionId, Path, Result, Seq, VersionId};
+
+use super::read::{entry_of_root, resolve_below};
+use super::row::{self, DirentRow, InodeRow, NamespaceRow, TrashRow, VersionRow};
+
+/// One namespace, open for the changes of one batch.
+pub struct Tree<'a, 'b> {
+    state: &'a mut Overlay<'b>,
+    partition: PartitionId,
+    namespace: NamespaceId,
+    row: NamespaceRow,
+    author: &'a str,
+    time: Millis,
+    /// The directory that the last change was in: a directory's worth of commits resolves its path once.
+    last_dir: Option<(Path, InodeId)>,
+}
+
+impl<'a, 'b> Tree<'a, 'b> {
+    /// Opens a namespace.
+    pub fn open(
+        state: &'a mut Overlay<'b>,
+        partition: PartitionId,
+        namespace: NamespaceId,
+        author: &'a str,
+        time: Millis,
+    ) -> Result<Self> {
+        let row = row::load(state, &row::namespace_key(namespace))?
+            .ok_or_else(|| Error::not_found(format!("namespace {namespace} does not exist")))?;
+        Ok(Self { state, partition, namespace, row, author, time, last_dir: None })
+    }
+
+    /// Writes the namespace's own row and returns the newest position of its journal.
+    pub fn close(self) -> Seq {
+        self.state.put(row::namespace_key(self.namespace), proto::encode(&self.row));
+        self.row.seq
+    }
+
+    /// Makes one change.
+    pub fn apply(&mut self, op: Op) -> Result<Done> {
+        match op {
+            Op::Mkdir { path, parents } => self.mkdir(&path, parents),
+            Op::CommitVersion { path, base, manifest, receipts: _, modified } => {
+                self.commit_version(&path, base, manifest, modified)
+            }
+            Op::Rename { source, target } => self.rename(&source, &target),
+            Op::Remove { path, recursive } => self.remove(&path, recursive),
+            Op::RestoreVersion { path, version } => self.restore_version(&path, version),
+            Op::Undelete { path } => self.undelete(&path),
+        }
+    }
+
+    fn mkdir(&mut self, path: &Path, parents: bool) -> Result<Done> {
+        let mut dir = self.row.root;
+        let mut known = true;
+        for (depth, name) in path.names().iter().enumerate() {
+            let last = depth + 1 == path.names().len();
+            let found = if known { self.dirent(dir, name)? } else { None };
+            dir = match found {
+                Some(row) if row.kind == Kind::File => return Err(not_a_directory(path)),
+                Some(_) if last && !parents => return Err(Error::exists(format!("{path} exists already"))),
+                Some(row) => row.inode,
+                None if !last && !parents => {
+                    return Err(Error::not_found(format!("the directory above {path} does not exist")));
+                }
+                None => {
+                    known = false;
+                    self.add_dir(dir, name)?
+                }
+            };
+        }
+        if path.is_root() && !parents {
+            return Err(Error::exists("/ exists already"));
+        }
+        Ok(Done { inode: dir, version: None })
+    }
+
+    fn add_dir(&mut self, parent: InodeId, name: &Name) -> Result<InodeId> {
+        let inode = next_inode(self.state, self.partition)?;
+        let dirent = DirentRow {
+            inode,
+            kind: Kind::Dir,
+            size: 0,
+            modified: self.time,
+            version: VersionId(0),
+            content_root: Default::default(),
+        };
+        let at = Place { dir: parent, name: name.clone() };
+        self.put_dirent(&at, &dirent);
+        self.put_inode(&at, &dirent);
+        self.record(inode, Change::Added { at, kind: Kind::Dir });
+        Ok(inode)
+    }
+
+    fn commit_version(
+        &mut self,
+        path: &Path,
+        base: Base,
+        manifest: Manifest,
+        modified: Millis,
+    ) -> Result<Done> {
+        let at = self.place(path)?;
+        let old = self.dirent(at.dir, &at.name)?;
+        check_base(path, base, old.as_ref())?;
+        let inode = match &old {
+            Some(row) => row.inode,
+            None => next_inode(self.state, self.partition)?,
+        };
+        let version = VersionId(self.row.seq.next().0);
+        let base = old.as_ref().map(|row| row.version);
+        let dirent = DirentRow {
+            inode,
+            kind: Kind::File,
+            size: manifest.size,
+            modified,
+            version,
+            content_root: content_root(&manifest),
+        };
+        let change = Change::Versioned {
+            at: at.clone(),
+            version,
+            base,
+            size: dirent.size,
+            content_root: dirent.content_root,
+        };
+        if let Some(old) = &old {
+            self.forget_dirent(&at, old);
+        } else {
+            self.put_inode(&at, &dirent);
+        }
+        self.put_dirent(&at, &dirent);
+        self.put_version(
+            inode,
+            version,
+            &VersionRow { base, author: self.author.to_owned(), committed: self.time, modified, manifest },
+        );
+        self.record(inode, change);
+        Ok(Done { inode, version: Some(version) })
+    }
+
+    fn rename(&mut self, source: &Path, target: &Path) -> Result<Done> {
+        if target.is_within(source) && target != source {
+            return Err(Error::invalid(format!("{source} cannot be moved into itself ({target})")));
+        }
+        let from = self.place(source)?;
+        let row = self.dirent(from.dir, &from.name)?.ok_or_else(|| missing(source))?;
+        let to = self.place(target)?;
+        if from == to {
+            return Ok(done(&row));
+        }
+        if self.dirent(to.dir, &to.name)?.is_some() {
+            return Err(Error::exists(format!(
+                "{target} exists already: remove it first or choose another name"
+            )));
+        }
+        self.remove_dirent(&from, &row);
+        self.put_dirent(&to, &row);
+        self.put_inode(&to, &row);
+        self.record(row.inode, Change::Moved { source: from, target: to });
+        self.last_dir = None;
+        Ok(done(&row))
+    }
+
+    fn remove(&mut self, path: &Path, recursive: bool) -> Result<Done> {
+        let at = self.place(path)?;
+        let row = self.dirent(at.dir, &at.name)?.ok_or_else(|| missing(path))?;
+        if row.kind == Kind::Dir && !recursive && !self.is_empty(row.inode)? {
+            return Err(Error::invalid(format!("{path} is not empty: remove it recursively (-r)")));
+        }
+        self.remove_dirent(&at, &row);
+        let key = row::trash_key(self.namespace, &path.to_string(), self.row.seq.next());
+        self.state.put(key, proto::encode(&TrashRow { dirent: row.clone(), removed: self.time }));
+        self.record(row.inode, Change::Removed { at });
+        self.last_dir = None;
+        Ok(done(&row))
+    }
+
+    fn restore_version(&mut self, path: &Path, version: VersionId) -> Result<Done> {
+        let at = self.place(path)?;
+        let row = self.dirent(at.dir, &at.name)?.ok_or_else(|| missing(path))?;
+        let old: VersionRow = row::load(self.state, &row::version_key(row.inode, version))?
+            .ok_or_else(|| Error::not_found(format!("{path} has no version {version}: see its history")))?;
+        self.commit_version(path, Base::Version(row.version), old.manifest, self.time)
+    }
+
+    fn undelete(&mut self, path: &Path) -> Result<Done> {
+        let at = self.place(path)?;
+        if self.dirent(at.dir, &at.name)?.is_some() {
+            return Err(Error::exists(format!(
+                "{path} exists: move it away before bringing the removed one back"
+            )));
+        }
+        let (start, end) = row::trash_range(self.namespace, &path.to_string());
+        let mut newest = None;
+        self.state.scan(&start, &end, kv::Order::Forward, &mut |key, value| {
+            newest = Some((key.to_vec(), Bytes::copy_from_slice(value)));
+            std::ops::ControlFlow::Break(())
+        })?;
+        let (key, value) = newest.ok_or_else(|| {
+            Error::not_found(format!("nothing that was removed from {path} is in the trash"))
+        })?;
+        let trash: TrashRow = proto::decode(&value)?;
+        self.state.delete(key);
+        self.put_dirent(&at, &trash.dirent);
+        self.put_inode(&at, &trash.dirent);
+        self.record(trash.dirent.inode, Change::Added { at, kind: trash.dirent.kind });
+        Ok(done(&trash.dirent))
+    }
+
+    /// The directory and name that a path means. The directory must exist; the name need not.
+    fn place(&mut self, path: &Path) -> Result<Place> {
+        let (parent, name) = path.split_last().ok_or_else(|| Error::invalid("/ itself cannot be changed"))?;
+        let name = name.clone();
+        if let Some((last, dir)) = &self.last_dir
+            && *last == parent
+        {
+            return Ok(Place { dir: *dir, name });
+        }
+        let found = resolve_below(self.state, entry_of_root(self.row.root), &parent)?
+            .ok_or_else(|| Error::not_found(format!("the directory {parent} does not exist")))?;
+        if found.kind != Kind::Dir {
+            return Err(not_a_directory(path));
+        }
+        self.last_dir = Some((parent, found.inode));
+        Ok(Place { dir: found.inode, name })
+    }
+
+    fn dirent(&self, dir: InodeId, name: &Name) -> Result<Option<DirentRow>> {
+        row::load(self.state, &row::dirent_key(dir, name.as_str()))
+    }
+
+    fn is_empty(&self, dir: InodeId) -> Result<bool> {
+        let (start, end) = row::dirent_range(dir, None);
+        let mut empty = true;
+        self.state.scan(&start, &end, kv::Order::Forward, &mut |_, _| {
+            empty = false;
+            std::ops::ControlFlow::Break(())
+        })?;
+        Ok(empty)
+    }
+
+    fn put_dirent(&mut self, at: &Place, dirent: &DirentRow) {
+        let key = row::dirent_key(at.dir, at.name.as_str());
+        let value = proto::encode(dirent);
+        self.row.digest = self.row.digest.wrapping_add(hash_of_row(&key, &value));
+        self.state.put(key, value);
+    }
+
+    /// Takes an entry that is about to be replaced out of the digest.
+    fn forget_dirent(&mut self, at: &Place, dirent: &DirentRow) {
+        let key = row::dirent_key(at.dir, at.name.as_str());
+        self.row.digest = self.row.digest.wrapping_sub(hash_of_row(&key, &proto::encode(dirent)));
+    }
+
+    fn remove_dirent(&mut self, at: &Place, dirent: &DirentRow) {
+        self.forget_dirent(at, dirent);
+        self.state.delete(row::dirent_key(at.dir, at.name.as_str()));
+    }
+
+    fn put_inode(&mut self, at: &Place, dirent: &DirentRow) {
+        let inode = InodeRow { parent: at.dir, name: at.name.as_str().to_owned(), kind: dirent.kind };
+        self.state.put(row::inode_key(dirent.inode), proto::encode(&inode));
+    }
+
+    fn put_version(&mut self, inode: InodeId, version: VersionId, row: &VersionRow) {
+        let key = row::version_key(inode, version);
+        let value = proto::encode(row);
+        self.row.digest = self.row.digest.wrapping_add(hash_of_row(&key, &value));
+        self.state.put(key, value);
+    }
+
+    /// Appends to the journal: the next position, no gaps.
+    fn record(&mut self, inode: InodeId, change: Change) {
+        self.row.seq = self.row.seq.next();
+        let record =
+            Record { seq: self.row.seq, time: self.time, author: self.author.to_owned(), inode, change };
+        self.state.put(row::journal_key(self.namespace, self.row.seq), proto::encode(&record));
+    }
+}
+
+/// Gives out the next inode id of a partition.
+pub fn next_inode(state: &mut Overlay<'_>, partition: PartitionId) -> Result<InodeId> {
+    let key = row::inode_count_key();
+    let count: u64 = row::load(state, &key)?.unwrap_or(0) + 1;
+    state.put(key, proto::encode(&count));
+    Ok(InodeId::new(partition, count))
+}
+
+/// A version names the one its writer has seen; anything else is somebody's work about to be lost (I-CAS).
+fn check_base(path: &Path, base: Base, old: Option<&DirentRow>) -> Result<()> {
+    match (base, old) {
+        (_, Some(row)) if row.kind == Kind::Dir => {
+            Err(Error::exists(format!("{path} is a directory; a file cannot replace it")))
+        }
+        (Base::Any, _) | (Base::Absent, None) => Ok(()),
+        (Base::Version(seen), Some(row)) if seen == row.version => Ok(()),
+        (Base::Version(seen), Some(row)) => Err(Error::conflict(format!(
+            "{path} has a newer version {} than the {seen} this change was made from: look at both, then save again",
+            row.version
+        ))),
+        (Base::Version(_), None) => Err(Error::conflict(format!(
+            "{path} was removed or moved since the version this change was made from"
+        ))),
+        (Base::Absent, Some(_)) => Err(Error::exists(format!("{path} exists already"))),
+    }
+}
+
+fn hash_of_row(key: &[u8], value: &[u8]) -> u128 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&(key.len() as u64).to_le_bytes()).update(key).update(value);
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    u128::from_le_bytes(bytes)
+}
+
+fn done(row: &DirentRow) -> Done {
+    Done { inode: row.inode, version: (row.kind == Kind::File).then_some(row.version) }
+}
+
+fn missing(path: &Path) -> Error {
+    Error::not_found(format!("{path} does not exist"))
+}
+
+fn not_a_directory(path: &Path) -> Error {
+    Error::invalid(format!("a part of {path} is a file, not a directory"))
+}

@@ -1,0 +1,218 @@
+//! Goal: what the root partition decides. Method: the machine over `MemKv`, with clusters of a few nodes.
+
+use kv::{Durability, Kv, MemKv};
+use proto::map::Role;
+use proto::seal::ClusterSecret;
+use serde::de::DeserializeOwned;
+use types::Profile;
+
+use super::*;
+
+struct Bench(MemKv);
+
+const TOKEN: [u8; 32] = [9; 32];
+
+impl Bench {
+    /// A cluster of `nodes` nodes with one disk each, spread over three zones.
+    fn new(nodes: u64) -> Self {
+        let bench = Self(MemKv::new(0));
+        let bootstrap = Bootstrap {
+            cluster: ClusterId([1; 16]),
+            profile: Profile { k: 4, m: 2 },
+            pg_count: 256,
+            namespace_partitions: 2,
+            index_partitions: 2,
+            authority: "pem".into(),
+            secret: ClusterSecret([2; 32]),
+            node: new_node(1),
+        };
+        bench.ok::<ClusterId>(RootCommand::Bootstrap(Box::new(bootstrap)));
+        bench.ok::<()>(RootCommand::AddToken { hash: TOKEN, expires: Millis(100) });
+        for id in 2..=nodes {
+            let command = RootCommand::AddNode { node: new_node(id), token_hash: TOKEN };
+            assert_eq!(bench.ok::<NodeId>(command), NodeId(id));
+        }
+        for id in 1..=nodes {
+            let disks = vec![(DiskUuid([id as u8; 16]), 1000)];
+            bench.ok::<Vec<DiskId>>(RootCommand::RegisterDisks { node: NodeId(id), disks });
+        }
+        bench
+    }
+
+    fn apply<T: DeserializeOwned>(&self, command: RootCommand, time: u64) -> Result<T> {
+        let bytes = proto::encode(&Stamped { time: Millis(time), command });
+        let mut overlay = Overlay::new(&self.0);
+        let reply = RootMachine.apply(&mut overlay, 1, &bytes);
+        let batch = overlay.into_batch();
+        self.0.write(batch, Durability::Buffered).unwrap();
+        answer::decode(&reply)
+    }
+
+    #[track_caller]
+    fn ok<T: DeserializeOwned>(&self, command: RootCommand) -> T {
+        self.apply(command, 1).unwrap()
+    }
+
+    fn map(&self) -> ClusterMap {
+        map(&self.0).unwrap().unwrap()
+    }
+
+    fn set_up(&self, nodes: &[u64], up: bool) {
+        let change = |id: &u64| {
+            let new = new_node(*id);
+            NodeChange {
+                node: NodeId(*id),
+                up,
+                native: new.native,
+                control: new.control,
+                broken_disks: vec![],
+            }
+        };
+        self.ok::<Epoch>(RootCommand::SetNodes { changes: nodes.iter().map(change).collect() });
+    }
+}
+
+fn new_node(id: u64) -> NewNode {
+    NewNode {
+        zone: format!("z{}", (id - 1) % 3),
+        roles: if id <= 3 { vec![Role::Meta, Role::Block] } else { vec![Role::Block] },
+        native: format!("127.0.0.1:{}", 7000 + id * 2).parse().unwrap(),
+        control: format!("127.0.0.1:{}", 7001 + id * 2).parse().unwrap(),
+    }
+}
+
+#[test]
+fn there_is_a_table_as_soon_as_there_are_enough_disks() {
+    let map = Bench::new(5).map();
+    assert!(map.table.is_none());
+    assert!(map.slots(PgId(0)).unwrap_err().message().contains("5 disks, its profile 4+2 needs 6"));
+    let map = Bench::new(8).map();
+    assert_eq!(map.table.as_ref().unwrap().pgs.len(), 256);
+    assert_eq!(map.relaxed_count, 0);
+}
+
+#[test]
+fn every_change_of_the_map_is_a_new_epoch_and_equal_everywhere() {
+    let (one, two) = (Bench::new(8), Bench::new(8));
+    assert_eq!(one.map(), two.map());
+    let before = one.map().epoch;
+    one.set_up(&[4, 5], false);
+    assert_eq!(one.map().epoch, before.next());
+}
+
+#[test]
+fn slots_of_silent_nodes_get_substitutes_and_returning_nodes_their_slots() {
+    let bench = Bench::new(8);
+    let finish_all = || {
+        let table = bench.map().table.unwrap();
+        let slots = table.pgs.iter().enumerate().flat_map(|(pg, slots)| {
+            slots.iter().enumerate().map(move |(i, slot)| (PgId(pg as u16), i as u8, slot.disk))
+        });
+        bench.ok::<()>(RootCommand::FinishSync { slots: slots.collect() });
+    };
+    finish_all();
+    let before = bench.map();
+    bench.set_up(&[4, 5], false);
+    let map = bench.map();
+    for slots in &map.table.as_ref().unwrap().pgs {
+        assert!(slots.iter().all(|slot| map.is_live(slot.disk)), "six of eight are up: all slots are");
+    }
+    bench.set_up(&[4, 5], true);
+    let map = bench.map();
+    let pairs = before
+        .table
+        .as_ref()
+        .unwrap()
+        .pgs
+        .iter()
+        .flatten()
+        .zip(map.table.as_ref().unwrap().pgs.iter().flatten());
+    let (home, away): (Vec<_>, Vec<_>) = pairs.partition(|(old, new)| old.disk == new.disk);
+    // Two slots of a group whose substitutes stand in each other's zone stay away until those are filled.
+    assert!(away.len() * 8 < home.len(), "{} slots did not go back, {} did", away.len(), home.len());
+    assert_eq!(map.relaxed_count, 0);
+}
+
+#[test]
+fn nodes_that_return_after_their_slots_were_filled_get_their_share_again() {
+    let bench = Bench::new(8);
+    let finish_all = || {
+        while bench
+            .map()
+            .table
+            .unwrap()
+            .pgs
+            .iter()
+            .flatten()
+            .any(|s| s.state == placement::SlotState::Syncing)
+        {
+            let table = bench.map().table.unwrap();
+            let slots = table.pgs.iter().enumerate().flat_map(|(pg, slots)| {
+                slots.iter().enumerate().map(move |(i, slot)| (PgId(pg as u16), i as u8, slot.disk))
+            });
+            bench.ok::<()>(RootCommand::FinishSync { slots: slots.collect() });
+        }
+    };
+    let slots_of = |disk: u32| {
+        bench.map().table.unwrap().pgs.iter().flatten().filter(|slot| slot.disk == DiskId(disk)).count()
+    };
+    finish_all();
+    bench.set_up(&[4, 5], false);
+    finish_all();
+    assert_eq!((slots_of(4), slots_of(5)), (0, 0));
+    bench.set_up(&[4, 5], true);
+    finish_all();
+    for disk in 1..=8 {
+        // Two slots of every group are in each zone, and the third zone has two nodes only.
+        let share = if disk == 3 || disk == 6 { 256 } else { 256 * 2 / 3 };
+        assert!(slots_of(disk).abs_diff(share) <= share / 10, "disk {disk} has {} slots", slots_of(disk));
+    }
+}
+
+#[test]
+fn tokens_admit_for_a_while() {
+    let bench = Bench::new(1);
+    let add = |hash| RootCommand::AddNode { node: new_node(2), token_hash: hash };
+    assert!(bench.apply::<NodeId>(add([8; 32]), 1).unwrap_err().message().contains("not one of"));
+    assert!(bench.apply::<NodeId>(add(TOKEN), 101).unwrap_err().message().contains("expired"));
+    assert_eq!(bench.apply::<NodeId>(add(TOKEN), 100), Ok(NodeId(2)));
+}
+
+#[test]
+fn disks_keep_their_ids_and_their_node() {
+    let bench = Bench::new(6);
+    let register = |node, uuid| RootCommand::RegisterDisks {
+        node: NodeId(node),
+        disks: vec![(DiskUuid([uuid; 16]), 1000)],
+    };
+    let epoch = bench.map().epoch;
+    assert_eq!(bench.ok::<Vec<DiskId>>(register(3, 3)), [DiskId(3)]);
+    assert_eq!(bench.map().epoch, epoch, "nothing new, no new map");
+    assert_eq!(bench.ok::<Vec<DiskId>>(register(3, 77)), [DiskId(7)]);
+    let error = bench.apply::<Vec<DiskId>>(register(4, 3), 1).unwrap_err();
+    assert!(error.message().contains("belongs to node 3"), "{error}");
+}
+
+#[test]
+fn voters_grow_to_three_at_once_and_come_from_different_zones() {
+    let bench = Bench::new(8);
+    let wanted = desired_voters(&bench.map());
+    assert_eq!(wanted, [NodeId(1), NodeId(2), NodeId(3)]);
+    bench.ok::<Epoch>(RootCommand::SetVoters { voters: wanted.clone() });
+    bench.set_up(&[2], false);
+    assert_eq!(desired_voters(&bench.map()), wanted, "a voter that is down stays one");
+    assert_eq!(desired_voters(&Bench::new(2).map()), [NodeId(1)], "two voters are worse than one");
+    let error = bench.apply::<Epoch>(RootCommand::SetVoters { voters: vec![NodeId(99)] }, 1).unwrap_err();
+    assert!(error.message().contains("not all nodes"));
+}
+
+#[test]
+fn namespaces_have_one_id_per_name() {
+    let bench = Bench::new(1);
+    let create = |name| RootCommand::CreateNamespace { name: NamespaceName::parse(name).unwrap() };
+    assert_eq!(bench.ok::<NamespaceId>(create("home")), NamespaceId(1));
+    assert_eq!(bench.ok::<NamespaceId>(create("team")), NamespaceId(2));
+    assert_eq!(bench.ok::<NamespaceId>(create("home")), NamespaceId(1));
+    let name = NamespaceName::parse("nope").unwrap();
+    assert!(find_namespace(&bench.0, &name).unwrap_err().message().contains("create it first"));
+}
