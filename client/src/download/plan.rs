@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::path::{Path as LocalPath, PathBuf};
 
 use bytes::Bytes;
-use chunk::manifest::{ChunkRef, Content, Entry, Manifest, Node, TREE_HEIGHT_MAX, parse_node};
+use chunk::manifest::{ChunkRef, Content, Entry, Manifest, ManifestNode, TREE_HEIGHT_MAX, parse_node};
 use proto::seal::Ticket;
 use types::{ChunkId, Error, Result};
 
@@ -174,7 +174,7 @@ impl TreeWalk {
     }
 
     /// The sums of a node that was parsed are far from overflow.
-    fn check(&self, node: &Node, said: &Entry) -> Result<()> {
+    fn check(&self, node: &ManifestNode, said: &Entry) -> Result<()> {
         let (size, count) = (node.size(), node.count());
         if (node.level, size, count) == (self.level, said.size, said.count) {
             return Ok(());
