@@ -1,0 +1,122 @@
+//! Performs the reads and writes of a download. Decides nothing.
+//!
+//! Owns: what runs at the same time, and the counting of what is done.
+//! Knows nothing of: how a manifest is read, which bytes belong where.
+
+use std::ops::Range;
+use std::path::Path as LocalPath;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use env::{Disk, File, OpenMode};
+use futures::stream::{self, StreamExt};
+use proto::block::ChunkKind;
+use proto::namespace::Opened;
+use proto::seal::Ticket;
+use types::{ChunkId, Result};
+
+use super::Download;
+use super::layout::ReadStep;
+use super::plan::{DownloadFact, DownloadPlan, DownloadStep, partial_path};
+use crate::blocks::Blocks;
+use crate::upload::{Progress, local, run_blocking};
+
+/// Chunks of one file that are fetched at once: at most 4 MiB each.
+const CHUNKS_IN_FLIGHT: usize = 16;
+
+impl Download {
+    /// Prepares a version: for long files this reads the nodes of its manifest tree, one level after the other.
+    ///
+    /// `Corrupt` when the manifest contradicts itself, `Internal` when it came without the tickets it needs.
+    pub async fn open(blocks: Arc<Blocks>, opened: Opened) -> Result<Self> {
+        let Opened { manifest, tickets, .. } = opened;
+        let mut plan = DownloadPlan::new();
+        let mut step = plan.step(DownloadFact::Opened { manifest, tickets })?;
+        loop {
+            step = match step {
+                DownloadStep::Ready(layout) => return Ok(Self { blocks, layout }),
+                DownloadStep::ReadNodes(nodes) => {
+                    let nodes = stream::iter(nodes).map(|(id, ticket)| read_node(&blocks, id, ticket));
+                    let mut nodes = nodes.buffered(CHUNKS_IN_FLIGHT);
+                    let mut next = DownloadStep::Wait;
+                    while let Some(node) = nodes.next().await {
+                        next = plan.step(node?)?;
+                    }
+                    next
+                }
+                DownloadStep::Wait => unreachable!("the last node of a level leads to the next step"),
+            }
+        }
+    }
+
+    /// The bytes of `range` in order, chunk by chunk. What of the range is beyond the end of the file is left out; a
+    /// range without bytes is a stream without items.
+    pub fn read(&self, range: Range<u64>) -> impl futures::Stream<Item = Result<Bytes>> + '_ {
+        let steps = stream::iter(self.layout.read(range));
+        steps.map(|step| self.perform(step)).buffered(CHUNKS_IN_FLIGHT)
+    }
+
+    async fn perform(&self, step: ReadStep) -> Result<Bytes> {
+        match step {
+            ReadStep::Take { bytes, .. } => Ok(bytes),
+            ReadStep::Fetch(part) => {
+                let (bytes, _) = self.blocks.get_chunk(part.chunk, ChunkKind::Data, part.ticket).await?;
+                part.take(bytes)
+            }
+        }
+    }
+
+    async fn copy(&self, step: ReadStep, target: Arc<dyn File>, progress: &Progress) -> Result<()> {
+        let offset = step.offset();
+        let bytes = self.perform(step).await?;
+        let count = bytes.len() as u64;
+        run_blocking(move || Ok(target.write_at(&[&bytes], offset)?)).await?;
+        progress.bytes_done.fetch_add(count, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+async fn read_node(blocks: &Blocks, id: ChunkId, ticket: Ticket) -> Result<DownloadFact> {
+    let (bytes, tickets) = blocks.get_chunk(id, ChunkKind::ManifestNode, ticket).await?;
+    Ok(DownloadFact::NodeRead { id, bytes, tickets })
+}
+
+/// Writes a version to a local file and returns its bytes. An existing file is replaced when the new one is whole.
+pub async fn download_file(
+    disk: Arc<dyn Disk>,
+    blocks: Arc<Blocks>,
+    opened: Opened,
+    target: &LocalPath,
+    progress: &Progress,
+) -> Result<u64> {
+    let download = Download::open(blocks, opened).await?;
+    let partial = partial_path(target);
+    let file = create(&disk, &partial).await?;
+    let steps = stream::iter(download.layout.read(0..download.size()));
+    let mut copies =
+        steps.map(|step| download.copy(step, file.clone(), progress)).buffer_unordered(CHUNKS_IN_FLIGHT);
+    while let Some(copied) = copies.next().await {
+        copied?;
+    }
+    drop(copies);
+    let target = target.to_owned();
+    run_blocking(move || {
+        drop(file);
+        disk.rename(&partial, &target).map_err(|e| local(e, &target))
+    })
+    .await?;
+    progress.files_done.fetch_add(1, Ordering::Relaxed);
+    Ok(download.size())
+}
+
+/// An empty file; what an earlier attempt left is thrown away.
+async fn create(disk: &Arc<dyn Disk>, path: &LocalPath) -> Result<Arc<dyn File>> {
+    let (disk, path) = (disk.clone(), path.to_owned());
+    run_blocking(move || {
+        let file = disk.open(&path, OpenMode::Create).map_err(|e| local(e, &path))?;
+        file.set_len(0).map_err(|e| local(e, &path))?;
+        Ok(file)
+    })
+    .await
+}
