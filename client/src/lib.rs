@@ -10,6 +10,7 @@ mod cluster;
 mod credentials;
 mod download;
 pub mod health;
+mod local;
 mod namespace;
 pub mod testing;
 mod tree;

@@ -12,8 +12,9 @@ use types::{Error, ErrorKind, Name, Path, Result};
 
 use crate::blocks::Blocks;
 use crate::download::download_file;
+use crate::local::{local, run_blocking};
 use crate::namespace::Namespace;
-use crate::upload::{FileState, Progress, Uploader, local, run_blocking};
+use crate::upload::{FileState, Progress, Uploader};
 
 /// Files that are under way at once. Small files wait for group commits, not for the processor.
 const FILES_IN_FLIGHT: usize = 256;

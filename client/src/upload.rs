@@ -1,28 +1,29 @@
 //! A local file becomes chunks and a version. What is stored already is not sent.
 //!
-//! Owns: what an upload is told and what it answers. `plan` and
-//! `store` decide, `flow` performs, `cut` reads the file.
+//! Owns: what an upload is told and what it answers. `plan` and `store` decide, `flow` performs, `cut` reads the file.
 //! Knows nothing of: directories, who holds a chunk, how requests find their server.
 //!
 //! There is no upload session on any server: a put that was killed is simply done again, and the pins of its chunks
 //! say what is there (decision 0005).
 
 mod cut;
+mod ends;
 mod flow;
 mod plan;
 mod store;
 
-use std::path::{Path as LocalPath, PathBuf};
+use std::path::Path as LocalPath;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use proto::namespace::{Entry, Kind};
 use tokio::sync::Semaphore;
-use types::{Error, Path, Result, VersionId};
+use types::limits::UPLOAD_WINDOW_SIZE;
+use types::{Path, Result};
 
 use crate::blocks::Blocks;
 use crate::cluster::Cluster;
 use crate::namespace::Namespace;
+pub use ends::{FileState, Uploaded};
 use plan::UploadPlan;
 
 /// Counts what was done, for progress and reports. Shared by all transfers of a command.
@@ -34,38 +35,6 @@ pub struct Progress {
     pub files_done: AtomicU64,
     /// Files that were there already with this content; they are among `files_done`.
     pub files_unchanged: AtomicU64,
-}
-
-/// What is known of the target of an upload.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FileState {
-    /// There is no entry.
-    Absent,
-    /// There is this file.
-    Present(Entry),
-}
-
-impl FileState {
-    /// The state that an entry (or its absence) means for a file. `Exists` when it is a directory, which no file
-    /// replaces.
-    pub fn of(path: &Path, entry: Option<Entry>) -> Result<Self> {
-        match entry {
-            None => Ok(FileState::Absent),
-            Some(entry) if entry.kind == Kind::File => Ok(FileState::Present(entry)),
-            Some(_) => Err(Error::exists(format!("{path} is a directory; a file cannot replace it"))),
-        }
-    }
-}
-
-/// What an upload did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Uploaded {
-    /// The version that now holds the content.
-    pub version: VersionId,
-    /// Bytes of the file.
-    pub size: u64,
-    /// False when that version was there before.
-    pub changed: bool,
 }
 
 /// Uploads files of one namespace, sharing one window of memory and one stream of batches.
@@ -86,7 +55,7 @@ impl Uploader {
         blocks: Arc<Blocks>,
         progress: Arc<Progress>,
     ) -> Self {
-        Self { cluster, namespace, blocks, window: Arc::new(Semaphore::new(cut::WINDOW_BYTES)), progress }
+        Self { cluster, namespace, blocks, window: Arc::new(Semaphore::new(UPLOAD_WINDOW_SIZE)), progress }
     }
 
     /// Stores a local file as the newest version at `target`, whose state was `state` when the caller looked.
@@ -101,18 +70,4 @@ impl Uploader {
     ) -> Result<Uploaded> {
         self.perform(source, UploadPlan::new(source, target, state)).await
     }
-}
-
-/// Runs blocking work and returns its result.
-pub(crate) async fn run_blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    env::task::spawn_blocking(work)
-        .await
-        .map_err(|e| Error::internal(format!("a worker thread failed: {e}")))?
-}
-
-/// An error of the local file system, with the path it is about.
-pub(crate) fn local(error: std::io::Error, path: &LocalPath) -> Error {
-    Error::from(error).context(PathBuf::from(path).display())
 }

@@ -40,6 +40,20 @@ pub const MANIFEST_NODE_COUNT_MAX: usize = 1024;
 /// A file: bounded by three levels of full manifest nodes and more than any file system here can hold.
 pub const FILE_SIZE_MAX: u64 = 1 << 50;
 
+// ---- transfers ---------------------------------------------------------------------------------------------------
+
+/// Bytes of chunks between reading and acknowledgement, over all files of an uploader.
+pub const UPLOAD_WINDOW_SIZE: usize = 32 * MIB;
+/// Bytes read from a local file at once.
+pub const UPLOAD_READ_SIZE: usize = MIB;
+/// Chunks of a file that wait to be taken: enough that the reader does not wait for the task that takes them.
+pub const UPLOAD_QUEUE_COUNT_MAX: usize = 4;
+/// A file that changes while it is read is read at most this many times. A writer that is faster than three reads is
+/// not done yet.
+pub const UPLOAD_TRY_COUNT_MAX: usize = 3;
+/// Chunks of one file that are fetched at once: at most 4 MiB each.
+pub const DOWNLOAD_CHUNK_COUNT_MAX: usize = 16;
+
 // ---- wire --------------------------------------------------------------------------------------------------------
 
 /// One frame holds the largest chunk or a full batch, and its header.

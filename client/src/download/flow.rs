@@ -14,16 +14,15 @@ use futures::stream::{self, StreamExt};
 use proto::block::ChunkKind;
 use proto::namespace::Opened;
 use proto::seal::Ticket;
+use types::limits::DOWNLOAD_CHUNK_COUNT_MAX;
 use types::{ChunkId, Result};
 
 use super::Download;
 use super::layout::ReadStep;
 use super::plan::{DownloadFact, DownloadPlan, DownloadStep, partial_path};
 use crate::blocks::Blocks;
-use crate::upload::{Progress, local, run_blocking};
-
-/// Chunks of one file that are fetched at once: at most 4 MiB each.
-const CHUNKS_IN_FLIGHT: usize = 16;
+use crate::local::{local, run_blocking};
+use crate::upload::Progress;
 
 impl Download {
     /// Prepares a version: for long files this reads the nodes of its manifest tree, one level after the other.
@@ -38,7 +37,7 @@ impl Download {
                 DownloadStep::Ready(layout) => return Ok(Self { blocks, layout }),
                 DownloadStep::ReadNodes(nodes) => {
                     let nodes = stream::iter(nodes).map(|(id, ticket)| read_node(&blocks, id, ticket));
-                    let mut nodes = nodes.buffered(CHUNKS_IN_FLIGHT);
+                    let mut nodes = nodes.buffered(DOWNLOAD_CHUNK_COUNT_MAX);
                     let mut next = DownloadStep::Wait;
                     while let Some(node) = nodes.next().await {
                         next = plan.step(node?)?;
@@ -54,7 +53,7 @@ impl Download {
     /// range without bytes is a stream without items.
     pub fn read(&self, range: Range<u64>) -> impl futures::Stream<Item = Result<Bytes>> + '_ {
         let steps = stream::iter(self.layout.read(range));
-        steps.map(|step| self.perform(step)).buffered(CHUNKS_IN_FLIGHT)
+        steps.map(|step| self.perform(step)).buffered(DOWNLOAD_CHUNK_COUNT_MAX)
     }
 
     async fn perform(&self, step: ReadStep) -> Result<Bytes> {
@@ -94,8 +93,9 @@ pub async fn download_file(
     let partial = partial_path(target);
     let file = create(&disk, &partial).await?;
     let steps = stream::iter(download.layout.read(0..download.size()));
-    let mut copies =
-        steps.map(|step| download.copy(step, file.clone(), progress)).buffer_unordered(CHUNKS_IN_FLIGHT);
+    let mut copies = steps
+        .map(|step| download.copy(step, file.clone(), progress))
+        .buffer_unordered(DOWNLOAD_CHUNK_COUNT_MAX);
     while let Some(copied) = copies.next().await {
         copied?;
     }

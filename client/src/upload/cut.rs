@@ -10,15 +10,8 @@ use bytes::Bytes;
 use chunk::split::{SplitRule, Splitter};
 use env::{Disk, OpenMode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use types::limits::MIB;
+use types::limits::{UPLOAD_QUEUE_COUNT_MAX, UPLOAD_READ_SIZE};
 use types::{ChunkId, Result};
-
-/// Bytes of chunks between reading and acknowledgement, over all files of an uploader.
-pub(super) const WINDOW_BYTES: usize = 32 * MIB;
-/// Bytes read from a file at once.
-const READ_SIZE: usize = MIB;
-/// Chunks that wait to be taken, per file: enough that the reader does not wait for the task that takes them.
-const PIECES_WAITING: usize = 4;
 
 /// A chunk in memory.
 #[derive(Debug)]
@@ -38,7 +31,7 @@ pub(super) fn read_pieces(
     source: &LocalPath,
     rule: SplitRule,
 ) -> mpsc::Receiver<Result<Piece>> {
-    let (sender, receiver) = mpsc::channel(PIECES_WAITING);
+    let (sender, receiver) = mpsc::channel(UPLOAD_QUEUE_COUNT_MAX);
     let source = source.to_owned();
     env::task::spawn_blocking(move || {
         if let Err(e) = cut_file(&*disk, &source, rule, &window, &sender) {
@@ -61,7 +54,8 @@ fn cut_file(
     let mut offset = 0;
     let handle = env::task::Runtime::current();
     loop {
-        let count = splitter.push_with(READ_SIZE, |buffer| file.read_append(buffer, READ_SIZE, offset))?;
+        let count = splitter
+            .push_with(UPLOAD_READ_SIZE, |buffer| file.read_append(buffer, UPLOAD_READ_SIZE, offset))?;
         offset += count as u64;
         if count == 0 {
             splitter.finish();

@@ -20,7 +20,8 @@ use types::Result;
 use super::cut::{Piece, read_pieces};
 use super::plan::{UploadFact, UploadPlan, UploadStep};
 use super::store::{StorePlan, StoreStep};
-use super::{Uploaded, Uploader, local, run_blocking};
+use super::{Uploaded, Uploader};
+use crate::local::{local, run_blocking};
 
 impl Uploader {
     /// Follows the plan to its end. Many chunks are stored at once, as many bytes as the window holds; their answers
@@ -41,7 +42,9 @@ impl Uploader {
                     under_way.push_back(self.store_piece(chunk, piece).boxed());
                 }
                 UploadStep::StoreNode(node, bytes) => under_way.push_back(self.store(node, bytes).boxed()),
-                UploadStep::Commit { op, weight } => under_way.push_back(self.commit(*op, weight).boxed()),
+                UploadStep::Commit { op, weight } => {
+                    under_way.push_back(self.commit_version(*op, weight).boxed())
+                }
                 UploadStep::Done { uploaded, inline_size } => {
                     self.count(&uploaded, inline_size);
                     return Ok(uploaded);
@@ -96,7 +99,7 @@ impl Uploader {
         Ok(UploadFact::Stored { id, receipt })
     }
 
-    async fn commit(&self, op: Op, weight: usize) -> Result<UploadFact> {
+    async fn commit_version(&self, op: Op, weight: usize) -> Result<UploadFact> {
         Ok(UploadFact::Committed(self.namespace.apply(op, weight).await?.version))
     }
 

@@ -25,17 +25,13 @@ use chunk::split::SplitRule;
 use env::Metadata;
 use proto::namespace::{Base, Op};
 use proto::seal::Receipt;
-use types::limits::{FILE_SIZE_MAX, INLINE_SIZE_MAX, MANIFEST_INLINE_COUNT_MAX};
+use types::limits::{FILE_SIZE_MAX, INLINE_SIZE_MAX, MANIFEST_INLINE_COUNT_MAX, UPLOAD_TRY_COUNT_MAX};
 use types::{ChunkId, Error, Path, Result, VersionId};
 
+use super::ends::{FileState, Uploaded};
 use super::store::StorePlan;
-use super::{FileState, Uploaded};
 use chunks::ChunkList;
 use tree::TreePlan;
-
-/// A file that changes while it is read is read at most this many times. A writer that is faster than three reads is
-/// not done yet.
-const READ_TRIES: usize = 3;
 
 /// What has come of a step.
 #[derive(Debug)]
@@ -117,7 +113,7 @@ pub(super) struct UploadPlan<'a> {
 impl<'a> UploadPlan<'a> {
     /// A plan that stores `source` at `target`, where the caller saw `seen`.
     pub(super) fn new(source: &'a LocalPath, target: &'a Path, seen: &'a FileState) -> Self {
-        Self { source, target, seen, tries_left: READ_TRIES, state: UploadState::New }
+        Self { source, target, seen, tries_left: UPLOAD_TRY_COUNT_MAX, state: UploadState::New }
     }
 
     /// The first step.
@@ -153,7 +149,7 @@ impl<'a> UploadPlan<'a> {
             }
             (UploadState::LookingAgain { before, manifest, receipts }, UploadFact::Looked(after)) => {
                 let same = before.stamp == after.stamp && manifest.size == after.size;
-                if same { Ok(self.commit(before, manifest, receipts)) } else { self.start_over() }
+                if same { Ok(self.commit_version(before, manifest, receipts)) } else { self.start_over() }
             }
             (UploadState::Committing { size, inline_size }, UploadFact::Committed(version)) => {
                 let version =
@@ -242,7 +238,7 @@ impl<'a> UploadPlan<'a> {
         Ok(self.look())
     }
 
-    fn commit(&mut self, before: Metadata, manifest: Manifest, receipts: Vec<Receipt>) -> UploadStep {
+    fn commit_version(&mut self, before: Metadata, manifest: Manifest, receipts: Vec<Receipt>) -> UploadStep {
         let (size, inline_size) = (manifest.size, inline_size(&manifest));
         if let FileState::Present(entry) = self.seen
             && entry.content_root == content_root(&manifest)

@@ -165,7 +165,7 @@ async fn uploads_share_the_window() {
         })
         .await;
     assert_eq!(twin.bytes_done(), 8 * 8 * MIB as u64 + 28);
-    assert_eq!(uploader.window.available_permits(), crate::upload::cut::WINDOW_BYTES);
+    assert_eq!(uploader.window.available_permits(), types::limits::UPLOAD_WINDOW_SIZE);
 }
 
 #[tokio::test]

@@ -9,19 +9,19 @@ use env::disk::SimDisk;
 use env::time::{Duration, Instant};
 use env::{Disk, Env, OpenMode};
 use net::testing::Switchboard;
-use net::{Caller, Identity, Reply, Request, Service, Transport};
+use net::{Caller, Reply, Request, Service, Transport};
 use proto::Method;
 use proto::block::{ChunkKind, ChunkRead, ChunkStored, GetChunk, PutChunk};
 use proto::cluster::NamespaceFound;
 use proto::index::{Pin, Pinned};
 use proto::map::{self, ClusterMap, Partition, PartitionKind};
 use proto::namespace::{
-    Base, Done, Entry, Found, Kind, Op, OpenVersion, Opened, Stat, Version, Write, Written,
+    Base, Done, Entry, Found, Kind, Op, OpenVersion, Opened, Stat, Version, WriteNamespace, Written,
 };
 use proto::seal::{ClusterSecret, Receipt};
 use types::{
-    ChunkId, DiskId, Epoch, Error, GcEpoch, Generation, InodeId, Millis, NamespaceId, NamespaceName, NodeId,
-    PartitionId, Path, Profile, Result, Seq, VersionId,
+    ChunkId, DiskId, Epoch, Error, GcEpoch, Generation, Identity, InodeId, Millis, NamespaceId,
+    NamespaceName, NodeId, PartitionId, Path, Profile, Result, Seq, VersionId,
 };
 
 use crate::{Blocks, Cluster, Endpoints, Namespace, Progress, Uploaded, Uploader, download_file};
@@ -106,8 +106,9 @@ impl Twin {
 
 /// One node that is everything, with one disk.
 fn one_node(address: std::net::SocketAddr) -> ClusterMap {
-    let node = map::Node { zone: String::new(), native: address, control: address, roles: vec![], up: true };
-    let disk = map::Disk { node: NODE, uuid: Default::default(), capacity: 1, healthy: true };
+    let node =
+        map::NodeInfo { zone: String::new(), native: address, control: address, roles: vec![], up: true };
+    let disk = map::DiskInfo { node: NODE, uuid: Default::default(), capacity: 1, healthy: true };
     let slots = vec![placement::Slot::serving(DiskId(1))];
     let kinds = [PartitionKind::Root, PartitionKind::Namespace, PartitionKind::Index, PartitionKind::Index];
     let partitions = (0..).zip(kinds).map(|(id, kind)| Partition { id: PartitionId(id), kind }).collect();
@@ -163,7 +164,7 @@ impl Service for TwinServer {
                 return Ok(Reply { header: proto::encode(&read), body });
             }
             Method::WriteNamespace => {
-                let Write { ops, .. } = proto::decode(&request.header)?;
+                let WriteNamespace { ops, .. } = proto::decode(&request.header)?;
                 let results = ops.into_iter().map(|op| state.commit(op)).collect();
                 proto::encode(&Written { seq: Seq(1), results })
             }
