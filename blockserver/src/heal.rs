@@ -1,7 +1,7 @@
-//! Brings redundancy back (I-HEAL): fills slots whose holder is new, makes the parts that were promised, and those that
-//! were found damaged.
+//! Restores redundancy (I-HEAL): fills slots that have a new holder, and rebuilds parts that were promised or found
+//! damaged.
 //!
-//! Everything here may be done twice or stopped at any point: a part that is there already is left alone.
+//! Everything here may be done twice or stopped at any point: a part that already exists is left alone.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,15 +21,15 @@ use crate::server::Blockserver;
 
 /// How often a node looks for something to heal when nothing wakes it.
 const PERIOD: Duration = Duration::from_secs(2);
-/// A slot is filled only so long after it got its holder: by then no coordinator writes to the holder before.
+/// Wait this long after a slot changes holder before filling it: by then no coordinator writes to the previous holder.
 const SETTLE: Duration = Duration::from_secs(4);
 /// Placement groups that are filled at once.
 const GROUPS_IN_FLIGHT: usize = 8;
 /// Promised or damaged parts listed at once.
 const PART_COUNT: usize = 256;
-/// Single parts that are made at once.
+/// Single parts that are rebuilt at once.
 const PARTS_IN_FLIGHT: usize = 8;
-/// One request for a list of shards.
+/// How long one request for a list of shards may take.
 const LIST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A slot of this node that lacks older shards.
@@ -55,10 +55,10 @@ pub fn start(server: &Arc<Blockserver>) {
                 server.fill(tasks).await;
             }
             if let Err(e) = server.keep_promises().await {
-                warn!("promised parts could not be made, trying again: {e}");
+                warn!("promised parts could not be rebuilt, trying again: {e}");
             }
             if let Err(e) = server.replace_lost().await {
-                warn!("damaged parts could not be made again, trying later: {e}");
+                warn!("damaged parts could not be rebuilt, trying again later: {e}");
             }
         }
     });
@@ -79,7 +79,7 @@ impl Blockserver {
         tasks
     }
 
-    /// Fills slots and reports those that are complete, together.
+    /// Fills slots and reports those that are complete in one request.
     async fn fill(&self, tasks: Vec<Task>) {
         let map = self.current_map();
         let filled: Vec<(Task, Result<u64>)> = stream::iter(tasks)
@@ -153,7 +153,7 @@ impl Blockserver {
         for disk in others.iter().copied().chain(previous) {
             let listed = match self.list_disk(map, disk, task.pg).await {
                 Ok(listed) => listed,
-                // Every chunk was acknowledged on so many disks that one of the rest names it.
+                // Every chunk was acknowledged on enough disks that one of the others names it.
                 Err(_) if !others.contains(&disk) => continue,
                 Err(_) if silent + 1 < usize::from(map.profile.m) => {
                     silent += 1;
@@ -211,7 +211,7 @@ impl Blockserver {
         }
     }
 
-    /// Makes the parts this node promised when it acknowledged without them.
+    /// Rebuilds the parts this node promised when it acknowledged without them.
     async fn keep_promises(&self) -> Result<()> {
         let map = &self.current_map();
         let mut after = None;
@@ -226,7 +226,7 @@ impl Blockserver {
                 match outcome {
                     Ok(()) => self.intents.done(&key).await?,
                     Err(e) => {
-                        debug!(chunk = %key.chunk, slot = key.slot, "a promised part is not made yet: {e}");
+                        debug!(chunk = %key.chunk, slot = key.slot, "a promised part does not exist yet: {e}");
                     }
                 }
             }
@@ -244,7 +244,7 @@ impl Blockserver {
         self.write_shard(map, disk, key, meta, bytes).await
     }
 
-    /// Makes the parts again that were found damaged on this node's disks.
+    /// Rebuilds the parts that were found damaged on this node's disks.
     async fn replace_lost(&self) -> Result<()> {
         let map = &self.current_map();
         for (&id, disk) in &self.disks {
