@@ -118,7 +118,7 @@ impl Machine for NamespaceMachine {
     }
 }
 
-/// Gives out the next inode id of a partition.
+/// Assigns the next inode id of a partition.
 pub fn next_inode(state: &mut Overlay<'_>, partition: PartitionId) -> Result<InodeId> {
     let key = row::inode_count_key();
     let count: u64 = row::load(state, &key)?.unwrap_or(0) + 1;
@@ -126,7 +126,7 @@ pub fn next_inode(state: &mut Overlay<'_>, partition: PartitionId) -> Result<Ino
     Ok(InodeId::new(partition, count))
 }
 
-/// The answers to a batch of which nothing was done because of its `failed`-th change.
+/// The answers to a batch of which nothing was done because the change at index `failed` was refused.
 fn refused(count: usize, failed: usize, error: Error) -> Vec<Result<Done>> {
     let other = Error::conflict(format!("not done, because change {} of the batch was refused", failed + 1));
     (0..count).map(|i| Err(if i == failed { error.clone() } else { other.clone() })).collect()
