@@ -296,8 +296,7 @@ impl Blockserver {
                 Some((_, Err(e))) => unreachable = Some(e),
                 None => {
                     let chunk = key.chunk;
-                    let error =
-                        |what: &str| format!("too few shards of chunk {chunk} {what} to rebuild one");
+                    let error = |what: &str| format!("too few shards of chunk {chunk} {what} to rebuild one");
                     return Err(match unreachable {
                         Some(e) => Error::unavailable(format!("{}: {e}", error("can be read"))),
                         None => Error::not_found(error("exist")),

@@ -126,10 +126,7 @@ impl Blockserver {
         if map.epoch > request.epoch {
             let slots = map.slots(map.pg(&request.key.chunk))?;
             if slots.get(usize::from(request.key.slot)).is_none_or(|slot| slot.disk != request.disk) {
-                return Err(Error::stale_epoch(format!(
-                    "disk {} no longer holds this slot",
-                    request.disk
-                )));
+                return Err(Error::stale_epoch(format!("disk {} no longer holds this slot", request.disk)));
             }
         }
         self.disk(request.disk)?.put(request.key, request.meta, body, Some(request.crc)).await

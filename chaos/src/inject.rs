@@ -54,10 +54,7 @@ impl Injector<'_> {
         let status = self.session.cluster.fetch_status().await?;
         let victims = fault::victims(planned.fault, &status, &self.random);
         if victims.is_empty() {
-            return Err(Error::unavailable(format!(
-                "cannot {}: a partition has no leader",
-                planned.fault
-            )));
+            return Err(Error::unavailable(format!("cannot {}: a partition has no leader", planned.fault)));
         }
         let at_ms = self.shared.now_ms();
         crate::say(format_args!("{at_ms} ms: {} {victims:?} for {} ms", planned.fault, planned.away_ms));

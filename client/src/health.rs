@@ -55,8 +55,10 @@ impl Health {
         }
         let slots = Slots::of(map);
         if slots.syncing > 0 {
-            self.problems
-                .push(format!("{} being filled: redundancy is being restored", counted(slots.syncing, "slot")));
+            self.problems.push(format!(
+                "{} being filled: redundancy is being restored",
+                counted(slots.syncing, "slot")
+            ));
         }
         if slots.offline > 0 {
             self.problems.push(format!(

@@ -46,7 +46,9 @@ pub fn find_namespace(state: &dyn Read, name: &NamespaceName) -> Result<Namespac
 pub fn check_token(state: &dyn Read, hash: &[u8; 32], now: Millis) -> Result<()> {
     match row::load::<Millis>(state, &row::token_key(hash))? {
         Some(expires) if now <= expires => Ok(()),
-        Some(_) => Err(Error::denied("the join token has expired: create a new one on a node of the cluster")),
+        Some(_) => {
+            Err(Error::denied("the join token has expired: create a new one on a node of the cluster"))
+        }
         None => Err(Error::denied("the join token is not one of this cluster's")),
     }
 }

@@ -252,7 +252,11 @@ fn records_that_break_a_rule() {
         Change::Added { at: place(InodeId(8), "x"), kind: Kind::Dir },
         "8 is not a directory of the tree",
     );
-    check_record(9, Change::Added { at: place(FILE, "x"), kind: Kind::Dir }, "3 is not a directory of the tree");
+    check_record(
+        9,
+        Change::Added { at: place(FILE, "x"), kind: Kind::Dir },
+        "3 is not a directory of the tree",
+    );
     check_record(3, Change::Added { at: place(DIR, "x"), kind: Kind::File }, "3 is added a second time");
     check_record(9, Change::Added { at: place(DIR, "x"), kind: Kind::File }, "added without a version");
     check_record(3, versioned(place(DIR, "g"), 8, Some(3)), "but 4 was the newest");

@@ -75,7 +75,10 @@ fn file_target(disk: &dyn env::Disk, name: &Name, dest: &LocalPath) -> Result<Pa
     };
     let missing = if dest.as_os_str().as_encoded_bytes().ends_with(b"/") { dest } else { parent };
     if !is_local_dir(disk, missing) {
-        return Err(Error::not_found(format!("there is no directory {}: create it first", missing.display())));
+        return Err(Error::not_found(format!(
+            "there is no directory {}: create it first",
+            missing.display()
+        )));
     }
     Ok(dest.to_owned())
 }
