@@ -1,6 +1,6 @@
 # Everything a newcomer types. `make help` lists it.
 #
-# One profile (release) and one build cache outside of the checkout for all of it: what `make up` has compiled,
+# One profile (release) and one build cache outside the checkout for all of it: what `make up` has compiled,
 # `make test` does not compile again (decision 0003).
 
 SHELL := bash
@@ -13,10 +13,10 @@ export CLOUDSYNC_CACHE := $(CACHE)
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 export PATH := $(PATH):$(HOME)/.cargo/bin
 export ROCKSDB_STATIC := 1
-# `setup` has built it by then; this only asks for the place.
+# `setup` has built it by then; this only asks where it is.
 WITH_ROCKSDB = export ROCKSDB_LIB_DIR=$$(scripts/rocksdb.sh);
 
-# More words for the program that a target starts: make bench ARGS='--runs 5'.
+# More arguments for the program that a target starts: make bench ARGS='--runs 5'.
 ARGS ?=
 
 .PHONY: up
@@ -55,7 +55,7 @@ setup: # What cargo cannot fetch, and RocksDB's archive
 	@scripts/claim-cache.sh
 
 .PHONY: clean-cache
-clean-cache: ## Remove the build cache, RocksDB's archive too
+clean-cache: ## Remove the build cache, including RocksDB's archive
 	rm -rf "$(CACHE)/target" "$(CACHE)/rocksdb" "$(CACHE)/rocksdb-build" "$(CACHE)/rocksdb.lock"
 
 .PHONY: help

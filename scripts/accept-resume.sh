@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Resuming: a put of 1 GiB is killed with -9 ten times at random points and run again until it is through. The nodes must
-# have received at most 1.05 times the file, and give it back equal.
+# Resuming: a put of 1 GiB is killed with -9 ten times at random points and run again until it completes. The nodes must
+# have received at most 1.05 times the file, and give it back unchanged.
 #
 #   scripts/accept-resume.sh [SIZE_MIB]       WORK names the directory to work in, which is then kept
 set -uo pipefail
@@ -20,12 +20,12 @@ finish() {
 }
 trap finish EXIT
 
-# Bytes that all nodes have received from clients. Nodes report twice a second.
+# Bytes that all nodes have received from clients. Nodes report at least twice a second.
 received() {
     "$bin" admin node list -o json >"$work/nodes.json" && value "$work/nodes.json" 'sum(n["bytes_received"] or 0 for n in v)'
 }
 
-# Bytes on the disks of all nodes, known at once: 1.5 times what was stored, with 4+2.
+# Bytes on the disks of all nodes, known immediately: 1.5 times what was stored, with 4+2.
 stored() { find "$work"/cluster/node*/disk1 -type f -printf '%s\n' | awk '{ sum += $1 } END { printf "%d", sum }'; }
 
 check "eight nodes in three zones start" dev up --nodes 8 --zones 3 --profile 4+2
@@ -34,7 +34,7 @@ sleep 1
 before=$(received)
 killed=0
 for ((i = 1; i <= kills; i++)); do
-    # So that ten of them end before the file does: up to a sixteenth of the file per attempt.
+    # At most a sixteenth of the file per attempt, so that all ten are killed before it is complete.
     share=$((size / 64 + (RANDOM * 32768 + RANDOM) % (size / 24)))
     target=$(($(stored) + share * 3 / 2))
     "$bin" put "$work/large" /large >"$work/put.out" 2>&1 &

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Prints the path of the cloudsync binary of this checkout; builds it first when it is not there or not current.
-# CLOUDSYNC_BIN names another one, which is taken as it is.
+# Prints the path of the cloudsync binary of this checkout; builds it first when it is missing or not current.
+# CLOUDSYNC_BIN names another one, which is used as it is.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -28,7 +28,7 @@ exits() {
     [ "$code" -eq "$want" ] || { echo "exit code $code instead of $want"; return 1; }
 }
 
-# says TEXT command…: true when the command says so, however it ends.
+# says TEXT command…: true when the command prints that text, however it ends.
 says() {
     local want=$1 output
     shift
@@ -36,12 +36,12 @@ says() {
     grep -qF -- "$want" <<<"$output" || { printf 'does not say "%s" but:\n%s\n' "$want" "$output"; return 1; }
 }
 
-# value FILE EXPRESSION: a value of a JSON file, as Python names it: value put.json 'v["files"]'.
+# value FILE EXPRESSION: a value from a JSON file, as a Python expression: value put.json 'v["files"]'.
 value() {
     python3 -c 'import json, sys; v = json.load(open(sys.argv[1])); print(eval(sys.argv[2]))' "$1" "$2"
 }
 
-# holds FILE EXPRESSION: true when the expression is, for a JSON file.
+# holds FILE EXPRESSION: true when the expression is true for a JSON file.
 holds() {
     [ "$(value "$1" "$2")" = True ] || { echo "not so: $2"; cat "$1"; return 1; }
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the build cache this checkout's own. Cargo tells whether a source is newer than what was built from it, but not
+# Makes the build cache this checkout's own. Cargo knows whether a source is newer than what was built from it, but not
 # which checkout that was built from: two checkouts that share a cache would be handed each other's binaries.
 set -euo pipefail
 
@@ -9,6 +9,6 @@ claim="$CARGO_TARGET_DIR/checkout"
 
 mkdir -p "$CARGO_TARGET_DIR"
 cd "$checkout"
-# Older than now is all it takes; libraries from the registry stay as they are.
+# Sources that are newer than the cache are all it takes; libraries from the registry stay as they are.
 find . -name target -prune -o \( -name '*.rs' -o -name 'Cargo.toml' \) -exec touch {} +
 echo "$checkout" >"$claim"

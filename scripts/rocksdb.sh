@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Prints the directory of librocksdb.a; builds it first when it is not there (decision 0003).
+# Prints the directory of librocksdb.a; builds it first when it is missing (decision 0003).
 #
-# It is the very source that Cargo.lock names, compiled once per version and kept outside of every checkout, so that no
+# It is the very source that Cargo.lock names, compiled once per version and kept outside every checkout, so that no
 # `cargo clean`, profile or branch costs another eight minutes of C++. For cargo: ROCKSDB_LIB_DIR=<this> ROCKSDB_STATIC=1.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -14,7 +14,7 @@ build="$cache/rocksdb-build"
 
 if [ ! -f "$target/librocksdb.a" ]; then
     mkdir -p "$target"
-    # Two builds at once would be slower than one after the other; the second finds the archive of the first.
+    # Two builds at once would be slower than one after another; the second finds the archive of the first.
     exec 9>"$cache/rocksdb.lock"
     flock 9
 fi
@@ -22,7 +22,7 @@ fi
 if [ ! -f "$target/librocksdb.a" ]; then
     PATH="$PATH:${HOME:-}/.cargo/bin"
     echo "rocksdb: compiling RocksDB $version once, about eight minutes on two cores" >&2
-    # An interrupted build goes on where it stopped: its directory is removed only after success.
+    # An interrupted build continues where it stopped: its directory is removed only after success.
     env -u ROCKSDB_LIB_DIR -u ROCKSDB_STATIC CC=clang CXX=clang++ CARGO_TARGET_DIR="$build" \
         cargo build --release --locked --package librocksdb-sys >&2
     archive=$(find "$build/release/build" -path '*/librocksdb-sys-*/out/librocksdb.a' -print -quit)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes sure that the tools which cargo cannot fetch are here. Does nothing, and needs no network, when they are.
+# Makes sure that the tools cargo cannot fetch are installed. Does nothing, and needs no network, when they are.
 set -euo pipefail
 
 say() { echo "setup: $*" >&2; }

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# The benchmark, tiny: every measurement runs once and works. It fails on errors, never on speed.
+# The benchmark at a tiny size: every measurement runs once and works. It fails on errors, never on speed.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 source scripts/checks.sh
 
-# bench starts the cloudsync binary that lies beside it, no other.
+# bench starts the cloudsync binary next to it, no other.
 unset CLOUDSYNC_BIN
 bin=$(scripts/binary.sh) || exit 1
 export CARGO_TARGET_DIR=${bin%/release/cloudsync} PATH="$PATH:$HOME/.cargo/bin"

@@ -5,7 +5,7 @@
 #   scripts/smoke-cluster.sh DIR      a given tree, and a 1 GiB file; also holds the cluster to its times
 #
 # WORK names the directory to work in, which is then kept. The checks are those of the acceptance of the first version:
-# kills in the middle of a put, get with nodes down, deduplication, and everybody killed at once.
+# kills in the middle of a put, get with nodes down, deduplication, and all nodes killed at once.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 source scripts/checks.sh
@@ -30,7 +30,7 @@ if [ -n "$tree" ]; then
     large_size=$((1 << 30))
     gap_ms_max=5000
 else
-    # On a machine that runs other tests at the same time, only "not for ever" can be asked for.
+    # On a machine that runs other tests at the same time, only "not forever" can be asked for.
     large_size=$((20 << 20))
     gap_ms_max=30000
     tree="$work/tree"
@@ -51,17 +51,17 @@ echo "tree: $(find "$tree" -type f | wc -l) files, $tree_bytes bytes"
 # Bytes on the disks of all nodes.
 stored() { find "$work"/cluster/node*/disk1 -type f -printf '%s\n' 2>/dev/null | awk '{ sum += $1 } END { printf "%d", sum }'; }
 
-# Waits until the running put has filled disks with so many percent of the tree's bytes; false when it ended before. The
-# whole tree takes 1.5 times its bytes, or half of them when it compresses well.
+# Waits until the running put has filled disks with this many percent of the tree's bytes; false when it ended before.
+# The whole tree takes 1.5 times its bytes, or half of them when it compresses well.
 reached() {
     local target=$((stored_before + tree_bytes / 100 * $1))
     until [ "$(stored)" -ge "$target" ]; do
-        kill -0 "$put" 2>/dev/null || { echo "the put had ended already"; return 1; }
+        kill -0 "$put" 2>/dev/null || { echo "the put had already ended"; return 1; }
         sleep 0.02
     done
 }
 
-# Stores one small file after the other and notes when each was there.
+# Stores one small file after another and notes when each was stored.
 write_on() {
     local i=0
     while :; do
@@ -79,7 +79,7 @@ check "starting them again finds them up" says "already up" dev up
 check "a healthy cluster: exit code 0" exits 0 cloudsync admin cluster status
 cloudsync mkdir /probe
 
-# Block-only nodes; the meta nodes are those that vote.
+# Nodes without metadata: only meta nodes vote.
 victims=(5 7)
 write_on &
 writer=$!
@@ -88,7 +88,7 @@ cloudsync put "$tree" /tree -o json >"$work/put1.json" 2>"$work/put1.errors" &
 put=$!
 check "a part of it is stored" reached 10
 check "two block nodes are killed with -9" dev kill "${victims[@]}"
-check "the put goes on without them" reached 25
+check "the put continues without them" reached 25
 leader=$(dev leader)
 check "node $leader, which leads the namespace, is killed with -9" dev kill "$leader"
 check "in the middle of the put" kill -0 "$put"
@@ -101,12 +101,12 @@ echo "      it took $(value "$work/put1.json" 'v["seconds"]') s"
 kill "$writer" && wait "$writer" 2>/dev/null
 writer=
 echo "      longest time without a finished write: $(longest_gap) ms"
-check "other writes went on" test "$(wc -l <"$work/writer.times")" -ge 5
+check "other writes continued" test "$(wc -l <"$work/writer.times")" -ge 5
 check "and never waited longer than $gap_ms_max ms" test "$(longest_gap)" -le "$gap_ms_max"
 
 check "the leader starts again" dev restart "$leader"
 check "a cluster without two nodes: exit code 3" exits 3 cloudsync admin cluster status
-check "node list says so, too" exits 3 cloudsync admin node list
+check "node list says so too" exits 3 cloudsync admin node list
 check "get with two nodes down" cloudsync get /tree "$work/out1"
 check "the tree is equal" diff -r "$tree" "$work/out1"
 
@@ -134,13 +134,13 @@ echo "      sent $(value "$work/put3.json" 'v["bytes_sent"]') of $large_size byt
 check "sends 4 MiB or less" holds "$work/put3.json" 'v["bytes_sent"] <= 4 << 20'
 
 check "all nodes are killed with -9 at once" dev kill 1 2 3 4 5 6 7 8
-check "without them commands fail, and soon" exits 1 timeout 30 "$bin" --timeout 5 ls /
+check "without them commands fail, and fail soon" exits 1 timeout 30 "$bin" --timeout 5 ls /
 check "all start again" dev up
 check "the cluster is healthy" exits 0 cloudsync admin cluster status
 check "get after that" cloudsync get /tree "$work/out2"
-check "the tree is equal still" diff -r "$tree" "$work/out2"
+check "the tree is still equal" diff -r "$tree" "$work/out2"
 check "and its copy" cloudsync get /again "$work/out3"
-check "is equal, too" diff -r "$tree" "$work/out3"
+check "is equal too" diff -r "$tree" "$work/out3"
 check "the large file is the changed one" bash -c "'$bin' cat /large | cmp - '$work/large'"
 check "all nodes stop when asked" dev down
 sum_up

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The embedded default as a person meets it: start, the tour of the README line by line, Ctrl-C, start again, kill -9,
-# and what is said when something is wrong.
+# and the messages when something is wrong.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 source scripts/checks.sh
@@ -59,7 +59,7 @@ check "a bad path is a usage error" exits 2 cloudsync stat relative/path
 check "so is one with '..'" exits 2 cloudsync stat /a/../b
 check "so is one that is not UTF-8" exits 2 cloudsync stat $'/a\xff'
 check "so is an empty one" exits 2 cloudsync stat ""
-check "errors come as JSON, too" says '{"error":{"kind":"invalid"' cloudsync -o json stat relative/path
+check "errors come as JSON too" says '{"error":{"kind":"invalid"' cloudsync -o json stat relative/path
 
 start >"$work/start.out" 2>&1
 check "up" kill -0 "$server"
@@ -94,7 +94,7 @@ check "rm of a full directory is refused as unsafe" exits 4 cloudsync rm /mixed
 check "what does not exist: exit code 1" exits 1 cloudsync stat /missing
 
 printf 'data = "%s"\nnative = "127.0.0.1:1"\ncontrol = "127.0.0.1:2"\n' "$work/foreign" >"$work/foreign.toml"
-check "another cluster is made" cloudsync init --config "$work/foreign.toml"
+check "another cluster is created" cloudsync init --config "$work/foreign.toml"
 check "only once" says "already" cloudsync init --config "$work/foreign.toml"
 sed "s/127.0.0.1:1/127.0.0.1:$port/" "$work/foreign/admin.cred" >"$work/foreign.cred"
 check "its credentials are not accepted here" says "cluster" cloudsync --credentials "$work/foreign.cred" ls /
@@ -104,7 +104,7 @@ check "an unknown key names the known one" says "did you mean \`native\`" clouds
 check "a bad token says so" says "admin token create" cloudsync join --config "$work/foreign.toml" --token x
 
 check "Ctrl-C stops it, exit code 0" stop INT 0
-check "then commands fail, and soon" exits 1 timeout 20 "$bin" --timeout 3 ls /
+check "then commands fail, and fail soon" exits 1 timeout 20 "$bin" --timeout 3 ls /
 start >"$work/start.out" 2>&1
 check "it starts again" kill -0 "$server"
 check "and finds everything" bash -c "'$bin' cat /kept | cmp - '$work/file'"
@@ -112,7 +112,7 @@ check "kill -9" stop KILL 137
 start >"$work/start.out" 2>&1
 check "it starts after that" kill -0 "$server"
 check "and finds everything" bash -c "'$bin' cat /kept | cmp - '$work/file'"
-check "also what tells that it is well" exits 0 cloudsync admin cluster status
+check "and is healthy" exits 0 cloudsync admin cluster status
 check "SIGTERM stops it, exit code 0" stop TERM 0
 mv "$work/data/disk3" "$work/disk3"
 check "a missing disk is named" says "disk3" timeout 20 "$bin" up --data "$work/data" --listen "127.0.0.1:$port"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The gate: format, lints, rules of the house, all tests, real clients. Changes nothing in the tree.
+# The gate: format, lints, house rules, all tests, real clients. Changes nothing in the tree.
 #
 # Every step runs even when an earlier one failed, so that one run shows everything there is to do. The last line adds
 # up the tests of cargo and of the smoke scripts, each of which ends with a line `N passed, N failed`.

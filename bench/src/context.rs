@@ -16,7 +16,7 @@ pub struct Bench {
     pub scratch: Scratch,
 }
 
-/// Tells whoever waits what is going on.
+/// Tells whoever is waiting what is going on.
 pub fn say(text: impl std::fmt::Display) {
     eprintln!("bench: {text}");
 }

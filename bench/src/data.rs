@@ -1,5 +1,5 @@
-//! Files to measure with: below one directory that disappears, filled with bytes that no one can compress or has
-//! stored before.
+//! Files to measure with: below one directory that is removed at the end, filled with bytes that do not compress and
+//! were never stored before.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Makes a directory below `parent`, where `space` bytes must be free.
+    /// Creates a directory below `parent`, where `space` bytes must be free (otherwise `Unavailable`).
     pub fn create(env: &Env, parent: &Path, space: u64) -> Result<Self> {
         let at = |e: std::io::Error| Error::from(e).context(parent.display());
         let parent = std::path::absolute(parent).map_err(at)?;
@@ -35,7 +35,7 @@ impl Scratch {
         Ok(Self { disk: env.disk.clone(), path })
     }
 
-    /// A path in it.
+    /// The path of `name` in it.
     pub fn join(&self, name: impl AsRef<Path>) -> PathBuf {
         self.path.join(name)
     }
@@ -56,7 +56,7 @@ pub fn noise(label: &str, size: usize) -> Bytes {
     bytes.into()
 }
 
-/// Writes a file of noise. Durable on return, so that its write-back does not disturb what is measured next.
+/// Writes a file of noise, durable on return so that its write-back does not disturb what is measured next.
 pub fn write_noise(disk: &dyn Disk, path: &Path, label: &str, size: u64) -> Result<()> {
     let file = disk.open(path, OpenMode::Create)?;
     let mut source = blake3::Hasher::new().update(label.as_bytes()).finalize_xof();
@@ -71,7 +71,7 @@ pub fn write_noise(disk: &dyn Disk, path: &Path, label: &str, size: u64) -> Resu
     Ok(file.sync_data()?)
 }
 
-/// An error when two files differ.
+/// `Corrupt` when two files differ.
 pub fn check_equal(disk: &dyn Disk, one: &Path, other: &Path) -> Result<()> {
     let differ = || Error::corrupt(format!("{} and {} differ", one.display(), other.display()));
     let (one, other) = (disk.open(one, OpenMode::Read)?, disk.open(other, OpenMode::Read)?);

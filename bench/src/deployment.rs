@@ -17,7 +17,7 @@ use crate::session::Session;
 
 /// How long a cluster may take to start or to come back.
 const START_TIMEOUT: Duration = Duration::from_secs(180);
-/// How often we look whether something has happened.
+/// How often we check whether it has.
 const LOOK_PERIOD: Duration = Duration::from_millis(20);
 /// The directory of the cluster, and the log of the embedded kind, below the deployment's own.
 const DATA: &str = "data";
@@ -25,7 +25,7 @@ const LOG: &str = "log";
 /// Places to try for two free ports in a row.
 const PORT_TRIES: usize = 64;
 
-/// What kind of cluster.
+/// The kind of cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// `cloudsync dev cluster up`: eight processes with a disk each, three zones.
@@ -44,9 +44,9 @@ impl Kind {
     }
 }
 
-/// A cluster that runs.
+/// A running cluster.
 pub struct Deployment {
-    /// What kind.
+    /// Which kind it is.
     pub kind: Kind,
     env: Env,
     dir: PathBuf,
@@ -99,10 +99,10 @@ impl Deployment {
         let number = cluster.leader(partition).await?;
         let node = cluster.layout()?.nodes.into_iter().find(|node| node.number == number);
         node.and_then(|node| node.pid)
-            .ok_or_else(|| Error::internal(format!("node {number} leads and is no process")))
+            .ok_or_else(|| Error::internal(format!("node {number} leads but has no process")))
     }
 
-    /// Starts the nodes that do not run and waits until all slots are filled; the cluster kind only.
+    /// Starts the nodes that are not running and waits until all slots are filled; the cluster kind only.
     pub async fn bring_up(&self) -> Result<()> {
         let shape = Shape { nodes: 8, zones: 3, profile: Profile { k: 4, m: 2 } };
         self.cluster()?.up(shape, &|waiting| say(format_args!("waiting: {waiting}"))).await.map(|_| ())

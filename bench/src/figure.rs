@@ -14,11 +14,11 @@ pub enum Goal {
 pub struct Figure {
     /// What was measured.
     pub what: String,
-    /// In which unit.
+    /// The unit of the samples.
     pub unit: &'static str,
     /// One value per run, at least one.
     pub samples: Vec<f64>,
-    /// What it should be, where somebody said so.
+    /// What it should be, if there is a goal.
     pub goal: Option<Goal>,
 }
 
@@ -35,7 +35,7 @@ impl Figure {
         Self { goal: goal.into(), ..self }
     }
 
-    /// The median.
+    /// Median of the samples.
     pub fn median(&self) -> f64 {
         median(&self.samples)
     }

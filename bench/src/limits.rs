@@ -1,4 +1,4 @@
-//! What the machine could do at best: disk, network and arithmetic, each for itself, without CloudSync.
+//! What the machine could do at best: disk, network and arithmetic, each on its own, without CloudSync.
 
 mod disk;
 mod kernel;
@@ -19,8 +19,8 @@ const PUT_SHARE: f64 = 0.5;
 pub struct Limits {
     /// Six files, 1 MiB and an fdatasync at a time, MB/s.
     pub disk: Figure,
-    /// Six files whose writers give their pages back. No limit: what our way of writing saves must not raise the goal that it
-    /// is to reach.
+    /// Six files whose writers give their pages back, MB/s. Not a limit: what our way of writing saves must not raise
+    /// the goal it should reach.
     pub disk_uncached: Figure,
     /// One file, as `disk`.
     pub disk_single: Figure,
@@ -39,7 +39,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// All, in the order of the table.
+    /// All figures, in the order of the table.
     pub fn figures(&self) -> Vec<&Figure> {
         vec![
             &self.disk,

@@ -40,7 +40,7 @@ fn after(text: &str, key: &str) -> Option<String> {
     Some(line.split_once(':')?.1.trim().to_owned())
 }
 
-/// The beginning of a file of /proc, which does not tell its length.
+/// The beginning of a file in /proc, which does not tell its length.
 fn read_proc(disk: &dyn Disk, path: &str) -> Option<String> {
     let file = disk.open(Path::new(path), OpenMode::Read).ok()?;
     let mut bytes = vec![0; 4096];

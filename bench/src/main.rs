@@ -1,7 +1,7 @@
 //! `make bench`: what this machine could do, what CloudSync makes of it, and where the processor's time goes.
 //!
-//! Owns: what is measured and how it is told: medians with their spread, beside the raw limits of the same run, against
-//! goals. Clusters are real processes of the `cloudsync` binary, clients are the `client` library in this process.
+//! Owns: what is measured and how it is reported: medians with their spread, next to the raw limits of the same run and
+//! to goals. Clusters are real processes of the `cloudsync` binary, clients are the `client` library in this process.
 //! Knows nothing of: being imported; why something is slow.
 
 mod context;
@@ -39,13 +39,13 @@ struct Args {
     /// How often everything is measured; medians are reported
     #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=99))]
     runs: u8,
-    /// Everything once and tiny: does it work?
+    /// Measure everything once at a tiny size, only to see that it works
     #[arg(long, conflicts_with_all = ["write", "runs"])]
     smoke: bool,
     /// Only these parts; goals that need the limits are left out without them
     #[arg(long, value_enum, value_name = "PART")]
     only: Vec<Part>,
-    /// Where the disks are; the system's temporary directory unless given
+    /// Where to put the disks; the system's temporary directory unless given
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
     /// Put the results into docs/benchmarks.md as well
@@ -74,7 +74,7 @@ async fn run(args: Args) -> Result<()> {
     let report = Report::new(machine::describe(&env, &parent), command);
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    // Clusters are sessions of their own: Ctrl-C does not reach them. Dropping the work stops them.
+    // Nodes are in sessions of their own: Ctrl-C does not reach them. Dropping the work stops them.
     let report = tokio::select! {
         report = measure_all(Bench { env: env.clone(), plan, scratch }, report) => report?,
         _ = interrupt.recv() => return Err(Error::unavailable("interrupted; nothing was written")),

@@ -6,7 +6,7 @@ use types::limits::{GIB, KIB, MIB};
 
 use crate::figure::Goal;
 
-/// A part that can be measured for itself.
+/// A part that can be measured on its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Part {
     /// Disk, network and arithmetic without CloudSync
@@ -26,19 +26,19 @@ pub struct Plan {
     pub probe_size: u64,
     /// Bytes that a computation is measured on.
     pub kernel_size: usize,
-    /// The large file.
+    /// Bytes of the large file.
     pub file_size: u64,
     /// Number of small files.
     pub small_count: usize,
-    /// Size of a small file.
+    /// Bytes of a small file.
     pub small_size: usize,
     /// Clients that commit at the same time, one measurement each.
     pub commit_clients: Vec<usize>,
     /// How long they commit.
     pub commit_time: Duration,
-    /// How long is written before and after the leader is killed.
+    /// How long clients write before and after the leader is killed.
     pub failover_time: (Duration, Duration),
-    /// The sizes are those that the goals are about.
+    /// True when the sizes are those that the goals are about.
     is_judged: bool,
     parts: Vec<Part>,
 }
@@ -99,8 +99,8 @@ impl Plan {
         self.parts.contains(&part)
     }
 
-    /// Bytes on disk at once, at most: what the runs write stays until a cluster is removed, and the disk's probe writes
-    /// three times as much; the local file exists twice, and logs and databases want room.
+    /// Bytes on disk at once, at most: what the runs write stays until a cluster is removed, and the probe of the disk
+    /// writes three times as much; the local file exists twice, and logs and databases need room.
     pub fn space_needed(&self) -> u64 {
         let stripes = self.file_size * 3 / 2 * self.runs as u64;
         3 * stripes + 2 * self.file_size + 2 * GIB

@@ -16,7 +16,7 @@ use crate::limits::Limits;
 use crate::measure::Results;
 use cost::Costs;
 
-/// What stands before and after the results in the page.
+/// The lines before and after the results in the page.
 const MARKERS: (&str, &str) = ("<!-- bench: begin -->", "<!-- bench: end -->");
 
 /// All results of a run.
@@ -47,14 +47,14 @@ impl Report {
         self.costs.measured.push((kind, results.put_cpu, results.get_cpu));
     }
 
-    /// Prints it.
+    /// Prints it on standard output.
     pub fn print(&self) -> Result<()> {
         let mut out = std::io::stdout().lock();
         out.write_all(self.render().as_bytes())?;
         Ok(out.flush()?)
     }
 
-    /// Replaces the results in a page; what stands around the markers stays.
+    /// Replaces the results in a page; what is outside the markers stays. `Invalid` when the page has no markers.
     pub fn write_into(&self, disk: &dyn Disk, page: &Path) -> Result<()> {
         let bytes = disk.read(page).map_err(|e| Error::from(e).context(page.display()))?;
         let text = String::from_utf8_lossy(&bytes);

@@ -14,7 +14,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// Where files go.
 const NAMESPACE: &str = "home";
 
-/// A client.
+/// A client that works in one namespace.
 pub struct Session {
     /// Its view of the cluster.
     pub cluster: Arc<Cluster>,
@@ -23,12 +23,12 @@ pub struct Session {
 }
 
 impl Session {
-    /// A client as the command line is one.
+    /// A client with as many connections as the command line has.
     pub async fn open(env: &Env, credentials: &Path) -> Result<Self> {
         Self::open_with(env, credentials, ClientConfig::default()).await
     }
 
-    /// One of many clients, each of which asks one thing at a time: one connection is enough.
+    /// One of many clients that each ask one thing at a time: one connection is enough.
     pub async fn open_small(env: &Env, credentials: &Path) -> Result<Self> {
         Self::open_with(env, credentials, ClientConfig { quic_connections: 1, tcp_connections: 1 }).await
     }
@@ -45,7 +45,7 @@ impl Session {
         Arc::new(Blocks::new(self.cluster.clone()))
     }
 
-    /// Something that stores files.
+    /// An uploader of its own, with a window of its own.
     pub fn uploader(&self) -> Uploader {
         let progress = Arc::new(Progress::default());
         Uploader::new(self.cluster.clone(), self.namespace.clone(), self.blocks(), progress)

@@ -16,7 +16,7 @@ use types::{ChunkId, DiskId, Error, ErrorKind, Generation, Identity, Profile, Re
 
 use crate::server::Blockserver;
 
-/// A shard that was read, and the incarnation it is of.
+/// A shard that was read, and the incarnation it belongs to.
 struct Found {
     generation: Generation,
     bytes: Bytes,
@@ -39,7 +39,7 @@ impl Blockserver {
         let tickets = match request.kind {
             ChunkKind::Data => Vec::new(),
             ChunkKind::ManifestNode => {
-                // Only what is named as a node opens others: its name is its proof.
+                // Only what is named as a node gives access to others: its name is the proof.
                 if chunk::manifest::node_id(&bytes) != request.id {
                     return Err(Error::invalid(format!("chunk {} is not a manifest node", request.id)));
                 }
@@ -110,7 +110,7 @@ impl Blockserver {
                 Err(e) => error = e,
             }
         }
-        // "Not here" is an answer about the chunk only when everybody gave it.
+        // "Not here" is an answer about the chunk only when everybody gives it.
         if error.kind() == ErrorKind::NotFound {
             return Err(error);
         }
@@ -169,8 +169,8 @@ impl Blockserver {
         Ok(shards)
     }
 
-    /// Puts a payload together again. Shards of different incarnations are equal where coding is deterministic; that
-    /// they are is checked by the chunk's name.
+    /// Reassembles a payload. Shards of different incarnations are interchangeable as long as coding is deterministic;
+    /// that they are is checked against the chunk's name.
     async fn join(
         &self,
         profile: Profile,
@@ -185,7 +185,7 @@ impl Blockserver {
             if mixed && !is_chunk(&key.chunk, meta, &payload)? {
                 let chunk = key.chunk;
                 return Err(Error::unavailable(format!(
-                    "too few shards of one incarnation of chunk {chunk} are there"
+                    "too few shards of one incarnation of chunk {chunk} exist"
                 )));
             }
             Ok(payload)
@@ -195,7 +195,7 @@ impl Blockserver {
             .map_err(|e| Error::internal(format!("decoding failed: {e}")))?
     }
 
-    /// Shard `key.slot`, from its holder or the one before: of this incarnation, or of another that was coded alike.
+    /// Shard `key.slot`, from its holder or the previous one: of this incarnation, or of another coded the same way.
     async fn read_slot(
         &self,
         map: &ClusterMap,
@@ -212,7 +212,7 @@ impl Blockserver {
                         return Ok(Found { generation: found.generation, bytes });
                     }
                     Ok(_) => {}
-                    // That it was here and is damaged says more than that another place does not have it.
+                    // That it was here and is damaged says more than that another disk does not have it.
                     Err(e) if e.kind() == ErrorKind::Corrupt => error = e,
                     Err(e) if e.kind() == ErrorKind::NotFound => {
                         if error.kind() == ErrorKind::NotFound {
@@ -252,12 +252,12 @@ impl Blockserver {
             self.links.call_node(node, Request::of(&request, Bytes::new()), SHARD_READ_TIMEOUT).await?;
         let read: ShardRead = reply.answer::<GetShard>()?;
         if crc32fast::hash(&reply.body) != read.crc || read.key.chunk != chunk {
-            return Err(Error::unavailable(format!("a shard of chunk {chunk} was damaged on its way")));
+            return Err(Error::unavailable(format!("a shard of chunk {chunk} was damaged in transit")));
         }
         Ok((read.key, read.meta, reply.body))
     }
 
-    /// Makes shard `key.slot` again from others of the same incarnation.
+    /// Rebuilds shard `key.slot` from the others. `NotFound` when too few exist, `Unavailable` when too few answer.
     pub(crate) async fn rebuild_shard(
         &self,
         map: &ClusterMap,
@@ -292,8 +292,7 @@ impl Blockserver {
                 Some((_, Err(e))) => unreachable = Some(e),
                 None => {
                     let chunk = key.chunk;
-                    let error =
-                        |what: &str| format!("too few shards of chunk {chunk} {what} to make one again");
+                    let error = |what: &str| format!("too few shards of chunk {chunk} {what} to rebuild one");
                     return Err(match unreachable {
                         Some(e) => Error::unavailable(format!("{}: {e}", error("can be read"))),
                         None => Error::not_found(error("exist")),

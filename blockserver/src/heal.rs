@@ -1,7 +1,7 @@
-//! Brings redundancy back (I-HEAL): fills slots whose holder is new, makes the parts that were promised, and those that
-//! were found damaged.
+//! Restores redundancy (I-HEAL): fills slots that have a new holder, and rebuilds parts that were promised or found
+//! damaged.
 //!
-//! Everything here may be done twice or stopped at any point: a part that is there already is left alone.
+//! Everything here may be done twice or stopped at any point: a part that already exists is left alone.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::server::Blockserver;
 const GROUPS_IN_FLIGHT: usize = 8;
 /// Promised or damaged parts listed at once.
 const PART_COUNT: usize = 256;
-/// Single parts that are made at once.
+/// Single parts that are rebuilt at once.
 const PARTS_IN_FLIGHT: usize = 8;
 
 /// A slot of this node that lacks older shards.
@@ -49,10 +49,10 @@ pub fn start(server: &Arc<Blockserver>) {
                 server.fill(tasks).await;
             }
             if let Err(e) = server.keep_promises().await {
-                warn!("promised parts could not be made, trying again: {e}");
+                warn!("promised parts could not be rebuilt, trying again: {e}");
             }
             if let Err(e) = server.replace_lost().await {
-                warn!("damaged parts could not be made again, trying later: {e}");
+                warn!("damaged parts could not be rebuilt, trying again later: {e}");
             }
         }
     });
@@ -73,7 +73,7 @@ impl Blockserver {
         tasks
     }
 
-    /// Fills slots and reports those that are complete, together.
+    /// Fills slots and reports those that are complete in one request.
     async fn fill(&self, tasks: Vec<Task>) {
         let map = self.current_map();
         let filled: Vec<(Task, Result<u64>)> = stream::iter(tasks)
@@ -147,7 +147,7 @@ impl Blockserver {
         for disk in others.iter().copied().chain(previous) {
             let listed = match self.list_shards_on(map, disk, task.pg).await {
                 Ok(listed) => listed,
-                // Every chunk was acknowledged on so many disks that one of the rest names it.
+                // Every chunk was acknowledged on enough disks that one of the others names it.
                 Err(_) if !others.contains(&disk) => continue,
                 Err(_) if silent + 1 < usize::from(map.profile.m) => {
                     silent += 1;
@@ -205,7 +205,7 @@ impl Blockserver {
         }
     }
 
-    /// Makes the parts this node promised when it acknowledged without them.
+    /// Rebuilds the parts this node promised when it acknowledged without them.
     async fn keep_promises(&self) -> Result<()> {
         let map = &self.current_map();
         let mut after = None;
@@ -220,7 +220,7 @@ impl Blockserver {
                 match outcome {
                     Ok(()) => self.intents.done(&key).await?,
                     Err(e) => {
-                        debug!(chunk = %key.chunk, slot = key.slot, "a promised part is not made yet: {e}");
+                        debug!(chunk = %key.chunk, slot = key.slot, "a promised part does not exist yet: {e}");
                     }
                 }
             }
@@ -238,7 +238,7 @@ impl Blockserver {
         self.put_shard_on(map, disk, key, meta, bytes).await
     }
 
-    /// Makes the parts again that were found damaged on this node's disks.
+    /// Rebuilds the parts that were found damaged on this node's disks.
     async fn replace_lost(&self) -> Result<()> {
         let map = &self.current_map();
         for (&id, disk) in &self.disks {

@@ -8,7 +8,7 @@ use kv::{Batch, Durability, Kv, Order};
 use proto::block::{ShardKey, ShardMeta};
 use types::{DiskId, Error, Result};
 
-/// The promises.
+/// Promised parts, by shard key.
 #[derive(Debug)]
 pub struct Intents {
     kv: Arc<dyn Kv>,
@@ -29,7 +29,7 @@ impl Intents {
         self.write(batch).await
     }
 
-    /// The parts that are still missing, in a fixed order, behind `after`, at most `limit`.
+    /// The parts that are still missing, in a fixed order, after `after`, at most `limit`.
     pub fn list(&self, after: Option<&ShardKey>, limit: usize) -> Result<Vec<(ShardKey, ShardMeta)>> {
         let mut found = Vec::new();
         let mut outcome = Ok(());
@@ -49,7 +49,7 @@ impl Intents {
         outcome.map(|()| found)
     }
 
-    /// Forgets a part that is there now.
+    /// Forgets a part that exists now; durable on return.
     pub async fn done(&self, key: &ShardKey) -> Result<()> {
         let mut batch = Batch::new();
         batch.delete(&encode_key(key));

@@ -15,7 +15,7 @@ pub trait Links: Send + Sync + 'static {
     async fn call_node(&self, node: NodeId, request: Request, timeout: Duration) -> Result<Reply>;
     /// Makes a durable chunk known to the index. `None`: its generation is too old, write it again.
     async fn register(&self, chunk: Registration) -> Result<Option<Receipt>>;
-    /// Tells the root partition that slots have everything.
+    /// Tells the root partition that slots have all their shards.
     async fn finish_sync(&self, slots: Vec<(PgId, u8, DiskId)>) -> Result<()>;
     /// Asks for a newer map; it arrives through the watch.
     async fn refresh_map(&self);

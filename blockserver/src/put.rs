@@ -1,6 +1,6 @@
 //! Storing a chunk: verify, compress, code, scatter, register, and only then acknowledge (I-ACK).
 //!
-//! A stripe is acknowledged with all `n` shards durable, or with `n - 1` and a durable intent to make the last one;
+//! A stripe is acknowledged with all `n` shards durable, or with `n - 1` and a durable intent to rebuild the last one;
 //! never with fewer than `k + 1`. Replicas go to the first `m + 1` live slots and follow the same rule.
 
 use std::future::Future;
@@ -49,7 +49,7 @@ impl Blockserver {
         authorize(identity, Action::StoreChunks)?;
         if body.is_empty() || body.len() > CHUNK_SIZE_MAX {
             return Err(Error::invalid(format!(
-                "a chunk has 1 to {CHUNK_SIZE_MAX} bytes, this one {}",
+                "a chunk has 1 to {CHUNK_SIZE_MAX} bytes, this one has {}",
                 body.len()
             )));
         }
@@ -65,7 +65,8 @@ impl Blockserver {
         Ok(ChunkStored { receipt })
     }
 
-    /// The bytes are what their name says; a manifest node's children are stored, too. Returns their oldest epoch.
+    /// Checks that the bytes are what their name says, and that a manifest node's children are stored. Returns the
+    /// children's oldest epoch.
     fn check_content(&self, request: &PutChunk, body: &Bytes) -> Result<Option<GcEpoch>> {
         let found = match request.kind {
             ChunkKind::Data => chunk::chunk_id(body),
@@ -73,7 +74,7 @@ impl Blockserver {
         };
         if found != request.id {
             return Err(Error::invalid(format!(
-                "the bytes sent as chunk {} are {found}: send them again",
+                "the bytes sent as chunk {} hash to {found}: send them again",
                 request.id
             )));
         }
@@ -93,7 +94,7 @@ impl Blockserver {
         Ok(request.receipts.iter().map(|r| r.epoch).min())
     }
 
-    /// Stores a chunk unless the same one is being stored right now.
+    /// Stores a chunk, or waits for the outcome if the same one is being stored right now.
     async fn store_once(&self, id: ChunkId, body: Bytes) -> Result<Receipt> {
         let Some(server) = self.this.upgrade() else {
             return Err(Error::unavailable("the blockserver is stopping"));
@@ -251,7 +252,7 @@ impl Blockserver {
     }
 }
 
-/// Parts that must be durable before a chunk is acknowledged: all but one, so that one more loss is survived.
+/// Parts that must be durable before a chunk is acknowledged: all but one, and enough to survive one more loss.
 fn durable_min(profile: Profile, layout: Layout) -> usize {
     match layout {
         Layout::Shard { .. } => (profile.n() - 1).max(usize::from(profile.k) + 1),

@@ -27,11 +27,11 @@ const LIST_COUNT: usize = 1024;
 /// What a blockserver needs to start.
 #[derive(Debug)]
 pub struct Config {
-    /// This node.
+    /// The node whose disks these are.
     pub node: NodeId,
-    /// The secret of the cluster's nodes.
+    /// The secret that the cluster's nodes share.
     pub secret: ClusterSecret,
-    /// Its disks, open.
+    /// The node's open disks.
     pub disks: BTreeMap<DiskId, Arc<DiskStore>>,
     /// Keeps what this node still has to repair; written with `Durability::Synced` only.
     pub intents: Arc<dyn kv::Kv>,
@@ -62,7 +62,7 @@ impl std::fmt::Debug for Blockserver {
 }
 
 impl Blockserver {
-    /// Checks the codec on this machine, then starts serving and healing.
+    /// Checks the codec on this machine (an error if it computes wrongly), then starts serving and healing.
     pub fn start(
         env: Env,
         config: Config,
@@ -94,7 +94,7 @@ impl Blockserver {
         self.disks.iter().map(|(id, disk)| (*id, report(disk))).collect()
     }
 
-    /// Slots this node holds and has not filled yet.
+    /// Number of slots that this node holds and has not filled yet.
     pub fn syncing_slots(&self) -> u32 {
         self.syncing_slots.load(std::sync::atomic::Ordering::Relaxed)
     }
@@ -103,7 +103,7 @@ impl Blockserver {
         self.map.borrow().clone()
     }
 
-    /// The coder of a profile, made once.
+    /// The coder of a profile, created once.
     pub(crate) fn stripe(&self, profile: Profile) -> Result<Arc<Stripe>> {
         let mut stripes = self.stripes.lock().expect("no panic while it is held");
         if let Some(stripe) = stripes.get(&(profile.k, profile.m)) {
@@ -126,10 +126,7 @@ impl Blockserver {
         if map.epoch > request.epoch {
             let slots = map.slots(map.pg(&request.key.chunk))?;
             if slots.get(usize::from(request.key.slot)).is_none_or(|slot| slot.disk != request.disk) {
-                return Err(Error::stale_epoch(format!(
-                    "disk {} does not hold this slot any more",
-                    request.disk
-                )));
+                return Err(Error::stale_epoch(format!("disk {} no longer holds this slot", request.disk)));
             }
         }
         self.disk(request.disk)?.put_shard(request.key, request.meta, body, Some(request.crc)).await
@@ -168,7 +165,7 @@ fn routes() -> Routes<Blockserver> {
         .on(|s: &Blockserver, caller, question| s.list_shards(caller, question).boxed())
 }
 
-/// An answer without bytes beside it.
+/// An answer without a body.
 fn alone<T>(answer: T) -> (T, Bytes) {
     (answer, Bytes::new())
 }
@@ -186,7 +183,7 @@ fn report(disk: &DiskStore) -> DiskReport {
             // A full disk still serves reads; only one that will never be written again leaves the table.
             let (healthy, problem) = match stats.state {
                 DiskState::Healthy if stats.lost > 0 => {
-                    (true, format!("{} damaged parts are being made again", stats.lost))
+                    (true, format!("{} damaged parts are being rebuilt", stats.lost))
                 }
                 DiskState::Healthy => (true, String::new()),
                 DiskState::Full => (true, "full: add disks or remove data".to_owned()),

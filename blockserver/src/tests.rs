@@ -248,7 +248,7 @@ async fn one_node_away_is_a_promise_and_two_are_a_refusal() {
     assert_eq!(server.intents.list(None, 10).unwrap().len(), 1);
     bench.away(&[]);
     bench.until(|| server.intents.list(None, 10).unwrap().is_empty()).await;
-    // The part that was missing is there: the two that hold its neighbours may go.
+    // The part that was missing exists now: the two nodes that hold its neighbours may go.
     bench.away(&[2, 3]);
     assert_eq!(bench.get(5, chunk::chunk_id(&bytes)).await.unwrap(), bytes);
 }
@@ -286,10 +286,10 @@ async fn damaged_parts_are_made_again() {
     }
     assert!(bench.lost(2) > 0 && bench.lost(3) > 0);
     let report = &bench.server(2).disk_reports()[&DiskId(2)];
-    assert!(report.healthy && report.problem.contains("damaged parts are being made again"), "{report:?}");
+    assert!(report.healthy && report.problem.contains("damaged parts are being rebuilt"), "{report:?}");
     bench.away(&[]);
     bench.until(|| bench.lost(2) + bench.lost(3) == 0).await;
-    // Two more than were damaged: nothing is left to spare.
+    // Two nodes besides those that were damaged: nothing is left to spare.
     bench.away(&[1, 4]);
     for bytes in &chunks {
         assert_eq!(bench.get(5, chunk::chunk_id(bytes)).await.unwrap(), *bytes, "{} bytes", bytes.len());
@@ -316,7 +316,7 @@ async fn damage_is_no_proof_that_a_chunk_was_never_there() {
     let server = bench.server(7);
     let error = server.fill_slot(&server.current_map(), task).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
-    assert!(bench.lost(2) > 0, "what cannot be made again is not forgotten");
+    assert!(bench.lost(2) > 0, "what cannot be rebuilt is not forgotten");
 }
 
 #[tokio::test]
@@ -344,7 +344,7 @@ async fn what_is_wrong_is_refused() {
     assert!(put(id, data, vec![], noise(2, 10), alice()).await.message().contains("send them again"));
     assert!(put(id, data, vec![], Bytes::new(), alice()).await.message().contains("a chunk has 1 to"));
     assert_eq!(put(id, data, vec![], bytes.clone(), Identity::Anonymous).await.kind(), ErrorKind::Denied);
-    // Bytes stored as file content are no manifest node, whatever they look like.
+    // Bytes stored as file content are not a manifest node, whatever they look like.
     let node = put(id, ChunkKind::ManifestNode, vec![], bytes.clone(), alice()).await;
     assert!(node.message().contains("send them again"), "{node}");
 

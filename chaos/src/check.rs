@@ -14,18 +14,18 @@ use types::{ErrorKind, InodeId, VersionId};
 use crate::history::{Content, Freshness, History, Kept, Look, Mark, Outcome, Promise, Read, Survey};
 use crate::replay::Tree;
 
-/// What is known of one promise after a run.
+/// What is known about one promise after a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// Which promise.
     pub promise: Promise,
     /// How often the run could have broken it; never means that nothing is known.
     pub exercised: usize,
-    /// How it was broken, first things first.
+    /// How it was broken, in the order it was found.
     pub violations: Vec<String>,
 }
 
-/// Judges all promises that a history can break. `I-HEAL` and the processes are judged by what the faults brought.
+/// Judges all promises that a history can break. `I-HEAL` and the processes are judged by the run itself.
 pub fn all(history: &History, survey: &Survey) -> Vec<Verdict> {
     let mut verdicts = vec![
         acknowledged(history, survey),
@@ -267,7 +267,7 @@ pub fn whole_journal(history: &History, survey: &Survey) -> Verdict {
     let mut violations = Vec::new();
     for (record, want) in survey.journal.iter().zip(1..) {
         if record.seq.0 != want {
-            violations.push(format!("position {} stands where {want} should", record.seq));
+            violations.push(format!("position {} is where {want} should be", record.seq));
             break;
         }
     }

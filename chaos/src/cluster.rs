@@ -1,6 +1,6 @@
-//! The cluster that is broken: real processes, started and stopped as `cloudsync dev cluster` does.
+//! The cluster that is to be broken: real processes, started and stopped as `cloudsync dev cluster` does.
 //!
-//! Owns: its directory, its end.
+//! Owns: its directory, and that it ends with the run.
 //! Knows nothing of: what is done to it, and why.
 
 use std::ops::Deref;
@@ -11,7 +11,7 @@ use env::process::{self, Signal};
 use node::dev::{DevCluster, NodePlan, Shape};
 use types::{Error, NodeId, Profile, Result};
 
-/// A cluster that is there to be broken. Its processes end when it is dropped; its files stay.
+/// A cluster to be broken. Its processes end when it is dropped; its files stay.
 pub struct Victim(DevCluster);
 
 impl Deref for Victim {
@@ -37,12 +37,12 @@ impl Victim {
         Ok(victim)
     }
 
-    /// Sends a signal to one node.
+    /// Sends a signal to one node; `NotFound` when it is not running.
     pub fn signal(&self, node: NodeId, signal: Signal) -> Result<()> {
         let found = self.layout()?.nodes.into_iter().find(|n| n.number == node.0).and_then(|n| n.pid);
         match found {
             Some(pid) if process::signal(pid, signal) => Ok(()),
-            _ => Err(Error::not_found(format!("node {node} does not run"))),
+            _ => Err(Error::not_found(format!("node {node} is not running"))),
         }
     }
 
@@ -56,7 +56,7 @@ impl Victim {
         Ok(ended.map(describe).collect())
     }
 
-    /// Lines of all logs that tell of a panic.
+    /// Lines of all logs that report a panic.
     pub fn panics(&self) -> Result<Vec<String>> {
         let nodes = self.layout()?.nodes.into_iter();
         let panics = |node: NodePlan| {

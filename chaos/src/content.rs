@@ -7,7 +7,7 @@ use types::limits::{INLINE_SIZE_MAX, KIB, MIB, STRIPE_SIZE_MIN};
 
 use crate::history::Content;
 
-/// A run that has written so much writes only small files from then on: its disks are those of the machine.
+/// A run that has written this much writes only small files from then on: its disks are those of the machine.
 const WRITTEN_BYTES_MAX: u64 = 1 << 30;
 
 /// Makes contents for all workers of a run.
@@ -42,7 +42,7 @@ impl Maker {
     }
 }
 
-/// `size` bytes, and a few more where so few could not tell two contents apart.
+/// `size` bytes, but at least 16: fewer could not tell two contents apart.
 fn generate(seed: u64, number: u64, size: usize) -> Vec<u8> {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&seed.to_le_bytes()).update(&number.to_le_bytes());

@@ -1,6 +1,6 @@
 //! Which faults, in which order, and to whom. Pure: everything follows from the seed and the answers of the cluster.
 //!
-//! Owns: the rule that a single fault takes no more away than the profile (m = 2) and a quorum of three can lose.
+//! Owns: the rule that a fault takes away no more than the profile (m = 2) and a quorum of three can lose, or all.
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ pub enum Fault {
     KillTwo,
     /// `kill -9` of the node that leads a partition.
     KillLeader,
-    /// A node stands still for a while.
+    /// One node stands still for a while (SIGSTOP).
     Pause,
     /// `kill -9` of all nodes at once.
     KillAll,
@@ -53,7 +53,7 @@ pub struct Planned {
     pub away_ms: u64,
 }
 
-/// The next fault of a random schedule. Absences are shorter and longer than what a failure detector takes.
+/// The next fault of a random schedule. Some absences are shorter and some longer than the failure detector takes.
 pub fn draw(random: &Random) -> Planned {
     let fault = match random.below(100) {
         0..20 => Fault::KillOne,
@@ -70,7 +70,7 @@ pub fn draw(random: &Random) -> Planned {
     Planned { calm_ms: 500 + random.below(4_000), fault, away_ms }
 }
 
-/// The schedule of the smoke test: one fault of each kind that a short run must survive.
+/// The schedule of the smoke test: one fault of each kind, except the killing of a single node.
 pub const SMOKE: [Planned; 4] = [
     Planned { calm_ms: 4_000, fault: Fault::KillTwo, away_ms: 4_000 },
     Planned { calm_ms: 3_000, fault: Fault::KillLeader, away_ms: 3_000 },

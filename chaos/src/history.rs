@@ -96,9 +96,9 @@ pub struct Commit {
 /// The mark that a change of the tree leaves in the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mark {
-    /// Made, or brought back.
+    /// Created, or brought back from the trash.
     Added,
-    /// Renamed.
+    /// Renamed, perhaps into another directory.
     Moved,
     /// Put into the trash.
     Removed,
@@ -109,7 +109,7 @@ pub enum Mark {
 pub struct Step {
     /// What was done.
     pub mark: Mark,
-    /// To which entry.
+    /// Which entry it was done to, if it was done.
     pub outcome: Outcome<InodeId>,
 }
 
@@ -120,7 +120,7 @@ pub struct Freshness {
     pub known: Seq,
     /// The position it was answered from.
     pub seq: Seq,
-    /// The client had waited for a leader in vain: it may then answer from a replica that is behind.
+    /// The client had waited for a leader in vain, and may have answered from a replica that is behind.
     pub leaderless: bool,
 }
 
@@ -135,7 +135,7 @@ pub struct Read {
     pub fresh: Freshness,
     /// The version in the answer.
     pub version: VersionId,
-    /// The bytes.
+    /// Hash of the bytes that came.
     pub content: Content,
 }
 
@@ -150,7 +150,7 @@ pub struct Look {
     pub entries: Vec<(String, InodeId, VersionId)>,
 }
 
-/// Two commits at the same time, made from the same base, to a file that nobody else touches.
+/// Two commits at the same time, based on the same version, to a file that nobody else touches.
 #[derive(Clone, Debug)]
 pub struct Race {
     /// Which file.
@@ -166,7 +166,7 @@ pub struct Answer {
     pub what: &'static str,
     /// How long it took.
     pub took_ms: u64,
-    /// How long it may take at most.
+    /// How long it may take.
     pub allowed_ms: u64,
 }
 
@@ -181,7 +181,7 @@ pub struct History {
     pub reads: Vec<Read>,
     /// Directories listed.
     pub looks: Vec<Look>,
-    /// Races.
+    /// Pairs of commits that raced.
     pub races: Vec<Race>,
     /// Journal records, as followers saw them while others wrote.
     pub tails: Vec<Record>,
@@ -189,7 +189,7 @@ pub struct History {
     pub answers: Vec<Answer>,
     /// When writes were acknowledged, in milliseconds since the start.
     pub write_times_ms: Vec<u64>,
-    /// What was wrong at once.
+    /// What was seen to be wrong on the spot.
     pub surprises: Vec<(Promise, String)>,
 }
 
@@ -213,9 +213,9 @@ impl History {
 pub struct Kept {
     /// Of which file.
     pub inode: InodeId,
-    /// Its id.
+    /// Its id: the position of its commit in the journal.
     pub version: VersionId,
-    /// Made from.
+    /// The version it replaced; `None` for the first.
     pub base: Option<VersionId>,
     /// Its bytes, or why they cannot be read.
     pub content: Result<Content, String>,
@@ -232,7 +232,7 @@ pub struct Digest {
     pub digest: [u8; 16],
 }
 
-/// What was there when everything had come to rest.
+/// What was found when everything had come to rest.
 #[derive(Clone, Debug, Default)]
 pub struct Survey {
     /// The root directory.

@@ -13,17 +13,17 @@ use crate::fault::{self, Fault, Planned};
 use crate::session::Session;
 use crate::worker::Shared;
 
-/// A cluster that is not whole after this time does not heal: rebuilding takes seconds, on a busy machine a minute.
+/// A cluster that is not whole after this time does not heal: rebuilding takes seconds, or a minute on a busy machine.
 const HEALTHY_TIMEOUT: Duration = Duration::from_secs(150);
 /// How often we ask.
 const HEALTHY_PERIOD: Duration = Duration::from_millis(300);
-/// So many answers in a row must say that all is well: a table that is balanced again is filled once more.
+/// This many answers in a row must say that nothing is missing: a table that is rebalanced is filled once more.
 const HEALTHY_COUNT: usize = 3;
 
 /// A fault that happened.
 #[derive(Clone, Debug)]
 pub struct Injection {
-    /// What.
+    /// What was done.
     pub fault: Fault,
     /// When, in milliseconds since the start.
     pub at_ms: u64,
@@ -37,27 +37,24 @@ pub struct Injection {
 pub struct Injector<'a> {
     /// What is broken.
     pub cluster: &'a Victim,
-    /// Asks how it is.
+    /// Asks the cluster how it is.
     pub session: Arc<Session>,
     /// Chooses victims.
     pub random: Random,
-    /// What a whole cluster has.
+    /// What the cluster has when it is whole.
     pub whole: Complement,
     /// The clock of the run.
     pub shared: Arc<Shared>,
 }
 
 impl Injector<'_> {
-    /// Performs a fault and waits until all is well again. An error means that it is not.
+    /// Performs a fault and waits until the cluster is whole again. An error means that it is not.
     pub async fn inject(&self, planned: Planned) -> Result<Injection> {
         env::time::sleep(Duration::from_millis(planned.calm_ms)).await;
         let status = self.session.cluster.fetch_status().await?;
         let victims = fault::victims(planned.fault, &status, &self.random);
         if victims.is_empty() {
-            return Err(Error::unavailable(format!(
-                "nobody to {}: a partition has no leader",
-                planned.fault
-            )));
+            return Err(Error::unavailable(format!("cannot {}: a partition has no leader", planned.fault)));
         }
         let at_ms = self.shared.now_ms();
         crate::say::say(format_args!("{at_ms} ms: {} {victims:?} for {} ms", planned.fault, planned.away_ms));

@@ -47,10 +47,10 @@ struct Args {
 enum Command {
     /// Random faults; the default
     Run {
-        /// Decides the workload and the faults; chosen by chance unless given
+        /// Decides the workload and the faults; random unless given
         #[arg(long)]
         seed: Option<u64>,
-        /// How long things are broken
+        /// How many minutes to go on breaking things
         #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
         minutes: u16,
         /// Nodes of the cluster
@@ -80,7 +80,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// True when all is well.
+/// True when no promise was broken; for the smoke test also when all were exercised.
 async fn run_command(args: Args) -> Result<bool> {
     let env = Env::real();
     let default = Command::Run { seed: None, minutes: 3, nodes: 8, dir: None };
@@ -103,7 +103,7 @@ async fn run_command(args: Args) -> Result<bool> {
     }
 }
 
-/// Runs a plan in a directory, which is removed when all was well and nobody named it.
+/// Runs a plan in a directory, which is removed if the run was good and nobody named it.
 async fn run_in(env: &Env, plan: Plan, dir: Option<PathBuf>) -> Result<Report> {
     let named = dir.is_some();
     let dir = dir
@@ -117,7 +117,7 @@ async fn run_in(env: &Env, plan: Plan, dir: Option<PathBuf>) -> Result<Report> {
     Ok(report)
 }
 
-/// Clusters are sessions of their own: Ctrl-C does not reach them. Dropping the run stops them.
+/// Nodes are in sessions of their own: Ctrl-C does not reach them. Dropping the run stops them.
 async fn unless_interrupted(env: &Env, plan: &Plan, dir: &Path) -> Result<Report> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;

@@ -1,6 +1,6 @@
-//! The tree that a journal tells of.
+//! The tree that a journal describes.
 //!
-//! Owns: the rules by which records may follow each other (I-TREE, I-CAS).
+//! Owns: the rules about which record may follow which (I-TREE, I-CAS).
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ pub struct Tree {
     root: InodeId,
     entries: BTreeMap<(InodeId, Name), InodeId>,
     inodes: BTreeMap<InodeId, Inode>,
-    /// What is in the trash: from where, in the order of removal.
+    /// What is in the trash, with the path it was removed from, in the order of removal.
     trash: Vec<(Path, InodeId)>,
 }
 
@@ -36,7 +36,7 @@ impl Tree {
         Self { root, entries: BTreeMap::new(), inodes, trash: Vec::new() }
     }
 
-    /// Makes the change of one record. The error says which rule it breaks; then nothing is changed.
+    /// Applies one record. The error says which rule it breaks; then nothing is changed.
     pub fn apply(&mut self, record: &Record) -> Result<(), String> {
         let inode = record.inode;
         match &record.change {
@@ -146,7 +146,7 @@ impl Tree {
         } else {
             self.check_free(at)?;
             if self.inodes.contains_key(&inode) {
-                return Err(format!("{inode} is made a second time"));
+                return Err(format!("{inode} is created a second time"));
             }
             self.inodes.insert(inode, Inode { kind: Kind::File, version, place: None });
             self.link(at, inode);
@@ -178,7 +178,7 @@ impl Tree {
     fn check_free(&self, at: &Place) -> Result<(), String> {
         let kind = self.inodes.get(&at.dir).map(|inode| inode.kind);
         if kind != Some(Kind::Dir) || self.path_of(at.dir).is_none() {
-            return Err(format!("{} is no directory of the tree", at.dir));
+            return Err(format!("{} is not a directory of the tree", at.dir));
         }
         match self.entries.get(&(at.dir, at.name.clone())) {
             Some(found) => Err(format!("{:?} of {} is taken by {found}", at.name.as_str(), at.dir)),

@@ -7,7 +7,7 @@ use crate::fault::Fault;
 use crate::history::{History, Outcome, Promise};
 use crate::inject::Injection;
 
-/// Violations that are shown of one promise; the first ones tell most.
+/// Violations shown for one promise; the first ones say most.
 const SHOWN_COUNT: usize = 5;
 
 /// The result of a run.
@@ -61,7 +61,7 @@ impl Report {
         self.verdicts.iter().all(|verdict| color(verdict) != Color::Red)
     }
 
-    /// Promises that were exercised and kept, and the others.
+    /// How many promises were exercised and kept, and how many were not.
     pub fn counts(&self) -> (usize, usize) {
         let green = self.verdicts.iter().filter(|verdict| color(verdict) == Color::Green).count();
         (green, self.verdicts.len() - green)
@@ -158,7 +158,7 @@ fn meaning(promise: Promise) -> &'static str {
         Promise::Det => "voters have the same digest",
         Promise::Heal => "the cluster is whole after every fault",
         Promise::Answers => "every operation is answered in time, and not with an error of our making",
-        Promise::Processes => "no process ended or panicked by itself",
+        Promise::Processes => "no process ended or panicked on its own",
     }
 }
 

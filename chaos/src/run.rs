@@ -1,4 +1,4 @@
-//! One run: a cluster, workers, faults, and at the end the truth.
+//! One run: a cluster, workers, faults, and the verdicts at the end.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -24,9 +24,9 @@ use crate::worker::{Shared, Worker};
 const WORKER_COUNT: u64 = 6;
 /// How long requests of most clients may take: longer than an election, shorter than the patience of a person.
 const PATIENT: Duration = Duration::from_secs(20);
-/// Others give up before a new leader is there: only they see outcomes that nobody knows.
+/// Others give up before there is a new leader: only they see outcomes that are unknown.
 const IMPATIENT: Duration = Duration::from_millis(1_500);
-/// The last calm: what is written here must survive as well.
+/// Quiet at the end: what is written here must survive as well.
 const LAST_CALM: Duration = Duration::from_secs(2);
 
 /// What to run.
@@ -43,9 +43,9 @@ pub struct Plan {
 /// How long a run is.
 #[derive(Clone, Debug)]
 pub enum Until {
-    /// Random faults for so long.
+    /// Random faults for this long.
     Time(Duration),
-    /// These faults.
+    /// Exactly these faults, in this order.
     Faults(Vec<Planned>),
 }
 
@@ -86,7 +86,7 @@ pub async fn run(env: &Env, plan: &Plan, dir: &Path) -> Result<Report> {
     crate::say::say(format_args!("{} ms: workers stopped, looking at everything", shared.now_ms()));
     let mut verdicts = match survey::take(&*open(PATIENT).await?).await {
         Ok(survey) => check::all(&history, &survey),
-        // What cannot be looked at may be lost: no promise is kept then.
+        // What cannot be looked at may be lost: then no promise counts as kept.
         Err(e) => {
             let failed = |promise| Verdict {
                 promise,
@@ -112,7 +112,8 @@ pub async fn run(env: &Env, plan: &Plan, dir: &Path) -> Result<Report> {
     Ok(Report::new(plan.seed, verdicts, injections, history))
 }
 
-/// Performs the faults of the plan; ends at the first that does not heal, because nothing could be told apart after it.
+/// Performs the faults of the plan; stops at the first that does not heal, because later effects could not be told from
+/// its own.
 async fn inject_all(injector: &Injector<'_>, plan: &Plan) -> (Vec<Injection>, Vec<String>) {
     let mut injections = Vec::new();
     let mut drawn = 0;

@@ -1,4 +1,4 @@
-//! A client of the cluster with its own connections, as the command line is one; its local disk is memory.
+//! A client of the cluster with its own connections, like the command line; its local disk is in memory.
 
 use std::path::Path as LocalPath;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ const NAMESPACE: &str = "home";
 /// What an upload is called on the local disk.
 const SOURCE: &str = "/source";
 
-/// A client.
+/// A client that works in one namespace.
 pub struct Session {
     /// Its view of the cluster.
     pub cluster: Arc<Cluster>,
@@ -51,7 +51,7 @@ impl Session {
     pub async fn put(&self, path: &Path, seen: Option<Entry>, bytes: &[u8]) -> Result<VersionId> {
         let state = FileState::of(path, seen)?;
         let source = LocalPath::new(SOURCE);
-        // An upload that was given up has left its own behind.
+        // An upload that was given up has left its source behind.
         if self.disk.exists(source) {
             self.disk.remove_file(source)?;
         }
@@ -59,7 +59,7 @@ impl Session {
         Ok(self.uploader.upload_file(source, path, &state).await?.version)
     }
 
-    /// The bytes of what was opened.
+    /// Reads what was opened to its end and hashes it.
     pub async fn read(&self, opened: Opened) -> Result<Content> {
         let download = Download::open(self.blocks.clone(), opened).await?;
         let mut hasher = blake3::Hasher::new();

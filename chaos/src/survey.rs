@@ -19,7 +19,7 @@ const READS_IN_FLIGHT: usize = 8;
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often it is asked.
 const CATCH_UP_PERIOD: Duration = Duration::from_millis(100);
-/// Where what was in the trash, or in its way, is put.
+/// Directory for what was in the trash, or in the way of it.
 const BACK: &str = "/back";
 
 /// Brings everything back from the trash and reads all versions of all files.
@@ -52,7 +52,7 @@ async fn journal(session: &Session) -> Result<Vec<Record>> {
     }
 }
 
-/// Makes everything in the trash a part of the tree again, so that it is looked at like the rest.
+/// Brings everything in the trash back into the tree, so that it is looked at like the rest.
 async fn bring_back(session: &Session, root: InodeId, journal: &[Record]) -> Result<()> {
     let mut replay = Tree::new(root);
     for record in journal {
@@ -77,7 +77,7 @@ async fn bring_back(session: &Session, root: InodeId, journal: &[Record]) -> Res
     Ok(())
 }
 
-/// A recursive listing that hides nothing: what is listed twice is there twice.
+/// A recursive listing that hides nothing: what is listed twice appears twice.
 async fn list_all(session: &Session) -> Result<Vec<(Path, Entry)>> {
     let mut all = Vec::new();
     let mut dirs = vec![Path::root()];

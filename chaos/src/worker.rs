@@ -1,6 +1,6 @@
-//! One of several workers: random operations on files of its own and on shared ones, every outcome written down.
+//! One of several workers: random operations on its own files and on shared ones, with every outcome recorded.
 //!
-//! A worker forgets a file whose state it is not sure of; what became of it, the journal tells at the end.
+//! A worker forgets a file whose state it is not sure of; the journal tells at the end what became of it.
 
 mod act;
 
@@ -20,9 +20,9 @@ use crate::session::Session;
 
 /// What an operation may take beyond the deadlines of its requests, on a machine that is busy with everything else.
 const GRACE: Duration = Duration::from_secs(10);
-/// When no leader answered for so long, the client answers from a replica that may be behind (`client::Namespace`).
+/// When no leader answers for this long, the client answers from a replica that may be behind (`client::Namespace`).
 const LEADER_PATIENCE: Duration = Duration::from_secs(5);
-/// The client ends a round of attempts so long before a deadline: its longest pause.
+/// The client may give up this long before a deadline: more than its longest pause.
 const PAUSE: Duration = Duration::from_millis(200);
 /// Roughly the bytes of a change without content.
 const OP_SIZE: usize = 100;
@@ -30,9 +30,9 @@ const OP_SIZE: usize = 100;
 /// What all workers of a run share.
 #[derive(Debug)]
 pub struct Shared {
-    /// Makes contents.
+    /// Makes contents, each different.
     pub maker: Maker,
-    /// Workers finish what they are doing and end.
+    /// True: workers finish what they are doing and end.
     pub stop: AtomicBool,
     /// When the run began.
     pub started: Instant,
@@ -41,7 +41,7 @@ pub struct Shared {
 impl Shared {
     /// Milliseconds since the run began.
     pub fn now_ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).expect("a run is shorter than for ever")
+        u64::try_from(self.started.elapsed().as_millis()).expect("a run does not last forever")
     }
 }
 
@@ -59,7 +59,7 @@ impl Held {
     }
 }
 
-/// A worker.
+/// A worker and what it knows.
 pub struct Worker {
     session: Arc<Session>,
     /// The other side of its races.
@@ -70,7 +70,7 @@ pub struct Worker {
     home: Path,
     dirs: Vec<Path>,
     files: Vec<Held>,
-    /// In the trash.
+    /// Files in the trash, most recently removed last.
     removed: Vec<(Held, InodeId)>,
     /// Names are used once.
     name_count: u64,
@@ -101,7 +101,7 @@ impl Worker {
         })
     }
 
-    /// Makes its own directory, as long as nothing is broken yet.
+    /// Creates its own directory, while nothing is broken yet.
     pub async fn move_in(&mut self) {
         let home = self.home.clone();
         self.make_dir(&home).await;
@@ -117,7 +117,7 @@ impl Worker {
         self.history
     }
 
-    /// Runs one operation and notes how long it took. It is given up at last: then it hangs.
+    /// Runs one operation and notes how long it took. One that takes twice what is allowed hangs, and is given up.
     async fn timed<T>(
         &mut self,
         what: &'static str,
@@ -142,7 +142,7 @@ impl Worker {
         (answer, took)
     }
 
-    /// Commits a new content. `alone` says that nobody else writes this file.
+    /// Commits new content. `alone` says that nobody else writes this file.
     async fn commit(&mut self, path: &Path, seen: Option<Entry>, alone: bool) -> Outcome<VersionId> {
         let (bytes, content) = self.shared.maker.make(&self.random);
         let base = seen.as_ref().map(|entry| entry.version);
@@ -189,7 +189,7 @@ impl Worker {
         matches!(self.change(Mark::Added, path, op).await, Outcome::Done(_))
     }
 
-    /// Reads a file of its own to the end: the newest version or an older one.
+    /// Reads one of its own files to the end: the newest version or an older one.
     async fn read(&mut self, held: &Held, old: Option<VersionId>) {
         let (session, known, path) = (self.session.clone(), self.known, held.path.clone());
         let (answer, took) = self.timed("open", 1, session.namespace.open_version(&path, old)).await;
@@ -206,7 +206,7 @@ impl Worker {
         }
     }
 
-    /// The entry of a file of its own, if it is as this worker left it.
+    /// The entry of one of its own files, if it is as this worker left it.
     async fn look_at(&mut self, held: &Held) -> Option<Entry> {
         let session = self.session.clone();
         let (answer, took) = self.timed("stat", 1, session.namespace.stat(&held.path)).await;
@@ -219,14 +219,14 @@ impl Worker {
         None
     }
 
-    /// Something of its own was not found as it was left.
+    /// Notes that something of its own was not found as it was left.
     fn missed(&mut self, path: &Path, error: &Error, took: Duration) {
         if !error.is_transient() && !self.is_leaderless(took) {
             self.surprise(Promise::Ack, format!("{path}: {error}"));
         }
     }
 
-    /// An answer that took so long may be from a replica that is behind.
+    /// An answer that took this long may be from a replica that is behind.
     fn is_leaderless(&self, took: Duration) -> bool {
         took + PAUSE >= LEADER_PATIENCE.min(self.session.timeout)
     }

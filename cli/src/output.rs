@@ -32,7 +32,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// It succeeded.
+    /// A success with nothing to complain about.
     pub fn ok(text: impl Into<String>, json: Value) -> Self {
         Self { text: text.into(), json, complaints: Vec::new(), exit: Exit::Ok }
     }

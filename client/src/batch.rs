@@ -35,7 +35,7 @@ pub struct Batcher<T, R> {
 }
 
 impl<T: Send + 'static, R: Send + 'static> Batcher<T, R> {
-    /// Starts the queue. `send` gets the items of a batch and returns one result each, in order; when it fails, all fail.
+    /// Starts the queue. `send` gets the items of a batch and returns a result each, in order; if it fails, all fail.
     pub fn start<F, Fut>(limits: BatchLimits, send: F) -> Self
     where
         F: Fn(Vec<T>) -> Fut + Send + Sync + 'static,
@@ -46,7 +46,7 @@ impl<T: Send + 'static, R: Send + 'static> Batcher<T, R> {
         Self { queue }
     }
 
-    /// Puts one item of `size` bytes in and waits for its result.
+    /// Queues one item of `size` bytes and waits for its result. `Unavailable` when the queue was stopped.
     pub async fn call(&self, item: T, size: usize) -> Result<R> {
         let (sender, receiver) = oneshot::channel();
         let stopped = || Error::unavailable("the request queue was stopped");
@@ -80,7 +80,7 @@ where
     }
 }
 
-/// Takes what is waiting, up to the limits. The second value did not fit any more.
+/// Takes what is waiting, up to the limits. The second value no longer fitted.
 fn collect<T, R>(
     limits: BatchLimits,
     first: Waiting<T, R>,

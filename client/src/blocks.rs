@@ -1,4 +1,4 @@
-//! Chunks: which are stored already, storing, reading.
+//! Chunks: asking which are stored, storing, reading.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ impl Blocks {
         Self { cluster, pins }
     }
 
-    /// A receipt if the chunk is stored already; it cannot be collected before the receipt is too old for a commit.
+    /// A receipt if the chunk is already stored; it cannot be collected before the receipt is too old for a commit.
     pub async fn pin(&self, chunk: ChunkId) -> Result<Option<Receipt>> {
         let partition = self.cluster.map().index_partition(&chunk);
         let batcher =
@@ -55,7 +55,7 @@ impl Blocks {
         Ok(reply.map_err(|e| e.context(format!("storing chunk {id}")))?.receipt)
     }
 
-    /// Reads a chunk and checks that it is the one asked for (I-READ). For a manifest node also its entries' tickets.
+    /// Reads a chunk and checks that it is the one asked for (I-READ). A manifest node comes with its entries' tickets.
     pub async fn get_chunk(
         &self,
         id: ChunkId,
@@ -78,7 +78,7 @@ impl Blocks {
         read.map_err(|e| e.context(format!("reading chunk {id}")))
     }
 
-    /// Totals of the whole index.
+    /// Sums over all partitions of the index.
     pub async fn stats(&self) -> Result<IndexStats> {
         let mut sum = IndexStats::default();
         for partition in self.cluster.map().of_kind(PartitionKind::Index) {
@@ -93,7 +93,7 @@ impl Blocks {
         Ok(sum)
     }
 
-    /// Asks the holders of a chunk's slots in turn, the first live one first, again and again until the deadline.
+    /// Asks the holders of a chunk's slots in turn, the first live one first, over and over until the deadline.
     async fn call_holders<T>(
         &self,
         id: &ChunkId,

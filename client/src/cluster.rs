@@ -1,4 +1,4 @@
-//! Who to ask: the map, the leaders of partitions, and asking again until a deadline.
+//! Whom to ask: the map, the leaders of partitions, and asking again until a deadline.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use types::limits::{CLIENT_BACKOFF_MS, LEADER_ATTEMPT_TIMEOUT};
 use types::{Advice, Epoch, Error, ErrorKind, NodeId, PartitionId, Result};
 
-/// Where to begin.
+/// Where to find the cluster at first.
 #[derive(Clone, Debug)]
 pub struct Endpoints {
     /// Any nodes of the cluster.
@@ -27,7 +27,7 @@ pub struct Endpoints {
 
 /// A view of the cluster that follows its changes.
 pub struct Cluster {
-    /// The machine.
+    /// Clock, files and randomness of this machine.
     pub env: Env,
     dial: Arc<dyn Dial>,
     endpoints: Endpoints,
@@ -46,7 +46,8 @@ impl std::fmt::Debug for Cluster {
 }
 
 impl Cluster {
-    /// Connects: asks the endpoints for the map. `deadline` bounds every request made through this view.
+    /// Connects: asks the endpoints for the map. `deadline` bounds every request made through this view. `Denied` when
+    /// the cluster does not accept the credentials.
     pub async fn connect(
         env: Env,
         dial: Arc<dyn Dial>,
@@ -70,7 +71,7 @@ impl Cluster {
         Err(error)
     }
 
-    /// A view for a node, whose map somebody else keeps current.
+    /// A view for a node, where somebody else keeps the map current.
     pub fn new(
         env: Env,
         dial: Arc<dyn Dial>,
@@ -96,7 +97,7 @@ impl Cluster {
         env::time::now() + self.deadline
     }
 
-    /// Asks the leader of a partition, following it when it moves. The request must be one that may be repeated.
+    /// Asks the leader of a partition, following it when it moves. The request must be safe to repeat.
     pub async fn ask<Q: Call>(&self, partition: PartitionId, question: &Q) -> Result<Q::Answer> {
         self.ask_until(partition, question, LEADER_ATTEMPT_TIMEOUT, self.deadline()).await
     }
@@ -142,12 +143,12 @@ impl Cluster {
         self.ask(ROOT, question).await
     }
 
-    /// What the leader of the root partition knows of the cluster.
+    /// What the leader of the root partition knows about the cluster.
     pub async fn fetch_status(&self) -> Result<ClusterStatus> {
         self.ask_root(&FetchStatus {}).await
     }
 
-    /// Sends one request to one node, once.
+    /// Sends one request to one node, once. `StaleEpoch` when the map does not have the node.
     pub async fn call_node(&self, node: NodeId, request: Request, timeout: Duration) -> Result<Reply> {
         let address = self
             .map()
@@ -228,7 +229,7 @@ async fn fetch_map(
     Ok(reply.answer::<FetchMap>()?.map)
 }
 
-/// Of two reasons the one that says more: "I am not the leader" explains nothing when another voter is unreachable.
+/// The more telling of two errors: "I am not the leader" explains nothing when another voter is unreachable.
 fn worse(a: Error, b: Error) -> Error {
     if b.kind() == ErrorKind::StaleEpoch && a.kind() != ErrorKind::StaleEpoch { a } else { b }
 }

@@ -1,6 +1,6 @@
-//! The credential file: which cluster, where it is, and who one is there.
+//! The credential file: which cluster, where it is, and who its holder is there.
 //!
-//! Owns: the file's form, and connecting with it. It is created readable for its owner only: it holds a private key.
+//! Owns: the file's form, and connecting with it. It is created readable by its owner only: it holds a private key.
 //! Knows nothing of: what certificates say.
 
 use std::net::SocketAddr;
@@ -38,12 +38,12 @@ pub struct Connection {
 }
 
 impl CredentialFile {
-    /// What `credentials` and the nodes at `endpoints` make.
+    /// For the holder of `credentials`, who asks the nodes at `endpoints` first.
     pub fn new(endpoints: Vec<SocketAddr>, credentials: &Credentials) -> Self {
         Self { endpoints, identity: credentials.to_pem() }
     }
 
-    /// Reads a file. The error says what a person without one can do.
+    /// Reads a file. `NotFound` says what a person without one can do, `Invalid` what is wrong with it.
     pub fn load(disk: &dyn Disk, path: &Path) -> Result<Self> {
         let bytes = disk.read(path).map_err(|e| match Error::from(e) {
             e if e.kind() == ErrorKind::NotFound => Error::not_found(format!(
@@ -55,7 +55,7 @@ impl CredentialFile {
         Self::parse(&bytes).map_err(|e| e.context(format!("credential file {}", path.display())))
     }
 
-    /// Writes a file, replacing one that is there.
+    /// Writes a file, replacing an existing one.
     pub fn save(&self, disk: &dyn Disk, path: &Path) -> Result<()> {
         disk.write_atomic(path, self.to_text().as_bytes())
             .map_err(|e| Error::from(e).context(format!("credential file {}", path.display())))
@@ -89,7 +89,7 @@ impl CredentialFile {
     fn to_text(&self) -> String {
         let endpoints: Vec<String> = self.endpoints.iter().map(|address| format!("\"{address}\"")).collect();
         format!(
-            "# Whoever has this file can do in the cluster what its holder may. Keep it private.\n\
+            "# Whoever has this file can do in the cluster whatever its owner may. Keep it private.\n\
              endpoints = [{}]\nidentity = \"\"\"\n{}\"\"\"\n",
             endpoints.join(", "),
             self.identity

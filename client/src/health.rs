@@ -20,11 +20,11 @@ pub struct Health {
 /// Slots of the placement table by state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Slots {
-    /// Complete.
+    /// Whose disk has every shard of the slot.
     pub serving: u64,
-    /// Being filled.
+    /// Being filled with older shards.
     pub syncing: u64,
-    /// Without a disk that is up.
+    /// Whose disk is down, with none to take its place.
     pub offline: u64,
 }
 
@@ -55,8 +55,10 @@ impl Health {
         }
         let slots = Slots::of(map);
         if slots.syncing > 0 {
-            self.problems
-                .push(format!("{} being filled: redundancy is coming back", counted(slots.syncing, "slot")));
+            self.problems.push(format!(
+                "{} being filled: redundancy is being restored",
+                counted(slots.syncing, "slot")
+            ));
         }
         if slots.offline > 0 {
             self.problems.push(format!(
@@ -123,7 +125,7 @@ pub struct Complement {
     pub voters: usize,
 }
 
-/// What a cluster still lacks to be whole; nothing when it is.
+/// What a cluster still lacks to be whole; empty when it is.
 pub fn missing(status: &ClusterStatus, want: Complement) -> Vec<String> {
     let map = &status.map;
     let mut missing = Vec::new();
@@ -146,7 +148,7 @@ pub fn missing(status: &ClusterStatus, want: Complement) -> Vec<String> {
     missing
 }
 
-/// Why a node is not well.
+/// Why a node is not healthy; `None` when it is, or is not in the map.
 pub fn node_problem(status: &ClusterStatus, id: NodeId) -> Option<String> {
     let node = status.map.nodes.get(&id)?;
     if node.up {
@@ -154,12 +156,12 @@ pub fn node_problem(status: &ClusterStatus, id: NodeId) -> Option<String> {
     }
     let silence = match status.nodes.get(&id).and_then(|n| n.silent_ms) {
         Some(ms) => format!("silent for {} s", ms / 1000),
-        None => "not heard of since the leader began to listen".to_owned(),
+        None => "not heard from since the leader started listening".to_owned(),
     };
     Some(format!("node {id} ({}, {}) is down: {silence}", node.zone, node.native))
 }
 
-/// Why a disk is not well. That its node is down is the node's problem.
+/// Why a disk is not healthy; `None` when it is. That its node is down is the node's problem.
 pub fn disk_problem(status: &ClusterStatus, id: DiskId) -> Option<String> {
     let disk: &DiskInfo = status.map.disks.get(&id)?;
     let report = status.nodes.get(&disk.node).and_then(|n| n.last.as_ref()).and_then(|h| h.disks.get(&id));

@@ -24,7 +24,7 @@ use crate::cluster::Cluster;
 /// Bytes of changes in one batch: a batch of inline files stays well below the limit of a command.
 const BATCH_SIZE_MAX: usize = MIB;
 
-/// A namespace. Reads see at least what was written and read through the same value before.
+/// A namespace. As long as a leader answers, reads see at least what was written and read through this value before.
 pub struct Namespace {
     cluster: Arc<Cluster>,
     id: NamespaceId,
@@ -40,7 +40,7 @@ impl std::fmt::Debug for Namespace {
 }
 
 impl Namespace {
-    /// Finds a namespace by name.
+    /// Finds a namespace by name; `NotFound` when there is none.
     pub async fn open(cluster: Arc<Cluster>, name: &NamespaceName) -> Result<Self> {
         let id = cluster.ask_root(&FindNamespace { name: name.clone() }).await?.namespace;
         let partition = cluster.map().namespace_partition(id);
@@ -55,17 +55,17 @@ impl Namespace {
         Ok(Self { cluster, id, partition, seen, writes })
     }
 
-    /// Its id.
+    /// Assigned by the root partition when it was created.
     pub fn id(&self) -> NamespaceId {
         self.id
     }
 
-    /// Makes one change; many at once share requests. `size` is roughly its bytes.
+    /// Applies one change; concurrent ones share requests. `size` is roughly its bytes.
     pub async fn apply(&self, op: Op, size: usize) -> Result<Done> {
         self.writes.call(op, size).await
     }
 
-    /// Makes several changes in order, each for itself or all or none.
+    /// Applies several changes in order, each on its own or all or none. `Invalid` when there are too many for a batch.
     pub async fn apply_all(&self, mode: Mode, ops: Vec<Op>) -> Result<Vec<Result<Done>>> {
         write_namespace(&self.cluster, self.id, self.partition, mode, ops, &self.seen).await
     }
@@ -82,7 +82,7 @@ impl Namespace {
         }
     }
 
-    /// One page of a directory.
+    /// One page of a directory: the entries after the name `after`.
     pub async fn list_dir(&self, path: &Path, after: Option<Name>) -> Result<Listing> {
         let limit = LIST_PAGE_COUNT_MAX as u32;
         let question = |view| ListDir { view, path: path.clone(), after: after.clone(), limit };
@@ -104,7 +104,7 @@ impl Namespace {
         }
     }
 
-    /// The content of a file.
+    /// Opens a version of a file, the newest unless named: its manifest, and tickets to read its chunks.
     pub async fn open_version(&self, path: &Path, version: Option<VersionId>) -> Result<Opened> {
         let question = |view| OpenVersion { view, path: path.clone(), version };
         let opened = self.read(question).await?;
@@ -112,19 +112,19 @@ impl Namespace {
         Ok(opened)
     }
 
-    /// A page of a file's versions, newest first.
+    /// A page of a file's versions, newest first, starting with those older than `before`.
     pub async fn list_versions(&self, path: &Path, before: Option<VersionId>) -> Result<Versions> {
         let limit = HISTORY_PAGE_COUNT_MAX as u32;
         self.read(|view| ListVersions { view, path: path.clone(), before, limit }).await
     }
 
-    /// Totals.
+    /// Newest position and digest of the namespace.
     pub async fn fetch_namespace(&self) -> Result<NamespaceStats> {
         let view = View { namespace: self.id, freshness: Freshness::Linearizable };
         self.cluster.ask(self.partition, &FetchNamespace { view }).await
     }
 
-    /// The changes behind a position; waits up to `wait` for the first.
+    /// The changes after a position; waits up to `wait` for the first.
     pub async fn pull_journal(&self, after: Seq, wait: Duration) -> Result<JournalPage> {
         let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
         let limit = JOURNAL_PAGE_COUNT_MAX as u32;
@@ -134,9 +134,9 @@ impl Namespace {
         self.cluster.ask_until(self.partition, &question, attempt, deadline).await
     }
 
-    /// Asks for something as fresh as this session has a right to: at first everything acknowledged before, later what
-    /// the session has seen. When no leader answers for a while, a replica's last state is better than nothing: it says
-    /// so in the log.
+    /// Asks for an answer as fresh as this session has a right to: at first everything acknowledged before, later what
+    /// the session has seen. When no leader answers for a while, a replica's last state is better than nothing; the log
+    /// says so.
     async fn read<Q: Call>(&self, question: impl Fn(View) -> Q) -> Result<Q::Answer> {
         let view = |freshness| View { namespace: self.id, freshness };
         let seen = match self.seen.load(Ordering::Relaxed) {
@@ -174,7 +174,7 @@ async fn write_namespace(
 ) -> Result<Vec<Result<Done>>> {
     if ops.len() > BATCH_OP_COUNT_MAX {
         return Err(Error::invalid(format!(
-            "{} changes in one batch, {BATCH_OP_COUNT_MAX} are allowed",
+            "{} changes in one batch, at most {BATCH_OP_COUNT_MAX} are allowed",
             ops.len()
         )));
     }

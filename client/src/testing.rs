@@ -1,4 +1,4 @@
-//! For tests of those who judge a cluster: the status of one that is well, to be changed by hand.
+//! For tests of code that judges a cluster: the status of a healthy one, to be changed by hand.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -29,7 +29,7 @@ fn heartbeat(id: u8, native: SocketAddr) -> Heartbeat {
     }
 }
 
-/// `count` nodes in as many zones with a disk each, 1+1, all well.
+/// `count` nodes in as many zones with a disk each, 1+1, all healthy.
 pub fn status(count: u8) -> ClusterStatus {
     let mut map = ClusterMap {
         cluster: ClusterId([1; 16]),

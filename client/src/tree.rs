@@ -1,4 +1,4 @@
-//! Whole directories, there and back.
+//! Whole directories: walked, uploaded, listed, downloaded.
 
 use std::collections::BTreeMap;
 use std::path::{Path as LocalPath, PathBuf};
@@ -24,9 +24,9 @@ const DIRS_IN_FLIGHT: usize = 32;
 /// A local file or directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalEntry {
-    /// Where it is.
+    /// Path on this machine.
     pub source: PathBuf,
-    /// Where it goes.
+    /// Path in the namespace.
     pub target: Path,
     /// Bytes of a file; `None` for a directory.
     pub size: Option<u64>,
@@ -35,13 +35,13 @@ pub struct LocalEntry {
 /// What became of a tree.
 #[derive(Debug, Default)]
 pub struct TreeReport {
-    /// Files stored or fetched.
+    /// Files stored, fetched, or found unchanged.
     pub files: u64,
-    /// Directories.
+    /// Directories, created or found.
     pub dirs: u64,
     /// Bytes of the files.
     pub bytes: u64,
-    /// What was left out, and why.
+    /// What was left out, by local path, and why.
     pub failures: Vec<(PathBuf, Error)>,
 }
 
@@ -88,7 +88,8 @@ fn look(disk: &dyn Disk, source: &LocalPath, at: &Path, name: &std::ffi::OsStr) 
     Ok(LocalEntry { source: source.to_owned(), target, size: metadata.is_file.then_some(metadata.size) })
 }
 
-/// Stores a local tree that was walked. Files that are there already with the same content stay as they are.
+/// Stores a local tree that was walked. Files that are already there with the same content stay as they are. An error
+/// that is transient ends it all; any other leaves out one file.
 pub async fn upload_tree(
     uploader: &Uploader,
     namespace: &Namespace,
@@ -179,7 +180,7 @@ pub async fn list_tree(namespace: &Namespace, top: &Path) -> Result<BTreeMap<Pat
     Ok(found)
 }
 
-/// Fetches a tree into a local directory, which is made when missing.
+/// Fetches a tree into a local directory, which is created if it is missing.
 pub async fn download_tree(
     disk: Arc<dyn Disk>,
     blocks: Arc<Blocks>,

@@ -1,4 +1,4 @@
-//! Serves the state machines of `tree` over Raft: requests become commands or reads, and the cluster's upkeep is done.
+//! Serves the state machines of `tree` over Raft: turns requests into commands or reads, and does the cluster's upkeep.
 //!
 //! Owns: which replica answers what, the freshness of reads (I-LIN), the failure detector and its decisions, the voters
 //! of every partition.

@@ -11,13 +11,13 @@ use types::{DiskId, NodeId};
 /// What the leader has heard. Times are milliseconds on the leader's monotonic clock.
 #[derive(Debug)]
 pub struct Liveness {
-    /// When this node began to listen: nobody is silent for longer than we have listened.
+    /// When this node started listening: nobody is silent for longer than we have listened.
     since_ms: u64,
     last: BTreeMap<NodeId, (u64, Heartbeat)>,
 }
 
 impl Liveness {
-    /// A detector that begins to listen at `now_ms`.
+    /// A detector that starts listening at `now_ms`.
     pub fn new(now_ms: u64) -> Self {
         Self { since_ms: now_ms, last: BTreeMap::new() }
     }
@@ -27,13 +27,13 @@ impl Liveness {
         self.last.insert(heartbeat.node, (now_ms, heartbeat));
     }
 
-    /// The last heartbeat of a node and how long ago it was.
+    /// The last heartbeat of a node and how many milliseconds ago it came; `None` when there was none.
     pub fn last(&self, node: NodeId, now_ms: u64) -> Option<(u64, &Heartbeat)> {
         let (heard_ms, heartbeat) = self.last.get(&node)?;
         Some((now_ms.saturating_sub(*heard_ms), heartbeat))
     }
 
-    /// Where the map differs from what was heard.
+    /// The changes that would make the map agree with what was heard.
     pub fn changes(&self, now_ms: u64, map: &ClusterMap) -> Vec<NodeChange> {
         map.nodes
             .iter()
@@ -55,7 +55,7 @@ impl Liveness {
                         control: node.control,
                         broken_disks: broken_disks(map, *id),
                     },
-                    // Not heard yet, but we have not listened for long either.
+                    // Not heard from yet, but we have not listened for long either.
                     _ => return None,
                 };
                 let same = change.up == node.up

@@ -39,11 +39,11 @@ use crate::machine::Replicated;
 /// What a metaserver needs to start.
 #[derive(Debug)]
 pub struct Config {
-    /// This node.
+    /// The node it runs on.
     pub node: NodeId,
     /// Directory of the Raft log.
     pub log_dir: PathBuf,
-    /// The secret of the cluster's nodes.
+    /// The secret that the cluster's nodes share.
     pub secret: ClusterSecret,
     /// The newest map this node has seen: says which partitions there are.
     pub map: ClusterMap,
@@ -121,7 +121,7 @@ impl Metaserver {
         self.retired.store(true, Ordering::Relaxed);
     }
 
-    /// Stops the partitions; what they acknowledged is on disk already.
+    /// Stops the partitions; what they acknowledged is already on disk.
     pub async fn shutdown(&self) {
         self.host.shutdown().await;
     }
@@ -151,7 +151,7 @@ impl Metaserver {
         let bytes = proto::encode(&Stamped { time: self.env.clock.wall(), command });
         if bytes.len() > COMMAND_SIZE_MAX {
             return Err(Error::invalid(format!(
-                "the request makes a command of {} bytes, {COMMAND_SIZE_MAX} are allowed: send it in parts",
+                "the request becomes a command of {} bytes, at most {COMMAND_SIZE_MAX} are allowed: send it in parts",
                 bytes.len()
             )));
         }

@@ -1,4 +1,4 @@
-//! The writing side of a disk: one batch of changes at a time, all of them behind one fdatasync.
+//! The writing side of a disk: one batch of changes at a time, with one fdatasync for all of them.
 //!
 //! Owns: the active segment and the order append, sync, index. Called by one thread only.
 //! Knows nothing of: who waits for the batch.
@@ -19,9 +19,9 @@ use super::record::{self, Header, Place, Tail};
 use super::segment;
 use super::superblock::{self, Superblock};
 
-/// Room is reserved in steps of this size, so that a segment is not scattered over the disk by its many small appends.
+/// Space is reserved in steps of this size, so that many small appends do not scatter a segment over the disk.
 const ALLOCATION_STEP: u64 = 16 * MIB as u64;
-/// A batch of this size or more does not stay in the system's memory (decision 0010).
+/// A batch of at least this size does not stay in the system's page cache (decision 0010).
 const BULK_SIZE_MIN: u64 = 64 * KIB as u64;
 /// The system caches files in pages of this size, or of a multiple.
 const PAGE_SIZE: u64 = 4 * KIB as u64;
@@ -69,7 +69,7 @@ pub(crate) enum Change {
     Delete {
         key: ShardKey,
     },
-    /// A reader found the record damaged: it is lost from now on, and can be put again.
+    /// A reader found the record damaged: from now on it is lost, and can be put again.
     Quarantine {
         key: ShardKey,
         entry: Entry,
@@ -80,23 +80,23 @@ pub(crate) enum Change {
 pub(crate) struct Engine {
     pub(crate) shared: Arc<Shared>,
     pub(crate) active: Active,
-    /// A segment that has this size is sealed.
+    /// Size at which a segment is sealed.
     pub(crate) segment_size: u64,
     /// Held until the engine is gone.
     pub(crate) _lock: Arc<dyn File>,
 }
 
-/// The segment that is written.
+/// The segment that is being written.
 #[derive(Debug)]
 pub(crate) struct Active {
     pub(crate) number: u32,
     pub(crate) file: Arc<dyn File>,
-    /// All before it is durable.
+    /// Everything before it is durable.
     pub(crate) end: u64,
     pub(crate) allocated: u64,
 }
 
-/// A batch on its way: bytes to append, in parts, and what they change.
+/// A batch in the making: bytes to append, in parts, and what they change.
 struct Group<'a> {
     change: IndexChange<'a>,
     parts: Vec<Bytes>,
@@ -127,7 +127,7 @@ impl Shared {
         place(&self.superblock(), segment)
     }
 
-    /// Begins a change of the index.
+    /// Starts a change of the index.
     pub(crate) fn change(&self) -> IndexChange<'_> {
         let status = self.status();
         self.index.change(status.totals, status.damage)
@@ -169,7 +169,7 @@ impl Engine {
         outcome.unwrap_or_else(|error| vec![Err(error); changes.len()])
     }
 
-    /// Makes sure that the disk may be written and that the batch fits in the active segment. True: no more puts.
+    /// Makes sure that the disk may be written and that the batch fits in the active segment. True: full, no more puts.
     fn prepare(&mut self, changes: &[Change]) -> Result<bool> {
         if let DiskState::ReadOnly(reason) = &self.shared.status().state {
             return Err(Error::unavailable(reason.clone()));
@@ -186,7 +186,7 @@ impl Engine {
         Ok(is_full)
     }
 
-    /// Seals the active segment and begins the next one.
+    /// Seals the active segment and starts the next one.
     fn roll(&mut self) -> io::Result<()> {
         let place = self.shared.place(self.active.number);
         segment::write_footer(&*self.active.file, place, self.active.end)?;
@@ -231,7 +231,7 @@ impl Engine {
         }
         let tail = record::tail(payload);
         if crc.is_some_and(|crc| crc != tail.payload_crc) {
-            return Err(Error::unavailable("a shard was damaged on its way: send it again"));
+            return Err(Error::unavailable("a shard was damaged in transit: send it again"));
         }
         if let Some(old) = group.change.entry(&key)? {
             let same = old.meta == meta
@@ -240,7 +240,7 @@ impl Engine {
             return match same {
                 true => Ok(()),
                 false => Err(Error::conflict(format!(
-                    "slot {} of chunk {} generation {} is stored already with other bytes; put a new generation",
+                    "slot {} of chunk {} generation {} is already stored with other bytes; put a new generation",
                     key.slot, key.chunk, key.generation
                 ))),
             };
@@ -259,7 +259,7 @@ impl Engine {
         group.change.put(key, entry)
     }
 
-    /// Puts a record behind those of the batch.
+    /// Appends a record to the batch.
     fn append(
         &self,
         group: &mut Group<'_>,
@@ -285,7 +285,7 @@ impl Engine {
         header
     }
 
-    /// Append, sync, index. Any failure but a full disk is the end of writing here.
+    /// Append, sync, index. Any failure other than a full disk ends writing here for good.
     fn write(&mut self, group: Group<'_>) -> Result<()> {
         if group.change.len() == 0 {
             return Ok(());
@@ -298,7 +298,7 @@ impl Engine {
         }
         let (uuid, end) = (self.shared.superblock().uuid, self.active.end + group.size);
         if group.size >= BULK_SIZE_MIN {
-            // From the start of the page that the batch before ended in: it stayed, because it was not full.
+            // From the start of the page that the previous batch ended in: it stayed, because it was not full.
             self.active.file.uncache(self.active.end / PAGE_SIZE * PAGE_SIZE..end);
         }
         match group.change.commit(uuid, Some((self.active.number, end))) {
@@ -308,7 +308,7 @@ impl Engine {
                 (status.totals, status.damage) = (totals, damage);
                 Ok(())
             }
-            // A later batch must not put its checkpoint behind a record that is in no index.
+            // A later batch must not put its checkpoint after a record that is in no index.
             Err(error) => Err(self.shared.fail("the index could not be written", &error)),
         }
     }
@@ -321,8 +321,8 @@ impl Engine {
         written.map_err(|error| self.write_failed(error))
     }
 
-    /// What a failed write means. Only "no room" is not the end of writing: it is undone, so that nothing of it stands
-    /// behind the next batch.
+    /// What a failed write means. Only "no room" does not end writing: it is undone, so that nothing of it is left
+    /// where the next batch goes.
     fn write_failed(&self, error: io::Error) -> Error {
         if error.kind() != io::ErrorKind::StorageFull {
             return self.shared.fail("a write failed", &error.into());
@@ -339,13 +339,13 @@ impl Engine {
 }
 
 impl Active {
-    /// Makes the segment `number` and begins to write it.
+    /// Creates segment `number`, to be written from its start.
     pub(crate) fn create(shared: &Shared, number: u32) -> io::Result<Self> {
         let file = segment::create(&*shared.disk, &shared.root, shared.superblock().uuid, number)?;
         Ok(Self::resume(shared, number, file, segment::SEGMENT_HEADER_SIZE))
     }
 
-    /// Goes on writing a segment behind `end`.
+    /// Continues a segment at `end`.
     pub(crate) fn resume(shared: &Shared, number: u32, file: Arc<dyn File>, end: u64) -> Self {
         shared.segments.write().expect("never poisoned: no panic inside").insert(number, file.clone());
         Self { number, file, end, allocated: end }
@@ -380,7 +380,7 @@ impl Change {
     }
 }
 
-/// What the index says of a record in a segment; `None` for a tombstone.
+/// What the index says about a record in a segment; `None` for a tombstone.
 pub(crate) fn entry(header: &Header, segment: u32) -> Option<Entry> {
     let Header { offset, payload_size, payload_crc, .. } = *header;
     Some(Entry { segment, offset, payload_size, payload_crc, meta: header.meta? })

@@ -2,7 +2,7 @@
 //!
 //! Owns: keys and values of the index, and the checkpoint: the position up to which it is complete. Entries, totals and
 //! checkpoint change in one batch, so whatever part of the index survives a crash is a true state of the past.
-//! Knows nothing of: files. Everything here can be made again from the segments.
+//! Knows nothing of: files. Everything here can be rebuilt from the segments.
 //!
 //! ```text
 //! s chunk(32) generation(8, BE) slot(1) -> segment 4, offset 4, payload size 4, payload crc 4, layout 3, flags 1, plain 4, stored 4
@@ -50,7 +50,7 @@ pub(crate) struct Totals {
 pub(crate) struct Damage {
     /// Extents that were found damaged, ever.
     pub(crate) quarantined: u64,
-    /// Shards among them that are not there again.
+    /// Shards among them that have not been put again.
     pub(crate) lost: u64,
 }
 
@@ -81,7 +81,7 @@ impl ShardIndex {
         self.kv.get(&key_bytes(table, key))?.map(|value| Entry::parse(&value)).transpose()
     }
 
-    /// The entry of the newest generation that is asked for, of whatever slot when none is named.
+    /// The entry of the newest generation that matches, of any slot when none is named.
     pub(crate) fn newest(
         &self,
         chunk: ChunkId,
@@ -91,7 +91,7 @@ impl ShardIndex {
         self.newest_in(SHARDS, chunk, slot, generation)
     }
 
-    /// The same among shards that were damaged.
+    /// The same among shards that were lost to damage.
     pub(crate) fn newest_lost(
         &self,
         chunk: ChunkId,
@@ -129,7 +129,7 @@ impl ShardIndex {
         found
     }
 
-    /// Entries of chunks from `first` to `last`, in order, behind `after`, at most `limit`.
+    /// Entries of chunks from `first` to `last`, in order, after `after`, at most `limit`.
     pub(crate) fn list(
         &self,
         (first, last): (ChunkId, ChunkId),
@@ -139,7 +139,7 @@ impl ShardIndex {
         self.list_in(SHARDS, (first, last), after, limit)
     }
 
-    /// Shards that were damaged and are not there again, in order, behind `after`, at most `limit`.
+    /// Shards that were damaged and have not been put again, in order, after `after`, at most `limit`.
     pub(crate) fn lost(&self, after: Option<ShardKey>, limit: usize) -> Result<Vec<(ShardKey, Entry)>> {
         self.list_in(LOST, (ChunkId([0; 32]), ChunkId([0xff; 32])), after, limit)
     }
@@ -172,7 +172,7 @@ impl ShardIndex {
         found
     }
 
-    /// `None` when there is none, or one of another disk or version: the index must be made again.
+    /// `None` when there is none, or one of another disk or version: the index must be rebuilt.
     pub(crate) fn checkpoint(&self, uuid: DiskUuid) -> Result<Option<Checkpoint>> {
         let value = self.kv.get(CHECKPOINT)?;
         Ok(value.and_then(|value| Checkpoint::parse(&value)).filter(|checkpoint| checkpoint.uuid == uuid))
@@ -201,7 +201,7 @@ impl ShardIndex {
         self.kv.write(batch, Durability::Buffered)
     }
 
-    /// The next open makes the index again.
+    /// The next open rebuilds the index.
     pub(crate) fn forget_checkpoint(&self) -> Result<()> {
         let mut batch = Batch::new();
         batch.delete(CHECKPOINT);
@@ -213,14 +213,14 @@ impl ShardIndex {
         self.kv.flush()
     }
 
-    /// Begins a change on top of these figures.
+    /// Starts a change on top of these figures.
     pub(crate) fn change(&self, totals: Totals, damage: Damage) -> IndexChange<'_> {
         let (pending, lost) = (BTreeMap::new(), BTreeMap::new());
         IndexChange { index: self, batch: Batch::new(), pending, lost, totals, damage }
     }
 }
 
-/// Changes that become visible together. Sees its own.
+/// Changes that become visible together. Its own reads see them already.
 pub(crate) struct IndexChange<'a> {
     index: &'a ShardIndex,
     batch: Batch,
@@ -273,12 +273,12 @@ impl IndexChange<'_> {
     pub(crate) fn is_lost(&self, key: &ShardKey) -> Result<bool> {
         match self.lost.get(key) {
             Some(lost) => Ok(*lost),
-            // A healthy disk is not asked about every key.
+            // A healthy disk is spared a lookup for every key.
             None => Ok(self.damage.lost > 0 && self.index.get(LOST, key)?.is_some()),
         }
     }
 
-    /// A shard that was lost is there again, or not wanted any more.
+    /// A shard that was lost is back, or no longer wanted.
     fn found(&mut self, key: &ShardKey) -> Result<()> {
         if self.is_lost(key)? {
             self.batch.delete(&key_bytes(LOST, key));
@@ -330,7 +330,7 @@ fn parse_key(bytes: &[u8]) -> Result<ShardKey> {
 
 fn damaged() -> Error {
     Error::corrupt(
-        "the disk's index holds rubbish; stop the node, delete the disk's `index` directory, and start it",
+        "the disk's index is damaged; stop the node, delete the disk's `index` directory, and start it",
     )
 }
 

@@ -1,7 +1,7 @@
 //! The record: one shard, one replica or one tombstone as it lies in a segment (docs/formats/segment.md).
 //!
-//! Owns: the bytes of a record and every check on them. A header that parses says what it is and that it stands where
-//! it was meant to stand: a misdirected or stale write does not parse.
+//! Owns: the bytes of a record and every check on them. A header that parses says what it is and that it is where it
+//! was meant to be: a misdirected or stale write does not parse.
 //! Knows nothing of: files, batches, the index.
 
 use chunk::erasure::CodeId;
@@ -33,7 +33,7 @@ pub(crate) struct Place {
     pub(crate) segment: u32,
 }
 
-/// What stands in front of a payload.
+/// What precedes a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) key: ShardKey,
@@ -41,7 +41,7 @@ pub(crate) struct Header {
     pub(crate) meta: Option<ShardMeta>,
     pub(crate) payload_size: u32,
     pub(crate) payload_crc: u32,
-    /// Where the record stands in its segment.
+    /// Where the record is in its segment.
     pub(crate) offset: u32,
     /// Where its group commit began. When this was written, all before it was durable: so a bad record before the batch
     /// of a good one was good once, and is damaged, not torn.
@@ -90,7 +90,7 @@ impl Header {
         bytes
     }
 
-    /// Reads the header of the record that should stand at `offset` of `place`.
+    /// Reads the header of the record that should be at `offset` of `place`.
     pub(crate) fn parse(bytes: &[u8; HEADER_SIZE], place: Place, offset: u32) -> Result<Header, Flaw> {
         if bytes[..4] != MAGIC {
             return Err("no record begins here");
@@ -143,7 +143,7 @@ impl Header {
     }
 }
 
-/// Bytes of a record with a payload of this size: header, payload, one CRC a block, trailer, padding.
+/// Bytes of a record with a payload of this size: header, payload, one CRC per block, trailer, padding.
 pub(crate) fn record_size(payload_size: usize) -> u64 {
     (HEADER_SIZE + payload_size + tail_size(payload_size)) as u64
 }
@@ -153,7 +153,7 @@ fn tail_size(payload_size: usize) -> usize {
     end.next_multiple_of(ALIGNMENT) - payload_size
 }
 
-/// What stands behind a payload, and the CRC of the payload as a whole.
+/// What follows a payload, and the CRC of the payload as a whole.
 pub(crate) struct Tail {
     pub(crate) bytes: Vec<u8>,
     pub(crate) payload_crc: u32,
@@ -189,7 +189,7 @@ pub(crate) fn check_payload(header: &Header, payload_and_tail: &[u8]) -> Result<
     if want.payload_crc != header.payload_crc {
         return Err("the payload does not match its checksum");
     }
-    // The payload is right; a damaged table would make range reads fail later, and says that the disk rots here.
+    // The payload is right, but a damaged table would make range reads fail later, and shows that the disk rots here.
     if found != want.bytes { Err("the checksum table is damaged") } else { Ok(()) }
 }
 

@@ -1,4 +1,4 @@
-//! Opening a disk: completes the index from the segments and finds the place to go on writing.
+//! Opening a disk: completes the index from the segments and finds where to continue writing.
 //!
 //! Owns: the decision between a torn tail, which is cut, and damage, which is kept and reported.
 //! Knows nothing of: superblocks' meaning, queues.
@@ -16,10 +16,10 @@ use super::segment::{self, SEGMENT_HEADER_SIZE, Step, Walk};
 /// ShardIndex changes that are written together; bounds the memory of a rebuild.
 const BATCH_COUNT_MAX: usize = 4096;
 
-/// A segment that can be written further: its number, and where its last good record ends.
+/// A segment that can be continued: its number, its file, and where its last good record ends.
 type Writable = (u32, Arc<dyn File>, u64);
 
-/// Where the index is complete.
+/// Up to where the index is complete.
 #[derive(Clone, Copy, Debug)]
 struct Position {
     segment: u32,
@@ -39,7 +39,7 @@ pub(crate) fn recover(shared: &Shared) -> Result<Active> {
     if is_rebuild {
         if !numbers.is_empty() {
             tracing::warn!(
-                "disk {}: the index is missing; making it again from the segments",
+                "disk {}: the index is missing; rebuilding it from the segments",
                 shared.root.display()
             );
         }
@@ -52,14 +52,14 @@ pub(crate) fn recover(shared: &Shared) -> Result<Active> {
     for &number in numbers.iter().filter(|&&number| number >= start.segment) {
         if !is_durable(shared, number) && !replay.is_rebuild {
             // What is in memory can be read as long as the process lives. The index may learn of it, but must not count
-            // as complete then: the next start makes it again from what is really there.
+            // as complete then: the next start rebuilds it from what is really there.
             shared.index.forget_checkpoint()?;
             replay.is_rebuild = true;
         }
         let offset = if number == start.segment { start.offset } else { SEGMENT_HEADER_SIZE };
         writable = replay.segment(number, offset)?;
     }
-    // Extents that were known before and were found again are counted once.
+    // Extents that were known before and are found again count once.
     shared.status().damage = shared.index.damage()?;
     if shared.is_read_only() {
         return last_segment(shared);
@@ -70,7 +70,7 @@ pub(crate) fn recover(shared: &Shared) -> Result<Active> {
     };
     replay.commit(shared.change(), Some((active.number, active.end)))?;
     if is_rebuild {
-        // Only now it counts as an index; and from now on a missing one means that it was lost.
+        // Only now does it count as an index; from now on a missing one means that it was lost.
         shared.index.flush()?;
     }
     Ok(active)
@@ -83,7 +83,7 @@ fn is_durable(shared: &Shared, number: u32) -> bool {
         return false;
     }
     let synced = shared.segments.read().expect("never poisoned: no panic inside")[&number].sync_data();
-    // The failure is told to all who want to write; reading goes on.
+    // All who want to write are told of the failure; reading goes on.
     synced.map_err(|error| shared.fail("a sync failed", &error.into())).is_ok()
 }
 
@@ -101,7 +101,7 @@ fn last_segment(shared: &Shared) -> Result<Active> {
     Ok(Active::resume(shared, number, file, end))
 }
 
-/// The segments, without a last one that a crash left while it was made: nothing was ever written to that.
+/// The segments, without a last one whose creation a crash interrupted: nothing was ever written to that.
 fn usable_segments(shared: &Shared) -> Result<Vec<u32>> {
     let disk = &*shared.disk;
     let mut numbers = segment::list(disk, &shared.root)?;
@@ -144,7 +144,7 @@ struct Replay<'a> {
 
 impl Replay<'_> {
     /// Brings one segment's records from `offset` on into the index. Returns the segment and its end if it can be
-    /// written further.
+    /// continued.
     fn segment(&self, number: u32, offset: u64) -> Result<Option<Writable>> {
         let file = self.shared.segments.read().expect("never poisoned: no panic inside")[&number].clone();
         let place = self.shared.place(number);
@@ -207,7 +207,7 @@ impl Replay<'_> {
         Ok(end)
     }
 
-    /// A rebuild that is cut short begins again: half an index must not pass for one that knows what was acknowledged.
+    /// A rebuild that is cut short starts over: half an index must not pass for one that knows what was acknowledged.
     fn checkpoint(&self, number: u32, end: u64) -> Option<(u32, u64)> {
         (!self.is_rebuild).then_some((number, end))
     }

@@ -12,7 +12,7 @@ use types::{DiskUuid, Result};
 
 use super::record::{self, ALIGNMENT, Flaw, HEADER_SIZE, Header, Place};
 
-/// Records begin behind this.
+/// Records begin after this.
 pub(crate) const SEGMENT_HEADER_SIZE: u64 = HEADER_BLOCK_SIZE as u64;
 const HEADER_BLOCK_SIZE: usize = 4096;
 const MAGIC: [u8; 8] = *b"CSSEGMT\0";
@@ -22,7 +22,7 @@ const VERSION: u16 = 1;
 const USED_SIZE: usize = 36;
 /// magic 8, segment 4, count 4, offset 4, crc of the headers 4, disk 8, crc of this 4, zero 4.
 const FOOTER_TAIL_SIZE: usize = 40;
-/// Bytes read at once in search of the next record: a bad sector costs no more than this.
+/// Bytes read at once when searching for the next record: a bad sector costs no more than this.
 const SEARCH_SIZE: usize = 4 * KIB;
 
 pub(crate) fn directory(root: &Path) -> PathBuf {
@@ -42,7 +42,7 @@ pub(crate) fn list(disk: &dyn Disk, root: &Path) -> Result<Vec<u32>> {
     Ok(numbers)
 }
 
-/// Makes an empty segment, durably. A half-made one is removed again.
+/// Creates an empty segment, durably. One that could not be completed is removed again.
 pub(crate) fn create(disk: &dyn Disk, root: &Path, uuid: DiskUuid, number: u32) -> io::Result<Arc<dyn File>> {
     let path = path(root, number);
     let file = disk.open(&path, OpenMode::CreateNew)?;
@@ -77,9 +77,9 @@ pub(crate) fn has_header(file: &dyn File, uuid: DiskUuid, number: u32) -> bool {
 pub(crate) enum Step {
     /// A record that matches all its checksums.
     Record(Header),
-    /// Bytes that were good once: a record of a later batch stands behind them.
+    /// Bytes that were good once: a record of a later batch follows them.
     Damaged { offset: u64, size: u64, flaw: Flaw },
-    /// Bytes up to the end of the file that perhaps never were durable: what a crash leaves of its last batch.
+    /// Bytes up to the end of the file that may never have been durable: what a crash leaves of its last batch.
     Tail { offset: u64, flaw: Flaw },
 }
 
@@ -118,7 +118,7 @@ impl<'a> Walk<'a> {
         Ok(header)
     }
 
-    /// The first good header at or behind `from`. Unreadable places are skipped.
+    /// The first good header at or after `from`. Unreadable places are skipped.
     fn find_header(&self, from: u64) -> Option<Header> {
         let mut window = vec![0; SEARCH_SIZE + HEADER_SIZE];
         let mut at = from;
@@ -161,7 +161,7 @@ impl Iterator for Walk<'_> {
 pub(crate) fn read_header(file: &dyn File, place: Place, offset: u64) -> Result<Header, Flaw> {
     let mut bytes = [0; HEADER_SIZE];
     file.read_exact_at(&mut bytes, offset).map_err(|_| "the header cannot be read")?;
-    Header::parse(&bytes, place, u32::try_from(offset).map_err(|_| "no segment is so long")?)
+    Header::parse(&bytes, place, u32::try_from(offset).map_err(|_| "no segment is this long")?)
 }
 
 fn check_record(file: &dyn File, header: &Header) -> Result<(), Flaw> {
@@ -172,7 +172,7 @@ fn check_record(file: &dyn File, header: &Header) -> Result<(), Flaw> {
     record::check_payload(header, &bytes)
 }
 
-/// Copies the headers of all records behind the last one: with them the index is rebuilt without reading the segment.
+/// Copies the headers of all records after the last one: with them the index is rebuilt without reading the segment.
 pub(crate) fn write_footer(file: &dyn File, place: Place, end: u64) -> io::Result<()> {
     let mut bytes = Vec::new();
     let mut offset = SEGMENT_HEADER_SIZE;

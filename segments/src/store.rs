@@ -31,12 +31,12 @@ const WHOLE_READ_SIZE_MAX: usize = 2 * types::limits::RECORD_BLOCK_SIZE;
 pub struct DiskConfig {
     /// Its directory, normally a mount point.
     pub root: PathBuf,
-    /// This cluster.
+    /// The cluster it must belong to.
     pub cluster: ClusterId,
-    /// This node.
+    /// The node it must belong to.
     pub node: NodeId,
     /// The disk that this node has seen here before, remembered in the node's own directory: an empty or foreign mount
-    /// point is then refused. `None`: never seen one; an empty directory is formatted.
+    /// point is then refused. `None`: it has never seen one, and an empty directory is formatted.
     pub expected: Option<DiskUuid>,
     /// Size at which a segment is sealed.
     pub segment_size: u64,
@@ -67,18 +67,18 @@ pub struct DiskStats {
     pub free: u64,
     /// Bytes of the file system.
     pub total: u64,
-    /// Damaged places that were found and taken out of use.
+    /// Number of damaged extents that were found and taken out of use.
     pub quarantined: u64,
-    /// Shards that were lost with them and are not there again: see [`DiskStore::lost`].
+    /// Shards that were lost with them and have not been put again: see [`DiskStore::lost`].
     pub lost: u64,
 }
 
 /// A shard, or a part of one, that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShardFound {
-    /// Which one: matters when the newest was asked for.
+    /// Which one it is: matters when the newest was asked for.
     pub key: ShardKey,
-    /// Its description.
+    /// How its chunk was coded.
     pub meta: ShardMeta,
     /// Bytes of the whole shard.
     pub size: u32,
@@ -106,7 +106,7 @@ struct Waiting {
 impl DiskStore {
     /// Opens a disk, or formats an empty directory. `open_index` opens the index in the directory it is given, once
     /// this is known to be the right disk; when it says `Corrupt`, that directory is removed and it is called again.
-    /// Blocks for as long as recovery takes.
+    /// `Invalid` for a disk that is not the expected one, `Conflict` for one in use. Blocks while it recovers.
     pub fn open(
         env: &Env,
         config: DiskConfig,
@@ -134,17 +134,17 @@ impl DiskStore {
         self.shared.superblock().disk
     }
 
-    /// Writes down the id that the cluster gave. Blocks for two syncs.
+    /// Records the id that the cluster assigned; `Conflict` when it has another one. Blocks for two syncs.
     pub fn assign(&self, id: DiskId) -> Result<()> {
         match self.id() {
             Some(old) if old == id => Ok(()),
-            Some(old) => Err(Error::conflict(format!("disk {} has id {old} already, not {id}", self.uuid()))),
+            Some(old) => Err(Error::conflict(format!("disk {} already has id {old}, not {id}", self.uuid()))),
             None => self.shared.update_superblock(|superblock| superblock.disk = Some(id)),
         }
     }
 
-    /// Stores a shard; durable on return. The same again is a cheap success; other bytes under the same key are a
-    /// `Conflict`. `crc` is what the payload's CRC was where it came from, `None` when it was made here: `Unavailable` when
+    /// Stores a shard; durable on return. Repeating it is a cheap success; other bytes under the same key are a
+    /// `Conflict`. `crc` is what the payload's CRC was where it came from, `None` when it was coded here: `Unavailable` when
     /// it differs, and when the disk is read-only; `Busy` when the queue or the disk is full.
     pub async fn put_shard(
         &self,
@@ -156,7 +156,7 @@ impl DiskStore {
         self.submit(Change::Put { key, meta, payload, crc }).await
     }
 
-    /// Deletes a shard, durably; one that is not there is a success.
+    /// Deletes a shard, durably; deleting one that is not there is a success.
     pub async fn delete(&self, key: ShardKey) -> Result<()> {
         self.submit(Change::Delete { key }).await
     }
@@ -193,12 +193,12 @@ impl DiskStore {
         }
     }
 
-    /// True when the shard is here (which its bytes may still contradict).
+    /// True when the shard is here, as far as the index knows: its bytes are not checked.
     pub async fn has(&self, key: ShardKey) -> Result<bool> {
         self.blocking(move |shared| Ok(shared.index.entry(&key)?.is_some())).await
     }
 
-    /// Shards that were found damaged and are to be made again, in order, behind `after`, at most `limit`.
+    /// Shards that were found damaged and must be rebuilt, in order, after `after`, at most `limit`.
     pub async fn lost(&self, after: Option<ShardKey>, limit: usize) -> Result<Vec<(ShardKey, ShardMeta)>> {
         self.blocking(move |shared| {
             let lost = shared.index.lost(after, limit)?;
@@ -207,7 +207,7 @@ impl DiskStore {
         .await
     }
 
-    /// Shards of the chunks from `first` to `last` in order, behind `after`, at most `limit`.
+    /// Shards of the chunks from `first` to `last` in order, after `after`, at most `limit`.
     pub async fn list_shards(
         &self,
         first: ChunkId,
@@ -259,7 +259,7 @@ impl Drop for DiskStore {
     fn drop(&mut self) {
         self.queue = None;
         if let Some(committer) = self.committer.lock().ok().and_then(|mut committer| committer.take()) {
-            // A panic in the committer was shown when it happened.
+            // A panic in the committer was reported when it happened.
             let _ = committer.join();
         }
     }
@@ -313,7 +313,7 @@ pub(super) fn open_engine(
     let index_path = root.join("index");
     let kv = match open_index(&index_path) {
         Err(error) if error.kind() == ErrorKind::Corrupt && disk.exists(&index_path) => {
-            tracing::warn!("disk {}: {error}; making the index again", root.display());
+            tracing::warn!("disk {}: {error}; rebuilding the index", root.display());
             disk.remove_dir_all(&index_path)?;
             open_index(&index_path)?
         }
@@ -372,7 +372,7 @@ pub(super) fn read_record(
         let header = Header::parse(bytes, place(&shared.superblock(), entry.segment), entry.offset)
             .map_err(corrupt)?;
         let same = header.key == *key && super::engine::entry(&header, entry.segment) == Some(*entry);
-        if same { Ok(header) } else { Err(corrupt("another record stands there")) }
+        if same { Ok(header) } else { Err(corrupt("another record is there")) }
     };
     if range.len() == size || size <= WHOLE_READ_SIZE_MAX {
         let total = usize::try_from(record::record_size(size)).expect("a record fits in memory");

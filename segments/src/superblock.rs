@@ -20,9 +20,9 @@ pub(crate) struct Superblock {
     pub(crate) cluster: ClusterId,
     pub(crate) uuid: DiskUuid,
     pub(crate) node: NodeId,
-    /// Given by the cluster after the disk was formatted.
+    /// Assigned by the cluster after the disk was formatted.
     pub(crate) disk: Option<DiskId>,
-    /// A sync failed once: never write to it again.
+    /// A write or sync failed once: never write to it again.
     pub(crate) failed: bool,
     /// The copy with the larger one is the newer.
     pub(crate) generation: u64,
@@ -56,7 +56,7 @@ impl Superblock {
         let version = u16::from_le_bytes([bytes[8], bytes[9]]);
         if version != VERSION {
             return Err(Error::invalid(format!(
-                "the disk has format version {version}, not {VERSION}: update"
+                "the disk has format version {version}, not {VERSION}: update this program"
             )));
         }
         let disk = DiskId(u32::from_le_bytes(bytes[12..16].try_into().expect("four bytes")));
@@ -87,14 +87,14 @@ pub(crate) fn identify(disk: &dyn Disk, root: &Path, expected: Expected) -> Resu
     let Some(found) = newest(disk, root)? else {
         if let Some(uuid) = expected.uuid {
             return refuse(format!(
-                "disk {uuid} should be here and the directory holds no disk; mount it, or remove the disk from the cluster"
+                "disk {uuid} should be here, but the directory has none; mount it, or remove the disk from the cluster"
             ));
         }
         return Ok(None);
     };
     if found.cluster != expected.cluster {
         return refuse(format!(
-            "belongs to cluster {}, not {}; give another disk",
+            "belongs to cluster {}, not {}; use another disk",
             found.cluster, expected.cluster
         ));
     }
@@ -105,7 +105,7 @@ pub(crate) fn identify(disk: &dyn Disk, root: &Path, expected: Expected) -> Resu
         ));
     }
     if let Some(uuid) = expected.uuid.filter(|uuid| *uuid != found.uuid) {
-        return refuse(format!("this is disk {}, expected is {uuid}; were mounts exchanged?", found.uuid));
+        return refuse(format!("this is disk {}, not {uuid} as expected; were mounts swapped?", found.uuid));
     }
     Ok(Some(found))
 }
@@ -130,7 +130,7 @@ fn newest(disk: &dyn Disk, root: &Path) -> Result<Option<Superblock>> {
     match foreign_names(disk, root)?.first() {
         Some(name) => {
             let advice = format!(
-                "disk {}: holds {name:?}, but no good superblock; give an empty directory",
+                "disk {}: holds {name:?}, but no good superblock; use an empty directory",
                 root.display()
             );
             Err(problem.context(advice))
@@ -139,7 +139,7 @@ fn newest(disk: &dyn Disk, root: &Path) -> Result<Option<Superblock>> {
     }
 }
 
-/// What a directory holds beside what a fresh file system or a crash while formatting leaves.
+/// What a directory holds besides what a fresh file system or a crash during formatting leaves.
 fn foreign_names(disk: &dyn Disk, root: &Path) -> Result<Vec<String>> {
     if !disk.exists(root) {
         return Ok(Vec::new());

@@ -10,7 +10,7 @@ pub fn encode<T: Serialize>(answer: &Result<T>) -> Bytes {
     proto::encode(answer)
 }
 
-/// Reads an answer.
+/// Decodes an answer; the error is the machine's own, unless the bytes cannot be decoded.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     proto::decode::<Result<T>>(bytes)?
 }

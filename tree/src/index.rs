@@ -1,7 +1,7 @@
 //! The chunk index: which chunks exist, behind a Bloom filter.
 //!
-//! The exact rows are replicated state. The filter is derived from them, on every node for itself: "surely absent"
-//! costs no look at the rows; "perhaps" costs one. A filter that is too old costs bytes, never data.
+//! The exact rows are replicated state. Every node derives the filter from them on its own: "surely absent" costs no
+//! look at the rows; "perhaps" costs one. A filter that is too old costs bytes, never data.
 
 mod row;
 
@@ -23,12 +23,12 @@ use types::{ChunkId, Error, GcEpoch, Generation, Result};
 use crate::{Machine, answer};
 use row::{ChunkRow, TotalsRow};
 
-/// A filter starts with room for so many chunks and doubles when it is full.
+/// A filter starts with room for this many chunks and doubles when it is full.
 const FILTER_CAPACITY_MIN: u64 = 1 << 16;
-/// Seed of the filters. Chunk ids are hashes already; the seed only has to be the same for ever.
+/// Seed of the filters. Chunk ids are hashes already; the seed only has to stay the same forever.
 const FILTER_SEED: [u8; 32] = *b"CloudSync chunk existence filter";
 
-/// The answer to a pin or registration: the live incarnation and the epoch it was touched in.
+/// The answer to a pin or registration: the live incarnation and the epoch it was touched in; `None`: store it.
 pub type Touched = Option<(Generation, GcEpoch)>;
 
 /// The state machine of one index partition.
@@ -44,7 +44,7 @@ pub struct IndexMachine {
 pub enum Pinning {
     /// It does not exist: upload it.
     Absent,
-    /// It was touched in the current epoch already: nothing to write.
+    /// It was already touched in the current epoch: nothing to write.
     Touched(Generation, GcEpoch),
     /// It exists and must be touched through the log.
     Stale,
@@ -83,7 +83,7 @@ impl IndexMachine {
         chunks.iter().zip(candidates).map(look).collect()
     }
 
-    /// Totals of the partition.
+    /// Totals of the partition; the filter's counts are those of this process.
     pub fn stats(&self, state: &dyn Read) -> Result<IndexStats> {
         let totals: TotalsRow = row::load(state, &row::totals_key())?.unwrap_or_default();
         Ok(IndexStats {
@@ -113,7 +113,7 @@ impl IndexMachine {
     fn pin(&self, state: &mut Overlay<'_>, chunks: &[ChunkId]) -> Result<Vec<Touched>> {
         if chunks.len() > PIN_COUNT_MAX {
             return Err(Error::invalid(format!(
-                "{} chunks in one pin, {PIN_COUNT_MAX} are allowed",
+                "{} chunks in one pin, at most {PIN_COUNT_MAX} are allowed",
                 chunks.len()
             )));
         }
@@ -131,7 +131,7 @@ impl IndexMachine {
     }
 }
 
-/// A chunk that is known already keeps its incarnation: the shards just written are orphans for GC.
+/// A chunk that is already known keeps its incarnation: the shards just written are orphans for GC.
 fn register_one(
     state: &mut Overlay<'_>,
     totals: &mut TotalsRow,

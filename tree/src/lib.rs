@@ -19,7 +19,7 @@ pub trait Machine: Send + Sync + 'static {
     /// command give the same changes and the same answer on every replica.
     fn apply(&self, state: &mut kv::Overlay<'_>, index: u64, command: &[u8]) -> Bytes;
 
-    /// Rebuilds what the machine keeps in memory, after its whole state was opened or replaced.
+    /// Rebuilds what the machine keeps in memory after its whole state was opened or replaced.
     fn restored(&self, _state: &dyn kv::Read) {}
 }
 

@@ -1,7 +1,7 @@
 //! Namespaces: directory trees with versions and a journal.
 //!
-//! A commit touches an entry, its inode, a version and a journal record in one atomic batch. Directory ids are unique in
-//! the cluster and rows do not carry the namespace, so a subtree moves by one entry whatever its size.
+//! A commit writes an entry, a version, a journal record and, for a new file, its inode in one atomic batch. Inode ids
+//! are unique in the cluster and rows do not carry the namespace, so a subtree moves by one entry whatever its size.
 
 mod machine;
 mod read;

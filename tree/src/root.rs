@@ -31,22 +31,24 @@ pub fn map(state: &dyn Read) -> Result<Option<ClusterMap>> {
     row::load(state, row::MAP)
 }
 
-/// Authority and secret of the cluster.
+/// Authority and secret of the cluster; `Unavailable` before it is bootstrapped.
 pub fn secrets(state: &dyn Read) -> Result<Secrets> {
     row::load(state, row::SECRETS)?.ok_or_else(not_bootstrapped)
 }
 
-/// A namespace by its name.
+/// The id of a namespace; `NotFound` when there is none of that name.
 pub fn find_namespace(state: &dyn Read, name: &NamespaceName) -> Result<NamespaceId> {
     row::load(state, &row::namespace_key(name))?
         .ok_or_else(|| Error::not_found(format!("there is no namespace {name}: create it first")))
 }
 
-/// Whether a token is good at `now`.
+/// `Denied` unless the token with this hash is valid at `now`.
 pub fn check_token(state: &dyn Read, hash: &[u8; 32], now: Millis) -> Result<()> {
     match row::load::<Millis>(state, &row::token_key(hash))? {
         Some(expires) if now <= expires => Ok(()),
-        Some(_) => Err(Error::denied("the join token has expired: make a new one on a node of the cluster")),
+        Some(_) => {
+            Err(Error::denied("the join token has expired: create a new one on a node of the cluster"))
+        }
         None => Err(Error::denied("the join token is not one of this cluster's")),
     }
 }
@@ -161,7 +163,7 @@ fn register_disks(state: &mut Overlay<'_>, node: NodeId, disks: Vec<(DiskUuid, u
             ids.push(id);
         }
         if map.disks.values().filter(|d| d.node == node).count() > NODE_DISK_COUNT_MAX {
-            return Err(Error::invalid(format!("a node can have {NODE_DISK_COUNT_MAX} disks")));
+            return Err(Error::invalid(format!("a node can have at most {NODE_DISK_COUNT_MAX} disks")));
         }
         plan::rebalance(map);
         Ok(ids)
@@ -172,7 +174,7 @@ fn finish_sync(state: &mut Overlay<'_>, slots: Vec<(PgId, u8, DiskId)>) -> Resul
     change_map(state, |_, map| {
         let table = map.table.as_mut().ok_or_else(|| Error::invalid("there is no placement table yet"))?;
         for (pg, slot, disk) in slots {
-            // A slot that has moved on meanwhile is somebody else's to fill.
+            // A slot that has moved on in the meantime is somebody else's to fill.
             let _ = table.finish_sync(pg, usize::from(slot), disk);
         }
         plan::settle(map);

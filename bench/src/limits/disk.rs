@@ -16,7 +16,7 @@ use crate::figure::Figure;
 pub const AMPLIFICATION: f64 = 1.5;
 /// Files at once: as many as a 4+2 stripe has shards.
 const FILE_COUNT: usize = 6;
-/// Where the files are until all is measured.
+/// Directory of the files until everything is measured.
 const DIR: &str = "probe";
 /// What is written is this long before it repeats: more than a processor's cache, as what arrives from a network is.
 const NOISE_SIZE: usize = 64 * MIB;
@@ -56,8 +56,8 @@ struct Written {
 
 /// Measures all patterns.
 pub async fn measure(bench: &Bench) -> Result<DiskLimits> {
-    // As much as a put writes, and all of it stays until the end, as a put's does: a virtual machine's memory costs
-    // more at its first use than when it was just given back by a file that was removed.
+    // As much as a put writes, and all of it stays until the end, as with a put: a virtual machine's memory costs more
+    // on first use than when a removed file has just given it back.
     let size = (bench.plan.file_size as f64 * AMPLIFICATION) as u64;
     let plain = Pattern { name: "six", files: FILE_COUNT, block: MIB, size, uncache: false };
     let six = run(bench, plain).await?;

@@ -16,7 +16,7 @@ use crate::figure::Figure;
 pub enum Kernel {
     /// Finding where to cut.
     Split,
-    /// BLAKE3.
+    /// BLAKE3 of a chunk.
     Hash,
     /// Finding out that it does not compress.
     Compress,
@@ -82,12 +82,12 @@ fn measure_on_this_thread(runs: usize, size: usize) -> Result<Arithmetic> {
     })
 }
 
-/// Keeps the compiler from leaving out what nobody looks at.
+/// Keeps the compiler from leaving out work whose result nobody looks at.
 fn keep<T>(result: T) {
     std::hint::black_box(&result);
 }
 
-/// Cuts as an upload does: a large file, read 1 MiB at a time; a chunk's memory is used again when it is done with.
+/// Cuts as an upload does: a large file, read 1 MiB at a time; a chunk's memory is reused when it is done with.
 fn split(bytes: &Bytes, mut each: impl FnMut(Bytes)) {
     let mut splitter = Splitter::new(SplitRule::for_size(GIB));
     for piece in bytes.chunks(MIB) {

@@ -23,20 +23,20 @@ use crate::figure::Figure;
 const IN_FLIGHT: usize = 16;
 /// A request that needs longer means that something is broken.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// A request that asks for a body; any other brings one.
+/// Method of a request that asks for a body; any other brings one.
 const SEND_BODY: u16 = 1;
 
 /// What the network can do.
 pub struct NetworkLimits {
-    /// Requests with 1 MiB by QUIC, MB/s.
+    /// Requests with 1 MiB over QUIC, MB/s.
     pub quic_in: Figure,
-    /// Replies with 1 MiB by QUIC, MB/s.
+    /// Replies with 1 MiB over QUIC, MB/s.
     pub quic_out: Figure,
-    /// Requests with 1 MiB by TLS on TCP, MB/s.
+    /// Requests with 1 MiB over TLS on TCP, MB/s.
     pub tcp_in: Figure,
-    /// Seconds of a core per GB by QUIC, both ends.
+    /// Seconds of a core per GB over QUIC, both ends.
     pub quic_cpu: Figure,
-    /// Seconds of a core per GB by TLS on TCP, both ends.
+    /// Seconds of a core per GB over TLS on TCP, both ends.
     pub tcp_cpu: Figure,
 }
 

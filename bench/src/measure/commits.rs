@@ -1,4 +1,4 @@
-//! Commits of small files by clients that know nothing of each other: nothing but the servers can put them together.
+//! Commits of small files by clients that know nothing of each other: only the servers can batch them.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ pub async fn measure(bench: &Bench, deployment: &Deployment, clients: usize) -> 
     Ok(Figure::new(format!("commits of {size} KiB files, {clients} client{plural}"), "per s", rates))
 }
 
-/// Lets all write for `time`; returns them, how many commits they made, and how long that took.
+/// Lets all write for `time`; returns them, how many commits they made, and how many seconds that took.
 async fn run(writers: Vec<Writer>, time: Duration) -> Result<(Vec<Writer>, usize, f64)> {
     let start = env::time::now();
     let mut tasks = JoinSet::new();
@@ -67,7 +67,7 @@ async fn run(writers: Vec<Writer>, time: Duration) -> Result<(Vec<Writer>, usize
     Ok((writers, count, start.elapsed().as_secs_f64()))
 }
 
-/// A client that commits one new file after the other.
+/// A client that commits one new file after another.
 pub struct Writer {
     session: Session,
     dir: Path,
@@ -76,7 +76,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// A writer with a directory of its own. Making it opens the connection that is used from then on.
+    /// A writer with a directory of its own. Creating it opens the connection that is used from then on.
     pub async fn new(session: Session, dir: &str, size: usize) -> Result<Self> {
         let (content, dir) = (noise(dir, size), path(&[dir])?);
         let op = Op::Mkdir { path: dir.clone(), parents: true };
@@ -84,7 +84,7 @@ impl Writer {
         Ok(Self { session, dir, content, next: 0 })
     }
 
-    /// Commits one more file; durable on return.
+    /// Commits one more file, durably; returns when that was acknowledged.
     pub async fn commit(&mut self) -> Result<Instant> {
         let name = types::Name::parse(&self.next.to_string())?;
         self.next += 1;

@@ -13,7 +13,7 @@ use crate::deployment::Deployment;
 use crate::figure::{Figure, Goal};
 use crate::session::Session;
 
-/// Clients that write one file after the other. The one that waits longest counts.
+/// Clients that write one file after another. The one that waits longest counts.
 const WRITERS: usize = 4;
 /// Seconds without an acknowledged write.
 const GAP_GOAL: Goal = Goal::AtMost(2.5);
@@ -46,7 +46,7 @@ async fn run_once(bench: &Bench, deployment: &Deployment, run: usize) -> Result<
     env::time::sleep_until(start + before).await;
     let killed = env::time::now();
     if !env::process::signal(leader, Signal::Kill) {
-        return Err(Error::internal(format!("the leader's process {leader} was gone already")));
+        return Err(Error::internal(format!("the leader's process {leader} was already gone")));
     }
     let mut longest = Duration::ZERO;
     while let Some(acks) = tasks.join_next().await {
@@ -55,8 +55,8 @@ async fn run_once(bench: &Bench, deployment: &Deployment, run: usize) -> Result<
     Ok(longest)
 }
 
-/// When each write was acknowledged, the beginning first. Ends with the first one after `end`: a writer that still
-/// waits is not let go.
+/// When each write was acknowledged, preceded by the start. Ends with the first one after `end`: a writer that is still
+/// waiting is not let off.
 async fn write_until(writer: &mut Writer, start: Instant, end: Instant) -> Result<Vec<Instant>> {
     let mut acks = vec![start];
     while acks.last().is_some_and(|last| *last < end) {
@@ -65,7 +65,7 @@ async fn write_until(writer: &mut Writer, start: Instant, end: Instant) -> Resul
     Ok(acks)
 }
 
-/// The longest time between two acknowledgements of which the second came after `killed`.
+/// The longest time between two consecutive acknowledgements of which the second came after `killed`.
 fn gap_around(killed: Instant, acks: &[Instant]) -> Duration {
     let pairs = acks.windows(2).filter(|pair| pair[1] >= killed);
     pairs.map(|pair| pair[1] - pair[0]).max().unwrap_or_default()

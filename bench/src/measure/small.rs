@@ -13,9 +13,9 @@ use crate::figure::{Figure, Goal};
 use crate::plan::Plan;
 use crate::session::Session;
 
-/// All small files, durable.
+/// Seconds for all small files, durable.
 const PUT_GOAL: Goal = Goal::AtMost(4.0);
-/// All entries of their directory.
+/// Milliseconds for all entries of their directory.
 const LIST_GOAL: Goal = Goal::AtMost(50.0);
 
 /// Stores a new directory in every run, as `cloudsync put DIR` does, and lists it as another client.
@@ -48,7 +48,7 @@ fn fill(disk: &dyn Disk, dir: &LocalPath, plan: &Plan, label: &str) -> Result<()
     Ok(())
 }
 
-/// Seconds.
+/// Seconds until all of it is durable.
 async fn put(bench: &Bench, deployment: &Deployment, source: &LocalPath, target: &Path) -> Result<f64> {
     let session = Session::open(&bench.env, &deployment.credentials()).await?;
     let uploader = session.uploader();
@@ -62,7 +62,7 @@ async fn put(bench: &Bench, deployment: &Deployment, source: &LocalPath, target:
     Ok(seconds)
 }
 
-/// Milliseconds. The connection is there already: a client that lists has asked something before.
+/// Milliseconds. The connection is already open: a client that lists has asked something before.
 async fn list(bench: &Bench, deployment: &Deployment, dir: &Path) -> Result<f64> {
     let session = Session::open(&bench.env, &deployment.credentials()).await?;
     session.namespace.stat(dir).await?;

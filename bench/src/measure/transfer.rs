@@ -1,4 +1,4 @@
-//! One large file there and back, by the client library.
+//! One large file, stored and fetched back by the client library.
 
 use std::path::Path;
 use std::sync::Arc;

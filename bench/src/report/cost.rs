@@ -25,7 +25,7 @@ enum Way {
 
 /// Part of a 4+2 stripe that leaves its coordinator when every node has one disk: all shards but its own.
 const PUT_REMOTE: f64 = 5.0 / 4.0;
-/// The same of the shards that a read needs: three of four.
+/// The same for the shards that a read needs: three of four.
 const GET_REMOTE: f64 = 3.0 / 4.0;
 
 /// How often a step touches each byte of the file.
@@ -52,7 +52,7 @@ fn passes(kernel: Kernel, kind: Kind, way: Way) -> f64 {
 }
 
 impl Costs {
-    /// The table; nothing when there is nothing to tell.
+    /// The table; empty when there is nothing to tell.
     pub fn render(&self) -> String {
         let columns: Vec<(Kind, Way, &CpuCost)> = self
             .measured

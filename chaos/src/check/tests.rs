@@ -206,8 +206,8 @@ fn answers_from_another_tree() {
 
 #[test]
 fn journals_that_are_not_whole() {
-    check(Promise::Jrn, "position 4 stands where 3 should", |_, s| drop(s.journal.remove(2)));
-    check(Promise::Jrn, "position 3 stands where 4 should", |_, s| s.journal.insert(3, s.journal[2].clone()));
+    check(Promise::Jrn, "position 4 is where 3 should be", |_, s| drop(s.journal.remove(2)));
+    check(Promise::Jrn, "position 3 is where 4 should be", |_, s| s.journal.insert(3, s.journal[2].clone()));
     check(Promise::Jrn, "it had 7 records and now has 6", |_, s| drop(s.journal.pop()));
     check(Promise::Jrn, "position 2 has changed", |_, s| s.early[1].author = "user/bob".into());
     check(Promise::Jrn, "a follower saw", |h, _| h.tails[3].time = Millis(1));
@@ -250,9 +250,13 @@ fn records_that_break_a_rule() {
     check_record(
         9,
         Change::Added { at: place(InodeId(8), "x"), kind: Kind::Dir },
-        "8 is no directory of the tree",
+        "8 is not a directory of the tree",
     );
-    check_record(9, Change::Added { at: place(FILE, "x"), kind: Kind::Dir }, "3 is no directory of the tree");
+    check_record(
+        9,
+        Change::Added { at: place(FILE, "x"), kind: Kind::Dir },
+        "3 is not a directory of the tree",
+    );
     check_record(3, Change::Added { at: place(DIR, "x"), kind: Kind::File }, "3 is added a second time");
     check_record(9, Change::Added { at: place(DIR, "x"), kind: Kind::File }, "added without a version");
     check_record(3, versioned(place(DIR, "g"), 8, Some(3)), "but 4 was the newest");

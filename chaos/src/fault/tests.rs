@@ -1,4 +1,4 @@
-//! Goal: schedules come again and stay within what may be lost. Method: statuses by hand.
+//! Goal: a seed repeats its schedule, and no fault takes more than may be lost. Method: statuses by hand.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use proto::cluster::PartitionReport;
 
 use super::*;
 
-/// Eight nodes with a disk each, three of them voters, all well; every partition has a leader.
+/// Eight nodes with a disk each, three of them voters, all healthy; every partition has a leader.
 fn status() -> ClusterStatus {
     let mut status = client::testing::status(8);
     status.map.voters = vec![NodeId(1), NodeId(2), NodeId(3)];

@@ -11,7 +11,7 @@ use crate::history::{Commit, Freshness, Look, Mark, Outcome, Promise, Race};
 
 /// Directories of one worker.
 const DIR_COUNT: usize = 3;
-/// A worker with so many files removes one before it makes another.
+/// A worker with this many files removes one before it creates another.
 const FILE_COUNT: usize = 60;
 /// Files that all workers write.
 const SHARED_COUNT: u64 = 8;
@@ -67,7 +67,7 @@ impl Worker {
         }
     }
 
-    /// Two sessions save what they made from the same version, at the same time.
+    /// Two sessions save changes to the same version at the same time.
     async fn race(&mut self) {
         let mut held = self.take_file();
         let Some(entry) = self.look_at(&held).await else { return self.files.push(held) };
@@ -114,7 +114,7 @@ impl Worker {
         }
     }
 
-    /// Moves a directory with all its files. What was removed from it waits in the trash for the end.
+    /// Moves a directory with all its files. What was removed from it stays in the trash until the end.
     async fn rename_dir(&mut self) {
         let at = self.pick(self.dirs.len());
         let source = self.dirs.swap_remove(at);

@@ -26,7 +26,7 @@ fn nodes_that_are_down() {
     status.nodes.get_mut(&NodeId(2)).unwrap().silent_ms = Some(61_500);
     check(&status, &["node 2 (zone2, 127.0.0.1:7404) is down: silent for 61 s"]);
     status.nodes.clear();
-    let want = "node 2 (zone2, 127.0.0.1:7404) is down: not heard of since the leader began to listen";
+    let want = "node 2 (zone2, 127.0.0.1:7404) is down: not heard from since the leader started listening";
     check(&status, &[want]);
 }
 
@@ -51,7 +51,7 @@ fn slots_that_are_not_serving() {
     table.pgs[1][1].state = SlotState::Offline;
     assert_eq!(Slots::of(&status.map), Slots { serving: 1, syncing: 1, offline: 2 });
     assert_eq!(Slots::on_disk(&status.map, DiskId(1)), 2);
-    let filled = "1 slot being filled: redundancy is coming back";
+    let filled = "1 slot being filled: redundancy is being restored";
     let offline =
         "2 slots on disks that are down, with no disk to take their place: bring nodes back or add some";
     check(&status, &[filled, offline]);

@@ -69,8 +69,8 @@ impl Metaserver {
         Ok(TokenCreated { secret })
     }
 
-    /// Two partitions take part: the name is given out by the root, then the namespace is made where it belongs. A
-    /// failure in between is mended by asking again.
+    /// Two partitions take part: the root assigns an id to the name, then the namespace is created where it belongs. A
+    /// failure in between is repaired by asking again.
     pub(super) async fn create_namespace(
         &self,
         caller: &Caller,
@@ -92,7 +92,7 @@ impl Metaserver {
     ) -> Result<NamespaceFound> {
         authorize(&caller.identity, Action::ViewCluster)?;
         let group = self.root();
-        // A name keeps its id for ever: any replica that knows it may say so, even without a leader.
+        // A name keeps its id forever: any replica that knows it may say so, even without a leader.
         if let Ok(namespace) = root::find_namespace(&group.read(), &request.name) {
             return Ok(NamespaceFound { namespace });
         }

@@ -76,7 +76,7 @@ impl Metaserver {
 fn check_count(count: usize, max: usize) -> Result<()> {
     if count > max {
         return Err(Error::invalid(format!(
-            "{count} chunks in one request, {max} are allowed: send it in parts"
+            "{count} chunks in one request, at most {max} are allowed: send it in parts"
         )));
     }
     Ok(())

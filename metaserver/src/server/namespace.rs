@@ -21,13 +21,13 @@ impl Metaserver {
     pub(super) async fn write_namespace(&self, caller: &Caller, write: WriteNamespace) -> Result<Written> {
         let partition = self.partition_of(write.namespace);
         let group = self.group(partition)?;
-        // The owner never changes, so any applied state will do, if it has the namespace yet.
         if !group.is_leader() {
             return Err(Error::stale_epoch(format!(
                 "node {} does not lead partition {partition}",
                 self.node
             )));
         }
+        // The owner never changes, so any applied state will do if it already has the namespace.
         let found = namespace::owner(&group.read(), write.namespace);
         let (owner, _) = match found {
             Ok(found) => found,
@@ -46,7 +46,7 @@ impl Metaserver {
         self.propose(partition, NamespaceCommand::Write { author, write }).await
     }
 
-    /// Every chunk of a manifest must be stored, and known to be so by a receipt of ours.
+    /// Every chunk of a manifest must be stored, as proved by one of our receipts.
     fn check_manifest(&self, manifest: &Manifest, receipts: &[Receipt]) -> Result<()> {
         manifest.check()?;
         let chunks = listed_chunks(manifest);
@@ -97,7 +97,7 @@ impl Metaserver {
         namespace::fetch_namespace(&state, request.view.namespace)
     }
 
-    /// A page of the journal; an empty one only after waiting as long as the caller asked.
+    /// A page of the journal; an empty one only after waiting as long as the caller asked (or may ask).
     pub(super) async fn pull_journal(&self, caller: &Caller, request: PullJournal) -> Result<JournalPage> {
         let wait = Duration::from_millis(u64::from(request.wait_ms.min(JOURNAL_WAIT_MS_MAX)));
         let deadline = env::time::now() + wait;

@@ -15,13 +15,13 @@ use types::{ClusterId, ErrorKind, NamespaceId, NamespaceName, NodeId, Result};
 use super::Metaserver;
 use crate::liveness::Liveness;
 
-/// Every cluster has it: where paths of the command line are.
+/// The namespace that every cluster has, and that the command line uses unless told otherwise.
 const FIRST_NAMESPACE: &str = "home";
-/// Owner of the first namespace: the administrator that `init` makes.
+/// Owner of the first namespace: the administrator that `init` creates.
 const FIRST_OWNER: &str = "admin/admin";
 
 impl Metaserver {
-    /// Makes the cluster of which this is the first node. Killed anywhere in between and started again, it goes on.
+    /// Creates the cluster of which this is the first node. If it is killed in between, the next start continues.
     pub(super) async fn bootstrap(&self, bootstrap: Bootstrap) -> Result<()> {
         for group in self.groups.values() {
             match group.initialize(BTreeSet::from([self.node])).await {
@@ -29,7 +29,7 @@ impl Metaserver {
                 _ => {}
             }
         }
-        // Others vote only after the beginning was made: this is a restart, and somebody else may lead.
+        // Others vote only once the cluster exists: this is a restart, and somebody else may lead.
         if self.groups.values().any(|group| group.voters().len() > 1) {
             return Ok(());
         }
@@ -62,7 +62,7 @@ impl Metaserver {
         env::task::spawn(self.keep_voters());
     }
 
-    /// Publishes every map that the root partition decides.
+    /// Publishes every map that the root partition decides on.
     async fn follow_map(self: Arc<Self>) {
         let mut applied = self.root().watch_applied();
         loop {
@@ -93,7 +93,7 @@ impl Metaserver {
                 return;
             }
             if let Err(e) = self.watch_nodes_once().await {
-                warn!("a change of the nodes could not be decided, trying again: {e}");
+                warn!("changes of the nodes could not be committed, trying again: {e}");
             }
         }
     }
@@ -130,7 +130,7 @@ impl Metaserver {
         Ok(())
     }
 
-    /// Gives every group that this node leads the voters of the map.
+    /// Gives every group that this node leads the voters named in the map.
     async fn keep_voters(self: Arc<Self>) {
         while !self.is_stopped() {
             env::time::sleep(VOTERS_CHECK_PERIOD).await;
@@ -143,7 +143,7 @@ impl Metaserver {
         }
     }
 
-    /// What this node reports of its partitions.
+    /// What this node's heartbeats report about its partitions.
     pub fn partition_reports(&self) -> Vec<proto::cluster::PartitionReport> {
         self.groups
             .iter()

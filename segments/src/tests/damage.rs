@@ -74,7 +74,7 @@ fn ranges_are_checked_too() {
     #[expect(clippy::reversed_empty_ranges)]
     let reversed = read(2..1);
     assert_eq!(reversed.unwrap_err().kind(), ErrorKind::Invalid);
-    // Damage in the second block is not seen by who reads the first.
+    // A reader of the first block does not see damage in the second.
     disk.sim.flip_bit(&segment_path(1), u64::from(entry.offset) + 96 + 70_000, 1);
     assert!(read(0..65_536).is_ok());
     assert_eq!(read(70_000..70_001).unwrap_err().kind(), ErrorKind::Corrupt);
@@ -132,7 +132,7 @@ fn a_quarantined_shard_can_be_put_again() {
     assert_eq!(read(&engine, 2).unwrap_err().kind(), ErrorKind::Corrupt);
     assert_eq!(engine.commit(&[Change::Quarantine { key: key(2), entry }, put(2)]), [Ok(()), Ok(())]);
     assert_eq!(read(&engine, 2).unwrap(), payload(2));
-    // A reader that was slow to tell does not take the new one away.
+    // A reader that reports late does not take the new one away.
     assert_eq!(engine.commit(&[Change::Quarantine { key: key(2), entry }]), [Ok(())]);
     assert_eq!(read(&engine, 2).unwrap(), payload(2));
     assert_eq!(engine.shared.status().damage.quarantined, 1);
@@ -170,7 +170,7 @@ fn a_misdirected_write_is_not_taken_for_the_record_it_hit() {
 fn a_stale_payload_is_not_taken_for_the_new_one() {
     let (disk, _, engine) = filled(10);
     let entry = engine.shared.index.entry(&key(1)).unwrap().unwrap();
-    // As after a lost write: all that stands behind the header agrees with itself, and is of another record.
+    // As after a lost write: all that follows the header is consistent, but belongs to another record.
     let stale = vec![0xee; entry.payload_size as usize];
     let file = env::Disk::open(&disk.sim, &segment_path(1), env::OpenMode::ReadWrite).unwrap();
     file.write_at(&[&stale, &record::tail(&stale).bytes], u64::from(entry.offset) + 96).unwrap();

@@ -22,7 +22,7 @@ pub(super) struct FaultyDisk {
 struct Faults {
     /// Changing operations until the power is cut.
     left: AtomicI64,
-    /// The last operation before the cut happens, although nobody hears of it.
+    /// The last operation before the cut takes effect, although nobody hears of it.
     last_happens: AtomicBool,
     syncs: AtomicU64,
     uncached: Mutex<Vec<Range<u64>>>,
@@ -76,7 +76,7 @@ impl FaultyDisk {
         self.faults.syncs.load(SeqCst)
     }
 
-    /// What need not stay in memory, since the last call.
+    /// Ranges that were given up by the page cache since the last call.
     pub(super) fn take_uncached(&self) -> Vec<Range<u64>> {
         std::mem::take(&mut *self.faults.uncached.lock().unwrap())
     }
@@ -143,7 +143,7 @@ impl File for FaultyFile {
     }
     fn write_at(&self, parts: &[&[u8]], offset: u64) -> io::Result<()> {
         if self.faults.no_room_at.fetch_sub(1, SeqCst) == 1 {
-            // As a real one does: a part of it is there.
+            // As on a real disk, a part of it is written.
             self.file.write_at(&parts[..parts.len() - 1], offset)?;
             return Err(io::ErrorKind::StorageFull.into());
         }

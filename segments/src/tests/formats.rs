@@ -1,4 +1,4 @@
-//! Goal: bytes on disk stay readable for ever: they are frozen here, and every damaged bit of them is noticed.
+//! Goal: bytes on disk stay readable forever: they are frozen here, and every damaged bit of them is noticed.
 
 use std::path::Path;
 

@@ -45,7 +45,7 @@ fn the_right_disk_is_opened_and_a_wrong_one_refused() {
     let invalid = |part| Err((ErrorKind::Invalid, part));
     check(&disk, |_| {}, Ok(()));
     check(&disk, |c| c.expected = Some(uuid), Ok(()));
-    check(&disk, |c| c.expected = Some(DiskUuid([9; 16])), invalid("were mounts exchanged"));
+    check(&disk, |c| c.expected = Some(DiskUuid([9; 16])), invalid("were mounts swapped"));
     check(&disk, |c| c.cluster = ClusterId([2; 16]), invalid("belongs to cluster"));
     check(&disk, |c| c.node = NodeId(8), invalid("belongs to node 7"));
 }

@@ -139,7 +139,7 @@ async fn writers_share_a_sync_and_a_full_queue_says_so() {
     for result in futures::future::join_all(writers).await {
         assert_eq!(result, Ok(()));
     }
-    // Small segments: sealing one and making the next cost two more.
+    // Small segments: sealing one and creating the next cost two more.
     let syncs = disk.syncs() - before;
     assert!(syncs <= 12, "{syncs} syncs for 65 writers");
     assert_eq!(get(&store, 69).await.unwrap(), payload(69));
@@ -220,7 +220,7 @@ async fn a_write_without_room_leaves_nothing_behind() {
         assert_eq!(kind(put(&store, n).await), ErrorKind::Busy, "{n} {write}");
         assert_eq!(store.stats().unwrap().state, DiskState::Full);
         put(&store, 3).await.unwrap();
-        put(&store, 34).await.expect("the next segment can be made now");
+        put(&store, 34).await.expect("the next segment can be created now");
         drop(store);
         for kv in [kv, MemKv::new(2)] {
             let store = self::store(&disk, &kv);
@@ -242,7 +242,7 @@ async fn a_damaged_shard_is_lost_until_it_is_put_again() {
     assert_eq!(kind(get(&store, 1).await), ErrorKind::Corrupt);
     drop(store);
     let store = self::store(&disk, &kv);
-    // Not "it was never here": whoever asks must not take it for what is left of a failed write.
+    // Not "it was never here": whoever asks must not mistake it for what a failed write left.
     assert_eq!(kind(get(&store, 1).await), ErrorKind::Corrupt);
     assert_eq!(store.lost(None, 9).await.unwrap(), [(key(1), meta(1))]);
     assert_eq!(store.lost(Some(key(1)), 9).await.unwrap(), []);

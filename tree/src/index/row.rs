@@ -38,12 +38,12 @@ pub fn chunk_key(chunk: &ChunkId) -> Vec<u8> {
     [&[CHUNK], &chunk.0[..]].concat()
 }
 
-/// Chunk in such a key.
+/// Chunk in the key of a [`ChunkRow`].
 pub fn chunk_of_key(key: &[u8]) -> Option<ChunkId> {
     key.get(1..)?.try_into().ok().map(ChunkId)
 }
 
-/// Keys of all chunks.
+/// Range of the keys of all chunks.
 pub fn chunk_range() -> (Vec<u8>, Vec<u8>) {
     (vec![CHUNK], vec![CHUNK + 1])
 }
@@ -58,7 +58,7 @@ pub fn epoch(state: &dyn Read) -> Result<GcEpoch> {
     Ok(load(state, &[EPOCH])?.unwrap_or_default())
 }
 
-/// Reads a row.
+/// Reads a row; `None` when there is none, `Invalid` when it cannot be decoded.
 pub fn load<T: DeserializeOwned>(state: &dyn Read, key: &[u8]) -> Result<Option<T>> {
     state.get(key)?.map(|bytes| proto::decode(&bytes)).transpose()
 }

@@ -118,7 +118,7 @@ impl Machine for NamespaceMachine {
     }
 }
 
-/// The answers to a batch of which nothing was done because of its `failed`-th change.
+/// The answers to a batch of which nothing was done because the change at index `failed` was refused.
 fn refused(count: usize, failed: usize, error: Error) -> Vec<Result<Done>> {
     let other = Error::conflict(format!("not done, because change {} of the batch was refused", failed + 1));
     (0..count).map(|i| Err(if i == failed { error.clone() } else { other.clone() })).collect()

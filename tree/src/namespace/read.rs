@@ -10,26 +10,26 @@ use types::{Error, InodeId, Millis, Name, NamespaceId, Path, Result, Seq, Versio
 
 use super::row::{self, DirentRow, NamespaceRow, VersionRow};
 
-/// Owner and newest journal position of a namespace.
+/// Owner and newest journal position of a namespace; `NotFound` when it does not exist.
 pub fn owner(state: &dyn Read, namespace: NamespaceId) -> Result<(String, Seq)> {
     let row = namespace_row(state, namespace)?;
     Ok((row.owner, row.seq))
 }
 
-/// Totals of a namespace.
+/// Newest position and digest of a namespace.
 pub fn fetch_namespace(state: &dyn Read, namespace: NamespaceId) -> Result<NamespaceStats> {
     let row = namespace_row(state, namespace)?;
     Ok(NamespaceStats { seq: row.seq, digest: row.digest.to_le_bytes() })
 }
 
-/// One entry.
+/// The entry at a path; `NotFound` when there is none.
 pub fn stat(state: &dyn Read, namespace: NamespaceId, path: &Path) -> Result<Entry> {
     let found = resolve(state, namespace, path)?;
     let name = path.names().last().map_or("", Name::as_str);
     Ok(entry(name, found))
 }
 
-/// A page of a directory: one range scan.
+/// A page of a directory, the names after `after`: one range scan.
 pub fn list_dir(
     state: &dyn Read,
     namespace: NamespaceId,
@@ -52,7 +52,7 @@ pub fn list_dir(
     Ok(Listing { seq, entries, more })
 }
 
-/// A version of a file with its content.
+/// A version of a file with its content; the newest unless named.
 pub fn open_version(
     state: &dyn Read,
     namespace: NamespaceId,
@@ -66,7 +66,7 @@ pub fn open_version(
     Ok((describe(id, &row), row.manifest))
 }
 
-/// A page of a file's versions, newest first.
+/// A page of a file's versions, newest first, starting with those older than `before`.
 pub fn list_versions(
     state: &dyn Read,
     namespace: NamespaceId,
@@ -86,7 +86,7 @@ pub fn list_versions(
     Ok(Versions { seq, versions, more })
 }
 
-/// A page of the journal.
+/// The records after a position, up to `limit`; `Invalid` for a position that the journal has not reached.
 pub fn pull_journal(state: &dyn Read, namespace: NamespaceId, after: Seq, limit: u32) -> Result<JournalPage> {
     let head = namespace_row(state, namespace)?.seq;
     if after > head {
@@ -115,7 +115,7 @@ pub fn entry_of_root(root: InodeId) -> DirentRow {
     }
 }
 
-/// Walks down from `top`. `None` when a component is missing; an error when one is a file.
+/// Walks down from `top`. `None` when a component is missing; `Invalid` when one before the last is a file.
 pub fn resolve_below(state: &dyn Read, top: DirentRow, path: &Path) -> Result<Option<DirentRow>> {
     let mut at = top;
     for name in path.names() {

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use types::{ChunkId, Error, InodeId, Millis, Name, NamespaceId, RequestId, Result, Seq, VersionId};
 
-/// First byte of a key: which table.
+/// First byte of a key: the table it belongs to.
 mod table {
     pub const NAMESPACE: u8 = b'n';
     pub const DIRENT: u8 = b'd';
@@ -22,7 +22,7 @@ mod table {
     pub const INODE_COUNT: u8 = b'c';
 }
 
-/// A namespace.
+/// A namespace and its newest state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NamespaceRow {
     /// Its root directory.
@@ -42,13 +42,13 @@ pub struct DirentRow {
     pub inode: InodeId,
     /// Which of the two.
     pub kind: Kind,
-    /// Bytes of the newest version.
+    /// Bytes of the newest version; 0 for a directory.
     pub size: u64,
-    /// The writer's time of change.
+    /// Time of its last change: the writer's for an upload, otherwise the leader's.
     pub modified: Millis,
-    /// Newest version.
+    /// Newest version; 0 for a directory.
     pub version: VersionId,
-    /// Identifies the content.
+    /// Identifies the content; zeros for a directory.
     pub content_root: ChunkId,
 }
 
@@ -66,15 +66,15 @@ pub struct InodeRow {
 /// A version of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VersionRow {
-    /// Made from.
+    /// The version it replaced; `None` for the first.
     pub base: Option<VersionId>,
-    /// Made by.
+    /// Who committed it, the text of an identity.
     pub author: String,
-    /// Made at.
+    /// When it was committed, by the leader's clock.
     pub committed: Millis,
-    /// The writer's time of change.
+    /// Time of the change: the writer's for an upload, the leader's for a restored version.
     pub modified: Millis,
-    /// The content.
+    /// Where the content is: inline, a list of chunks, or a tree of them.
     pub manifest: Manifest,
 }
 
@@ -110,9 +110,9 @@ pub fn dirent_name(key: &[u8]) -> Result<&str> {
     std::str::from_utf8(name).map_err(|_| Error::corrupt("a directory entry's name is not UTF-8"))
 }
 
-/// Keys of the entries of a directory behind `after`.
+/// Keys of the entries of a directory after `after`.
 pub fn dirent_range(dir: InodeId, after: Option<&Name>) -> (Vec<u8>, Vec<u8>) {
-    // The smallest key behind a name is the name and a zero byte, which no name contains.
+    // The smallest key after a name is the name and a zero byte, which no name contains.
     let start = match after {
         Some(name) => key(table::DIRENT, &[&dir.0.to_be_bytes(), name.as_str().as_bytes(), &[0]]),
         None => dirent_key(dir, ""),
@@ -151,7 +151,7 @@ pub fn journal_key(namespace: NamespaceId, seq: Seq) -> Vec<u8> {
     key(table::JOURNAL, &[&namespace.0.to_be_bytes(), &seq.0.to_be_bytes()])
 }
 
-/// Key of a [`TrashRow`]: by the path it had, the one removed last first.
+/// Key of a [`TrashRow`]: by the path it had, most recently removed first.
 pub fn trash_key(namespace: NamespaceId, path: &str, seq: Seq) -> Vec<u8> {
     key(table::TRASH, &[&namespace.0.to_be_bytes(), path.as_bytes(), &[0], &(!seq.0).to_be_bytes()])
 }
@@ -177,18 +177,18 @@ pub fn request_time_range(time: Millis) -> (Vec<u8>, Vec<u8>) {
     (vec![table::REQUEST_BY_TIME], key(table::REQUEST_BY_TIME, &[&time.0.to_be_bytes()]))
 }
 
-/// The request in such a key.
+/// The request in the key that orders by time.
 pub fn request_of_time_key(key: &[u8]) -> Result<RequestId> {
     let bytes = key.get(9..25).and_then(|b| b.try_into().ok());
     bytes.map(RequestId).ok_or_else(|| Error::corrupt("a request's key is too short"))
 }
 
-/// Key of the number of inodes made so far.
+/// Key of the number of inodes created so far.
 pub fn inode_count_key() -> Vec<u8> {
     vec![table::INODE_COUNT]
 }
 
-/// Reads a row.
+/// Reads a row; `None` when there is none, `Invalid` when it cannot be decoded.
 pub fn load<T: DeserializeOwned>(state: &dyn Read, key: &[u8]) -> Result<Option<T>> {
     state.get(key)?.map(|bytes| proto::decode(&bytes)).transpose()
 }

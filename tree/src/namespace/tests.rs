@@ -102,9 +102,9 @@ fn rm(path: &str, recursive: bool) -> Op {
 fn directories() {
     let mut bench = Bench::new();
     bench.ok(mkdir("/a"));
-    bench.refused(mkdir("/a"), "exists already");
+    bench.refused(mkdir("/a"), "already exists");
     bench.refused(mkdir("/x/y"), "does not exist");
-    bench.refused(mkdir("/"), "exists already");
+    bench.refused(mkdir("/"), "already exists");
     bench.ok(Op::Mkdir { path: p("/x/y/z"), parents: true });
     bench.ok(Op::Mkdir { path: p("/x/y/z"), parents: true });
     bench.ok(save("/f", Base::Absent, "1"));
@@ -117,7 +117,7 @@ fn directories() {
 fn versions_name_their_base() {
     let mut bench = Bench::new();
     let first = bench.ok(save("/f", Base::Absent, "1")).unwrap();
-    bench.refused(save("/f", Base::Absent, "2"), "exists already");
+    bench.refused(save("/f", Base::Absent, "2"), "already exists");
     let second = bench.ok(save("/f", Base::Version(first), "22")).unwrap();
     bench.refused(save("/f", Base::Version(first), "3"), "newer version");
     bench.refused(save("/g", Base::Version(first), "3"), "removed or moved");
@@ -147,7 +147,7 @@ fn moves() {
     bench.refused(mv("/nope", "/x"), "does not exist");
     bench.refused(mv("/a", "/nope/x"), "does not exist");
     bench.ok(mkdir("/t"));
-    bench.refused(mv("/a", "/t"), "exists already");
+    bench.refused(mv("/a", "/t"), "already exists");
     bench.ok(mv("/a/b", "/t/moved"));
     bench.ok(mv("/t", "/t"));
     assert_eq!(bench.names("/t/moved"), ["f"]);

@@ -24,7 +24,7 @@ pub struct Tree<'a, 'b> {
 }
 
 impl<'a, 'b> Tree<'a, 'b> {
-    /// Opens a namespace.
+    /// Opens a namespace; `NotFound` when it does not exist.
     pub fn open(
         state: &'a mut Overlay<'b>,
         partition: PartitionId,
@@ -43,7 +43,7 @@ impl<'a, 'b> Tree<'a, 'b> {
         self.row.seq
     }
 
-    /// Makes one change.
+    /// Applies one change, or refuses it and leaves everything as it was.
     pub fn apply(&mut self, op: Op) -> Result<Done> {
         match op {
             Op::Mkdir { path, parents } => self.mkdir(&path, parents),
@@ -65,7 +65,7 @@ impl<'a, 'b> Tree<'a, 'b> {
             let found = if known { self.dirent(dir, name)? } else { None };
             dir = match found {
                 Some(row) if row.kind == Kind::File => return Err(not_a_directory(path)),
-                Some(_) if last && !parents => return Err(Error::exists(format!("{path} exists already"))),
+                Some(_) if last && !parents => return Err(Error::exists(format!("{path} already exists"))),
                 Some(row) => row.inode,
                 None if !last && !parents => {
                     return Err(Error::not_found(format!("the directory above {path} does not exist")));
@@ -77,7 +77,7 @@ impl<'a, 'b> Tree<'a, 'b> {
             };
         }
         if path.is_root() && !parents {
-            return Err(Error::exists("/ exists already"));
+            return Err(Error::exists("/ already exists"));
         }
         Ok(Done { inode: dir, version: None })
     }
@@ -157,7 +157,7 @@ impl<'a, 'b> Tree<'a, 'b> {
         }
         if self.dirent(to.dir, &to.name)?.is_some() {
             return Err(Error::exists(format!(
-                "{target} exists already: remove it first or choose another name"
+                "{target} already exists: remove it first or choose another name"
             )));
         }
         self.remove_dirent(&from, &row);
@@ -285,7 +285,7 @@ impl<'a, 'b> Tree<'a, 'b> {
     }
 }
 
-/// Gives out the next inode id of a partition.
+/// Assigns the next inode id of a partition.
 pub fn next_inode(state: &mut Overlay<'_>, partition: PartitionId) -> Result<InodeId> {
     let key = row::inode_count_key();
     let count: u64 = row::load(state, &key)?.unwrap_or(0) + 1;
@@ -293,7 +293,7 @@ pub fn next_inode(state: &mut Overlay<'_>, partition: PartitionId) -> Result<Ino
     Ok(InodeId::new(partition, count))
 }
 
-/// A version names the one its writer has seen; anything else is somebody's work about to be lost (I-CAS).
+/// A version names the one its writer had seen; if that is not the newest, somebody's work is about to be lost (I-CAS).
 fn check_base(path: &Path, base: Base, old: Option<&DirentRow>) -> Result<()> {
     match (base, old) {
         (_, Some(row)) if row.kind == Kind::Dir => {
@@ -302,13 +302,13 @@ fn check_base(path: &Path, base: Base, old: Option<&DirentRow>) -> Result<()> {
         (Base::Any, _) | (Base::Absent, None) => Ok(()),
         (Base::Version(seen), Some(row)) if seen == row.version => Ok(()),
         (Base::Version(seen), Some(row)) => Err(Error::conflict(format!(
-            "{path} has a newer version {} than the {seen} this change was made from: look at both, then save again",
+            "{path} has a newer version {} than the {seen} this change is based on: look at both, then save again",
             row.version
         ))),
         (Base::Version(_), None) => Err(Error::conflict(format!(
-            "{path} was removed or moved since the version this change was made from"
+            "{path} was removed or moved since the version this change is based on"
         ))),
-        (Base::Absent, Some(_)) => Err(Error::exists(format!("{path} exists already"))),
+        (Base::Absent, Some(_)) => Err(Error::exists(format!("{path} already exists"))),
     }
 }
 

@@ -9,7 +9,7 @@ use types::NodeId;
 /// Voters of every partition: enough to lose one.
 const VOTER_COUNT: usize = 3;
 
-/// After nodes went or came: slots on disks that are down get substitutes.
+/// After nodes went down or came back: slots on disks that are down get substitutes.
 pub fn substitute(map: &mut ClusterMap) {
     let disks = disks(map);
     if let Some(table) = &map.table {
@@ -38,7 +38,7 @@ pub fn rebalance(map: &mut ClusterMap) {
 }
 
 /// When every slot is filled and every disk is up: the fewest moves to a balanced table, so that disks that came back
-/// (or were added while others were being filled) get their share again. A balanced table stays as it is.
+/// (or were added while others were being filled) get their share. A balanced table stays as it is.
 pub fn settle(map: &mut ClusterMap) {
     let serving = |slot: &placement::Slot| slot.state == placement::SlotState::Serving;
     let filled = map.table.as_ref().is_some_and(|table| table.pgs.iter().flatten().all(serving));
@@ -82,6 +82,6 @@ pub fn desired_voters(map: &ClusterMap) -> Vec<NodeId> {
             None => break,
         }
     }
-    // Two voters tolerate no more than one does, and stop when either is away.
+    // Two voters tolerate no more failures than one, and stop when either is away.
     if voters.len() == 2 && map.voters.len() == 1 { map.voters.clone() } else { voters }
 }

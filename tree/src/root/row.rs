@@ -36,14 +36,14 @@ pub fn token_key(hash: &[u8; 32]) -> Vec<u8> {
     [b"t", &hash[..]].concat()
 }
 
-/// Counts one up and returns the new number; numbers are never used twice.
+/// Increments a counter and returns the new number; numbers are never used twice.
 pub fn next_count(state: &mut Overlay<'_>, key: &'static [u8]) -> Result<u64> {
     let count = load::<u64>(state, key)?.unwrap_or(0) + 1;
     state.put(key, proto::encode(&count));
     Ok(count)
 }
 
-/// Reads a row.
+/// Reads a row; `None` when there is none, `Invalid` when it cannot be decoded.
 pub fn load<T: DeserializeOwned>(state: &dyn Read, key: &[u8]) -> Result<Option<T>> {
     state.get(key)?.map(|bytes| proto::decode(&bytes)).transpose()
 }
