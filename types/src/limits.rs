@@ -60,9 +60,9 @@ pub const CONNECTION_COUNT_MAX: usize = 8192;
 pub const CONNECT_MS_MAX: u64 = 1_000;
 /// Certificates and hello after the first contact: two round trips and some arithmetic on a busy machine.
 pub const HANDSHAKE_MS_MAX: u64 = 2_000;
-/// A connection with nothing else to send says this often that it is alive.
+/// An idle connection says this often that it is alive.
 pub const HEARTBEAT_MS: u64 = 600;
-/// A peer that is silent for four heartbeats is taken for dead.
+/// A peer that is silent for four heartbeats is presumed dead.
 pub const PEER_SILENCE_MS_MAX: u64 = 2_500;
 /// A server that stops lets calls in progress finish for this long.
 pub const SHUTDOWN_MS_MAX: u64 = 5_000;
@@ -79,7 +79,7 @@ pub const COMMAND_SIZE_MAX: usize = 4 * MIB;
 pub const PROPOSER_QUEUE_COUNT_MAX: usize = 8192;
 /// Bytes of commands waiting in a partition's proposer: a second or two of what a disk can log.
 pub const PROPOSER_QUEUE_SIZE_MAX: usize = 64 * MIB;
-/// Hashes in one `have` or `pin` request.
+/// Chunk ids in one `pin` request.
 pub const PIN_COUNT_MAX: usize = 4096;
 /// Entries of one listing page.
 pub const LIST_PAGE_COUNT_MAX: usize = 2000;
@@ -87,9 +87,9 @@ pub const LIST_PAGE_COUNT_MAX: usize = 2000;
 pub const JOURNAL_PAGE_COUNT_MAX: usize = 2000;
 /// Versions of one history page.
 pub const HISTORY_PAGE_COUNT_MAX: usize = 1000;
-/// Remembered replies of idempotent requests are forgotten after this time.
+/// The reply to a write is remembered at least this long, so that a repeat is answered and not applied again.
 pub const IDEMPOTENCY_MS: u64 = 24 * 3600 * 1000;
-/// Entries deleted by one recursive remove; a larger tree is moved to the trash as one entry anyway.
+/// Namespaces of one cluster: the root partition keeps a row for each.
 pub const NAMESPACE_COUNT_MAX: usize = 100_000;
 
 // ---- cluster -----------------------------------------------------------------------------------------------------
@@ -111,9 +111,9 @@ pub const SEGMENT_SIZE_MAX: u64 = GIB;
 pub const RECORD_BLOCK_SIZE: usize = 64 * KIB;
 /// Writes that wait for one group commit of a disk before it answers `Busy`.
 pub const DISK_QUEUE_COUNT_MAX: usize = 4096;
-/// Bytes that one group commit writes at most.
+/// A group commit takes in no more writes once it has this many bytes.
 pub const GROUP_COMMIT_SIZE_MAX: usize = 16 * MIB;
-/// A disk with less free space refuses new chunks, so that repair and compaction still can work.
+/// A disk with less free space takes no more shards, so that it can still record deletions and write its index.
 pub const DISK_FREE_BYTES_MIN: u64 = 256 * MIB as u64;
 
 /// Sizes of memory and of files are one kind of number here.
