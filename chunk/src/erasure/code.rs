@@ -7,7 +7,7 @@ use super::kernel::Matrix;
 use super::{Codec, Kernel, RsCodec};
 
 /// Names a code in one number that stands in every shard's record: bits 28-31 field, 24-27 matrix, 16-23 low bits of
-/// the polynomial, 8-15 k, 0-7 m. A reader that does not know the code refuses the record instead of decoding it wrongly.
+/// the polynomial, 8-15 k, 0-7 m. A reader that does not know the code refuses the record instead of misreading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CodeId(u32);
 
