@@ -27,7 +27,7 @@ const PIECE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Waits between attempts to reach a node: short at first, because most interruptions are.
 const BACKOFF_MS: [u64; 6] = [10, 20, 50, 100, 200, 400];
 
-/// Makes peers.
+/// Creates a [`Peer`] for each other node.
 pub struct Peers {
     pub network: Arc<dyn Network>,
     pub random: Random,
@@ -81,7 +81,7 @@ impl Peer {
                 break;
             }
         }
-        Err(Error::internal("a snapshot was sent to its end but not taken"))
+        Err(Error::internal("a whole snapshot was sent but not taken"))
     }
 }
 
