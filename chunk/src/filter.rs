@@ -94,8 +94,7 @@ impl BloomFilter {
 
     /// Reads the persisted form. Damage is `Corrupt`, another version `Invalid`: rebuild the filter from the index.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        let corrupt =
-            |what: &str| Error::corrupt(format!("Bloom filter {what}; rebuild it from the index"));
+        let corrupt = |what: &str| Error::corrupt(format!("Bloom filter {what}; rebuild it from the index"));
         if bytes.len() < HEADER_SIZE + BODY_SIZE_MIN || bytes[..4] != MAGIC {
             return Err(corrupt("has no valid header"));
         }

@@ -30,9 +30,9 @@ impl CodeId {
         let profile = Profile::parse(&format!("{k}+{m}"));
         match profile.map(Self::new) {
             Ok(id) if id.0 == number => Ok(id),
-            _ => Err(Error::invalid(format!(
-                "erasure code {number:#010x} is unknown here: update this node"
-            ))),
+            _ => {
+                Err(Error::invalid(format!("erasure code {number:#010x} is unknown here: update this node")))
+            }
         }
     }
 
