@@ -12,8 +12,8 @@ use env::Env;
 use node::dev::{DevCluster, Shape};
 use types::{Error, Profile, Result};
 
+use crate::context::{Bench, say};
 use crate::session::Session;
-use crate::{Bench, say};
 
 /// How long a cluster may take to start or to come back.
 const START_TIMEOUT: Duration = Duration::from_secs(180);

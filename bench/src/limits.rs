@@ -6,15 +6,14 @@ mod network;
 
 use types::Result;
 
+use crate::context::{Bench, say};
 use crate::figure::{Figure, Goal};
-use crate::{Bench, say};
 
+pub use disk::AMPLIFICATION;
 pub use kernel::Kernel;
 
 /// What fraction of the slowest limit a put should reach.
 const PUT_SHARE: f64 = 0.5;
-/// Bytes written for each byte stored with 4+2.
-pub const AMPLIFICATION: f64 = 1.5;
 
 /// All raw limits of a run.
 pub struct Limits {

@@ -4,6 +4,7 @@
 //! goals. Clusters are real processes of the `cloudsync` binary, clients are the `client` library in this process.
 //! Knows nothing of: being imported; why something is slow.
 
+mod context;
 mod data;
 mod deployment;
 mod figure;
@@ -22,6 +23,7 @@ use env::Env;
 use tokio::signal::unix::{SignalKind, signal};
 use types::{Error, Result};
 
+use context::Bench;
 use data::Scratch;
 use deployment::{Deployment, Kind};
 use plan::{Part, Plan};
@@ -49,13 +51,6 @@ struct Args {
     /// Put the results into docs/benchmarks.md as well
     #[arg(long)]
     write: bool,
-}
-
-/// What every measurement needs.
-struct Bench {
-    env: Env,
-    plan: Plan,
-    scratch: Scratch,
 }
 
 fn main() -> ExitCode {
@@ -114,11 +109,6 @@ async fn measure_all(bench: Bench, mut report: Report) -> Result<Report> {
 fn command_line(args: impl Iterator<Item = String>) -> String {
     let args: Vec<String> = args.collect();
     if args.is_empty() { "make bench".to_owned() } else { format!("make bench ARGS='{}'", args.join(" ")) }
-}
-
-/// Tells whoever waits what is going on.
-fn say(text: impl std::fmt::Display) {
-    eprintln!("bench: {text}");
 }
 
 #[cfg(test)]

@@ -5,12 +5,12 @@ mod failover;
 mod small;
 mod transfer;
 
-use types::{Name, Path, Result};
+use types::Result;
 
+use crate::context::{Bench, say};
 use crate::deployment::{Deployment, Kind};
 use crate::figure::Figure;
 use crate::limits::Limits;
-use crate::{Bench, say};
 
 pub use transfer::CpuCost;
 
@@ -43,9 +43,4 @@ pub async fn all(bench: &Bench, deployment: &Deployment, limits: Option<&Limits>
         figures.push(failover::measure(bench, deployment).await?);
     }
     Ok(Results { figures, put_cpu: transfer.put_cpu, get_cpu: transfer.get_cpu })
-}
-
-/// A path of the namespace made of names that are valid.
-fn path(names: &[&str]) -> Result<Path> {
-    Path::try_from(names.iter().map(|name| Name::parse(name)).collect::<Result<Vec<Name>>>()?)
 }

@@ -1,7 +1,6 @@
 //! Reading a chunk: from the data shards when they are there, from any `k` otherwise.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use access::{Action, authorize};
 use bytes::Bytes;
@@ -12,14 +11,10 @@ use net::Request;
 use placement::Slot;
 use proto::block::{ChunkKind, ChunkRead, GetChunk, GetShard, Layout, ShardKey, ShardMeta, ShardRead};
 use proto::map::ClusterMap;
+use types::limits::{SHARD_HEDGE_AFTER, SHARD_READ_TIMEOUT};
 use types::{ChunkId, DiskId, Error, ErrorKind, Generation, Identity, Profile, Result};
 
 use crate::server::Blockserver;
-
-/// One attempt to read a shard elsewhere.
-const SHARD_TIMEOUT: Duration = Duration::from_secs(3);
-/// When the data shards take longer, parity shards are asked for as well.
-const HEDGE_AFTER: Duration = Duration::from_millis(150);
 
 /// A shard that was read, and the incarnation it is of.
 struct Found {
@@ -147,7 +142,7 @@ impl Blockserver {
             reads.push(read(waiting.pop().expect("data shards come first")));
         }
         while data_missing(&shards) > 0 && (shards.len() < k || error.is_none()) {
-            match env::time::timeout(HEDGE_AFTER, reads.next()).await {
+            match env::time::timeout(SHARD_HEDGE_AFTER, reads.next()).await {
                 Ok(Some((slot, Ok(found)))) => {
                     shards.insert(slot, found);
                 }
@@ -253,7 +248,8 @@ impl Blockserver {
             return Err(Error::unavailable(format!("node {node} is down")));
         }
         let request = GetShard { disk, chunk, slot, generation };
-        let reply = self.links.call_node(node, Request::of(&request, Bytes::new()), SHARD_TIMEOUT).await?;
+        let reply =
+            self.links.call_node(node, Request::of(&request, Bytes::new()), SHARD_READ_TIMEOUT).await?;
         let read: ShardRead = reply.answer::<GetShard>()?;
         if crc32fast::hash(&reply.body) != read.crc || read.key.chunk != chunk {
             return Err(Error::unavailable(format!("a shard of chunk {chunk} was damaged on its way")));

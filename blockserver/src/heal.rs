@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::{self, StreamExt};
@@ -15,22 +14,17 @@ use placement::{Slot, SlotState};
 use proto::block::{Layout, ListShards, ShardKey, ShardList, ShardMeta};
 use proto::map::ClusterMap;
 use tracing::{debug, info, warn};
+use types::limits::{HEAL_PERIOD, SHARD_LIST_TIMEOUT, SLOT_SETTLE_TIME};
 use types::{DiskId, Error, ErrorKind, PgId, Result};
 
 use crate::server::Blockserver;
 
-/// How often a node looks for something to heal when nothing wakes it.
-const PERIOD: Duration = Duration::from_secs(2);
-/// A slot is filled only so long after it got its holder: by then no coordinator writes to the holder before.
-const SETTLE: Duration = Duration::from_secs(4);
 /// Placement groups that are filled at once.
 const GROUPS_IN_FLIGHT: usize = 8;
 /// Promised or damaged parts listed at once.
 const PART_COUNT: usize = 256;
 /// Single parts that are made at once.
 const PARTS_IN_FLIGHT: usize = 8;
-/// One request for a list of shards.
-const LIST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A slot of this node that lacks older shards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,12 +40,12 @@ pub fn start(server: &Arc<Blockserver>) {
     let mut map = server.map.clone();
     env::task::spawn(async move {
         loop {
-            let _ = env::time::timeout(PERIOD, map.changed()).await;
+            let _ = env::time::timeout(HEAL_PERIOD, map.changed()).await;
             let Some(server) = this.upgrade() else { return };
             let tasks = server.syncing();
             server.syncing_slots.store(tasks.len() as u32, Ordering::Relaxed);
             if !tasks.is_empty() {
-                env::time::sleep(SETTLE).await;
+                env::time::sleep(SLOT_SETTLE_TIME).await;
                 server.fill(tasks).await;
             }
             if let Err(e) = server.keep_promises().await {
@@ -202,7 +196,7 @@ impl Blockserver {
         loop {
             let after = all.last().map(|(key, _)| *key);
             let request = Request::of(&ListShards { disk, pg, after }, Bytes::new());
-            let reply = self.links.call_node(node, request, LIST_TIMEOUT).await?;
+            let reply = self.links.call_node(node, request, SHARD_LIST_TIMEOUT).await?;
             let page: ShardList = reply.answer::<ListShards>()?;
             all.extend(page.shards);
             if !page.more {

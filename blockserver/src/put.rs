@@ -4,7 +4,6 @@
 //! never with fewer than `k + 1`. Replicas go to the first `m + 1` live slots and follow the same rule.
 
 use std::future::Future;
-use std::time::Duration;
 
 use access::{Action, authorize};
 use bytes::Bytes;
@@ -17,15 +16,10 @@ use proto::block::{ChunkKind, ChunkStored, Layout, PutChunk, PutShard, ShardKey,
 use proto::index::Registration;
 use proto::map::ClusterMap;
 use proto::seal::Receipt;
-use types::limits::{CHUNK_SIZE_MAX, STRIPE_SIZE_MIN};
+use types::limits::{CHUNK_SIZE_MAX, SHARD_STRAGGLER_TIMEOUT, SHARD_WRITE_TIMEOUT, STRIPE_SIZE_MIN};
 use types::{ChunkId, DiskId, Error, GcEpoch, Generation, Identity, Profile, Result};
 
 use crate::server::Blockserver;
-
-/// A node that has not made a shard durable by then is treated as down for this chunk.
-const SHARD_TIMEOUT: Duration = Duration::from_secs(3);
-/// When all but one shard are durable, the last one gets so much more time before a repair intent takes its place.
-const STRAGGLER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A chunk that is being stored; whoever brings the same chunk meanwhile waits for the same outcome.
 pub(crate) type Shared = futures::future::Shared<BoxFuture<'static, Result<Receipt>>>;
@@ -195,7 +189,7 @@ impl Blockserver {
             parts.into_iter().map(|part| self.write_part(map, meta, part)).collect();
         while !writes.is_empty() {
             let next = if durable >= need {
-                match env::time::timeout(STRAGGLER_TIMEOUT, writes.next()).await {
+                match env::time::timeout(SHARD_STRAGGLER_TIMEOUT, writes.next()).await {
                     Ok(next) => next,
                     Err(_) => break,
                 }
@@ -253,7 +247,7 @@ impl Blockserver {
         let (node, _) =
             map.node_of(disk).ok_or_else(|| Error::stale_epoch(format!("disk {disk} is not in the map")))?;
         let request = PutShard { epoch: map.epoch, disk, key, meta, crc: crc32fast::hash(&bytes) };
-        self.links.call_node(node, Request::of(&request, bytes), SHARD_TIMEOUT).await.map(|_| ())
+        self.links.call_node(node, Request::of(&request, bytes), SHARD_WRITE_TIMEOUT).await.map(|_| ())
     }
 }
 

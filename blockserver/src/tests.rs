@@ -14,7 +14,7 @@ use net::{Caller, Reply, Request, Service, Transport};
 use placement::{Slot, SlotState};
 use proto::block::{ChunkKind, GetChunk, PutChunk};
 use proto::index::Registration;
-use proto::map::{ClusterMap, Disk, Node, Partition, PartitionKind, Role};
+use proto::map::{ClusterMap, DiskInfo, NodeInfo, Partition, PartitionKind, Role};
 use proto::seal::{ClusterSecret, Receipt};
 use segments::{DiskConfig, DiskStore};
 use tokio::sync::watch;
@@ -161,9 +161,13 @@ impl Bench {
 fn first_map() -> ClusterMap {
     let address = "127.0.0.1:1".parse().unwrap();
     let node =
-        Node { zone: "z".into(), native: address, control: address, roles: vec![Role::Block], up: true };
-    let disk =
-        |id: u32| Disk { node: NodeId(u64::from(id)), uuid: DiskUuid([0; 16]), capacity: 1, healthy: true };
+        NodeInfo { zone: "z".into(), native: address, control: address, roles: vec![Role::Block], up: true };
+    let disk = |id: u32| DiskInfo {
+        node: NodeId(u64::from(id)),
+        uuid: DiskUuid([0; 16]),
+        capacity: 1,
+        healthy: true,
+    };
     let slots = (1..=6).map(|id| Slot::serving(DiskId(id))).collect();
     ClusterMap {
         cluster: ClusterId([1; 16]),

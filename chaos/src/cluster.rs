@@ -33,7 +33,7 @@ impl Victim {
         }
         let victim = Self(cluster);
         let shape = Shape { nodes: node_count, zones: 3, profile: Profile { k: 4, m: 2 } };
-        victim.up(shape, &|waiting| crate::say(format_args!("waiting: {waiting}"))).await?;
+        victim.up(shape, &|waiting| crate::say::say(format_args!("waiting: {waiting}"))).await?;
         Ok(victim)
     }
 

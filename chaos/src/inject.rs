@@ -60,13 +60,13 @@ impl Injector<'_> {
             )));
         }
         let at_ms = self.shared.now_ms();
-        crate::say(format_args!("{at_ms} ms: {} {victims:?} for {} ms", planned.fault, planned.away_ms));
+        crate::say::say(format_args!("{at_ms} ms: {} {victims:?} for {} ms", planned.fault, planned.away_ms));
         self.perform(planned, &victims).await?;
         let undone_ms = self.shared.now_ms();
         let context = |e: Error| e.context(format!("after {} {victims:?} at {at_ms} ms", planned.fault));
         self.wait_until_whole().await.map_err(context)?;
         let heal_ms = self.shared.now_ms() - undone_ms;
-        crate::say(format_args!(
+        crate::say::say(format_args!(
             "{} ms: whole again, {heal_ms} ms after the end of the fault",
             self.shared.now_ms()
         ));

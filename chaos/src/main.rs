@@ -13,6 +13,7 @@ mod inject;
 mod replay;
 mod report;
 mod run;
+mod say;
 mod session;
 mod survey;
 mod worker;
@@ -29,6 +30,7 @@ use types::{Error, Result};
 
 use report::Report;
 use run::{Plan, Until};
+use say::say;
 
 /// The seed of the smoke test.
 const SMOKE_SEED: u64 = 7;
@@ -128,9 +130,4 @@ async fn unless_interrupted(env: &Env, plan: &Plan, dir: &Path) -> Result<Report
 
 fn print(text: &str) -> Result<()> {
     Ok(std::io::stdout().write_all(text.as_bytes())?)
-}
-
-/// Tells whoever waits what is going on.
-fn say(text: impl std::fmt::Display) {
-    eprintln!("chaos: {text}");
 }

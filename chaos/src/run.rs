@@ -51,7 +51,7 @@ pub enum Until {
 
 /// Runs a plan with its files in `dir`.
 pub async fn run(env: &Env, plan: &Plan, dir: &Path) -> Result<Report> {
-    crate::say(format_args!("seed {}: starting {} nodes", plan.seed, plan.node_count));
+    crate::say::say(format_args!("seed {}: starting {} nodes", plan.seed, plan.node_count));
     let cluster = Victim::start(env, dir, plan.node_count).await?;
     let shared = Arc::new(Shared {
         maker: Maker::new(plan.seed),
@@ -83,7 +83,7 @@ pub async fn run(env: &Env, plan: &Plan, dir: &Path) -> Result<Report> {
     while let Some(done) = working.join_next().await {
         history.extend(done.map_err(|e| Error::internal(format!("a worker failed: {e}")))?);
     }
-    crate::say(format_args!("{} ms: workers stopped, looking at everything", shared.now_ms()));
+    crate::say::say(format_args!("{} ms: workers stopped, looking at everything", shared.now_ms()));
     let mut verdicts = match survey::take(&*open(PATIENT).await?).await {
         Ok(survey) => check::all(&history, &survey),
         // What cannot be looked at may be lost: no promise is kept then.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use types::limits::{CHUNK_SIZE_MAX, FILE_SIZE_MAX, INLINE_SIZE_MAX, MANIFEST_INLINE_COUNT_MAX};
 use types::{ChunkId, Error, Result};
 
-pub use node::{Entry, Node, parse_node};
+pub use node::{Entry, ManifestNode, parse_node};
 pub use tree::{TREE_HEIGHT_MAX, TreeBuilder};
 
 use crate::chunk_id;

@@ -46,5 +46,5 @@ async fn health(session: &Session) -> exit::Result<ClusterStatus> {
 async fn create_namespace(session: &Session, name: NamespaceName) -> Result<Outcome> {
     let created = session.cluster.ask_root(&CreateNamespace { name: name.clone() }).await?;
     let json = json!({ "name": name.as_str(), "namespace": created.namespace.0 });
-    Ok(Outcome::ok(format!("namespace {name} is there; use it with --namespace {name}"), json))
+    Ok(Outcome::ok(format!("namespace {name} is ready; use it with --namespace {name}"), json))
 }

@@ -32,10 +32,10 @@ pub struct Global {
     /// How to print results
     #[arg(short = 'o', long = "output", global = true, value_enum, default_value_t = Format::Table)]
     pub format: Format,
-    /// Namespace in which paths are
+    /// Namespace that paths belong to
     #[arg(long, global = true, value_name = "NAME", default_value = "home", value_parser = namespace)]
     pub namespace: NamespaceName,
-    /// Who you are and where the cluster is
+    /// Credential file: who you are and where the cluster is
     #[arg(
         long,
         global = true,
@@ -44,7 +44,7 @@ pub struct Global {
         default_value = "./cloudsync-data/admin.cred"
     )]
     pub credentials: PathBuf,
-    /// Seconds after which a request that gets no answer fails
+    /// Seconds to wait for an answer before a request fails
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub timeout: u64,
 }
@@ -52,7 +52,7 @@ pub struct Global {
 /// All commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Start a whole cluster in this process, with disks as directories
+    /// Start a whole cluster in this process, with directories as disks
     Up {
         /// Where everything is kept
         #[arg(long, value_name = "DIR", default_value = "./cloudsync-data")]
@@ -60,28 +60,28 @@ pub enum Command {
         /// Number of disks
         #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u16).range(2..=128))]
         disks: u16,
-        /// Where to listen; administration is at the next port
+        /// Where to listen; administration uses the next port
         #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7400")]
         listen: SocketAddr,
     },
     /// Run one node of a cluster
     Node {
-        /// Its configuration, TOML
+        /// Configuration file of the node, TOML
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
-    /// Make a new cluster, of which this is the first node
+    /// Create a cluster with this node as its first
     Init {
-        /// The node's configuration, TOML
+        /// Configuration file of the node, TOML
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
-    /// Make this node a part of a cluster
+    /// Add this node to a cluster
     Join {
-        /// The node's configuration, TOML
+        /// Configuration file of the node, TOML
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
-        /// What `cloudsync admin token create` printed
+        /// Token printed by `cloudsync admin token create`
         #[arg(long)]
         token: String,
     },
@@ -93,7 +93,7 @@ pub enum Command {
         /// What to store
         #[arg(value_name = "FILE|DIR")]
         source: PathBuf,
-        /// Where; a file goes into a directory that exists or is written with a '/' at the end
+        /// Where to store it; a file goes into a directory that exists or whose path ends with '/'
         #[arg(value_parser = remote())]
         path: Remote,
     },
@@ -102,24 +102,24 @@ pub enum Command {
         /// What to fetch
         #[arg(value_parser = remote())]
         path: Remote,
-        /// Where to put it; a file goes into a directory that exists
+        /// Where to put it; if this is an existing directory, a file goes into it
         dest: PathBuf,
     },
     /// List a directory
     Ls {
-        /// With size, time and version
+        /// Show size, time and version too
         #[arg(short = 'l')]
         long: bool,
-        /// With everything below
+        /// List everything below too
         #[arg(short = 'R')]
         recursive: bool,
-        /// Which
+        /// Directory to list, or a file
         #[arg(value_parser = remote(), default_value = "/")]
         path: Remote,
     },
     /// Show what is known about a file or directory
     Stat {
-        /// Which
+        /// File or directory to show
         #[arg(value_parser = remote())]
         path: Remote,
     },
@@ -128,40 +128,40 @@ pub enum Command {
         /// Only these bytes: first-last, counted from 0; 'first-' means to the end
         #[arg(long, value_name = "A-B", value_parser = byte_range)]
         range: Option<ByteRange>,
-        /// Which
+        /// File to print
         #[arg(value_parser = remote())]
         path: Remote,
     },
-    /// Make a directory
+    /// Create a directory
     Mkdir {
-        /// With the directories above it; no error if it exists
+        /// Create missing parents too; no error if it exists
         #[arg(short = 'p')]
         parents: bool,
-        /// Where
+        /// Directory to create
         #[arg(value_parser = remote())]
         path: Remote,
     },
     /// Move or rename a file or directory
     Mv {
-        /// From
+        /// File or directory to move
         #[arg(value_name = "SRC", value_parser = remote())]
         source: Remote,
-        /// To; into it, if it is a directory that exists
+        /// New path, or an existing directory to move it into
         #[arg(value_name = "DST", value_parser = remote())]
         target: Remote,
     },
     /// Remove a file or directory; `restore` brings it back
     Rm {
-        /// A directory with all that is in it
+        /// Remove a directory with everything in it
         #[arg(short = 'r')]
         recursive: bool,
-        /// Which
+        /// File or directory to remove
         #[arg(value_parser = remote())]
         path: Remote,
     },
     /// List the versions of a file, newest first
     History {
-        /// Which
+        /// File whose versions to list
         #[arg(value_parser = remote())]
         path: Remote,
     },
@@ -170,13 +170,13 @@ pub enum Command {
         /// The version to make the newest again; without it, what was removed from this path comes back
         #[arg(long, value_name = "V", value_parser = version)]
         version: Option<VersionId>,
-        /// Where it is, or was
+        /// Path of the file, or of what was removed
         #[arg(value_parser = remote())]
         path: Remote,
     },
     /// Show how much is stored
     Du {
-        /// Below which directory
+        /// Directory to add up, or a file
         #[arg(value_parser = remote(), default_value = "/")]
         path: Remote,
     },
@@ -202,7 +202,7 @@ pub enum Dev {
 /// Commands of `dev cluster`.
 #[derive(Debug, Subcommand)]
 pub enum DevCommand {
-    /// Start it; makes it first when there is none
+    /// Start it; create it first if there is none
     Up {
         /// Number of nodes
         #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
@@ -210,7 +210,7 @@ pub enum DevCommand {
         /// Number of zones
         #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=64))]
         zones: u16,
-        /// Redundancy
+        /// Redundancy k+m: data and parity shards per chunk
         #[arg(long, default_value = "4+2", value_parser = profile)]
         profile: Profile,
     },
@@ -222,13 +222,13 @@ pub enum DevCommand {
     Leader,
     /// Kill nodes with SIGKILL
     Kill {
-        /// Their numbers
+        /// Numbers of the nodes
         #[arg(required = true, value_name = "NODE")]
         nodes: Vec<u64>,
     },
     /// Start nodes again, stopping those that run
     Restart {
-        /// Their numbers
+        /// Numbers of the nodes
         #[arg(required = true, value_name = "NODE")]
         nodes: Vec<u64>,
     },
@@ -242,16 +242,16 @@ pub enum Admin {
     /// The cluster as a whole
     #[command(subcommand)]
     Cluster(AdminCluster),
-    /// Its nodes
+    /// Nodes of the cluster
     #[command(subcommand)]
     Node(AdminNode),
-    /// Its disks
+    /// Disks of the cluster
     #[command(subcommand)]
     Disk(AdminDisk),
     /// Tokens that let nodes join
     #[command(subcommand)]
     Token(AdminToken),
-    /// Namespaces
+    /// Namespaces of the cluster
     #[command(subcommand)]
     Namespace(AdminNamespace),
 }
@@ -266,23 +266,23 @@ pub enum AdminCluster {
 /// Commands of `admin node`.
 #[derive(Debug, Subcommand)]
 pub enum AdminNode {
-    /// List them; exit code 3 when one is not well
+    /// List nodes; exit code 3 when one is not healthy
     List,
 }
 
 /// Commands of `admin disk`.
 #[derive(Debug, Subcommand)]
 pub enum AdminDisk {
-    /// List them; exit code 3 when one is not well
+    /// List disks; exit code 3 when one is not healthy
     List,
 }
 
 /// Commands of `admin token`.
 #[derive(Debug, Subcommand)]
 pub enum AdminToken {
-    /// Make one
+    /// Create a token
     Create {
-        /// How long it is good for: 90s, 30m, 1h, 2d
+        /// How long it is valid: 90s, 30m, 1h, 2d
         #[arg(long, default_value = "1h", value_parser = duration)]
         valid: Duration,
     },
@@ -291,33 +291,33 @@ pub enum AdminToken {
 /// Commands of `admin namespace`.
 #[derive(Debug, Subcommand)]
 pub enum AdminNamespace {
-    /// Make one
+    /// Create a namespace
     Create {
-        /// Its name
+        /// Name of the new namespace
         #[arg(value_parser = namespace)]
         name: NamespaceName,
     },
 }
 
-/// A path in a namespace as it was written.
+/// A path in a namespace as it was typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remote {
-    /// The path.
+    /// Without a '/' at the end.
     pub path: Path,
-    /// It ended with '/': it is meant to be a directory.
+    /// True when it ended with '/': it is meant to be a directory.
     pub is_dir: bool,
 }
 
 /// Bytes of a file, first and last, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ByteRange {
-    /// The first.
+    /// Counted from 0.
     pub first: u64,
     /// The last; `None` for the end of the file.
     pub last: Option<u64>,
 }
 
-/// Reads paths, which need not be UTF-8 when they come.
+/// Reads paths, which need not be UTF-8 on the command line.
 fn remote() -> impl TypedValueParser<Value = Remote> {
     OsStringValueParser::new().try_map(|text: OsString| parse_remote(&text).map_err(message))
 }
@@ -364,7 +364,7 @@ fn duration(text: &str) -> std::result::Result<Duration, String> {
     Ok(Duration::from_secs(seconds))
 }
 
-/// Without the kind: the parser says already that the value is invalid.
+/// Without the kind: the parser already says that the value is invalid.
 fn message(error: Error) -> String {
     error.message().to_owned()
 }

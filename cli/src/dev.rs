@@ -46,7 +46,7 @@ pub async fn run(env: &Env, global: &Global, dir: &Path, command: DevCommand) ->
 async fn up(cluster: &DevCluster, shape: Shape) -> Result<Outcome, Failure> {
     if let Some(name) = overriding_variables(&variables()).first() {
         return Err(Failure::usage(Error::invalid(format!(
-            "{name} is set: it would override the configuration of every node alike; unset it"
+            "{name} is set: it would override the configuration of every node; unset it"
         ))));
     }
     shape.check().map_err(Failure::usage)?;
@@ -104,7 +104,7 @@ async fn status(cluster: &DevCluster) -> Result<Outcome> {
     })
 }
 
-/// What makes a shell's commands go to this cluster.
+/// The variable that points a shell's commands at this cluster.
 fn variables_of(cluster: &DevCluster) -> Result<Outcome> {
     cluster.layout()?;
     let file = cluster.credentials().display().to_string();
@@ -112,7 +112,7 @@ fn variables_of(cluster: &DevCluster) -> Result<Outcome> {
     Ok(Outcome::ok(text, json!({ "CLOUDSYNC_CREDENTIALS": file })))
 }
 
-/// The number of the node that leads the namespace's partition.
+/// Shows the number of the node that leads the namespace's partition.
 async fn leader(cluster: &DevCluster, name: &NamespaceName) -> Result<Outcome> {
     cluster.layout()?;
     let client = cluster.connect().await?.cluster;

@@ -6,14 +6,14 @@ use types::{Error, ErrorKind};
 /// What a script can tell from the exit code alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exit {
-    /// Done.
+    /// All of it was done.
     #[default]
     Ok = 0,
     /// It failed, or a part of it.
     Error = 1,
     /// The command line is wrong; nothing was sent anywhere.
     Usage = 2,
-    /// The cluster works, but not as well protected as it should be.
+    /// The cluster is less protected than it should be, or has no quorum.
     Degraded = 3,
     /// Not done because it could destroy something.
     Unsafe = 4,
@@ -22,7 +22,7 @@ pub enum Exit {
 /// Why a command failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// The exit code.
+    /// Never [`Exit::Ok`].
     pub exit: Exit,
     /// What happened.
     pub error: Error,
@@ -32,7 +32,7 @@ pub struct Failure {
 pub type Result<T> = std::result::Result<T, Failure>;
 
 impl Failure {
-    /// The command line asks for something that can never be.
+    /// The command line asks for something that can never work.
     pub fn usage(error: Error) -> Self {
         Self { exit: Exit::Usage, error }
     }

@@ -42,7 +42,7 @@ async fn place(namespace: &Namespace, target: &Remote, name: &types::Name) -> Re
     if is_dir { target.path.join(name.clone()) } else { Ok(target.path.clone()) }
 }
 
-/// True for a local directory, also behind a link.
+/// True for a local directory, also through a symbolic link.
 fn is_local_dir(disk: &dyn Disk, path: &LocalPath) -> bool {
     disk.metadata(path).is_ok_and(|found| !found.is_file) && disk.read_dir(path).is_ok()
 }
@@ -70,7 +70,7 @@ fn entry_json(path: &Path, entry: &Entry) -> Value {
     })
 }
 
-/// What a transfer of many files did: `text`, and how many were left out; its figures, `more` among them.
+/// What a transfer did: `text` and how many files were left out; for programs its figures, with `more`.
 fn transferred<const N: usize>(
     what: &str,
     report: &TreeReport,
@@ -103,12 +103,12 @@ fn transferred<const N: usize>(
     Outcome { text, json, complaints, exit }
 }
 
-/// `3 files, 20 MB` and the seconds it took.
+/// `stored 3 files, 20 MB`.
 fn summary(verb: &str, report: &TreeReport) -> String {
     format!("{verb} {}, {}", counted(report.files, "file"), output::size(report.bytes))
 }
 
-/// Seconds with milliseconds, for JSON and people.
+/// Seconds that have passed, rounded to milliseconds.
 fn seconds(since: env::time::Instant) -> f64 {
     (since.elapsed().as_secs_f64() * 1000.0).round() / 1000.0
 }

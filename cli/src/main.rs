@@ -1,8 +1,7 @@
 //! The `cloudsync` binary: one program that is a server, a cluster of them, and what people use them with.
 //!
-//! Owns: the command line, configuration and credential files, exit codes, what is printed, and the composition of the
-//! rooms into a node.
-//! Knows nothing of: how anything is stored or agreed upon.
+//! Owns: the command line, exit codes, and what is printed.
+//! Knows nothing of: how a node is put together (`node`); how anything is stored or agreed upon.
 
 mod admin;
 mod args;
@@ -93,7 +92,7 @@ fn say(format: Format, error: &Error) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// What the parser has to say: help is no error, the rest is ours to put into words.
+/// What the parser has to say: help is not an error, the rest is reported like any other.
 fn explain_usage(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         let _ = error.print(); // As above.

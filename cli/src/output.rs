@@ -25,14 +25,14 @@ pub struct Outcome {
     pub text: String,
     /// For programs: one value for standard output; `Null` prints nothing.
     pub json: Value,
-    /// What went wrong on the way, for standard error.
+    /// What went wrong along the way, for standard error.
     pub complaints: Vec<String>,
-    /// How it went.
+    /// The exit code of the process.
     pub exit: Exit,
 }
 
 impl Outcome {
-    /// It went well.
+    /// It succeeded.
     pub fn ok(text: impl Into<String>, json: Value) -> Self {
         Self { text: text.into(), json, complaints: Vec::new(), exit: Exit::Ok }
     }
@@ -46,7 +46,7 @@ impl Outcome {
             Format::Table => format!("{}\n", self.text),
         };
         write_out(text.as_bytes())?;
-        // In JSON the complaints are a part of the value.
+        // In JSON the complaints are part of the value.
         if format == Format::Table {
             for complaint in &self.complaints {
                 // Nobody is left to be told when standard error is closed.
@@ -57,7 +57,7 @@ impl Outcome {
     }
 }
 
-/// Writes to standard output. A reader that has gone away, as `head` does, is no error.
+/// Writes to standard output. A reader that has gone away, as `head` does, is not an error.
 pub fn write_out(bytes: &[u8]) -> Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
@@ -67,12 +67,12 @@ pub fn write_out(bytes: &[u8]) -> Result<()> {
     }
 }
 
-/// Which way a column leans.
+/// How a column is aligned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Align {
-    /// Words.
+    /// For words.
     Left,
-    /// Numbers.
+    /// For numbers: their units line up.
     Right,
 }
 
@@ -100,7 +100,7 @@ impl Table {
         self.rows.push(cells);
     }
 
-    /// The lines, each with its end.
+    /// The lines, each with its newline.
     pub fn render(&self) -> String {
         let heading = self.columns.iter().map(|(heading, _)| (*heading).to_owned()).collect();
         let lines: Vec<Vec<String>> = std::iter::once(heading).chain(self.rows.iter().cloned()).collect();

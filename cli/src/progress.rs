@@ -8,14 +8,13 @@ use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use types::limits::PROGRESS_PERIOD_MS;
 
 use client::Progress;
 use env::task::JoinHandle;
 
 use crate::output::size;
 
-/// How often the line is drawn.
-const PERIOD_MS: u64 = 100;
 /// The rate is that of the last five seconds.
 const RATE_SAMPLES: usize = 50;
 /// Characters of the bar itself.
@@ -38,7 +37,7 @@ impl Bar {
                 let done_files = progress.files_done.load(Ordering::Relaxed);
                 let per_second = rate.push(done_bytes);
                 draw(&line(State { done_bytes, total_bytes, done_files, total_files, per_second }));
-                env::time::sleep(Duration::from_millis(PERIOD_MS)).await;
+                env::time::sleep(Duration::from_millis(PROGRESS_PERIOD_MS)).await;
             }
         })))
     }
@@ -65,7 +64,7 @@ impl Drop for Bar {
 /// Replaces the line.
 fn draw(line: &str) {
     let mut terminal = std::io::stderr().lock();
-    // Return, clear to the end of the line. A terminal that has gone away needs no line.
+    // Carriage return, clear to the end of the line. A terminal that has gone away needs no line.
     let _ = write!(terminal, "\r\x1b[K{line}");
     let _ = terminal.flush();
 }
@@ -82,7 +81,7 @@ impl Rate {
         self.0.push_back(done_bytes);
         let periods = self.0.len() as u64 - 1;
         let gained = done_bytes.saturating_sub(self.0[0]);
-        (gained * 1000).checked_div(periods * PERIOD_MS).unwrap_or(0)
+        (gained * 1000).checked_div(periods * PROGRESS_PERIOD_MS).unwrap_or(0)
     }
 }
 

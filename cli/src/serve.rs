@@ -1,4 +1,4 @@
-//! The commands that become a server: they read their configuration here and are built in `node`.
+//! The commands that prepare or run a node: their configuration is read here, the work is done in `node`.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -55,7 +55,7 @@ pub async fn run(env: Env, config: &Path) -> Result<Outcome> {
     Ok(Outcome::default())
 }
 
-/// Done at Ctrl-C or when the system wants the process to end. Listens from now on, so that neither comes too early.
+/// Ready at Ctrl-C or SIGTERM. Listens from this call on, so that neither is missed.
 fn told_to_stop() -> Result<impl Future<Output = ()>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;

@@ -10,21 +10,21 @@ use types::{NamespaceName, Result};
 
 use crate::args::Global;
 
-/// A view of the cluster, and the name of the namespace that the command is about.
+/// A connection to the cluster, and the name of the namespace that the command is about.
 #[derive(Debug)]
 pub struct Session {
-    /// The machine.
+    /// Clock, files and randomness of this machine.
     pub env: Env,
-    /// The cluster.
+    /// Whom to ask: follows the map and its leaders.
     pub cluster: Arc<Cluster>,
-    /// What the credential file says.
+    /// What the credential file says: identity and addresses.
     pub credentials: CredentialFile,
     name: NamespaceName,
     counters: Arc<Counters>,
 }
 
 impl Session {
-    /// Connects with the credential file of the command line. Every request gives up after its timeout.
+    /// Connects with the credential file of the command line. Every request gives up after the timeout given there.
     pub async fn open(env: &Env, global: &Global) -> Result<Self> {
         let credentials = CredentialFile::load(&*env.disk, &global.credentials)?;
         let timeout = Duration::from_secs(global.timeout);
@@ -33,17 +33,17 @@ impl Session {
         Ok(Self { env: env.clone(), cluster, credentials, name: global.namespace.clone(), counters })
     }
 
-    /// The namespace.
+    /// Opens the namespace; `NotFound` when there is none of that name.
     pub async fn namespace(&self) -> Result<Arc<Namespace>> {
         Ok(Arc::new(Namespace::open(self.cluster.clone(), &self.name).await?))
     }
 
-    /// Bytes this command has sent so far: everything above QUIC itself, so also names, hashes and repetitions.
+    /// Bytes this command has sent so far: everything above QUIC itself, so names, hashes and retries too.
     pub fn sent_bytes(&self) -> u64 {
         self.counters.total().sent
     }
 
-    /// The chunks.
+    /// Access to the chunks of the cluster.
     pub fn blocks(&self) -> Arc<Blocks> {
         Arc::new(Blocks::new(self.cluster.clone()))
     }

@@ -18,6 +18,13 @@ pub struct BatchLimits {
     pub in_flight_max: usize,
 }
 
+impl BatchLimits {
+    /// Items that wait before a caller has to: the next batch, and the one after it.
+    fn queue_count(self) -> usize {
+        self.count_max * 2
+    }
+}
+
 type Waiting<T, R> = (T, usize, oneshot::Sender<Result<R>>);
 type Batch<T, R> = Vec<Waiting<T, R>>;
 
@@ -34,7 +41,7 @@ impl<T: Send + 'static, R: Send + 'static> Batcher<T, R> {
         F: Fn(Vec<T>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Vec<Result<R>>>> + Send + 'static,
     {
-        let (queue, items) = mpsc::channel(limits.count_max * 2);
+        let (queue, items) = mpsc::channel(limits.queue_count());
         env::task::spawn(run(limits, items, Arc::new(send)));
         Self { queue }
     }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use net::Request;
@@ -10,14 +9,11 @@ use proto::block::{ChunkKind, GetChunk, PutChunk};
 use proto::index::{FetchIndexStats, IndexStats, Pin};
 use proto::map::PartitionKind;
 use proto::seal::{Receipt, Ticket};
-use types::limits::PIN_COUNT_MAX;
+use types::limits::{CHUNK_ATTEMPT_TIMEOUT, PIN_COUNT_MAX};
 use types::{ChunkId, Error, NodeId, PartitionId, Result};
 
 use crate::batch::{BatchLimits, Batcher};
 use crate::cluster::Cluster;
-
-/// One attempt to store or read a chunk; a killed node is noticed by the transport much sooner.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Access to chunks. Pins of many files travel together.
 #[derive(Debug)]
@@ -111,7 +107,7 @@ impl Blocks {
                     let node = holders[attempt % holders.len()];
                     let left = deadline.saturating_duration_since(env::time::now());
                     self.cluster
-                        .call_node(node, request.clone(), ATTEMPT_TIMEOUT.min(left))
+                        .call_node(node, request.clone(), CHUNK_ATTEMPT_TIMEOUT.min(left))
                         .await
                         .and_then(&accept)
                 }

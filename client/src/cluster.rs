@@ -13,12 +13,8 @@ use proto::Call;
 use proto::cluster::{ClusterStatus, FetchMap, FetchStatus};
 use proto::map::{ClusterMap, ROOT};
 use tokio::sync::watch;
+use types::limits::{CLIENT_BACKOFF_MS, LEADER_ATTEMPT_TIMEOUT};
 use types::{Advice, Epoch, Error, ErrorKind, NodeId, PartitionId, Result};
-
-/// One attempt of a request to a partition: a leader that needs longer is likely dead, and all requests may be repeated.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1500);
-/// An election takes about a second; by then the second round of voters has an answer.
-const BACKOFF_MS: [u64; 5] = [10, 30, 60, 100, 150];
 
 /// Where to begin.
 #[derive(Clone, Debug)]
@@ -60,7 +56,7 @@ impl Cluster {
         let mut error = Error::invalid("no address of the cluster is known: set CLOUDSYNC_CREDENTIALS");
         for address in &endpoints.addresses {
             let target = Target { transport: endpoints.transport, address: *address };
-            match fetch_map(&*dial, &target, Epoch(0), ATTEMPT_TIMEOUT * 2).await {
+            match fetch_map(&*dial, &target, Epoch(0), LEADER_ATTEMPT_TIMEOUT * 2).await {
                 Ok(Some(map)) => {
                     let (map, _) = watch::channel(Arc::new(map));
                     return Ok(Arc::new(Self::new(env, dial, endpoints, map, deadline)));
@@ -102,7 +98,7 @@ impl Cluster {
 
     /// Asks the leader of a partition, following it when it moves. The request must be one that may be repeated.
     pub async fn ask<Q: Call>(&self, partition: PartitionId, question: &Q) -> Result<Q::Answer> {
-        self.ask_until(partition, question, ATTEMPT_TIMEOUT, self.deadline()).await
+        self.ask_until(partition, question, LEADER_ATTEMPT_TIMEOUT, self.deadline()).await
     }
 
     /// Like [`Cluster::ask`], with the time one attempt may take and a deadline for all.
@@ -131,7 +127,7 @@ impl Cluster {
                 }
             }
             self.leaders().remove(&partition);
-            let pause = Duration::from_millis(BACKOFF_MS[BACKOFF_MS.len().min(round + 1) - 1]);
+            let pause = Duration::from_millis(CLIENT_BACKOFF_MS[CLIENT_BACKOFF_MS.len().min(round + 1) - 1]);
             if env::time::now() + pause >= deadline {
                 return Err(error.context(format!("no leader of partition {partition} answered in time")));
             }
@@ -173,7 +169,7 @@ impl Cluster {
         let known = voters.chain(others).map(|n| n.native);
         for address in known.chain(self.endpoints.addresses.iter().copied()).take(6) {
             let target = Target { transport: self.endpoints.transport, address };
-            if let Ok(Some(newer)) = fetch_map(&*self.dial, &target, have, ATTEMPT_TIMEOUT / 3).await {
+            if let Ok(Some(newer)) = fetch_map(&*self.dial, &target, have, LEADER_ATTEMPT_TIMEOUT / 3).await {
                 self.offer_map(newer);
                 return;
             }
@@ -195,9 +191,9 @@ impl Cluster {
     pub(crate) async fn recover(&self, error: Error, attempt: usize, deadline: Instant) -> Result<()> {
         let pause = match error.advice() {
             Advice::Retry(ms) => {
-                Duration::from_millis(ms.max(BACKOFF_MS[BACKOFF_MS.len().min(attempt + 1) - 1]))
+                Duration::from_millis(ms.max(CLIENT_BACKOFF_MS[CLIENT_BACKOFF_MS.len().min(attempt + 1) - 1]))
             }
-            Advice::RefreshMap => Duration::from_millis(BACKOFF_MS[0]),
+            Advice::RefreshMap => Duration::from_millis(CLIENT_BACKOFF_MS[0]),
             Advice::AskUser | Advice::GiveUp => return Err(error),
         };
         if env::time::now() + pause >= deadline {

@@ -5,7 +5,7 @@
 
 use placement::SlotState;
 use proto::cluster::ClusterStatus;
-use proto::map::{ClusterMap, Disk};
+use proto::map::{ClusterMap, DiskInfo};
 use types::{DiskId, NodeId, PartitionId, counted};
 
 /// What is wrong, and what is good to know.
@@ -161,7 +161,7 @@ pub fn node_problem(status: &ClusterStatus, id: NodeId) -> Option<String> {
 
 /// Why a disk is not well. That its node is down is the node's problem.
 pub fn disk_problem(status: &ClusterStatus, id: DiskId) -> Option<String> {
-    let disk: &Disk = status.map.disks.get(&id)?;
+    let disk: &DiskInfo = status.map.disks.get(&id)?;
     let report = status.nodes.get(&disk.node).and_then(|n| n.last.as_ref()).and_then(|h| h.disks.get(&id));
     let broken = report.filter(|report| !report.healthy || !report.problem.is_empty());
     match broken {

@@ -11,7 +11,8 @@ use proto::namespace::{
     NamespaceStats, Op, OpenVersion, Opened, PullJournal, Stat, Versions, View, WriteNamespace,
 };
 use types::limits::{
-    BATCH_OP_COUNT_MAX, HISTORY_PAGE_COUNT_MAX, JOURNAL_PAGE_COUNT_MAX, LIST_PAGE_COUNT_MAX, MIB,
+    BATCH_OP_COUNT_MAX, HISTORY_PAGE_COUNT_MAX, JOURNAL_PAGE_COUNT_MAX, LEADER_ATTEMPT_TIMEOUT,
+    LEADER_PATIENCE, LIST_PAGE_COUNT_MAX, MIB,
 };
 use types::{
     Error, ErrorKind, Name, NamespaceId, NamespaceName, PartitionId, Path, RequestId, Result, Seq, VersionId,
@@ -20,10 +21,6 @@ use types::{
 use crate::batch::{BatchLimits, Batcher};
 use crate::cluster::Cluster;
 
-/// A read that needs a leader waits so long for one: longer than an election takes.
-const LEADER_PATIENCE: Duration = Duration::from_secs(5);
-/// One attempt of it.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1500);
 /// Bytes of changes in one batch: a batch of inline files stays well below the limit of a command.
 const BATCH_SIZE_MAX: usize = MIB;
 
@@ -132,7 +129,7 @@ impl Namespace {
         let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
         let limit = JOURNAL_PAGE_COUNT_MAX as u32;
         let question = PullJournal { namespace: self.id, after, limit, wait_ms };
-        let attempt = wait + Duration::from_millis(1500);
+        let attempt = wait + LEADER_ATTEMPT_TIMEOUT;
         let deadline = self.cluster.deadline() + wait;
         self.cluster.ask_until(self.partition, &question, attempt, deadline).await
     }
@@ -150,7 +147,7 @@ impl Namespace {
         let (partition, deadline) = (self.partition, self.cluster.deadline());
         let ask = |freshness, deadline| {
             let question = question(view(freshness));
-            async move { self.cluster.ask_until(partition, &question, ATTEMPT_TIMEOUT, deadline).await }
+            async move { self.cluster.ask_until(partition, &question, LEADER_ATTEMPT_TIMEOUT, deadline).await }
         };
         match ask(seen, patience.min(deadline)).await {
             Err(e) if e.is_transient() => {

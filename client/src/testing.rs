@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use placement::{Slot, Table};
 use proto::cluster::{ClusterStatus, DiskReport, Heartbeat, NodeStatus, PartitionReport};
-use proto::map::{ClusterMap, Disk, Node, Partition, PartitionKind, ROOT, Role};
+use proto::map::{ClusterMap, DiskInfo, NodeInfo, Partition, PartitionKind, ROOT, Role};
 use types::{ClusterId, DiskId, DiskUuid, Epoch, GcEpoch, NodeId, PartitionId, Profile};
 
 fn heartbeat(id: u8, native: SocketAddr) -> Heartbeat {
@@ -52,12 +52,12 @@ pub fn status(count: u8) -> ClusterStatus {
     for id in 1..=count {
         let native = format!("127.0.0.1:{}", 7400 + 2 * u16::from(id)).parse().expect("an address");
         let roles = vec![Role::Meta, Role::Block];
-        let node = Node { zone: format!("zone{id}"), native, control: native, roles, up: true };
+        let node = NodeInfo { zone: format!("zone{id}"), native, control: native, roles, up: true };
         map.nodes.insert(NodeId(id.into()), node);
         let uuid = DiskUuid([id; 16]);
         map.disks.insert(
             DiskId(id.into()),
-            Disk { node: NodeId(id.into()), uuid, capacity: 10_000, healthy: true },
+            DiskInfo { node: NodeId(id.into()), uuid, capacity: 10_000, healthy: true },
         );
         nodes.insert(
             NodeId(id.into()),

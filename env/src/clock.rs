@@ -6,10 +6,10 @@ use types::Millis;
 
 /// Tells the wall-clock time; never used to measure durations or to order events.
 #[derive(Clone, Debug)]
-pub struct Clock(Source);
+pub struct Clock(ClockSource);
 
 #[derive(Clone, Debug)]
-enum Source {
+enum ClockSource {
     Real,
     /// Follows tokio's (pausable) clock from a fixed start.
     Simulated(tokio::time::Instant),
@@ -20,22 +20,22 @@ const SIMULATED_START: Millis = Millis(1_767_225_600_000);
 
 impl Clock {
     pub(crate) fn real() -> Self {
-        Self(Source::Real)
+        Self(ClockSource::Real)
     }
 
     pub(crate) fn simulated() -> Self {
-        Self(Source::Simulated(tokio::time::Instant::now()))
+        Self(ClockSource::Simulated(tokio::time::Instant::now()))
     }
 
     /// The time now.
     pub fn wall(&self) -> Millis {
         match &self.0 {
-            Source::Real => {
+            ClockSource::Real => {
                 let since =
                     SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is set after 1970");
                 Millis(since.as_millis() as u64)
             }
-            Source::Simulated(start) => SIMULATED_START.plus(start.elapsed().as_millis() as u64),
+            ClockSource::Simulated(start) => SIMULATED_START.plus(start.elapsed().as_millis() as u64),
         }
     }
 }

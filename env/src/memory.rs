@@ -4,25 +4,23 @@
 //! system's allocator gives such memory back to the kernel at once and has it zeroed again, page by page.
 
 use std::ffi::{c_int, c_long};
+use types::limits::PURGE_DELAY_MS;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+// SAFETY: as mimalloc declares it.
 unsafe extern "C" {
     fn mi_option_set(option: c_int, value: c_long);
 }
 
 /// `mi_option_purge_delay` in the header of mimalloc 3: milliseconds until freed memory goes back to the kernel.
 const PURGE_DELAY: c_int = 15;
-/// Enough for a busy process to use its memory again and again: with the default, a second, a put of 1 GiB to eight nodes
-/// took 240,000 page faults, with this 100,000 (decision 0010). Never giving memory back saves little more.
-const PURGE_DELAY_MS: c_long = 10_000;
-
 /// What a program does before anything else.
 pub(crate) fn tune() {
     refuse_huge_pages();
     // SAFETY: the allocator reads the option at every use; an unknown one is ignored.
-    unsafe { mi_option_set(PURGE_DELAY, PURGE_DELAY_MS) };
+    unsafe { mi_option_set(PURGE_DELAY, c_long::from(PURGE_DELAY_MS)) };
 }
 
 /// Makes the kernel give this process and its children small pages only. A huge page is zeroed as a whole when its
@@ -37,6 +35,7 @@ fn refuse_huge_pages() {
 mod tests {
     use super::*;
 
+    // SAFETY: as mimalloc declares it.
     unsafe extern "C" {
         fn mi_option_get(option: c_int) -> c_long;
     }
@@ -51,6 +50,6 @@ mod tests {
             "the allocator's default; another number means that the options were renumbered"
         );
         tune();
-        assert_eq!(get(), PURGE_DELAY_MS);
+        assert_eq!(get(), c_long::from(PURGE_DELAY_MS));
     }
 }

@@ -3,10 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
-
-/// How often we look whether a process has ended.
-const LOOK_PERIOD: Duration = Duration::from_millis(20);
+use types::limits::PROCESS_LOOK_PERIOD;
 
 /// Environment variable with the number of threads that run a program's tasks; without it, one per core.
 pub const THREADS_VARIABLE: &str = "TOKIO_WORKER_THREADS";
@@ -43,7 +40,7 @@ pub fn start_detached_with(
 pub async fn run_detached(program: &Path, args: &[String], log: &Path) -> io::Result<String> {
     let running = Running(start_detached(program, args, log)?);
     while is_running(running.0) {
-        crate::time::sleep(LOOK_PERIOD).await;
+        crate::time::sleep(PROCESS_LOOK_PERIOD).await;
     }
     Ok(String::from_utf8_lossy(&std::fs::read(log)?).trim().to_owned())
 }

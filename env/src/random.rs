@@ -7,29 +7,31 @@ use rand::{RngCore, SeedableRng, TryRngCore};
 
 /// A source of random bytes. Clones of a seeded source share its state.
 #[derive(Clone, Debug)]
-pub struct Random(Source);
+pub struct Random(RandomSource);
 
 #[derive(Clone, Debug)]
-enum Source {
+enum RandomSource {
     Real,
     Seeded(Arc<Mutex<StdRng>>),
 }
 
 impl Random {
     pub(crate) fn real() -> Self {
-        Self(Source::Real)
+        Self(RandomSource::Real)
     }
 
     /// A source that gives the same bytes for the same seed.
     pub fn seeded(seed: u64) -> Self {
-        Self(Source::Seeded(Arc::new(Mutex::new(StdRng::seed_from_u64(seed)))))
+        Self(RandomSource::Seeded(Arc::new(Mutex::new(StdRng::seed_from_u64(seed)))))
     }
 
     /// Fills `bytes`. Real randomness is fit for keys.
     pub fn fill(&self, bytes: &mut [u8]) {
         match &self.0 {
-            Source::Real => OsRng.try_fill_bytes(bytes).expect("the operating system has randomness"),
-            Source::Seeded(rng) => rng.lock().expect("never poisoned: no panic inside").fill_bytes(bytes),
+            RandomSource::Real => OsRng.try_fill_bytes(bytes).expect("the operating system has randomness"),
+            RandomSource::Seeded(rng) => {
+                rng.lock().expect("never poisoned: no panic inside").fill_bytes(bytes)
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use types::Result;
 
 use crate::{Batch, Durability, Kv, Op, Order, Read, Snapshot, Visit, is_empty_range};
 
-type Map = BTreeMap<Bytes, Bytes>;
+type Rows = BTreeMap<Bytes, Bytes>;
 
 /// Like RocksDB's memtable: when this much is unsynced, the store flushes on its own.
 const UNSYNCED_SIZE_MAX: usize = 16 * types::limits::MIB;
@@ -25,16 +25,16 @@ pub struct MemKv {
 #[derive(Debug, Default)]
 struct State {
     /// What reads see. Shared with snapshots and copied only when written while one is held.
-    current: Arc<Map>,
+    current: Arc<Rows>,
     /// What a crash can not take away.
-    durable: Arc<Map>,
+    durable: Arc<Rows>,
     /// Batches since `durable`, in order.
     unsynced: Vec<(Batch, Durability)>,
     unsynced_size: usize,
 }
 
 #[derive(Debug)]
-struct MemSnapshot(Arc<Map>);
+struct MemSnapshot(Arc<Rows>);
 
 impl MemKv {
     /// An empty store whose crashes are drawn from `seed`.
@@ -65,7 +65,7 @@ impl MemKv {
         self.state.lock().expect("never poisoned: no panic inside")
     }
 
-    fn current(&self) -> Arc<Map> {
+    fn current(&self) -> Arc<Rows> {
         self.lock().current.clone()
     }
 }
@@ -78,7 +78,7 @@ impl State {
     }
 }
 
-fn apply(map: &mut Map, batch: &Batch) {
+fn apply(map: &mut Rows, batch: &Batch) {
     for op in batch.ops() {
         match op {
             Op::Put(key, value) => {
@@ -96,7 +96,7 @@ fn apply(map: &mut Map, batch: &Batch) {
 }
 
 fn range<'a>(
-    map: &'a Map,
+    map: &'a Rows,
     start: &[u8],
     end: &[u8],
 ) -> impl DoubleEndedIterator<Item = (&'a Bytes, &'a Bytes)> {
@@ -108,7 +108,7 @@ fn range<'a>(
     map.range::<[u8], _>(bounds)
 }
 
-impl Read for Map {
+impl Read for Rows {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
         Ok(BTreeMap::get(self, key).cloned())
     }

@@ -5,10 +5,8 @@ use std::collections::BTreeMap;
 use proto::cluster::Heartbeat;
 use proto::command::NodeChange;
 use proto::map::ClusterMap;
+use types::limits::NODE_SILENCE_MS_MAX;
 use types::{DiskId, NodeId};
-
-/// A node that is silent for longer is taken to be down, and its slots get substitutes. Five heartbeats.
-pub const NODE_SILENCE_MS_MAX: u64 = 1500;
 
 /// What the leader has heard. Times are milliseconds on the leader's monotonic clock.
 #[derive(Debug)]

@@ -3,12 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use types::limits::REQUEST_RETRY_MS;
 use types::{Error, Result};
 
 use crate::server::Load;
-
-/// When a refused caller should come back: some requests have been finished by then, or the node is overloaded anyway.
-const RETRY_AFTER_MS: u32 = 50;
 
 /// Counts what a node has in progress.
 #[derive(Debug)]
@@ -51,7 +49,7 @@ impl Admission {
         } else {
             return Ok(permit);
         };
-        Err(Error::busy(format!("{full}; try again shortly"), RETRY_AFTER_MS))
+        Err(Error::busy(format!("{full}; try again shortly"), REQUEST_RETRY_MS))
     }
 }
 

@@ -125,9 +125,9 @@ struct Dialer {
 impl Dialer {
     async fn dial(&self, target: Target) -> Result<Link> {
         let link = match target.transport {
-            Transport::Tcp => Link::Tcp(tcp::Link::open(self, target.address).await?),
-            Transport::Quic => Link::Quic(quic::Link::open(self, target.address).await?),
-            Transport::Grpc => Link::Grpc(grpc::Link::open(self, target.address).await?),
+            Transport::Tcp => Link::Tcp(tcp::TcpLink::open(self, target.address).await?),
+            Transport::Quic => Link::Quic(quic::QuicLink::open(self, target.address).await?),
+            Transport::Grpc => Link::Grpc(grpc::GrpcLink::open(self, target.address).await?),
         };
         Ok(link)
     }
@@ -135,9 +135,9 @@ impl Dialer {
 
 /// One connection that is ready for requests.
 enum Link {
-    Tcp(tcp::Link),
-    Quic(quic::Link),
-    Grpc(grpc::Link),
+    Tcp(tcp::TcpLink),
+    Quic(quic::QuicLink),
+    Grpc(grpc::GrpcLink),
 }
 
 impl Link {

@@ -28,7 +28,7 @@ pub(crate) struct Desk {
 }
 
 /// An admitted request whose bytes may still be on their way.
-pub(crate) struct Ticket {
+pub(crate) struct Admitted {
     pub id: u64,
     pub deadline: Instant,
     permit: Permit,
@@ -47,7 +47,7 @@ impl Desk {
     }
 
     /// Decides on a request by its prefix, before its bytes take memory. `Err` is the answer to send.
-    pub(crate) fn admit(&self, caller: &Caller, line: &Line, prefix: &Prefix) -> Result<Ticket, Frame> {
+    pub(crate) fn admit(&self, caller: &Caller, line: &Line, prefix: &Prefix) -> Result<Admitted, Frame> {
         let tally = self.counters.tally(caller.transport);
         tally.count_request();
         let permit = self.admission.admit(line, prefix.payload_size()).map_err(|e| {
@@ -59,7 +59,7 @@ impl Desk {
             ms => ms.min(REQUEST_DEADLINE_MS_MAX),
         };
         let deadline = time::now() + Duration::from_millis(u64::from(ms));
-        Ok(Ticket { id: prefix.id, deadline, permit })
+        Ok(Admitted { id: prefix.id, deadline, permit })
     }
 
     /// Lets the service answer. Runs until the service is done, which can be after the answer was due: only then is
@@ -67,11 +67,11 @@ impl Desk {
     pub(crate) async fn answer(
         &self,
         caller: &Caller,
-        ticket: Ticket,
+        admitted: Admitted,
         request: Request,
         outlet: impl Outlet,
     ) {
-        let Ticket { id, deadline, permit } = ticket;
+        let Admitted { id, deadline, permit } = admitted;
         let mut work = AssertUnwindSafe(self.service.call(caller, request, deadline)).catch_unwind();
         let done = time::timeout_at(deadline, &mut work).await;
         let late = done.is_err();

@@ -79,16 +79,16 @@ impl Decoder for FrameCodec {
 pub(crate) struct Watched<S, O> {
     pub io: S,
     pub counters: Arc<Counters>,
-    pub failure: Failure,
+    pub failure: FirstFailure,
     /// What its owner keeps with it.
     pub owner: O,
 }
 
 /// Where a stream's first failure is kept.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Failure(Arc<Mutex<Option<Error>>>);
+pub(crate) struct FirstFailure(Arc<Mutex<Option<Error>>>);
 
-impl Failure {
+impl FirstFailure {
     pub(crate) fn first(&self) -> Option<Error> {
         self.0.lock().expect("no panic while it is held").clone()
     }

@@ -21,6 +21,7 @@ use rcgen::{
 };
 use rustls::pki_types::CertificateDer;
 use time::OffsetDateTime;
+use types::limits::{AUTHORITY_VALIDITY, CLOCK_SKEW_MAX};
 use types::{ClusterId, Error, Identity, Result};
 
 pub(crate) use certificate::Facts;
@@ -31,10 +32,6 @@ use crate::identity::{cluster_uri, identity_uri};
 /// The name in every node's certificate. Clients check the chain, the cluster and that the peer is a node, not which
 /// machine it runs on: addresses change.
 pub(crate) const NODE_DNS_NAME: &str = "node.cloudsync.internal";
-/// An authority outlives its cluster's hardware; renewing it means touching every credential file.
-const AUTHORITY_VALIDITY: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
-/// Clocks of machines differ: a new certificate is valid from a little before now.
-const CLOCK_SKEW: Duration = Duration::from_secs(3600);
 
 /// The certificate that a cluster's peers are checked against. Public.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,7 +141,7 @@ impl fmt::Debug for Authority {
 fn params(env: &Env, validity: Duration, name: &str, uri: &str) -> Result<CertificateParams> {
     let now = Duration::from_millis(env.clock.wall().0);
     let mut params = CertificateParams::default();
-    params.not_before = date(now.saturating_sub(CLOCK_SKEW))?;
+    params.not_before = date(now.saturating_sub(CLOCK_SKEW_MAX))?;
     params.not_after = date(now.saturating_add(validity))?;
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name);

@@ -11,7 +11,7 @@ use quinn::{
     EndpointConfig, IdleTimeout, MtuDiscoveryConfig, RecvStream, SendStream, TransportConfig, VarInt,
     WriteError,
 };
-use types::limits::{CONNECTION_REQUEST_COUNT_MAX, HEARTBEAT_MS, MIB, PEER_SILENCE_MS_MAX};
+use types::limits::{CONNECTION_REQUEST_COUNT_MAX, HEARTBEAT_MS, MIB, PEER_SILENCE_MS_MAX, QUIC_INITIAL_RTT};
 use types::{Error, Result};
 
 use crate::explain;
@@ -70,8 +70,7 @@ pub(crate) fn transport_config() -> Arc<TransportConfig> {
     config.keep_alive_interval(Some(Duration::from_millis(HEARTBEAT_MS)));
     let silence = Duration::from_millis(PEER_SILENCE_MS_MAX);
     config.max_idle_timeout(Some(IdleTimeout::try_from(silence).expect("seconds fit")));
-    // A lost first packet is sent again after three times this; the default would use up the time for connecting.
-    config.initial_rtt(Duration::from_millis(100));
+    config.initial_rtt(QUIC_INITIAL_RTT);
     Arc::new(config)
 }
 

@@ -19,8 +19,8 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use types::limits::{
-    CONNECTION_COUNT_MAX, CONNECTION_REQUEST_COUNT_MAX, HANDSHAKE_MS_MAX, NODE_REQUEST_BYTES_MAX,
-    NODE_REQUEST_COUNT_MAX, SHUTDOWN_MS_MAX,
+    ACCEPT_PAUSE, CONNECTION_COUNT_MAX, CONNECTION_REQUEST_COUNT_MAX, HANDSHAKE_MS_MAX,
+    NODE_REQUEST_BYTES_MAX, NODE_REQUEST_COUNT_MAX, SHUTDOWN_MS_MAX,
 };
 use types::{Error, Result};
 
@@ -183,7 +183,7 @@ impl Door {
                 // Out of file handles, most likely: others must close first.
                 Err(e) => {
                     tracing::warn!(%e, "cannot accept a connection");
-                    time::sleep(Duration::from_millis(50)).await;
+                    time::sleep(ACCEPT_PAUSE).await;
                 }
             }
         }

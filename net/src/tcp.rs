@@ -14,7 +14,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use env::time::{self, Duration};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
-use types::limits::HEARTBEAT_MS;
+use types::limits::{HEARTBEAT_MS, PEER_STALL_MAX};
 use types::{Error, Result};
 
 use crate::explain;
@@ -27,8 +27,6 @@ pub(crate) const QUEUE_COUNT_MAX: usize = 256;
 const BATCH_SIZE: usize = 64 * 1024;
 /// A payload of this size or more is not copied through the batch.
 const LARGE_SIZE_MIN: usize = 16 * 1024;
-/// A peer that takes no byte for so long is given up.
-const STALL: Duration = Duration::from_secs(10);
 
 /// Reads frames.
 pub(crate) struct FrameReader<R> {
@@ -227,7 +225,7 @@ async fn write_some<W: AsyncWrite + Unpin>(io: &mut W, slices: &[IoSlice<'_>]) -
 }
 
 async fn guard<T>(step: impl Future<Output = io::Result<T>>) -> Result<T> {
-    match time::timeout(STALL, step).await {
+    match time::timeout(PEER_STALL_MAX, step).await {
         Ok(result) => result.map_err(|e| explain::from_io(&e)),
         Err(time::Elapsed) => Err(Error::unavailable("the peer takes no bytes; it may be stuck, try again")),
     }

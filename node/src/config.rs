@@ -1,92 +1,37 @@
 //! What a node is told: a TOML file, and `CLOUDSYNC_*` variables over it.
 //!
-//! Owns: the keys, their defaults and what each accepts. A configuration that was read is complete and can be used.
+//! Owns: the keys, their defaults and what each accepts. A configuration that was loaded is complete and consistent.
 //! Knows nothing of: what a node does with it.
 
 mod keys;
+mod settings;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use env::Disk;
 use proto::map::Role;
-use types::limits::{NODE_DISK_COUNT_MAX, PG_COUNT_DEFAULT};
-use types::{Error, Profile, Result};
+use types::limits::NODE_DISK_COUNT_MAX;
+use types::{Error, Result};
 
 pub use keys::role_name;
 use keys::{Given, KEYS, Key};
+pub use settings::{ClusterConfig, NATIVE_PORT, NodeConfig};
 
-/// Port of a node that was told none; its control port is the next.
-pub const NATIVE_PORT: u16 = 7400;
 /// Variables that override a key begin with this.
 const VARIABLE_PREFIX: &str = "CLOUDSYNC_";
-/// Variables with that beginning that are no keys: they belong to commands, logging, and the build.
+/// Variables with that prefix that are not keys: they belong to commands, logging, and the build.
 const OTHER_VARIABLES: [&str; 4] =
     ["CLOUDSYNC_CREDENTIALS", "CLOUDSYNC_LOG", "CLOUDSYNC_CACHE", "CLOUDSYNC_BIN"];
-/// Where a disk is when none is named.
+/// Directory below `data` of the only disk when none is named.
 const DISK_DEFAULT: &str = "disk1";
 
-/// One node.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeConfig {
-    /// Directory of its identity, metadata and Raft log.
-    pub data: PathBuf,
-    /// Failure domain that it shares with others.
-    pub zone: String,
-    /// What it does.
-    pub roles: Vec<Role>,
-    /// Where it listens for clients and other nodes: QUIC and TLS/TCP on the same port.
-    pub native: SocketAddr,
-    /// Where it listens for administration: gRPC.
-    pub control: SocketAddr,
-    /// Directories of its disks, usually one mount point each.
-    pub disks: Vec<PathBuf>,
-    /// What `init` makes; of no meaning to other nodes.
-    pub cluster: ClusterConfig,
-}
-
-/// What a new cluster is like. None of this can be changed later.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClusterConfig {
-    /// Redundancy of every chunk.
-    pub profile: Profile,
-    /// Number of placement groups.
-    pub pg_count: u16,
-    /// Number of partitions for namespaces.
-    pub namespace_partitions: u32,
-    /// Number of partitions for the chunk index.
-    pub index_partitions: u32,
-}
-
-impl Default for NodeConfig {
-    fn default() -> Self {
-        let local = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
-        Self {
-            data: PathBuf::from("cloudsync-data"),
-            zone: "zone1".to_owned(),
-            roles: vec![Role::Meta, Role::Block],
-            native: local(NATIVE_PORT),
-            control: local(NATIVE_PORT + 1),
-            disks: Vec::new(),
-            cluster: ClusterConfig::default(),
-        }
-    }
-}
-
-impl Default for ClusterConfig {
-    fn default() -> Self {
-        let profile = Profile { k: 4, m: 2 };
-        Self { profile, pg_count: PG_COUNT_DEFAULT, namespace_partitions: 2, index_partitions: 2 }
-    }
-}
-
 impl NodeConfig {
-    /// Reads a file, then the variables. Relative paths in the file begin at its directory, so that it does not matter
-    /// where the node is started.
+    /// Reads a file, then the variables. Relative paths in the file start at its directory, so that it does not matter
+    /// where the node is started. `Invalid` names the key or variable, `NotFound` the file.
     pub fn load(disk: &dyn Disk, path: &Path, variables: &[(String, String)]) -> Result<Self> {
         let context = |e: Error| e.context(format!("configuration {}", path.display()));
         let bytes = disk.read(path).map_err(|e| context(e.into()))?;
@@ -99,7 +44,7 @@ impl NodeConfig {
         config.complete().map_err(context)
     }
 
-    /// The file that says this.
+    /// The text of a file that says this.
     pub fn to_toml(&self) -> String {
         let mut text = String::new();
         let mut table = "";
@@ -172,7 +117,7 @@ impl NodeConfig {
         }
         if self.disks.len() > NODE_DISK_COUNT_MAX {
             return Err(Error::invalid(format!(
-                "key `disks` names {} disks; a node can have {NODE_DISK_COUNT_MAX}",
+                "key `disks` names {} disks; a node can have at most {NODE_DISK_COUNT_MAX}",
                 self.disks.len()
             )));
         }

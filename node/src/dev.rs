@@ -9,21 +9,19 @@ mod start;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use client::health::{Complement, leader};
+use client::health::leader;
 use client::{ADMIN_FILE, Connection, CredentialFile};
 use env::process::Signal;
 use env::{Env, File, OpenMode};
 use net::ClientConfig;
 use proto::cluster::ClusterStatus;
-use types::{Error, ErrorKind, PartitionId, Profile, Result};
+use types::limits::DEV_QUESTION_TIMEOUT;
+use types::{Error, PartitionId, Result};
 
-pub use layout::{Layout, NodePlan};
+use layout::no_cluster;
+pub use layout::{Layout, NodePlan, Shape};
 pub use start::Started;
-
-/// How long one question to the cluster may take; it is asked again while the cluster starts.
-const QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A cluster in one directory.
 #[derive(Debug)]
@@ -33,40 +31,14 @@ pub struct DevCluster {
     program: PathBuf,
 }
 
-/// What a new cluster is like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shape {
-    /// Number of nodes, each with one disk.
-    pub nodes: u16,
-    /// Number of zones, over which the nodes are spread.
-    pub zones: u16,
-    /// Redundancy.
-    pub profile: Profile,
-}
-
-impl Shape {
-    /// Refuses a cluster that could never store a file.
-    pub fn check(self) -> Result<()> {
-        let Profile { k, m } = self.profile;
-        if usize::from(self.nodes) < self.profile.n() {
-            return Err(Error::invalid(format!(
-                "{} nodes with a disk each cannot keep {k}+{m} shards: ask for --nodes {} or a smaller --profile",
-                self.nodes,
-                self.profile.n()
-            )));
-        }
-        Ok(())
-    }
-}
-
 impl DevCluster {
-    /// The cluster in `dir`, whether it is there yet or not. Its nodes run `program`, a `cloudsync` binary.
+    /// The cluster in `dir`, whether it exists yet or not. Its nodes run `program`, a `cloudsync` binary.
     pub fn at(env: &Env, dir: &Path, program: PathBuf) -> Result<Self> {
         let dir = std::path::absolute(dir).map_err(|e| Error::from(e).context(dir.display()))?;
         Ok(Self { env: env.clone(), dir, program })
     }
 
-    /// The `cloudsync` binary that was built beside the running program.
+    /// The `cloudsync` binary next to the running program; `NotFound` when there is none.
     pub fn program_beside(env: &Env) -> Result<PathBuf> {
         let program = env::process::current_exe()?.with_file_name("cloudsync");
         if !env.disk.exists(&program) {
@@ -76,7 +48,7 @@ impl DevCluster {
         Ok(program)
     }
 
-    /// Where everything is kept.
+    /// Where everything is kept; an absolute path.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
@@ -91,7 +63,7 @@ impl DevCluster {
         Layout::load(&*self.env.disk, &self.dir)
     }
 
-    /// What the cluster knows of itself.
+    /// What the leader of the root partition knows.
     pub async fn fetch_status(&self) -> Result<ClusterStatus> {
         self.connect().await?.cluster.fetch_status().await
     }
@@ -103,7 +75,7 @@ impl DevCluster {
             leader(&status, partition).and_then(|id| status.map.nodes.get(&id)).map(|node| node.native);
         let node = layout.nodes.iter().find(|node| Some(node.native) == native);
         node.map(|node| node.number).ok_or_else(|| {
-            Error::unavailable(format!("partition {partition} has no leader at the moment: ask again"))
+            Error::unavailable(format!("partition {partition} has no leader at the moment: try again"))
         })
     }
 
@@ -127,7 +99,7 @@ impl DevCluster {
         Ok(killed)
     }
 
-    /// Starts nodes again, stopping those that run.
+    /// Starts nodes again, stopping those that run. `Invalid` for nodes that were never created.
     pub async fn restart(&self, numbers: &[u64]) -> Result<()> {
         let _lock = self.lock()?;
         let mut layout = self.layout()?;
@@ -146,7 +118,7 @@ impl DevCluster {
         self.save(&layout)
     }
 
-    /// Stops all nodes in order; their data stays. Returns how many were running.
+    /// Asks all nodes to stop and waits for them; their data stays. Returns how many were running.
     pub async fn down(&self) -> Result<usize> {
         let _lock = self.lock()?;
         let mut layout = self.layout()?;
@@ -168,10 +140,10 @@ impl DevCluster {
     /// A client with the rights of the administrator.
     pub async fn connect(&self) -> Result<Connection> {
         let file = CredentialFile::load(&*self.env.disk, &self.credentials())?;
-        file.connect(&self.env, ClientConfig::default(), QUESTION_TIMEOUT).await
+        file.connect(&self.env, ClientConfig::default(), DEV_QUESTION_TIMEOUT).await
     }
 
-    /// Two programs that start and stop processes at once would lose some.
+    /// Two programs that start and stop processes at the same time would lose track of some.
     fn lock(&self) -> Result<Arc<dyn File>> {
         let path = self.dir.join("lock");
         let open = || -> std::io::Result<_> {
@@ -181,41 +153,9 @@ impl DevCluster {
         let file = open().map_err(|e| no_cluster(e.into(), &self.dir))?;
         file.ok_or_else(|| {
             Error::unavailable(format!(
-                "another command is at work on the cluster in {}: wait for it",
+                "another command is working on the cluster in {}: wait until it is done",
                 self.dir.display()
             ))
         })
-    }
-}
-
-impl Layout {
-    /// What the cluster has when it is whole.
-    pub fn complement(&self) -> Complement {
-        let nodes = self.nodes.len();
-        Complement { nodes, disks: nodes, voters: self.voter_count() }
-    }
-}
-
-/// What an error about the directory means to a person.
-fn no_cluster(error: Error, dir: &Path) -> Error {
-    if error.kind() == ErrorKind::NotFound {
-        return Error::not_found(format!(
-            "there is no cluster in {}: create one with `cloudsync dev cluster up`",
-            dir.display()
-        ));
-    }
-    error.context(dir.display())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn too_few_nodes_for_the_profile_are_refused() {
-        let profile = Profile { k: 4, m: 2 };
-        assert_eq!(Shape { nodes: 6, zones: 3, profile }.check(), Ok(()));
-        let error = Shape { nodes: 5, zones: 3, profile }.check().unwrap_err();
-        assert!(error.message().contains("--nodes 6"), "{error}");
     }
 }

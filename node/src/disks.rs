@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use client::Cluster;
 use env::Env;
@@ -12,15 +11,14 @@ use proto::cluster::RegisterDisks;
 use segments::{DiskConfig, DiskStore};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
+use types::limits::DISK_REGISTER_PAUSE;
 use types::{DiskId, DiskUuid, Error, Result};
 
 use crate::config::NodeConfig;
 use crate::home::{Home, Membership};
 
-/// Which disk this node has seen where: an empty directory in its place is a disk that is missing, not a new one.
+/// File that says which disk was last seen where: an empty directory in its place is a missing disk, not a new one.
 const KNOWN: &str = "disks";
-/// How long to wait before asking again for the ids of new disks.
-const REGISTER_PAUSE: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Known {
@@ -101,6 +99,6 @@ async fn register(
             Err(e) if e.is_transient() => warn!("the disks are not registered yet, trying again: {e}"),
             Err(e) => return Err(e.context("registering the disks")),
         }
-        env::time::sleep(REGISTER_PAUSE).await;
+        env::time::sleep(DISK_REGISTER_PAUSE).await;
     }
 }

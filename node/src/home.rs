@@ -16,22 +16,22 @@ use types::{ClusterId, Error, NodeId, Result};
 pub struct Home {
     env: Env,
     path: PathBuf,
-    /// Held as long as the process lives.
+    /// Held for as long as this value lives.
     _lock: Arc<dyn File>,
 }
 
 /// Who a node is; written once, by `init` or `join`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Membership {
-    /// Its cluster.
+    /// The cluster it belongs to.
     pub cluster: ClusterId,
-    /// Its id.
+    /// Assigned by the cluster when it joined; 1 on the first node.
     pub node: NodeId,
-    /// The secret of the cluster's nodes.
+    /// The secret that the cluster's nodes share.
     pub secret: ClusterSecret,
     /// Its certificate and key, PEM.
     pub credentials: String,
-    /// On the first node: how the cluster begins.
+    /// On the first node only: how the cluster begins.
     pub bootstrap: Option<Bootstrap>,
 }
 
@@ -39,21 +39,21 @@ const MEMBERSHIP: &str = "identity";
 const MAP: &str = "map";
 
 impl Home {
-    /// Locks a data directory, making it when missing. Another process in it is an error that says so.
+    /// Locks a data directory, creating it if it is missing. `Exists` when another process uses it.
     pub fn lock(env: &Env, path: &Path) -> Result<Self> {
         let at = |e: std::io::Error| Error::from(e).context(format!("data directory {}", path.display()));
         env.disk.create_dir_all(path).map_err(at)?;
         let lock = env.disk.open(&path.join("LOCK"), OpenMode::Create).map_err(at)?;
         if !lock.try_lock().map_err(at)? {
             return Err(Error::exists(format!(
-                "data directory {} is in use by a running node: stop that one first, or choose another directory",
+                "data directory {} is in use by a running node: stop that first, or choose another directory",
                 path.display()
             )));
         }
         Ok(Self { env: env.clone(), path: path.to_owned(), _lock: lock })
     }
 
-    /// A path in it.
+    /// The path of `name` in this directory.
     pub fn join(&self, name: impl AsRef<Path>) -> PathBuf {
         self.path.join(name)
     }
@@ -63,11 +63,12 @@ impl Home {
         self.env.disk.exists(&self.join(MEMBERSHIP))
     }
 
-    /// Writes who the node is and the map it begins with; who it is last, so that it is there whole or not at all.
+    /// Writes the map the node begins with, then who it is: in this order, so that a crash in between leaves a
+    /// directory that counts as unprepared. `Exists` when it was prepared before.
     pub fn prepare(&self, membership: &Membership, map: &ClusterMap) -> Result<()> {
         if self.is_prepared() {
             return Err(Error::exists(format!(
-                "{} belongs to a node of a cluster already: choose an empty directory",
+                "{} already belongs to a node of a cluster: choose an empty directory",
                 self.path.display()
             )));
         }
@@ -75,7 +76,7 @@ impl Home {
         Ok(self.env.disk.write_atomic(&self.join(MEMBERSHIP), &proto::encode(membership))?)
     }
 
-    /// Who the node is.
+    /// Who the node is. `NotFound` when the directory was never prepared.
     pub fn membership(&self) -> Result<(Membership, Credentials)> {
         if !self.is_prepared() {
             return Err(Error::not_found(format!(
@@ -93,7 +94,7 @@ impl Home {
         self.load(MAP)
     }
 
-    /// Saves a map: after a restart the node finds the others by it.
+    /// Saves a map: after a restart the node finds the others with it.
     pub fn save_map(&self, map: &ClusterMap) -> Result<()> {
         Ok(self.env.disk.write_atomic(&self.join(MAP), &proto::encode(map))?)
     }

@@ -1,7 +1,7 @@
 //! A node as a whole: puts metaserver, blockserver and doors together from a configuration.
 //!
-//! Owns: the configuration file, the data directory, joining, starting and stopping in order, heartbeats; and
-//! [`dev`], clusters of real nodes on one machine.
+//! Owns: the configuration file, the data directory, joining, orderly start and stop, heartbeats; and [`dev`],
+//! clusters of real nodes on one machine.
 //! Knows nothing of: the command line; how anything is stored or agreed upon.
 //!
 //! A node is prepared once, by [`init`] (the first of a cluster) or [`join`] (the others), and then started with

@@ -1,7 +1,6 @@
-//! Starts a node, keeps it in touch with the cluster, stops it in order.
+//! Starts a node, keeps it in touch with the cluster, and stops it in an orderly way.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use blockserver::Blockserver;
 use client::{Cluster, Endpoints};
@@ -14,6 +13,7 @@ use proto::cluster::{Heartbeat, HeartbeatSeen};
 use proto::map::{ClusterMap, ROOT, Role};
 use tokio::sync::watch;
 use tracing::{info, warn};
+use types::limits::{NODE_HEARTBEAT_PERIOD, NODE_REQUEST_DEADLINE};
 use types::{ErrorKind, NodeId, Result};
 
 use crate::config::NodeConfig;
@@ -21,11 +21,6 @@ use crate::disks;
 use crate::home::{Home, Membership};
 use crate::links::{BlockLinks, RaftLinks};
 use crate::service::NodeService;
-
-/// How often a node tells the root leader that it is there.
-const HEARTBEAT_PERIOD: Duration = Duration::from_millis(300);
-/// Requests of a node to the metadata cluster give up after this time; their callers decide what then.
-const REQUEST_DEADLINE: Duration = Duration::from_secs(8);
 
 /// A running node.
 pub struct Node {
@@ -40,7 +35,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts the node of a prepared data directory.
+    /// Starts the node of a prepared data directory. `NotFound` when none was prepared, `Exists` when it is in use.
     pub async fn start(env: Env, config: NodeConfig) -> Result<Self> {
         let home = Arc::new(Home::lock(&env, &config.data)?);
         let (membership, credentials) = home.membership()?;
@@ -52,7 +47,7 @@ impl Node {
         let cluster = view(&env, &credentials, &map)?;
         let id = membership.node;
         let mut node = Self { id, home, server, service, cluster, reporter: None, state: None };
-        // A node that cannot start all of its rooms must not half serve: dropping it closes its doors.
+        // A node that cannot start all of its rooms must not serve with the rest: dropping it closes its doors.
         node.start_rooms(&env, &config, membership, &credentials, map).await?;
         info!(node = %node.id, native = %config.native, "node is up");
         Ok(node)
@@ -128,7 +123,7 @@ impl Node {
     pub async fn stop(self) -> Result<()> {
         info!(node = %self.id, "stopping");
         self.reporter.into_iter().for_each(|reporter| reporter.abort());
-        // First of all it stops judging others: it will soon hear of nobody, itself included.
+        // First of all it stops judging others: it will soon hear from nobody, itself included.
         self.service.meta.get().into_iter().for_each(|meta| meta.retire());
         self.server.shutdown().await;
         if let Some(meta) = self.service.meta.get() {
@@ -145,7 +140,7 @@ impl Node {
 fn view(env: &Env, credentials: &Credentials, map: &watch::Sender<Arc<ClusterMap>>) -> Result<Arc<Cluster>> {
     let client = Arc::new(Client::new(env, credentials, ClientConfig::default())?);
     let endpoints = Endpoints { addresses: Vec::new(), transport: Transport::Tcp };
-    Ok(Arc::new(Cluster::new(env.clone(), client, endpoints, map.clone(), REQUEST_DEADLINE)))
+    Ok(Arc::new(Cluster::new(env.clone(), client, endpoints, map.clone(), NODE_REQUEST_DEADLINE)))
 }
 
 /// Saves every new map.
@@ -174,9 +169,9 @@ impl Reporter {
     async fn run(self) {
         let mut silent = false;
         loop {
-            let deadline = env::time::now() + HEARTBEAT_PERIOD * 4;
+            let deadline = env::time::now() + NODE_HEARTBEAT_PERIOD * 4;
             let heartbeat = self.heartbeat();
-            let seen = self.cluster.ask_until(ROOT, &heartbeat, HEARTBEAT_PERIOD * 2, deadline).await;
+            let seen = self.cluster.ask_until(ROOT, &heartbeat, NODE_HEARTBEAT_PERIOD * 2, deadline).await;
             match seen {
                 Ok(HeartbeatSeen { map }) => {
                     silent = false;
@@ -192,7 +187,7 @@ impl Reporter {
                     silent = true;
                 }
             }
-            env::time::sleep(HEARTBEAT_PERIOD).await;
+            env::time::sleep(NODE_HEARTBEAT_PERIOD).await;
         }
     }
 

@@ -1,6 +1,4 @@
-//! Makes a node: the first one of a cluster, or one more.
-
-use std::time::Duration;
+//! Creates a node: the first one of a cluster, or one more.
 
 use client::{ADMIN_FILE, CredentialFile};
 use env::Env;
@@ -8,21 +6,18 @@ use net::{Authority, Client, ClientConfig, Credentials, Dial, KeyPair, Request, 
 use proto::cluster::{Join, Joined};
 use proto::command::{Bootstrap, NewNode};
 use proto::seal::ClusterSecret;
+use types::limits::{CERTIFICATE_VALIDITY, JOIN_ATTEMPT_TIMEOUT, JOIN_PAUSE, JOIN_TIMEOUT};
 use types::{ClusterId, Error, Identity, NodeId, Result};
 
 use crate::config::NodeConfig;
 use crate::home::{Home, Membership};
 use crate::token::JoinToken;
 
-/// Ten years: replacing a node's certificate means joining it again.
-const CERTIFICATE_VALIDITY: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// Name of the first administrator.
 const ADMIN: &str = "admin";
-/// How long a new node tries to reach the leader of the root partition.
-const JOIN_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Makes the first node of a new cluster: its id, its authority, its secret, and credentials for an administrator.
-/// Nothing is listening yet; that is what [`crate::Node::start`] does.
+/// Creates the first node of a new cluster: its id, its authority, its secret, and credentials for an administrator.
+/// Nothing listens until [`crate::Node::start`]. `Exists` when the data directory holds a node or is in use.
 pub fn init(env: &Env, config: &NodeConfig) -> Result<()> {
     let home = Home::lock(env, &config.data)?;
     let cluster = ClusterId(env.random.bytes());
@@ -47,12 +42,13 @@ pub fn init(env: &Env, config: &NodeConfig) -> Result<()> {
     CredentialFile::new(vec![config.native], &admin).save(&*env.disk, &home.join(ADMIN_FILE))
 }
 
-/// Makes one more node of the cluster that gave out the token.
+/// Creates one more node of the cluster that issued the token. `Exists` when the data directory holds a node or is in
+/// use, `Denied` when the token is not valid.
 pub async fn join(env: &Env, config: &NodeConfig, token: &JoinToken) -> Result<NodeId> {
     let home = Home::lock(env, &config.data)?;
     if home.is_prepared() {
         return Err(Error::exists(format!(
-            "{} belongs to a node of a cluster already: choose an empty directory",
+            "{} already belongs to a node of a cluster: choose an empty directory",
             config.data.display()
         )));
     }
@@ -82,7 +78,7 @@ async fn ask_to_join(env: &Env, token: &JoinToken, question: &Join) -> Result<Jo
         for address in &token.control {
             let target = Target { transport: Transport::Grpc, address: *address };
             let request = Request::of(question, bytes::Bytes::new());
-            match client.call(&target, request, Duration::from_secs(5)).await {
+            match client.call(&target, request, JOIN_ATTEMPT_TIMEOUT).await {
                 Ok(reply) => return reply.answer::<Join>(),
                 Err(e) if !e.is_transient() => return Err(e.context("joining the cluster")),
                 Err(e) => error = e,
@@ -91,7 +87,7 @@ async fn ask_to_join(env: &Env, token: &JoinToken, question: &Join) -> Result<Jo
         if env::time::now() >= deadline {
             return Err(error.context("joining the cluster"));
         }
-        env::time::sleep(Duration::from_millis(200)).await;
+        env::time::sleep(JOIN_PAUSE).await;
     }
 }
 

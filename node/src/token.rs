@@ -1,7 +1,7 @@
 //! The join token: the one line that a new node needs to become part of a cluster.
 //!
-//! Owns: the line's form. It holds a secret that is good for a while and says whom to trust and where to ask, so that the
-//! new node gives its secret to nobody else.
+//! Owns: the form of the line. It holds a secret that is valid for a while, and says whom to trust and where to ask, so
+//! that the new node gives the secret to nobody else.
 //! Knows nothing of: how joining is done.
 
 use std::net::SocketAddr;
@@ -15,17 +15,17 @@ use proto::map::{ClusterMap, Role};
 use serde::{Deserialize, Serialize};
 use types::{Error, Result};
 
-/// What every token begins with: makes it recognisable, and its form changeable.
+/// What every token begins with: makes it recognisable, and lets its form change.
 const PREFIX: &str = "cloudsync-join-1-";
-/// Bytes of the check sum: enough to tell a token that was cut or mistyped.
+/// Bytes of the checksum: enough to notice a token that was cut off or mistyped.
 const SUM_SIZE: usize = 4;
 
 /// What a token says.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JoinToken {
-    /// Shown to the cluster.
+    /// What the new node shows to the cluster.
     pub secret: [u8; 32],
-    /// Control addresses of nodes that can admit.
+    /// Control addresses of nodes that can admit others.
     pub control: Vec<SocketAddr>,
     /// The certificate of the cluster's authority, PEM.
     pub authority: String,
@@ -47,21 +47,21 @@ impl JoinToken {
         Ok(Self { secret, control: admitting(&cluster.map()), authority })
     }
 
-    /// The line.
+    /// The token as one line of text.
     pub fn to_text(&self) -> String {
         let mut bytes = postcard::to_allocvec(self).expect("a token has nothing that cannot be written");
         bytes.extend_from_slice(&sum(&bytes));
         format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))
     }
 
-    /// Reads what [`JoinToken::to_text`] wrote.
+    /// Reads what [`JoinToken::to_text`] wrote. `Invalid` when it is cut off or damaged.
     pub fn parse(text: &str) -> Result<Self> {
         let bad = |why: &str| {
             Error::invalid(format!(
-                "the join token {why}: copy all of it, or make a new one with `cloudsync admin token create`"
+                "the join token {why}: copy all of it, or create a new one with `cloudsync admin token create`"
             ))
         };
-        let encoded = text.trim().strip_prefix(PREFIX).ok_or_else(|| bad("does not begin as one does"))?;
+        let encoded = text.trim().strip_prefix(PREFIX).ok_or_else(|| bad("does not begin like one"))?;
         let bytes =
             URL_SAFE_NO_PAD.decode(encoded).map_err(|_| bad("has characters that do not belong there"))?;
         let (body, found) = bytes.split_last_chunk::<SUM_SIZE>().ok_or_else(|| bad("is too short"))?;

@@ -15,7 +15,7 @@ use crate::setup::init;
 pub struct Embedded {
     /// For [`crate::Node::start`].
     pub config: NodeConfig,
-    /// True when this call created the cluster, false when it was there.
+    /// True when this call created the cluster, false when it existed.
     pub created: bool,
 }
 
@@ -29,7 +29,7 @@ pub fn prepare_embedded(env: &Env, data: &Path, disk_count: usize, listen: Socke
         disks: (1..=disk_count).map(|n| data.join(format!("disk{n}"))).collect(),
         ..NodeConfig::default()
     };
-    // The lock is given back in between; a second `up` that slips in finds the node prepared and the other running.
+    // The lock is released in between; a second `up` that slips in finds the node prepared and the other running.
     let created = !Home::lock(env, data)?.is_prepared();
     if created {
         init(env, &config)?;

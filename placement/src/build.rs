@@ -3,21 +3,21 @@
 use types::limits::PG_COUNT_MAX;
 use types::{Error, Profile, Result};
 
-use crate::map::{Index, Map};
 use crate::solver::shuffle;
-use crate::{Disk, Slot, Table};
+use crate::topology::{CandidateIndex, Topology};
+use crate::{Candidate, Slot, Table};
 
 /// Exchanges tried per slot; more make no visible difference.
 const EXCHANGES_PER_SLOT: usize = 4;
 
 /// Builds the table of a new cluster: exactly balanced, keeping every rule the disks allow. `Invalid` if too few.
-pub fn build(profile: Profile, pg_count: u16, disks: &[Disk]) -> Result<Table> {
+pub fn build(profile: Profile, pg_count: u16, disks: &[Candidate]) -> Result<Table> {
     if !pg_count.is_power_of_two() || pg_count > PG_COUNT_MAX {
         return Err(Error::invalid(format!(
             "{pg_count} placement groups: use a power of two up to {PG_COUNT_MAX}"
         )));
     }
-    let map = Map::new(profile, disks);
+    let map = Topology::new(profile, disks);
     let live = map.live().count();
     if live < profile.n() {
         return Err(Error::invalid(format!(
@@ -28,14 +28,16 @@ pub fn build(profile: Profile, pg_count: u16, disks: &[Disk]) -> Result<Table> {
     let mut pgs = deal(&map, pg_count.into());
     exchange(&map, &mut pgs);
     appoint_coordinators(&map, &mut pgs);
-    let slots = |disks: Vec<Index>| disks.into_iter().map(|disk| Slot::serving(map.disks[disk].id)).collect();
+    let slots = |disks: Vec<CandidateIndex>| {
+        disks.into_iter().map(|disk| Slot::serving(map.disks[disk].id)).collect()
+    };
     Ok(Table { pgs: pgs.into_iter().map(slots).collect() })
 }
 
 /// Lays out as many cards per disk as it should hold slots, disks of a node and nodes of a zone side by side, and deals
 /// them to the groups in turn. A run of `pg_count * limit` cards gives each group at most `limit` of them, so the
 /// limits hold by construction.
-fn deal(map: &Map<'_>, pg_count: usize) -> Vec<Vec<Index>> {
+fn deal(map: &Topology<'_>, pg_count: usize) -> Vec<Vec<CandidateIndex>> {
     let targets = map.targets(pg_count, &vec![0; map.disks.len()]);
     let mut pgs = vec![Vec::with_capacity(map.profile.n()); pg_count];
     let cards = map.live_by_domain().into_iter().flat_map(|disk| std::iter::repeat_n(disk, targets[disk]));
@@ -52,7 +54,7 @@ fn deal(map: &Map<'_>, pg_count: usize) -> Vec<Vec<Index>> {
 
 /// Dealing leaves neighbours together; exchanging slots between groups mixes them, so that when a disk is lost many
 /// others share the work of rebuilding it. Counts and limits stay.
-fn exchange(map: &Map<'_>, pgs: &mut [Vec<Index>]) {
+fn exchange(map: &Topology<'_>, pgs: &mut [Vec<CandidateIndex>]) {
     let n = map.profile.n();
     let pg_count = pgs.len() as u64;
     for round in 0..(pgs.len() * n * EXCHANGES_PER_SLOT) as u64 {
@@ -78,7 +80,7 @@ fn index(number: u64) -> usize {
 }
 
 /// True when `disk` may stand at `index` of a group.
-fn takes(map: &Map<'_>, slots: &[Index], index: usize, disk: Index) -> bool {
+fn takes(map: &Topology<'_>, slots: &[CandidateIndex], index: usize, disk: CandidateIndex) -> bool {
     let (mut on_node, mut in_zone) = (0, 0);
     for (_, &other) in slots.iter().enumerate().filter(|(i, _)| *i != index) {
         if other == disk {
@@ -92,11 +94,11 @@ fn takes(map: &Map<'_>, slots: &[Index], index: usize, disk: Index) -> bool {
 
 /// Puts first in each group the disk that coordinates the smallest part of its share so far. A second pass hands groups
 /// of disks that have too many on to members that have fewer.
-fn appoint_coordinators(map: &Map<'_>, pgs: &mut [Vec<Index>]) {
+fn appoint_coordinators(map: &Topology<'_>, pgs: &mut [Vec<CandidateIndex>]) {
     let mut share = vec![0u64; map.disks.len()];
     pgs.iter().flatten().for_each(|&disk| share[disk] += 1);
     let mut coordinated = vec![0u64; map.disks.len()];
-    let load = |coordinated: &[u64], disk: Index| (coordinated[disk] + 1) * 1_000_000 / share[disk];
+    let load = |coordinated: &[u64], disk: CandidateIndex| (coordinated[disk] + 1) * 1_000_000 / share[disk];
     for slots in pgs.iter_mut() {
         let lightest =
             (0..slots.len()).min_by_key(|&i| load(&coordinated, slots[i])).expect("a group has slots");

@@ -4,8 +4,8 @@ use std::fmt;
 
 use types::{DiskId, NodeId, PgId, Profile};
 
-use crate::map::Map;
-use crate::{Disk, SlotState, Table};
+use crate::topology::Topology;
+use crate::{Candidate, SlotState, Table};
 
 /// A rule that a table breaks although the disks that are up allow keeping it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,12 +61,12 @@ pub enum Violation {
 }
 
 /// All rules that a table breaks although the disks that are up allow keeping them.
-pub fn check(table: &Table, profile: Profile, disks: &[Disk]) -> Vec<Violation> {
-    let map = Map::new(profile, disks);
+pub fn check(table: &Table, profile: Profile, disks: &[Candidate]) -> Vec<Violation> {
+    let map = Topology::new(profile, disks);
     (0..table.pgs.len()).flat_map(|pg| check_group(table, pg, &map)).collect()
 }
 
-fn check_group(table: &Table, group: usize, map: &Map<'_>) -> Vec<Violation> {
+fn check_group(table: &Table, group: usize, map: &Topology<'_>) -> Vec<Violation> {
     let pg = PgId(u16::try_from(group).expect("PG_COUNT_MAX fits"));
     let slots = &table.pgs[group];
     let mut found = Vec::new();

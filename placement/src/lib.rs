@@ -7,10 +7,10 @@
 
 mod build;
 mod check;
-mod map;
 mod rebalance;
 mod solver;
 mod substitute;
+mod topology;
 
 use serde::{Deserialize, Serialize};
 use types::{DiskId, NodeId, PgId};
@@ -22,7 +22,7 @@ pub use substitute::substitute;
 
 /// A disk as placement sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Disk {
+pub struct Candidate {
     /// Its id in the cluster map.
     pub id: DiskId,
     /// The node it is in.

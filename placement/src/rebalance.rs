@@ -2,14 +2,14 @@
 
 use types::Profile;
 
-use crate::map::Index;
 use crate::solver::{NO_BREACH, Position, Solver, spread};
-use crate::{Change, Disk, SlotState, Table};
+use crate::topology::CandidateIndex;
+use crate::{Candidate, Change, SlotState, Table};
 
 /// Empties disks that may not hold slots, mends groups that broke a rule when there was no better disk, and moves slots
 /// from disks that hold more than their share to those that hold less. Slots that are being filled are left alone
 /// unless a rule needs them to move.
-pub fn rebalance(table: &Table, profile: Profile, disks: &[Disk]) -> Change {
+pub fn rebalance(table: &Table, profile: Profile, disks: &[Candidate]) -> Change {
     let mut solver = Solver::new(table, profile, disks);
     empty_lost_disks(&mut solver);
     mend_groups(&mut solver);
@@ -86,13 +86,13 @@ fn level(solver: &mut Solver<'_>, pass: Pass) {
     }
 }
 
-fn above(solver: &Solver<'_>) -> Vec<Index> {
+fn above(solver: &Solver<'_>) -> Vec<CandidateIndex> {
     solver.map.live().filter(|&disk| solver.held(disk) > solver.target[disk]).collect()
 }
 
 /// Slots a disk holds and can give: first those that this change brought to it, then the others in an order that
 /// mixes groups.
-fn gifts(solver: &Solver<'_>, disk: Index, cost: Cost) -> Vec<Position> {
+fn gifts(solver: &Solver<'_>, disk: CandidateIndex, cost: Cost) -> Vec<Position> {
     let may_go = |slot: &Position| {
         solver.is_moved(*slot) || (cost == Cost::Moves && solver.slot(*slot).state == SlotState::Serving)
     };
@@ -102,9 +102,9 @@ fn gifts(solver: &Solver<'_>, disk: Index, cost: Cost) -> Vec<Position> {
 }
 
 /// The disk that lacks most and may take the slot.
-fn emptiest(solver: &Solver<'_>, position: Position, pass: Pass) -> Option<Index> {
-    let lacks = |disk: Index| solver.target[disk].saturating_sub(solver.held(disk));
-    let lacks_first = |disk: Index| solver.target_first[disk] > solver.held_first[disk];
+fn emptiest(solver: &Solver<'_>, position: Position, pass: Pass) -> Option<CandidateIndex> {
+    let lacks = |disk: CandidateIndex| solver.target[disk].saturating_sub(solver.held(disk));
+    let lacks_first = |disk: CandidateIndex| solver.target_first[disk] > solver.held_first[disk];
     let below = solver.map.live().filter(|&disk| lacks(disk) > 0);
     below
         .filter(|&disk| pass != Pass::Coordinators || lacks_first(disk))
@@ -115,20 +115,20 @@ fn emptiest(solver: &Solver<'_>, position: Position, pass: Pass) -> Option<Index
 /// Where no slot of a full disk fits an empty one, a third disk helps: it gives one and takes one. When that costs
 /// moves, only what is more than a hundredth out of balance is worth it.
 fn level_by_detour(solver: &mut Solver<'_>, cost: Cost) {
-    let lacks = |solver: &Solver<'_>, disk: Index| {
+    let lacks = |solver: &Solver<'_>, disk: CandidateIndex| {
         let tolerated = if cost == Cost::Free { 0 } else { solver.target[disk] / 100 };
         solver.held(disk) + tolerated < solver.target[disk]
     };
-    let below: Vec<Index> = solver.map.live().filter(|&disk| lacks(solver, disk)).collect();
+    let below: Vec<CandidateIndex> = solver.map.live().filter(|&disk| lacks(solver, disk)).collect();
     for target in below {
         while lacks(solver, target) && detour_to(solver, target, cost) {}
     }
 }
 
-fn detour_to(solver: &mut Solver<'_>, target: Index, cost: Cost) -> bool {
+fn detour_to(solver: &mut Solver<'_>, target: CandidateIndex, cost: Cost) -> bool {
     let givers: Vec<Position> =
         above(solver).into_iter().flat_map(|disk| gifts(solver, disk, cost)).collect();
-    let thirds: Vec<Index> = solver.map.live().filter(|&disk| disk != target).collect();
+    let thirds: Vec<CandidateIndex> = solver.map.live().filter(|&disk| disk != target).collect();
     for third in thirds {
         let second = gifts(solver, third, cost).into_iter().find(|&position| solver.fits(position, target));
         let Some(second) = second else { continue };

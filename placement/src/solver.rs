@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use types::Profile;
 
-use crate::map::{Index, Limits, Map};
-use crate::{Change, Disk, Slot, SlotState, Table};
+use crate::topology::{CandidateIndex, Limits, Topology};
+use crate::{Candidate, Change, Slot, SlotState, Table};
 
 /// Position of a slot: group and index in it.
 pub(crate) type Position = (usize, usize);
@@ -17,12 +17,12 @@ pub(crate) type Breach = (bool, bool);
 pub(crate) const NO_BREACH: Breach = (false, false);
 
 pub(crate) struct Solver<'a> {
-    pub(crate) map: Map<'a>,
+    pub(crate) map: Topology<'a>,
     /// The table before and after the change.
     before: &'a Table,
     pub(crate) table: Table,
     /// Holder of each slot; `None` for a disk that is not in the map any more.
-    pub(crate) holders: Vec<Vec<Option<Index>>>,
+    pub(crate) holders: Vec<Vec<Option<CandidateIndex>>>,
     /// Slots each disk holds and should hold: all, and those with index 0, whose holder coordinates the group.
     slots_of: Vec<BTreeSet<Position>>,
     pub(crate) target: Vec<usize>,
@@ -31,9 +31,9 @@ pub(crate) struct Solver<'a> {
 }
 
 impl<'a> Solver<'a> {
-    pub(crate) fn new(table: &'a Table, profile: Profile, disks: &'a [Disk]) -> Self {
-        let map = Map::new(profile, disks);
-        let holders: Vec<Vec<Option<Index>>> =
+    pub(crate) fn new(table: &'a Table, profile: Profile, disks: &'a [Candidate]) -> Self {
+        let map = Topology::new(profile, disks);
+        let holders: Vec<Vec<Option<CandidateIndex>>> =
             table.pgs.iter().map(|slots| slots.iter().map(|slot| map.index(slot.disk)).collect()).collect();
         let mut slots_of = vec![BTreeSet::new(); map.disks.len()];
         for (pg, slots) in holders.iter().enumerate() {
@@ -58,11 +58,11 @@ impl<'a> Solver<'a> {
     }
 
     /// Slots a disk holds.
-    pub(crate) fn held(&self, disk: Index) -> usize {
+    pub(crate) fn held(&self, disk: CandidateIndex) -> usize {
         self.slots_of[disk].len()
     }
 
-    pub(crate) fn slots_of(&self, disk: Index) -> impl Iterator<Item = Position> + '_ {
+    pub(crate) fn slots_of(&self, disk: CandidateIndex) -> impl Iterator<Item = Position> + '_ {
         self.slots_of[disk].iter().copied()
     }
 
@@ -70,13 +70,13 @@ impl<'a> Solver<'a> {
         self.table.pgs[pg][index]
     }
 
-    pub(crate) fn holder(&self, (pg, index): Position) -> Option<Index> {
+    pub(crate) fn holder(&self, (pg, index): Position) -> Option<CandidateIndex> {
         self.holders[pg][index]
     }
 
     /// What moving the slot to `disk` would break, counted over the group's other slots on live disks: those on other
     /// disks are on their way out. `None` when another slot of the group is on the disk.
-    pub(crate) fn breach(&self, (pg, index): Position, disk: Index) -> Option<Breach> {
+    pub(crate) fn breach(&self, (pg, index): Position, disk: CandidateIndex) -> Option<Breach> {
         let (node, zone) = (self.map.node_of[disk], self.map.zone_of[disk]);
         let (mut on_node, mut in_zone) = (0, 0);
         for (other, holder) in self.holders[pg].iter().enumerate() {
@@ -92,19 +92,19 @@ impl<'a> Solver<'a> {
         Some((on_node >= self.map.limits.node, in_zone >= self.map.limits.zone))
     }
 
-    pub(crate) fn fits(&self, position: Position, disk: Index) -> bool {
+    pub(crate) fn fits(&self, position: Position, disk: CandidateIndex) -> bool {
         self.breach(position, disk) == Some(NO_BREACH)
     }
 
     /// The best live disk for a slot other than its holder: breaks least, then is emptiest for its weight.
-    pub(crate) fn best_disk(&self, position: Position) -> Option<(Breach, Index)> {
+    pub(crate) fn best_disk(&self, position: Position) -> Option<(Breach, CandidateIndex)> {
         let live = self.map.live().filter(|&disk| self.holder(position) != Some(disk));
         let choices = live.filter_map(|disk| Some((self.breach(position, disk)?, disk)));
         choices.min_by_key(|&(breach, disk)| (breach, self.fill(position, disk), spread(position, disk)))
     }
 
     /// How full a disk would be, in millionths of its target; a slot 0 also counts what the disk coordinates.
-    fn fill(&self, position: Position, disk: Index) -> usize {
+    fn fill(&self, position: Position, disk: CandidateIndex) -> usize {
         let part = |held: usize, target: usize| (held + 1) * 1_000_000 / target.max(1);
         let all = part(self.held(disk), self.target[disk]);
         if position.1 > 0 { all } else { all + part(self.held_first[disk], self.target_first[disk]) }
@@ -112,7 +112,7 @@ impl<'a> Solver<'a> {
 
     /// Gives a slot to another disk, which must then be filled. Passing it on again within one change is free: only
     /// where it was before the change and where it ends count.
-    pub(crate) fn move_slot(&mut self, position: Position, target: Index) {
+    pub(crate) fn move_slot(&mut self, position: Position, target: CandidateIndex) {
         let old = self.before.pgs[position.0][position.1];
         let source = self.holder(position);
         let target_id = self.map.disks[target].id;
@@ -166,7 +166,7 @@ impl<'a> Solver<'a> {
 
     /// True when a group has more slots on a node or in a zone than `limits` say.
     fn is_over(&self, pg: usize, limits: Limits) -> bool {
-        let count = |domain: &[usize], of: Index| {
+        let count = |domain: &[usize], of: CandidateIndex| {
             self.holders[pg].iter().flatten().filter(|&&disk| domain[disk] == domain[of]).count()
         };
         self.holders[pg].iter().flatten().any(|&disk| {
@@ -176,7 +176,7 @@ impl<'a> Solver<'a> {
 }
 
 /// A fixed shuffle: breaks ties differently for each slot, so that a lost disk is rebuilt by many others.
-pub(crate) fn spread((pg, index): Position, disk: Index) -> u64 {
+pub(crate) fn spread((pg, index): Position, disk: CandidateIndex) -> u64 {
     shuffle((pg as u64) << 40 ^ (index as u64) << 32 ^ disk as u64)
 }
 

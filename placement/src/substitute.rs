@@ -2,13 +2,13 @@
 
 use types::Profile;
 
-use crate::map::Index;
 use crate::solver::{Position, Solver};
-use crate::{Change, Disk, Slot, SlotState, Table};
+use crate::topology::CandidateIndex;
+use crate::{Candidate, Change, Slot, SlotState, Table};
 
 /// Gives every slot whose disk is down (or gone from the map) to a disk that is up, and sends slots back to a holder
 /// that returned before its substitute was filled. Everything else stays where it is.
-pub fn substitute(table: &Table, profile: Profile, disks: &[Disk]) -> Change {
+pub fn substitute(table: &Table, profile: Profile, disks: &[Candidate]) -> Change {
     let mut solver = Solver::new(table, profile, disks);
     let positions = solver.positions();
     positions.iter().for_each(|&position| welcome_back(&mut solver, position));
@@ -44,7 +44,7 @@ fn welcome_back(solver: &mut Solver<'_>, position: Position) {
 }
 
 /// The previous holder, when it is up and may take the slot again.
-fn previous_home(solver: &Solver<'_>, position: Position) -> Option<Index> {
+fn previous_home(solver: &Solver<'_>, position: Position) -> Option<CandidateIndex> {
     let previous = solver.map.index(solver.slot(position).previous?)?;
     (solver.map.is_live(previous) && solver.fits(position, previous)).then_some(previous)
 }

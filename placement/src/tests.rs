@@ -6,7 +6,7 @@ use types::{DiskId, ErrorKind, NodeId, Profile};
 use super::*;
 
 /// A cluster of equal disks: `zones[z][i]` disks on the i-th node of zone z.
-fn cluster(zones: &[&[u32]]) -> Vec<Disk> {
+fn cluster(zones: &[&[u32]]) -> Vec<Candidate> {
     let mut disks = Vec::new();
     for (zone, nodes) in zones.iter().enumerate() {
         for (node, count) in nodes.iter().enumerate() {
@@ -14,7 +14,7 @@ fn cluster(zones: &[&[u32]]) -> Vec<Disk> {
             disks.extend((0..*count).map(|_| (node, format!("z{zone}"))));
         }
     }
-    let disk = |(i, (node, zone)): (usize, (NodeId, String))| Disk {
+    let disk = |(i, (node, zone)): (usize, (NodeId, String))| Candidate {
         id: DiskId(u32::try_from(i).unwrap() + 1),
         node,
         zone,
@@ -36,10 +36,10 @@ fn held(table: &Table, disk: DiskId, index: Option<usize>) -> usize {
 
 /// Largest distance of a live disk from its fair share beyond rounding (one slot), in thousandths of the share; for
 /// equal weights.
-fn spread(table: &Table, disks: &[Disk], index: Option<usize>) -> usize {
-    let live: Vec<&Disk> = disks.iter().filter(|disk| disk.usable && !disk.down).collect();
+fn spread(table: &Table, disks: &[Candidate], index: Option<usize>) -> usize {
+    let live: Vec<&Candidate> = disks.iter().filter(|disk| disk.usable && !disk.down).collect();
     let total: usize = live.iter().map(|disk| held(table, disk.id, index)).sum();
-    let out = |disk: &&Disk| {
+    let out = |disk: &&Candidate| {
         let distance = (held(table, disk.id, index) * live.len()).abs_diff(total);
         distance.saturating_sub(live.len()) * 1000 / total
     };
@@ -53,7 +53,7 @@ fn all_synced(mut table: Table) -> Table {
     table
 }
 
-fn with(disks: &[Disk], change: impl Fn(&mut Disk)) -> Vec<Disk> {
+fn with(disks: &[Candidate], change: impl Fn(&mut Candidate)) -> Vec<Candidate> {
     let mut disks = disks.to_vec();
     disks.iter_mut().for_each(change);
     disks
@@ -191,7 +191,7 @@ fn a_slot_whose_substitute_fails_too_still_knows_where_the_shards_are() {
 
 /// Moves of a rebalance between two sets of disks, in thousandths of the fewest possible.
 #[track_caller]
-fn check_moves(text: &str, before: &[Disk], after: &[Disk], moves_max: usize, spread_max: usize) {
+fn check_moves(text: &str, before: &[Candidate], after: &[Candidate], moves_max: usize, spread_max: usize) {
     let table = build(profile(text), 4096, before).unwrap();
     let change = rebalance(&table, profile(text), after);
     assert_eq!(check(&change.table, profile(text), after), []);
@@ -211,7 +211,7 @@ fn check_moves(text: &str, before: &[Disk], after: &[Disk], moves_max: usize, sp
     assert_eq!(rebalance(&all_synced(change.table), profile(text), after).moved, 0, "done is done");
 }
 
-fn is_live(disks: &[Disk], id: DiskId) -> bool {
+fn is_live(disks: &[Candidate], id: DiskId) -> bool {
     disks.iter().any(|disk| disk.id == id && disk.usable && !disk.down)
 }
 
@@ -223,11 +223,11 @@ fn growing_and_shrinking_move_little_more_than_the_minimum() {
     check_moves("4+2", &of(6, 1), &of(7, 1), 1020, 20);
     check_moves("4+2", &of(12, 2), &of(16, 2), 1020, 20);
     check_moves("4+2", &of(1, 6), &of(1, 7), 1020, 20);
-    let drained = |disks: &[Disk], node| with(disks, |disk| disk.usable = disk.node.0 != node);
+    let drained = |disks: &[Candidate], node| with(disks, |disk| disk.usable = disk.node.0 != node);
     check_moves("4+2", &of(8, 2), &drained(&of(8, 2), 3), 1020, 20);
     check_moves("8+3", &of(13, 1), &drained(&of(13, 1), 13), 1020, 20);
     check_moves("10+4", &of(40, 12), &drained(&of(40, 12), 7), 1020, 30);
-    let removed: Vec<Disk> = of(10, 2).into_iter().filter(|disk| disk.id.0 != 5).collect();
+    let removed: Vec<Candidate> = of(10, 2).into_iter().filter(|disk| disk.id.0 != 5).collect();
     check_moves("6+3", &of(10, 2), &removed, 1020, 20);
 }
 
@@ -288,17 +288,18 @@ fn the_checker_sees_what_is_wrong() {
     assert!(crowd.iter().any(|v| matches!(v, Violation::ZoneOver { count: 6, .. })), "{crowd:?}");
 }
 
-fn any_disks() -> impl Strategy<Value = Vec<Disk>> {
+fn any_disks() -> impl Strategy<Value = Vec<Candidate>> {
     let disk = (0..12u64, 0..4u64, 1..1000u64, prop::bool::weighted(0.95), prop::bool::weighted(0.05));
     prop::collection::vec(disk, 1..60).prop_map(|disks| {
-        let disk = |(i, (node, zone, weight, usable, down)): (usize, (u64, u64, u64, bool, bool))| Disk {
-            id: DiskId(u32::try_from(i).unwrap()),
-            node: NodeId(node),
-            zone: format!("z{}", node % (zone + 1)),
-            weight,
-            usable,
-            down,
-        };
+        let disk =
+            |(i, (node, zone, weight, usable, down)): (usize, (u64, u64, u64, bool, bool))| Candidate {
+                id: DiskId(u32::try_from(i).unwrap()),
+                node: NodeId(node),
+                zone: format!("z{}", node % (zone + 1)),
+                weight,
+                usable,
+                down,
+            };
         disks.into_iter().enumerate().map(disk).collect()
     })
 }

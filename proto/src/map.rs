@@ -21,7 +21,7 @@ pub enum Role {
 
 /// A process of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Node {
+pub struct NodeInfo {
     /// Failure domain the profile must survive.
     pub zone: String,
     /// Where it listens: QUIC and TLS/TCP on the same port.
@@ -36,7 +36,7 @@ pub struct Node {
 
 /// A disk of a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Disk {
+pub struct DiskInfo {
     /// The node it is in.
     pub node: NodeId,
     /// Which physical disk.
@@ -81,9 +81,9 @@ pub struct ClusterMap {
     /// Number of placement groups, a power of two.
     pub pg_count: u16,
     /// All nodes.
-    pub nodes: BTreeMap<NodeId, Node>,
+    pub nodes: BTreeMap<NodeId, NodeInfo>,
     /// All disks.
-    pub disks: BTreeMap<DiskId, Disk>,
+    pub disks: BTreeMap<DiskId, DiskInfo>,
     /// Which disk holds which slot; `None` until there are enough disks for the profile.
     pub table: Option<Table>,
     /// Placement groups that break a placement rule for want of nodes or zones.
@@ -135,7 +135,7 @@ impl ClusterMap {
     }
 
     /// The node that has a disk; `None` when the map does not name both.
-    pub fn node_of(&self, disk: DiskId) -> Option<(NodeId, &Node)> {
+    pub fn node_of(&self, disk: DiskId) -> Option<(NodeId, &NodeInfo)> {
         let id = self.disks.get(&disk)?.node;
         Some((id, self.nodes.get(&id)?))
     }

@@ -8,6 +8,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use types::limits::{TICKET_MS_MAX, TICKET_STEP_MS};
 use types::{ChunkId, Error, GcEpoch, Generation, Millis, Result};
 
 /// First 16 bytes of a keyed BLAKE3.
@@ -43,11 +44,6 @@ pub struct Ticket {
     mac: Mac,
 }
 
-/// How long a ticket may live, from the start of the quarter of an hour in which it is made.
-const TICKET_MS: u64 = 2 * 3600 * 1000;
-/// Tickets made in the same quarter of an hour are equal, so that they can be cached.
-const TICKET_STEP_MS: u64 = 900 * 1000;
-
 impl ClusterSecret {
     /// Creates a receipt. Only for whoever has just seen the chunk registered or pinned.
     pub fn receipt(&self, chunk: &ChunkId, generation: Generation, epoch: GcEpoch) -> Receipt {
@@ -62,7 +58,7 @@ impl ClusterSecret {
 
     /// Creates a ticket for `reader` (the text of an identity).
     pub fn ticket(&self, reader: &str, chunk: &ChunkId, now: Millis) -> Ticket {
-        let expires = Millis(now.0 / TICKET_STEP_MS * TICKET_STEP_MS + TICKET_MS);
+        let expires = Millis(now.0 / TICKET_STEP_MS * TICKET_STEP_MS + TICKET_MS_MAX);
         Ticket { expires, mac: self.ticket_mac(reader, chunk, expires) }
     }
 
@@ -128,7 +124,7 @@ mod tests {
         assert_eq!(check("user/a", CHUNK, &ticket, NOW), Ok(()));
         assert!(check("user/b", CHUNK, &ticket, NOW).is_err());
         assert!(check("user/a", ChunkId([2; 32]), &ticket, NOW).is_err());
-        assert!(check("user/a", CHUNK, &ticket, NOW.plus(TICKET_MS + 1)).is_err());
+        assert!(check("user/a", CHUNK, &ticket, NOW.plus(TICKET_MS_MAX + 1)).is_err());
         let longer = Ticket { expires: ticket.expires.plus(1), ..ticket };
         assert!(check("user/a", CHUNK, &longer, NOW).is_err());
     }

@@ -17,7 +17,7 @@ const COMMANDS: u8 = 1;
 const MEMBERSHIP: u8 = 2;
 
 /// An entry as the log keeps it and as it goes over the wire.
-pub fn encode_entry(entry: &Entry) -> log::Entry {
+pub fn encode_entry(entry: &Entry) -> log::LogEntry {
     let body = match &entry.payload {
         EntryPayload::Blank => Bytes::from_static(&[BLANK]),
         EntryPayload::Normal(Commands(commands)) => {
@@ -36,12 +36,12 @@ pub fn encode_entry(entry: &Entry) -> log::Entry {
             body.into()
         }
     };
-    log::Entry { id: (&entry.log_id).into(), body }
+    log::LogEntry { id: (&entry.log_id).into(), body }
 }
 
 /// Reads an entry; commands share its memory.
-pub fn decode_entry(entry: log::Entry) -> Result<Entry> {
-    let log::Entry { id, mut body } = entry;
+pub fn decode_entry(entry: log::LogEntry) -> Result<Entry> {
+    let log::LogEntry { id, mut body } = entry;
     let bad = || Error::corrupt(format!("entry {} of the raft log has no known content", id.index));
     if body.is_empty() {
         return Err(bad());
@@ -106,10 +106,10 @@ mod tests {
             let entry = Entry { log_id: id.into(), payload };
             let bytes = encode_entry(&entry);
             assert_eq!(decode_entry(bytes.clone()).unwrap(), entry);
-            let cut = log::Entry { id, body: bytes.body.slice(..bytes.body.len() - 1) };
+            let cut = log::LogEntry { id, body: bytes.body.slice(..bytes.body.len() - 1) };
             assert!(decode_entry(cut.clone()).map_or(true, |found| found != entry), "{cut:?}");
         }
-        assert!(decode_entry(log::Entry { id, body: Bytes::from_static(&[9]) }).is_err());
+        assert!(decode_entry(log::LogEntry { id, body: Bytes::from_static(&[9]) }).is_err());
     }
 
     #[test]

@@ -13,6 +13,7 @@ use openraft::errors::Fatal;
 use openraft::storage::Snapshot;
 use openraft::{ChangeMembers, EmptyNode, LinearizerOption, ServerState};
 use tokio::sync::{Mutex, watch};
+use types::limits::{MEMBERSHIP_CHANGE_PAUSE, MEMBERSHIP_CHANGE_TIMEOUT, PROPOSE_TIMEOUT};
 use types::{Error, ErrorKind, NodeId, PartitionId, Result};
 
 use crate::engine::{Raft, TypeConfig, plain_ids};
@@ -23,14 +24,8 @@ use crate::snapshot::{Receiver, SnapshotData};
 use crate::state::{State, StateStore};
 use crate::{Applied, GroupStatus, Role, blocking, codec, error};
 
-/// How long a command may take. A leader that lost its majority does not know it; its callers must not wait for ever.
-const PROPOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A node that misses no more entries than this has caught up: it gets them faster than a membership change takes.
 const LAG_COUNT_MAX: u64 = 100;
-/// How long adding a node or changing voters may take: a snapshot may have to be sent first.
-const CHANGE_TIMEOUT: Duration = Duration::from_secs(120);
-/// Between two looks whether an earlier change is done.
-const CHANGE_RETRY: Duration = Duration::from_millis(50);
 
 /// One node's copy of a replicated state machine.
 pub struct Group {
@@ -217,7 +212,7 @@ impl Group {
         loop {
             let changed = self.raft.change_membership(changes.clone(), false).await;
             match changed.map_err(|e| error::write(self.id, e)) {
-                Err(e) if e.kind() == ErrorKind::Busy => sleep(CHANGE_RETRY).await,
+                Err(e) if e.kind() == ErrorKind::Busy => sleep(MEMBERSHIP_CHANGE_PAUSE).await,
                 changed => return changed.map(|_| ()),
             }
         }
@@ -237,7 +232,7 @@ impl Group {
     }
 
     async fn change(&self, what: &str, change: impl Future<Output = Result<()>>) -> Result<()> {
-        match timeout(CHANGE_TIMEOUT, change).await {
+        match timeout(MEMBERSHIP_CHANGE_TIMEOUT, change).await {
             Ok(result) => result,
             Err(_) => Err(self.unavailable(&format!("is not done with {what}: are all its nodes up?"))),
         }
@@ -335,7 +330,7 @@ mod tests {
     use env::Env;
 
     use super::*;
-    use crate::log::{Committer, Entry};
+    use crate::log::{Committer, LogEntry};
 
     const GROUP: PartitionId = PartitionId(1);
 
@@ -351,8 +346,10 @@ mod tests {
             log.purge(GROUP, purged);
         }
         let start = purged.map_or(0, |id| id.index + 1);
-        let entries =
-            terms.iter().zip(start..).map(|(term, index)| Entry { id: id(*term, index), body: Bytes::new() });
+        let entries = terms
+            .iter()
+            .zip(start..)
+            .map(|(term, index)| LogEntry { id: id(*term, index), body: Bytes::new() });
         log.append(GROUP, entries.collect(), Box::new(|result| result.unwrap())).unwrap();
         let found = match reconcile(&log, GROUP, applied) {
             Ok(()) => {

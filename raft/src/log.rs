@@ -26,7 +26,7 @@ use env::{Disk, Env, File};
 use types::limits::MIB;
 use types::{Error, PartitionId, Result};
 
-use group::{Group, Slot};
+use group::{EntryPlace, GroupLog};
 use record::Record;
 
 /// A segment is closed when it has reached this size: large enough that syncing the directory is rare, small enough
@@ -42,14 +42,14 @@ pub struct EntryId {
 
 /// An entry of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct LogEntry {
     pub id: EntryId,
     pub body: Bytes,
 }
 
 /// Whom a group on this node has voted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Vote {
+pub struct SavedVote {
     pub term: u64,
     pub node: u64,
     pub committed: bool,
@@ -58,7 +58,7 @@ pub struct Vote {
 /// What is known of a group beside its entries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GroupState {
-    pub vote: Option<Vote>,
+    pub vote: Option<SavedVote>,
     /// The newest entry that is gone from the front.
     pub purged: Option<EntryId>,
     /// The newest entry; `purged` when there is none.
@@ -81,22 +81,22 @@ pub enum Committer {
 
 /// The log of a node, open for all its groups.
 pub struct Log {
-    shared: Arc<Shared>,
+    shared: Arc<LogShared>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
     committer: Committer,
 }
 
-struct Shared {
+struct LogShared {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     segment_size: u64,
-    state: Mutex<State>,
+    state: Mutex<LogState>,
     /// Something to write, or closed.
     wake: Condvar,
 }
 
-struct State {
-    groups: BTreeMap<PartitionId, Group>,
+struct LogState {
+    groups: BTreeMap<PartitionId, GroupLog>,
     segments: BTreeMap<u64, Segment>,
     /// Number of the segment that `pending` goes to.
     current: u64,
@@ -130,9 +130,9 @@ impl Log {
         let what = format!("open the raft log in {}", dir.display());
         env.disk.create_dir_all(&dir).map_err(|e| Error::from(e).context(&what))?;
         let recovered = recover::recover(&*env.disk, &dir).map_err(|e| e.context(&what))?;
-        let state = Mutex::new(State::new(recovered, segment_size));
+        let state = Mutex::new(LogState::new(recovered, segment_size));
         let shared =
-            Arc::new(Shared { disk: env.disk.clone(), dir, segment_size, state, wake: Condvar::new() });
+            Arc::new(LogShared { disk: env.disk.clone(), dir, segment_size, state, wake: Condvar::new() });
         let thread = (committer == Committer::Thread).then(|| {
             let shared = shared.clone();
             env::task::thread("raft-log", move || shared.run())
@@ -142,12 +142,12 @@ impl Log {
 
     /// What is known of `group`; nothing for a new one.
     pub fn state(&self, group: PartitionId) -> GroupState {
-        self.lock().groups.get(&group).map(Group::state).unwrap_or_default()
+        self.lock().groups.get(&group).map(GroupLog::state).unwrap_or_default()
     }
 
     /// Adds entries; they can be read at once. An entry replaces all of its group from its index on.
     /// `Invalid` when one is too large.
-    pub fn append(&self, group: PartitionId, entries: Vec<Entry>, done: Done) -> Result<()> {
+    pub fn append(&self, group: PartitionId, entries: Vec<LogEntry>, done: Done) -> Result<()> {
         let mut state = self.lock();
         for entry in entries {
             state.append(group, entry)?;
@@ -157,7 +157,7 @@ impl Log {
     }
 
     /// Saves a vote.
-    pub fn save_vote(&self, group: PartitionId, vote: Vote, done: Done) {
+    pub fn save_vote(&self, group: PartitionId, vote: SavedVote, done: Done) {
         let mut state = self.lock();
         state.group(group).vote = Some(vote);
         state.write(group, &Record::Vote(vote));
@@ -193,17 +193,17 @@ impl Log {
 
     /// The entries with `start <= index < end`, until `size_max` bytes are reached but at least one. May read files;
     /// `Corrupt` when an entry is damaged.
-    pub fn read(&self, group: PartitionId, start: u64, end: u64, size_max: u64) -> Result<Vec<Entry>> {
+    pub fn read(&self, group: PartitionId, start: u64, end: u64, size_max: u64) -> Result<Vec<LogEntry>> {
         let found: Vec<_> = {
             let state = self.lock();
             let Some(group) = state.groups.get(&group) else { return Ok(Vec::new()) };
-            let with_file = |(id, slot, body): (EntryId, Slot, Option<Bytes>)| {
+            let with_file = |(id, slot, body): (EntryId, EntryPlace, Option<Bytes>)| {
                 let file = state.segments.get(&slot.segment).and_then(|segment| segment.file.clone());
                 (id, slot, body, file)
             };
             group.find(start, end, size_max).into_iter().map(with_file).collect()
         };
-        let read = |(id, slot, body, file): (EntryId, Slot, Option<Bytes>, Option<Arc<dyn File>>)| {
+        let read = |(id, slot, body, file): (EntryId, EntryPlace, Option<Bytes>, Option<Arc<dyn File>>)| {
             let body = match body {
                 Some(body) => body,
                 None => {
@@ -213,14 +213,14 @@ impl Log {
                     record::decode_entry(bytes.into(), group, id)?
                 }
             };
-            Ok(Entry { id, body })
+            Ok(LogEntry { id, body })
         };
         found.into_iter().map(read).collect()
     }
 
     /// Number and bytes of the entries of `group`.
     pub fn usage(&self, group: PartitionId) -> (u64, u64) {
-        self.lock().groups.get(&group).map(Group::usage).unwrap_or_default()
+        self.lock().groups.get(&group).map(GroupLog::usage).unwrap_or_default()
     }
 
     /// Index of the first entry of the newest ones that together have at most `count` entries and `size` bytes.
@@ -249,12 +249,12 @@ impl Log {
             .get_or_insert_with(|| Error::unavailable("this node is stopping: ask another one"));
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, LogState> {
         self.shared.lock()
     }
 
     /// Hands over what `state` has queued.
-    fn finish(&self, mut state: MutexGuard<'_, State>, done: Option<Done>) {
+    fn finish(&self, mut state: MutexGuard<'_, LogState>, done: Option<Done>) {
         if let Some(done) = done {
             state.done.push(done);
             state.urgent = true;

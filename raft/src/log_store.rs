@@ -109,7 +109,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
         let (sender, receiver) = oneshot::channel();
-        let vote = log::Vote {
+        let vote = log::SavedVote {
             term: vote.leader_id.term,
             node: vote.leader_id.voted_for,
             committed: vote.committed,

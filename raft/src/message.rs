@@ -104,7 +104,7 @@ impl Append {
     /// For openraft.
     pub fn into_request(self) -> Result<AppendEntriesRequest<TypeConfig>> {
         let decode =
-            |(term, index, body)| codec::decode_entry(log::Entry { id: EntryId { term, index }, body });
+            |(term, index, body)| codec::decode_entry(log::LogEntry { id: EntryId { term, index }, body });
         Ok(AppendEntriesRequest {
             vote: self.vote,
             prev_log_id: self.prev,

@@ -13,19 +13,13 @@ use openraft::raft::{
 };
 use openraft::{EmptyNode, OptionalSend, RaftNetworkFactory, RaftNetworkV2};
 use serde::de::DeserializeOwned;
+use types::limits::{APPEND_TIMEOUT, PEER_BACKOFF_MS, SNAPSHOT_PIECE_TIMEOUT};
 use types::{Error, NodeId, PartitionId, Result};
 
 use crate::engine::{TypeConfig, Vote};
 use crate::message::{Append, Envelope, Message, Piece, PieceAnswer, PieceEnd};
 use crate::snapshot::{Cutter, SnapshotData};
 use crate::{Network, blocking, codec};
-
-/// An append is not given up before: a follower's disk may be slow without being dead, and heartbeats go separately.
-const APPEND_TIMEOUT: Duration = Duration::from_secs(2);
-/// A piece of a snapshot is written before it is answered; the last one makes all of it durable.
-const PIECE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Waits between attempts to reach a node: short at first, because most interruptions are.
-const BACKOFF_MS: [u64; 6] = [10, 20, 50, 100, 200, 400];
 
 /// Creates a [`Peer`] for each other node.
 pub struct Peers {
@@ -73,7 +67,7 @@ impl Peer {
             let crc = crc32fast::hash(&rows);
             let last = if cutter.is_done() { Some(end.clone()) } else { None };
             let piece = Piece { transfer, count, rows, crc, last };
-            match self.call(Message::Piece(piece), PIECE_TIMEOUT).await? {
+            match self.call(Message::Piece(piece), SNAPSHOT_PIECE_TIMEOUT).await? {
                 PieceAnswer::More => {}
                 PieceAnswer::Done(vote) => return Ok(vote),
             }
@@ -147,7 +141,9 @@ impl RaftNetworkV2<TypeConfig> for Peer {
     }
 
     fn backoff(&self) -> Option<Backoff> {
-        let last = BACKOFF_MS[BACKOFF_MS.len() - 1];
-        Some(Backoff::new(BACKOFF_MS.into_iter().chain(std::iter::repeat(last)).map(Duration::from_millis)))
+        let last = PEER_BACKOFF_MS[PEER_BACKOFF_MS.len() - 1];
+        Some(Backoff::new(
+            PEER_BACKOFF_MS.into_iter().chain(std::iter::repeat(last)).map(Duration::from_millis),
+        ))
     }
 }

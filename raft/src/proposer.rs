@@ -30,11 +30,11 @@ struct Proposal {
     command: Bytes,
     answer: oneshot::Sender<Result<Applied>>,
     /// Counts the command's bytes as queued until it is dropped.
-    _room: Room,
+    _room: Reserved,
 }
 
 #[derive(Debug)]
-struct Room {
+struct Reserved {
     queued: Arc<AtomicUsize>,
     size: usize,
 }
@@ -64,7 +64,7 @@ impl Proposer {
             )));
         }
         let busy = || Error::busy(format!("partition {} has too many commands waiting", self.group), 20);
-        let room = Room { queued: self.queued.clone(), size };
+        let room = Reserved { queued: self.queued.clone(), size };
         if self.queued.fetch_add(size, Ordering::Relaxed) > PROPOSER_QUEUE_SIZE_MAX {
             return Err(busy());
         }
@@ -80,7 +80,7 @@ impl Proposer {
     }
 }
 
-impl Drop for Room {
+impl Drop for Reserved {
     fn drop(&mut self) {
         self.queued.fetch_sub(self.size, Ordering::Relaxed);
     }

@@ -2,23 +2,18 @@
 //! before the tail are removed.
 
 use std::sync::Weak;
-use std::time::Duration;
 
 use types::Result;
+use types::limits::{LOG_TRIM_PERIOD, SNAPSHOT_NOTE_TIMEOUT};
 
 use crate::group::Group;
 use crate::host::{LogTail, Shared};
 use crate::{blocking, error};
 
-/// How often the sizes are looked at.
-const PERIOD: Duration = Duration::from_secs(1);
-/// How long openraft may take to note a snapshot before it is tried again in the next round.
-const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// Looks after all groups until the host is gone.
 pub async fn run(host: Weak<Shared>) {
     loop {
-        env::time::sleep(PERIOD).await;
+        env::time::sleep(LOG_TRIM_PERIOD).await;
         let Some(host) = host.upgrade() else { return };
         let tail = host.config.log_tail;
         let long: Vec<_> = host.groups().into_iter().filter(|group| is_long(group, tail)).collect();
@@ -54,7 +49,7 @@ async fn trim(group: &Group, flushed: u64, tail: LogTail) -> Result<()> {
     group.raft.trigger().snapshot().await.map_err(fatal)?;
     let noted =
         |metrics: &openraft::RaftMetrics<_>| metrics.snapshot.as_ref().is_some_and(|id| id.index() >= upto);
-    let waited = group.raft.wait(Some(SNAPSHOT_TIMEOUT)).metrics(noted, "snapshot").await;
+    let waited = group.raft.wait(Some(SNAPSHOT_NOTE_TIMEOUT)).metrics(noted, "snapshot").await;
     waited.map_err(|e| types::Error::unavailable(format!("no snapshot: {e}")))?;
     group.raft.trigger().purge_log(upto).await.map_err(fatal)
 }

@@ -11,13 +11,12 @@ use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use bytes::Bytes;
 use env::{Disk, File};
 use proto::block::{ShardKey, ShardMeta};
-use types::limits::{CHUNK_SIZE_MAX, DISK_FREE_BYTES_MIN, KIB, MIB};
+use types::limits::{CHUNK_SIZE_MAX, DISK_FREE_BYTES_MIN, DISK_FULL_RETRY_MS, KIB, MIB};
 use types::{Error, Result};
 
-use super::index::{Damage, Entry, Index, IndexChange, Totals};
+use super::index::{Damage, Entry, IndexChange, ShardIndex, Totals};
 use super::record::{self, Header, Place, Tail};
 use super::segment;
-use super::store::DiskState;
 use super::superblock::{self, Superblock};
 
 /// Room is reserved in steps of this size, so that a segment is not scattered over the disk by its many small appends.
@@ -26,19 +25,28 @@ const ALLOCATION_STEP: u64 = 16 * MIB as u64;
 const BULK_SIZE_MIN: u64 = 64 * KIB as u64;
 /// The system caches files in pages of this size, or of a multiple.
 const PAGE_SIZE: u64 = 4 * KIB as u64;
-/// A full disk is asked again after this time: deleting and compacting take a while.
-const FULL_RETRY_MS: u32 = 5_000;
 
 /// What reading and writing share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) root: PathBuf,
-    pub(crate) index: Index,
+    pub(crate) index: ShardIndex,
     pub(crate) superblock: Mutex<Superblock>,
     /// Open files by segment number.
     pub(crate) segments: RwLock<BTreeMap<u32, Arc<dyn File>>>,
     pub(crate) status: Mutex<Status>,
+}
+
+/// What a disk can do at the moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DiskState {
+    /// Reads and writes.
+    Healthy,
+    /// Takes no new shards; reads and deletes go on.
+    Full,
+    /// Never takes anything again; says why. Reads go on.
+    ReadOnly(String),
 }
 
 #[derive(Clone, Debug)]
@@ -243,7 +251,7 @@ impl Engine {
                     "disk {} has less than {DISK_FREE_BYTES_MIN} bytes free; add a disk",
                     self.shared.root.display()
                 ),
-                FULL_RETRY_MS,
+                DISK_FULL_RETRY_MS,
             ));
         }
         let header = self.append(group, key, Some(meta), payload, tail);
@@ -324,7 +332,7 @@ impl Engine {
             Err(error) => self.shared.fail("a failed write could not be undone", &error.into()),
             Ok(()) => {
                 self.shared.status().state = DiskState::Full;
-                Error::busy(format!("disk {root} is full; add a disk or delete files"), FULL_RETRY_MS)
+                Error::busy(format!("disk {root} is full; add a disk or delete files"), DISK_FULL_RETRY_MS)
             }
         }
     }

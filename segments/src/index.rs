@@ -64,11 +64,11 @@ pub(crate) struct Checkpoint {
 }
 
 #[derive(Clone, Debug)]
-pub(crate) struct Index {
+pub(crate) struct ShardIndex {
     kv: Arc<dyn Kv>,
 }
 
-impl Index {
+impl ShardIndex {
     pub(crate) fn new(kv: Arc<dyn Kv>) -> Self {
         Self { kv }
     }
@@ -222,7 +222,7 @@ impl Index {
 
 /// Changes that become visible together. Sees its own.
 pub(crate) struct IndexChange<'a> {
-    index: &'a Index,
+    index: &'a ShardIndex,
     batch: Batch,
     pending: BTreeMap<ShardKey, Option<Entry>>,
     lost: BTreeMap<ShardKey, bool>,

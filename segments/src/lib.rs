@@ -15,7 +15,8 @@ mod segment;
 mod store;
 mod superblock;
 
-pub use store::{DiskConfig, DiskState, DiskStats, DiskStore, ShardFound};
+pub use engine::DiskState;
+pub use store::{DiskConfig, DiskStats, DiskStore, ShardFound};
 
 #[cfg(test)]
 mod tests;

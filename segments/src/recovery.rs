@@ -13,7 +13,7 @@ use super::index::IndexChange;
 use super::record::Header;
 use super::segment::{self, SEGMENT_HEADER_SIZE, Step, Walk};
 
-/// Index changes that are written together; bounds the memory of a rebuild.
+/// ShardIndex changes that are written together; bounds the memory of a rebuild.
 const BATCH_COUNT_MAX: usize = 4096;
 
 /// A segment that can be written further: its number, and where its last good record ends.

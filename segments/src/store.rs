@@ -11,11 +11,11 @@ use env::{Env, task};
 use kv::Kv;
 use proto::block::{ShardKey, ShardMeta};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use types::limits::{DISK_QUEUE_COUNT_MAX, GROUP_COMMIT_SIZE_MAX, SEGMENT_SIZE_MAX};
+use types::limits::{DISK_QUEUE_COUNT_MAX, DISK_QUEUE_RETRY_MS, GROUP_COMMIT_SIZE_MAX, SEGMENT_SIZE_MAX};
 use types::{ChunkId, ClusterId, DiskId, DiskUuid, Error, ErrorKind, Generation, NodeId, Result};
 
-use super::engine::{Change, Engine, Shared, Status, place};
-use super::index::{Damage, Entry, Index, Totals};
+use super::engine::{Change, DiskState, Engine, Shared, Status, place};
+use super::index::{Damage, Entry, ShardIndex, Totals};
 use super::record::{self, Blocks, HEADER_SIZE, Header};
 use super::recovery;
 use super::segment;
@@ -23,8 +23,6 @@ use super::superblock::{self, Expected, Superblock};
 
 /// Bytes that wait for a group commit: one being written and three behind it.
 const QUEUE_SIZE_MAX: usize = 4 * GROUP_COMMIT_SIZE_MAX;
-/// About the time a disk needs for a full queue.
-const QUEUE_RETRY_MS: u32 = 100;
 /// A payload up to this size is read as a whole even for a part of it: one request to the disk instead of three.
 const WHOLE_READ_SIZE_MAX: usize = 2 * types::limits::RECORD_BLOCK_SIZE;
 
@@ -54,17 +52,6 @@ impl DiskConfig {
     ) -> Self {
         Self { root: root.into(), cluster, node, expected, segment_size: SEGMENT_SIZE_MAX }
     }
-}
-
-/// What a disk can do at the moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DiskState {
-    /// Reads and writes.
-    Healthy,
-    /// Takes no new shards; reads and deletes go on.
-    Full,
-    /// Never takes anything again; says why. Reads go on.
-    ReadOnly(String),
 }
 
 /// Figures of a disk.
@@ -238,8 +225,9 @@ impl DiskStore {
     }
 
     async fn submit(&self, change: Change) -> Result<()> {
-        let full =
-            |what: &str| Error::busy(format!("disk {}: {what}", self.shared.root.display()), QUEUE_RETRY_MS);
+        let full = |what: &str| {
+            Error::busy(format!("disk {}: {what}", self.shared.root.display()), DISK_QUEUE_RETRY_MS)
+        };
         let weight =
             u32::try_from(change.weight()).map_err(|_| Error::invalid("a shard of more than 4 GiB"))?;
         let room = self.room.clone().try_acquire_many_owned(weight);
@@ -332,7 +320,7 @@ pub(super) fn open_engine(
     let shared = Arc::new(Shared {
         disk,
         root,
-        index: Index::new(kv),
+        index: ShardIndex::new(kv),
         superblock: Mutex::new(superblock),
         segments: RwLock::default(),
         status: Mutex::new(Status { state, totals: Totals::default(), damage: Damage::default() }),

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use kv::{Overlay, Read};
 use proto::command::{Bootstrap, NewNode, NodeChange, RootCommand, Stamped};
-use proto::map::{ClusterMap, Disk, Node, Partition, PartitionKind, ROOT};
+use proto::map::{ClusterMap, DiskInfo, NodeInfo, Partition, PartitionKind, ROOT};
 use types::limits::{NAMESPACE_COUNT_MAX, NODE_COUNT_MAX, NODE_DISK_COUNT_MAX};
 use types::{
     ClusterId, DiskId, DiskUuid, Epoch, Error, GcEpoch, Millis, NamespaceId, NamespaceName, NodeId,
@@ -157,7 +157,7 @@ fn register_disks(state: &mut Overlay<'_>, node: NodeId, disks: Vec<(DiskUuid, u
                 Some((id, _)) => *id,
                 None => DiskId(row::next_count(state, row::DISK_COUNT)? as u32),
             };
-            map.disks.insert(id, Disk { node, uuid, capacity, healthy: true });
+            map.disks.insert(id, DiskInfo { node, uuid, capacity, healthy: true });
             ids.push(id);
         }
         if map.disks.values().filter(|d| d.node == node).count() > NODE_DISK_COUNT_MAX {
@@ -217,8 +217,8 @@ fn change_map<T>(
     Ok(done)
 }
 
-fn node(new: &NewNode) -> Node {
-    Node {
+fn node(new: &NewNode) -> NodeInfo {
+    NodeInfo {
         zone: new.zone.clone(),
         native: new.native,
         control: new.control,

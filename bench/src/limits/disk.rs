@@ -8,11 +8,12 @@ use env::{Disk, OpenMode};
 use types::limits::{KIB, MIB};
 use types::{Error, Result};
 
-use crate::Bench;
+use crate::context::Bench;
 use crate::data::noise;
 use crate::figure::Figure;
-use crate::limits::AMPLIFICATION;
 
+/// Bytes written for each byte stored with 4+2.
+pub const AMPLIFICATION: f64 = 1.5;
 /// Files at once: as many as a 4+2 stripe has shards.
 const FILE_COUNT: usize = 6;
 /// Where the files are until all is measured.

@@ -7,7 +7,7 @@ use chunk::split::{SplitRule, Splitter};
 use types::limits::{GIB, MIB};
 use types::{Error, Profile, Result};
 
-use crate::Bench;
+use crate::context::Bench;
 use crate::data::noise;
 use crate::figure::Figure;
 

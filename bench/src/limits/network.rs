@@ -15,7 +15,7 @@ use net::{
 use types::limits::MIB;
 use types::{ClusterId, Identity, NodeId, Result};
 
-use crate::Bench;
+use crate::context::Bench;
 use crate::data::noise;
 use crate::figure::Figure;
 

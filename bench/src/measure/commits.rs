@@ -10,8 +10,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use proto::namespace::{Base, Op};
 use types::{Error, Millis, Path, Result};
 
-use super::path;
-use crate::Bench;
+use crate::context::{Bench, path};
 use crate::data::noise;
 use crate::deployment::Deployment;
 use crate::figure::Figure;

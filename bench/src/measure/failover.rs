@@ -8,7 +8,7 @@ use env::time::Instant;
 use types::{Error, Result};
 
 use super::commits::Writer;
-use crate::Bench;
+use crate::context::Bench;
 use crate::deployment::Deployment;
 use crate::figure::{Figure, Goal};
 use crate::session::Session;

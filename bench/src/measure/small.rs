@@ -6,8 +6,7 @@ use client::{upload_tree, walk_local};
 use env::{Disk, OpenMode};
 use types::{Error, Path, Result};
 
-use super::path;
-use crate::Bench;
+use crate::context::{Bench, path};
 use crate::data::noise;
 use crate::deployment::Deployment;
 use crate::figure::{Figure, Goal};

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use client::{FileState, Progress, download_file};
 use types::{Error, Result};
 
-use super::path;
-use crate::Bench;
+use crate::context::{Bench, path};
 use crate::data::{check_equal, write_noise};
 use crate::deployment::Deployment;
 use crate::figure::{Figure, Goal};

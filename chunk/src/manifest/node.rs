@@ -19,7 +19,7 @@ pub struct Entry {
 
 /// A node as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Node {
+pub struct ManifestNode {
     /// 0: entries are chunks of the file.
     pub level: u8,
     /// Children in the order of the file.
@@ -38,7 +38,7 @@ const INNER_ENTRY_SIZE: usize = 48;
 
 const _: () = assert!(HEADER_SIZE + MANIFEST_NODE_COUNT_MAX * INNER_ENTRY_SIZE <= CHUNK_SIZE_MAX);
 
-impl Node {
+impl ManifestNode {
     /// Bytes of the file below this node.
     pub fn size(&self) -> u64 {
         self.entries.iter().map(|entry| entry.size).sum()
@@ -75,7 +75,7 @@ impl Node {
 }
 
 /// Reads a node. Rubbish is `Corrupt`, a newer version `Invalid`; whatever it returns is within all limits.
-pub fn parse_node(bytes: &[u8]) -> Result<Node> {
+pub fn parse_node(bytes: &[u8]) -> Result<ManifestNode> {
     let corrupt = |what: &str| Error::corrupt(format!("manifest node of {} bytes {what}", bytes.len()));
     if bytes.len() < HEADER_SIZE || bytes[..4] != MAGIC {
         return Err(corrupt("has no valid header"));
@@ -105,7 +105,7 @@ pub fn parse_node(bytes: &[u8]) -> Result<Node> {
     if !entries.iter().all(|entry| is_possible(entry, level)) {
         return Err(corrupt("has an entry of an impossible size"));
     }
-    Ok(Node { level, entries })
+    Ok(ManifestNode { level, entries })
 }
 
 fn parse_entry(bytes: &[u8]) -> Entry {

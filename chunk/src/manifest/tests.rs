@@ -80,12 +80,12 @@ fn an_edit_rewrites_one_path() {
 fn node_bytes_are_frozen() {
     let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
     let id = |n: u8| ChunkId([n; 32]);
-    let leaf = Node { level: 0, entries: vec![Entry { id: id(1), size: 0x0102, count: 1 }] };
+    let leaf = ManifestNode { level: 0, entries: vec![Entry { id: id(1), size: 0x0102, count: 1 }] };
     expect![
         "43534d4e0100010038c76abd010101010101010101010101010101010101010101010101010101010101010102010000"
     ]
     .assert_eq(&hex(&leaf.to_bytes()));
-    let inner = Node { level: 1, entries: vec![Entry { id: id(2), size: 1 << 33, count: 0x0304 }] };
+    let inner = ManifestNode { level: 1, entries: vec![Entry { id: id(2), size: 1 << 33, count: 0x0304 }] };
     expect!["43534d4e01010100ff36a756020202020202020202020202020202020202020202020202020202020202020200000000020000000403000000000000"].assert_eq(&hex(&inner.to_bytes()));
     let (content, _) = build(&(0..3_000).map(chunk).collect::<Vec<_>>());
     expect!["Tree { root: 27301c3f85ec6b293460b46eee29ff385d74975a6e29471b77156f19f062facf, height: 2, count: 3000 }"].assert_eq(&format!("{content:?}"));
@@ -93,7 +93,8 @@ fn node_bytes_are_frozen() {
 
 #[test]
 fn every_damaged_bit_of_a_node_is_noticed() {
-    let node = Node { level: 1, entries: vec![Entry { id: ChunkId([5; 32]), size: 10, count: 2 }; 3] };
+    let node =
+        ManifestNode { level: 1, entries: vec![Entry { id: ChunkId([5; 32]), size: 10, count: 2 }; 3] };
     let bytes = node.to_bytes();
     assert_eq!(parse_node(&bytes), Ok(node));
     for bit in 0..bytes.len() * 8 {
@@ -110,7 +111,7 @@ fn every_damaged_bit_of_a_node_is_noticed() {
 #[test]
 fn impossible_nodes_are_refused_in_spite_of_a_right_checksum() {
     let entry = Entry { id: ChunkId([5; 32]), size: 10, count: 2 };
-    let node = |level, entry, count| Node { level, entries: vec![entry; count] }.to_bytes();
+    let node = |level, entry, count| ManifestNode { level, entries: vec![entry; count] }.to_bytes();
     for bytes in [
         node(0, entry, 0),
         node(0, entry, MANIFEST_INLINE_COUNT_MAX * 17),

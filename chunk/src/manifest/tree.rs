@@ -6,7 +6,7 @@ use bytes::Bytes;
 use types::ChunkId;
 use types::limits::MANIFEST_NODE_COUNT_MAX;
 
-use super::node::{Entry, Node};
+use super::node::{Entry, ManifestNode};
 use super::node_id;
 use super::{ChunkRef, Content};
 
@@ -83,7 +83,7 @@ impl TreeBuilder {
     }
 
     fn close(&mut self, level: usize) -> Entry {
-        let node = Node {
+        let node = ManifestNode {
             level: u8::try_from(level).expect("NODE_COUNT_MIN bounds the height"),
             entries: std::mem::take(&mut self.levels[level]),
         };

@@ -1,4 +1,4 @@
-//! What administrators see, for a cluster that is well and one that is not.
+//! What administrators see, for a healthy cluster and a degraded one.
 
 use client::testing::status;
 use expect_test::expect;

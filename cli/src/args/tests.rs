@@ -1,4 +1,4 @@
-//! What the command line accepts, and in which words it refuses.
+//! What the command line accepts, and how it words a refusal.
 
 use clap::CommandFactory;
 use clap::error::ErrorKind;

@@ -11,14 +11,14 @@ use crate::exit::{Failure, Result};
 use crate::output::Outcome;
 use crate::session::Session;
 
-/// Makes a directory.
+/// Creates a directory.
 pub async fn mkdir(session: &Session, path: &Path, parents: bool) -> Result<Outcome> {
     let namespace = session.namespace().await?;
     let done = change(&namespace, Op::Mkdir { path: path.clone(), parents }).await?;
     Ok(Outcome::ok("", json!({ "path": path.to_string(), "inode": done.inode.0 })))
 }
 
-/// Moves an entry under another name, or into a directory that exists.
+/// Gives an entry another name, or moves it into a directory that exists.
 pub async fn mv(session: &Session, source: &Path, target: &Remote) -> Result<Outcome> {
     let namespace = session.namespace().await?;
     let (_, name) = source
@@ -29,7 +29,7 @@ pub async fn mv(session: &Session, source: &Path, target: &Remote) -> Result<Out
     Ok(Outcome::ok("", json!({ "path": target.to_string(), "inode": done.inode.0 })))
 }
 
-/// Moves an entry to the trash. A directory with something in it only when that is said.
+/// Moves an entry to the trash; a directory that is not empty only if `recursive`.
 pub async fn rm(session: &Session, path: &Path, recursive: bool) -> Result<Outcome> {
     if path.is_root() {
         return Err(Failure::refused("/ cannot be removed: remove what is in it"));
@@ -38,7 +38,7 @@ pub async fn rm(session: &Session, path: &Path, recursive: bool) -> Result<Outco
     let entry = entry(&namespace, path).await?;
     if entry.kind == Kind::Dir && !recursive && !namespace.list_dir(path, None).await?.entries.is_empty() {
         return Err(Failure::refused(format!(
-            "{path} is a directory that is not empty: to remove all of it, say -r"
+            "{path} is a directory that is not empty: to remove all of it, use -r"
         )));
     }
     let done = change(&namespace, Op::Remove { path: path.clone(), recursive }).await?;
@@ -52,7 +52,7 @@ pub(super) async fn change(namespace: &Namespace, op: Op) -> types::Result<Done>
     namespace.apply(op, size).await
 }
 
-/// A path as a shell takes it.
+/// A path quoted for a shell.
 fn quoted(path: &Path) -> String {
     let text = path.to_string();
     let plain = |c: char| c.is_alphanumeric() || "/._-+,:@".contains(c);

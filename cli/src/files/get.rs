@@ -12,7 +12,7 @@ use crate::output::Outcome;
 use crate::progress::Bar;
 use crate::session::Session;
 
-/// Fetches `path`: a directory makes `dest` its copy, a file becomes `dest` or goes into the directory `dest`.
+/// Fetches `path`: a directory is copied to `dest`, a file becomes `dest` or goes into the directory `dest`.
 pub async fn get(session: &Session, path: &Path, dest: &LocalPath) -> Result<Outcome> {
     let start = env::time::now();
     let namespace = session.namespace().await?;
@@ -33,7 +33,7 @@ async fn get_dir(
     let disk = session.env.disk.clone();
     if disk.exists(dest) && !is_local_dir(&*disk, dest) {
         return Err(Error::exists(format!(
-            "{} is there already and is no directory: move it away",
+            "{} already exists and is not a directory: move it away",
             dest.display()
         )));
     }
@@ -75,7 +75,10 @@ fn file_target(disk: &dyn env::Disk, name: &Name, dest: &LocalPath) -> Result<Pa
     };
     let missing = if dest.as_os_str().as_encoded_bytes().ends_with(b"/") { dest } else { parent };
     if !is_local_dir(disk, missing) {
-        return Err(Error::not_found(format!("there is no directory {}: make it first", missing.display())));
+        return Err(Error::not_found(format!(
+            "there is no directory {}: create it first",
+            missing.display()
+        )));
     }
     Ok(dest.to_owned())
 }
@@ -105,7 +108,7 @@ mod tests {
         assert_eq!(target("/d/new").unwrap(), LocalPath::new("/d/new"));
         assert_eq!(target("/d/old").unwrap(), LocalPath::new("/d/old"));
         for missing in ["/e/new", "/d/new/", "/d/old/x"] {
-            assert!(target(missing).unwrap_err().message().contains("make it first"), "{missing}");
+            assert!(target(missing).unwrap_err().message().contains("create it first"), "{missing}");
         }
     }
 

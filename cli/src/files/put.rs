@@ -13,7 +13,7 @@ use crate::output::{Outcome, size};
 use crate::progress::Bar;
 use crate::session::Session;
 
-/// Stores `source` at `target`. What is there already with the same content is neither sent nor changed.
+/// Stores `source` at `target`. A file that is already there with the same content is neither sent nor changed.
 pub async fn put(session: &Session, source: &LocalPath, target: &Remote) -> Result<Outcome> {
     let start = env::time::now();
     let namespace = session.namespace().await?;
@@ -47,12 +47,12 @@ fn start_bar(entries: &[LocalEntry], progress: &Arc<Progress>) -> Bar {
     Bar::start(sizes.clone().sum(), sizes.count() as u64, progress.clone())
 }
 
-/// The name that a file has, when it is one that can be stored.
+/// The name of a file, if it can be stored.
 fn check_file(disk: &dyn env::Disk, source: &LocalPath) -> Result<Name> {
     let found = disk.metadata(source).map_err(|e| Error::from(e).context(source.display()))?;
     if !found.is_file {
         return Err(Error::invalid(format!(
-            "{} is neither a file nor a directory: name what it leads to (links and devices are not stored)",
+            "{} is neither a file nor a directory: name what it points to (links and devices are not stored)",
             source.display()
         )));
     }

@@ -10,7 +10,7 @@ use crate::args::ByteRange;
 use crate::output::{Outcome, describe, size, time, write_out};
 use crate::session::Session;
 
-/// Shows what is known of an entry.
+/// Shows what is known about an entry.
 pub async fn stat(session: &Session, path: &Path) -> Result<Outcome> {
     let entry = entry(&*session.namespace().await?, path).await?;
     Ok(description(path, &entry))
@@ -33,7 +33,7 @@ fn description(path: &Path, entry: &Entry) -> Outcome {
     Outcome::ok(describe(&lines), entry_json(path, entry))
 }
 
-/// Writes a file, or a range of it, to standard output as it comes.
+/// Writes a file, or a range of it, to standard output as it arrives.
 pub async fn cat(session: &Session, path: &Path, range: Option<ByteRange>) -> Result<Outcome> {
     let opened = session.namespace().await?.open_version(path, None).await?;
     let download = Download::open(session.blocks(), opened).await?;

@@ -1,4 +1,4 @@
-//! `history` and `restore`: what was, and back to it.
+//! `history` and `restore`: what there was, and the way back to it.
 
 use proto::namespace::{Op, Version};
 use serde_json::{Value, json};
@@ -8,10 +8,10 @@ use super::change::change;
 use crate::output::{Outcome, Table, size, time};
 use crate::session::Session;
 
-/// Characters of a content id that a person compares.
+/// Characters of a content id, enough for a person to compare.
 const CONTENT_WIDTH: usize = 12;
 
-/// Lists all versions of a file.
+/// Lists all versions of a file, newest first.
 pub async fn history(session: &Session, path: &Path) -> Result<Outcome> {
     let namespace = session.namespace().await?;
     let mut versions: Vec<Version> = Vec::new();
@@ -52,7 +52,7 @@ fn version_json(version: &Version) -> Value {
     })
 }
 
-/// Makes an old version the newest, or brings back what was removed.
+/// Makes an old version the newest again, or brings back what was removed.
 pub async fn restore(session: &Session, path: &Path, version: Option<VersionId>) -> Result<Outcome> {
     let namespace = session.namespace().await?;
     let op = match version {

@@ -1,7 +1,6 @@
 //! Requests about the cluster: joining, heartbeats, namespaces by name.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use access::{Action, authorize};
 use net::Caller;
@@ -12,13 +11,11 @@ use proto::cluster::{
 use proto::command::{NamespaceCommand, NewNode, RootCommand};
 use proto::map::{ClusterMap, ROOT};
 use tree::root;
+use types::limits::CERTIFICATE_VALIDITY;
 use types::{DiskId, Error, Identity, NodeId, Result};
 
 use super::Metaserver;
 use crate::liveness::Liveness;
-
-/// Validity of a node's certificate.
-const NODE_CERTIFICATE_VALIDITY: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 impl Metaserver {
     /// Admits a node that shows a valid token: the only request that needs no certificate.
@@ -32,7 +29,7 @@ impl Metaserver {
         let node = NewNode { zone: join.zone, roles: join.roles, native: join.native, control: join.control };
         let id: NodeId = self.propose(ROOT, RootCommand::AddNode { node, token_hash }).await?;
         let certificate =
-            authority.sign(&join.request, &Identity::Node(id), NODE_CERTIFICATE_VALIDITY, &self.env)?;
+            authority.sign(&join.request, &Identity::Node(id), CERTIFICATE_VALIDITY, &self.env)?;
         let map = self.current_map()?;
         Ok(Joined { node: id, cluster: map.cluster, certificate, secret: secrets.secret, map })
     }

@@ -12,14 +12,10 @@ use proto::namespace::{
 };
 use proto::seal::{Receipt, Ticket};
 use tree::namespace;
+use types::limits::{JOURNAL_WAIT_MS_MAX, READ_CATCH_UP_MS_MAX};
 use types::{ChunkId, Error, NamespaceId, Result, Seq};
 
 use super::Metaserver;
-
-/// A read on a replica that is behind waits so long for it to catch up, then sends the reader to another.
-const CATCH_UP_MS_MAX: u64 = 50;
-/// A journal reader waits so long at most.
-const JOURNAL_WAIT_MS_MAX: u32 = 60_000;
 
 impl Metaserver {
     pub(super) async fn write_namespace(&self, caller: &Caller, write: WriteNamespace) -> Result<Written> {
@@ -131,7 +127,7 @@ impl Metaserver {
         if confirmed {
             group.linearize().await?;
         }
-        let deadline = env::time::now() + Duration::from_millis(CATCH_UP_MS_MAX);
+        let deadline = env::time::now() + Duration::from_millis(READ_CATCH_UP_MS_MAX);
         let mut applied = group.watch_applied();
         loop {
             applied.borrow_and_update();

@@ -3,24 +3,18 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use proto::command::{Bootstrap, NamespaceCommand, RootCommand};
 use proto::map::ROOT;
 use raft::Group;
 use tracing::{info, warn};
 use tree::root;
+use types::limits::{BOOTSTRAP_TIMEOUT, NODE_WATCH_PERIOD, VOTERS_CHECK_PERIOD};
 use types::{ClusterId, ErrorKind, NamespaceId, NamespaceName, NodeId, Result};
 
 use super::Metaserver;
 use crate::liveness::Liveness;
 
-/// How often the leader of the root partition looks for silent nodes.
-const WATCH_PERIOD: Duration = Duration::from_millis(200);
-/// How often leaders compare their voters with the map's.
-const VOTERS_PERIOD: Duration = Duration::from_millis(500);
-/// How long a new cluster may take to elect itself.
-const BOOTSTRAP_TIMEOUT: Duration = Duration::from_secs(20);
 /// Every cluster has it: where paths of the command line are.
 const FIRST_NAMESPACE: &str = "home";
 /// Owner of the first namespace: the administrator that `init` makes.
@@ -43,7 +37,7 @@ impl Metaserver {
         loop {
             match self.propose_beginning(&bootstrap).await {
                 Err(e) if e.is_transient() && env::time::now() < deadline => {
-                    env::time::sleep(WATCH_PERIOD / 4).await
+                    env::time::sleep(NODE_WATCH_PERIOD / 4).await
                 }
                 done => return done,
             }
@@ -94,7 +88,7 @@ impl Metaserver {
     /// While this node leads the root partition, it declares silent nodes down and returning ones up.
     async fn watch_nodes(self: Arc<Self>) {
         while !self.is_stopped() {
-            env::time::sleep(WATCH_PERIOD).await;
+            env::time::sleep(NODE_WATCH_PERIOD).await;
             if self.is_stopped() {
                 return;
             }
@@ -139,7 +133,7 @@ impl Metaserver {
     /// Gives every group that this node leads the voters of the map.
     async fn keep_voters(self: Arc<Self>) {
         while !self.is_stopped() {
-            env::time::sleep(VOTERS_PERIOD).await;
+            env::time::sleep(VOTERS_CHECK_PERIOD).await;
             let wanted: BTreeSet<NodeId> = self.map.borrow().voters.iter().copied().collect();
             for (id, group) in &self.groups {
                 if let Err(e) = keep_voters_of(group, &wanted).await {

@@ -22,19 +22,19 @@ use types::{Error, Result};
 
 use super::{Dialer, deadline_ms, secure};
 use crate::frame::{Frame, Hello};
-use crate::grpc::{Failure, FrameCodec, MESSAGE_SIZE_MAX, METHOD, WINDOW, Watched};
+use crate::grpc::{FirstFailure, FrameCodec, MESSAGE_SIZE_MAX, METHOD, WINDOW, Watched};
 use crate::tls::Socket;
 use crate::{Counters, Request, explain, hello, tls};
 
-pub(super) struct Link {
+pub(super) struct GrpcLink {
     channel: Channel,
-    failure: Failure,
+    failure: FirstFailure,
     broken: AtomicBool,
 }
 
-impl Link {
+impl GrpcLink {
     pub(super) async fn open(dialer: &Dialer, address: SocketAddr) -> Result<Self> {
-        let failure = Failure::default();
+        let failure = FirstFailure::default();
         let connector = Connector {
             address,
             tls: dialer.control.clone(),
@@ -98,7 +98,7 @@ struct Connector {
     address: SocketAddr,
     tls: TlsConnector,
     counters: Arc<Counters>,
-    failure: Failure,
+    failure: FirstFailure,
 }
 
 impl HttpService<Uri> for Connector {

@@ -17,29 +17,33 @@ type Dialing = Shared<BoxFuture<'static, Result<Arc<Link>>>>;
 pub(super) struct Pool {
     target: Target,
     dialer: Arc<Dialer>,
-    slots: Vec<Slot>,
+    stations: Vec<Station>,
 }
 
 #[derive(Default)]
-struct Slot {
+struct Station {
     dialing: Mutex<Option<Dialing>>,
     in_flight: AtomicUsize,
 }
 
 impl Pool {
     pub(super) fn new(target: Target, connections: usize, dialer: Arc<Dialer>) -> Self {
-        Self { target, dialer, slots: std::iter::repeat_with(Slot::default).take(connections).collect() }
+        Self {
+            target,
+            dialer,
+            stations: std::iter::repeat_with(Station::default).take(connections).collect(),
+        }
     }
 
     /// Calls over the least busy connection. A request that was provably not sent is tried once more, over a new one.
     pub(super) async fn call(&self, request: Request, deadline: Instant) -> Result<Reply> {
-        let slot =
-            self.slots.iter().min_by_key(|s| s.in_flight.load(Relaxed)).expect("a pool has a connection");
-        slot.in_flight.fetch_add(1, Relaxed);
-        let _busy = Busy(slot);
+        let station =
+            self.stations.iter().min_by_key(|s| s.in_flight.load(Relaxed)).expect("a pool has a connection");
+        station.in_flight.fetch_add(1, Relaxed);
+        let _busy = Busy(station);
         let mut again = true;
         loop {
-            let link = self.link(slot, deadline).await.map_err(|e| e.context(self.target))?;
+            let link = self.link(station, deadline).await.map_err(|e| e.context(self.target))?;
             match link.call(request.clone(), deadline).await {
                 Ok(frame) => return frame.into_result(),
                 Err(failure) if failure.unsent && again => again = false,
@@ -48,8 +52,8 @@ impl Pool {
         }
     }
 
-    async fn link(&self, slot: &Slot, deadline: Instant) -> Result<Arc<Link>> {
-        let dialing = self.dialing(slot);
+    async fn link(&self, station: &Station, deadline: Instant) -> Result<Arc<Link>> {
+        let dialing = self.dialing(station);
         if let Some(Ok(link)) = dialing.peek() {
             return Ok(link.clone());
         }
@@ -60,9 +64,9 @@ impl Pool {
         })
     }
 
-    /// The slot's connection, replaced when it is broken or could not be made.
-    fn dialing(&self, slot: &Slot) -> Dialing {
-        let mut held = slot.dialing.lock().expect("no panic while it is held");
+    /// The station's connection, replaced when it is broken or could not be made.
+    fn dialing(&self, station: &Station) -> Dialing {
+        let mut held = station.dialing.lock().expect("no panic while it is held");
         if let Some(dialing) = &*held {
             let usable = match dialing.peek() {
                 None => true,
@@ -84,8 +88,8 @@ impl Pool {
     }
 }
 
-/// Counts a call on a slot until it is done or given up.
-struct Busy<'a>(&'a Slot);
+/// Counts a call on a station until it is done or given up.
+struct Busy<'a>(&'a Station);
 
 impl Drop for Busy<'_> {
     fn drop(&mut self) {

@@ -24,12 +24,12 @@ pub(super) fn config(tls: &rustls::ClientConfig) -> Result<quinn::ClientConfig> 
     Ok(config)
 }
 
-pub(super) struct Link {
+pub(super) struct QuicLink {
     connection: Connection,
     counters: Arc<Counters>,
 }
 
-impl Link {
+impl QuicLink {
     pub(super) async fn open(dialer: &Dialer, address: SocketAddr) -> Result<Self> {
         let (endpoint, tripwire) = endpoint(address)?;
         let connecting = endpoint

@@ -19,13 +19,13 @@ use crate::{Request, explain, hello, tls};
 /// Plaintext that TLS takes at once: a whole batch, so that it leaves in few system calls.
 const TLS_BUFFER_SIZE: usize = 256 * 1024;
 
-pub(super) struct Link {
+pub(super) struct TcpLink {
     queue: mpsc::Sender<Frame>,
     pending: Arc<Pending>,
     next_id: AtomicU64,
 }
 
-impl Link {
+impl TcpLink {
     pub(super) async fn open(dialer: &Dialer, address: SocketAddr) -> Result<Self> {
         let mut stream = secure(&dialer.native, address).await?;
         if stream.get_ref().1.alpn_protocol() != Some(tls::ALPN_NATIVE) {
@@ -104,14 +104,14 @@ impl Pending {
         self.0.lock().expect("no panic while it is held")
     }
 
-    fn expect(&self, id: u64) -> Result<Answer<'_>, Failure> {
+    fn expect(&self, id: u64) -> Result<PendingCall<'_>, Failure> {
         let mut waiting = self.lock();
         if let Some(error) = &waiting.ended {
             return Err(Failure::unsent(error.clone()));
         }
         let (waiter, arrives) = oneshot::channel();
         waiting.waiters.insert(id, waiter);
-        Ok(Answer { pending: self, id, arrives })
+        Ok(PendingCall { pending: self, id, arrives })
     }
 
     /// Fails all calls. What is still queued was not sent; nothing can be added to the queue any more.
@@ -132,13 +132,13 @@ impl Pending {
 }
 
 /// One call's place among the waiting; given up when dropped.
-struct Answer<'a> {
+struct PendingCall<'a> {
     pending: &'a Pending,
     id: u64,
     arrives: oneshot::Receiver<Result<Frame, Failure>>,
 }
 
-impl Drop for Answer<'_> {
+impl Drop for PendingCall<'_> {
     fn drop(&mut self) {
         self.pending.lock().waiters.remove(&self.id);
     }

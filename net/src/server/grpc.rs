@@ -21,7 +21,7 @@ use crate::Caller;
 use crate::admission::Line;
 use crate::desk::{Desk, Outlet};
 use crate::frame::{Frame, Kind};
-use crate::grpc::{Failure, FrameCodec, MESSAGE_SIZE_MAX, SERVICE, WINDOW, Watched};
+use crate::grpc::{FirstFailure, FrameCodec, MESSAGE_SIZE_MAX, SERVICE, WINDOW, Watched};
 use crate::tls::Socket;
 
 /// Connections that wait to be taken over by the HTTP/2 server.
@@ -35,7 +35,7 @@ pub(super) async fn serve(door: Door, desk: Arc<Desk>) {
         let (ended, end) = oneshot::channel();
         let peer = Peer { caller: Arc::new(caller), line: Line::default() };
         let owner = Owner { peer, _ended: ended };
-        let connection = Watched { io, counters: counters.clone(), failure: Failure::default(), owner };
+        let connection = Watched { io, counters: counters.clone(), failure: FirstFailure::default(), owner };
         let handover = handover.clone();
         async move {
             if handover.send(connection).await.is_ok() {

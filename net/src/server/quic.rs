@@ -9,7 +9,7 @@ use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Connection, Endpoint, RecvStream, SendStream, TokioRuntime};
 use rustls::pki_types::CertificateDer;
 use tokio::sync::mpsc;
-use types::limits::{CONNECTION_COUNT_MAX, HANDSHAKE_MS_MAX};
+use types::limits::{CONNECTION_COUNT_MAX, FAREWELL_TIMEOUT, HANDSHAKE_MS_MAX, LATCH_COUNT};
 use types::{Error, Result};
 
 use super::{Stop, bind_error};
@@ -20,9 +20,6 @@ use crate::quic::{
     ABANDONED, STOPPING, UNWELCOME, read_frame, read_payload, read_prefix, transport_config, write_frame,
 };
 use crate::{Caller, Counters, Transport, explain, quic, tls};
-
-/// How long the last packets of an answer, or of a stopped server, may take.
-const FAREWELL: Duration = Duration::from_millis(500);
 
 /// Listens on a UDP port.
 pub(super) fn bind(address: SocketAddr, tls: &rustls::ServerConfig) -> Result<Endpoint> {
@@ -62,7 +59,7 @@ pub(super) async fn serve(endpoint: Endpoint, desk: Arc<Desk>, mut stop: Stop) {
     }
     while connections.join_next().await.is_some() {}
     endpoint.close(STOPPING, b"the node is stopping");
-    let _ = time::timeout(FAREWELL, endpoint.wait_idle()).await;
+    let _ = time::timeout(FAREWELL_TIMEOUT, endpoint.wait_idle()).await;
 }
 
 async fn connection(connection: Connection, desk: Arc<Desk>, mut stop: Stop) {
@@ -74,7 +71,7 @@ async fn connection(connection: Connection, desk: Arc<Desk>, mut stop: Stop) {
     }
     let line = Line::default();
     // Every request holds a sender; when the receiver sees the end, all answers have arrived.
-    let (busy, mut all_answered) = mpsc::channel::<()>(1);
+    let (busy, mut all_answered) = mpsc::channel::<()>(LATCH_COUNT);
     loop {
         let stream = tokio::select! {
             () = stop.wait() => break,
@@ -142,12 +139,12 @@ async fn request(mut send: SendStream, mut receive: RecvStream, caller: &Caller,
         Ok(ticket) => ticket,
         Err(refusal) => {
             let _ = receive.stop(ABANDONED);
-            return Answer { stream: send, counters: &desk.counters }.deliver(refusal).await;
+            return ReplyStream { stream: send, counters: &desk.counters }.deliver(refusal).await;
         }
     };
     match time::timeout_at(ticket.deadline, read_payload(&mut receive, prefix, &desk.counters)).await {
         Ok(Ok(frame)) => {
-            let outlet = Answer { stream: send, counters: &desk.counters };
+            let outlet = ReplyStream { stream: send, counters: &desk.counters };
             desk.answer(caller, ticket, frame.into_request(), outlet).await;
         }
         Ok(Err(error)) => refuse(send, receive, &error, desk).await,
@@ -162,20 +159,20 @@ async fn request(mut send: SendStream, mut receive: RecvStream, caller: &Caller,
 async fn refuse(send: SendStream, mut receive: RecvStream, error: &Error, desk: &Desk) {
     desk.counters.tally(Transport::Quic).count_error();
     let _ = receive.stop(ABANDONED);
-    Answer { stream: send, counters: &desk.counters }.deliver(Frame::error(0, error)).await;
+    ReplyStream { stream: send, counters: &desk.counters }.deliver(Frame::error(0, error)).await;
 }
 
-struct Answer<'a> {
+struct ReplyStream<'a> {
     stream: SendStream,
     counters: &'a Counters,
 }
 
-impl Outlet for Answer<'_> {
+impl Outlet for ReplyStream<'_> {
     /// Returns when the caller has all of it, so that a stopping server does not close too early; but it does not wait long
     /// for a caller that is gone without a word.
     async fn deliver(mut self, answer: Frame) {
         if write_frame(&mut self.stream, answer, self.counters).await.is_ok_and(|wanted| wanted) {
-            let _ = time::timeout(FAREWELL, self.stream.stopped()).await;
+            let _ = time::timeout(FAREWELL_TIMEOUT, self.stream.stopped()).await;
         }
     }
 }

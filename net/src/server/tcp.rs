@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use env::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, WriteHalf};
 use tokio::sync::mpsc;
 use tokio_rustls::server::TlsStream;
-use types::limits::{HANDSHAKE_MS_MAX, PEER_SILENCE_MS_MAX};
+use types::limits::{HANDSHAKE_MS_MAX, SERVER_SILENCE_MAX};
 use types::{Error, Result};
 
 use super::{Door, Stop, linger};
@@ -19,8 +18,6 @@ use crate::{Caller, explain, tls};
 
 /// Plaintext that TLS takes at once: a whole batch, so that it leaves in few system calls.
 const TLS_BUFFER_SIZE: usize = 256 * 1024;
-/// Longer than the caller waits for us: it is the one who must notice first.
-const SILENCE: Duration = Duration::from_millis(4 * PEER_SILENCE_MS_MAX);
 
 pub(super) async fn serve(door: Door, desk: Arc<Desk>) {
     let stop = door.stop.clone();
@@ -31,7 +28,7 @@ async fn connection(mut stream: TlsStream<Socket>, caller: Arc<Caller>, desk: Ar
     stream.get_mut().1.set_buffer_limit(Some(TLS_BUFFER_SIZE));
     let agreed = stream.get_ref().1.alpn_protocol() == Some(tls::ALPN_NATIVE);
     let (read, mut write) = tokio::io::split(stream);
-    let mut reader = FrameReader::new(read, SILENCE, desk.counters.clone());
+    let mut reader = FrameReader::new(read, SERVER_SILENCE_MAX, desk.counters.clone());
     let greeted = if agreed {
         explain::within(HANDSHAKE_MS_MAX, greet(&desk, &mut reader, &mut write)).await
     } else {

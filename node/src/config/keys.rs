@@ -8,7 +8,7 @@ use proto::map::Role;
 use types::limits::PG_COUNT_MAX;
 use types::{Error, Profile, Result};
 
-use super::NodeConfig;
+use super::settings::NodeConfig;
 
 /// Partitions of one kind: each is a Raft group, and the index divides by the first byte of a hash.
 const PARTITION_COUNT_MAX: u32 = 256;
@@ -17,11 +17,11 @@ const ZONE_SIZE_MAX: usize = 63; // Like a namespace's name.
 
 /// One key.
 pub(super) struct Key {
-    /// As written, `cluster.profile` for a key in a table.
+    /// As errors name it: `cluster.profile` for a key in a table.
     pub(super) name: &'static str,
     /// Completes "it must be …".
     pub(super) allowed: &'static str,
-    /// Takes a value; `None` when it is not allowed.
+    /// Sets the key; `None` when the value is not allowed.
     pub(super) set: fn(&mut NodeConfig, &Given<'_>) -> Option<()>,
     /// The value as TOML.
     pub(super) show: fn(&NodeConfig) -> toml::Value,
@@ -37,7 +37,7 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         name: "zone",
-        allowed: "a name of 1 to 63 of a-z A-Z 0-9 - _ .",
+        allowed: "a name of 1 to 63 characters from a-z A-Z 0-9 - _ .",
         set: |config, given| store(&mut config.zone, given.zone()),
         show: |config| text(&config.zone),
     },
@@ -102,7 +102,7 @@ impl Key {
     }
 }
 
-/// A value as it came.
+/// A value as it was given.
 pub(super) enum Given<'a> {
     /// From the file.
     Value(&'a toml::Value),
@@ -196,7 +196,7 @@ fn role(name: &str) -> Option<Role> {
     [Role::Meta, Role::Block].into_iter().find(|role| role_name(*role) == name)
 }
 
-/// A role as it is written.
+/// A role as configuration files and listings spell it.
 pub fn role_name(role: Role) -> &'static str {
     match role {
         Role::Meta => "meta",
@@ -216,7 +216,7 @@ fn number(value: impl Into<i64>) -> toml::Value {
     toml::Value::Integer(value.into())
 }
 
-/// Letters to insert, drop or replace to make one word of the other.
+/// How many letters to insert, drop or replace to turn one word into the other.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();

@@ -1,6 +1,8 @@
-//! One table per question: what is read, what is refused and in which words.
+//! One table per question: what is read, what is refused and how the refusal is worded.
 
 use env::disk::SimDisk;
+
+use types::Profile;
 
 use super::*;
 
@@ -146,7 +148,7 @@ fn what_does_not_fit_together_is_refused() {
         check_refused(text, &[], want);
     }
     let many: Vec<String> = (0..=NODE_DISK_COUNT_MAX).map(|i| format!("\"/{i}\"")).collect();
-    check_refused(&format!("disks = [{}]", many.join(", ")), &[], "a node can have 128");
+    check_refused(&format!("disks = [{}]", many.join(", ")), &[], "a node can have at most 128");
     assert_eq!(load("roles = [\"meta\"]", &[]).unwrap().disks, Vec::<PathBuf>::new());
 }
 

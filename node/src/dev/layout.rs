@@ -1,22 +1,48 @@
-//! The directory of a development cluster: one file that says which nodes there are, and a directory for each.
+//! The directory of a development cluster: one file that lists the nodes, and a directory for each.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use client::health::Complement;
 use env::Disk;
 use proto::map::Role;
 use serde::{Deserialize, Serialize};
-use types::{Error, Profile, Result};
+use types::{Error, ErrorKind, Profile, Result};
 
-use super::{Shape, no_cluster};
 use crate::config::{ClusterConfig, NodeConfig};
 
 /// The file that makes a directory a cluster.
 const FILE: &str = "cluster.json";
-/// There are at least this many meta nodes, if there are as many nodes: enough voters to lose one.
+/// At least this many nodes hold metadata, if there are that many: enough voters to lose one.
 const META_COUNT_MIN: usize = 3;
 /// Few nodes need few placement groups.
 const PG_COUNT: u16 = 1024;
+
+/// What a new cluster is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Number of nodes, each with one disk.
+    pub nodes: u16,
+    /// Number of zones, over which the nodes are spread.
+    pub zones: u16,
+    /// Needs at least `k+m` nodes.
+    pub profile: Profile,
+}
+
+impl Shape {
+    /// Refuses (`Invalid`) a cluster that could never store a file.
+    pub fn check(self) -> Result<()> {
+        let Profile { k, m } = self.profile;
+        if usize::from(self.nodes) < self.profile.n() {
+            return Err(Error::invalid(format!(
+                "{} nodes with a disk each cannot hold {k}+{m} shards: ask for --nodes {} or a smaller --profile",
+                self.nodes,
+                self.profile.n()
+            )));
+        }
+        Ok(())
+    }
+}
 
 /// All nodes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,22 +58,28 @@ pub struct Layout {
 pub struct NodePlan {
     /// What `kill` and `restart` call it; also its id in the cluster, because the nodes join in this order.
     pub number: u64,
-    /// Its zone.
+    /// `zone1`, `zone2`, …: nodes take turns.
     pub zone: String,
-    /// It holds metadata, too.
+    /// True when it holds metadata too, not only chunks.
     pub is_meta: bool,
-    /// Where it listens.
+    /// Where it listens for clients and other nodes.
     pub native: SocketAddr,
     /// Where it listens for administration.
     pub control: SocketAddr,
-    /// It is part of the cluster.
+    /// True once it is part of the cluster.
     pub joined: bool,
-    /// Its process, when it was last started.
+    /// The process of its last start, which may have ended.
     pub pid: Option<u32>,
 }
 
 impl Layout {
-    /// A new cluster. `ports` has two for each node.
+    /// What the cluster has when it is complete.
+    pub fn complement(&self) -> Complement {
+        let nodes = self.nodes.len();
+        Complement { nodes, disks: nodes, voters: self.voter_count() }
+    }
+
+    /// A new cluster. `ports` has two for each node: native, then control.
     pub fn plan(shape: Shape, ports: &[u16]) -> Self {
         let (zones, meta_count) = (usize::from(shape.zones), META_COUNT_MIN.max(shape.zones.into()));
         let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
@@ -64,12 +96,12 @@ impl Layout {
         Self { profile: shape.profile.to_string(), nodes }
     }
 
-    /// Reads the file.
+    /// Reads the file. `NotFound` when there is no cluster in `dir`, `Corrupt` when it cannot be decoded.
     pub fn load(disk: &dyn Disk, dir: &Path) -> Result<Self> {
         let path = dir.join(FILE);
         let bytes = disk.read(&path).map_err(|e| no_cluster(e.into(), dir))?;
         serde_json::from_slice(&bytes).map_err(|e| {
-            Error::corrupt(format!("{}: {e}; remove {} and begin again", path.display(), dir.display()))
+            Error::corrupt(format!("{}: {e}; remove {} and start over", path.display(), dir.display()))
         })
     }
 
@@ -78,19 +110,19 @@ impl Layout {
         disk.exists(&dir.join(FILE))
     }
 
-    /// Writes the file.
+    /// Writes the file, as a whole or not at all.
     pub fn save(&self, disk: &dyn Disk, dir: &Path) -> Result<()> {
         let bytes = serde_json::to_vec_pretty(self).map_err(|e| Error::internal(e.to_string()))?;
         disk.write_atomic(&dir.join(FILE), &bytes).map_err(|e| Error::from(e).context(dir.display()))
     }
 
-    /// Refuses numbers of nodes that there are not.
+    /// Refuses (`Invalid`) numbers of nodes that do not exist.
     pub fn check_numbers(&self, numbers: &[u64]) -> Result<()> {
         let unknown = numbers.iter().find(|number| !self.nodes.iter().any(|node| node.number == **number));
         match unknown {
             None => Ok(()),
             Some(number) => Err(Error::invalid(format!(
-                "there is no node {number}: they go from 1 to {}",
+                "there is no node {number}: nodes are numbered from 1 to {}",
                 self.nodes.len()
             ))),
         }
@@ -102,7 +134,7 @@ impl Layout {
         if meta_count >= META_COUNT_MIN { META_COUNT_MIN } else { 1 }
     }
 
-    /// What a node is told.
+    /// The configuration of a node when the cluster is in `dir`.
     pub fn config(&self, node: &NodePlan, dir: &Path) -> Result<NodeConfig> {
         let home = node.home(dir);
         Ok(NodeConfig {
@@ -122,7 +154,7 @@ impl Layout {
 }
 
 impl NodePlan {
-    /// Its directory.
+    /// Its directory when the cluster is in `dir`.
     pub fn home(&self, dir: &Path) -> PathBuf {
         dir.join(format!("node{}", self.number))
     }
@@ -132,10 +164,21 @@ impl NodePlan {
         self.home(dir).join("node.toml")
     }
 
-    /// Where its output goes.
+    /// Where its standard output and standard error go.
     pub fn log_file(&self, dir: &Path) -> PathBuf {
         self.home(dir).join("log")
     }
+}
+
+/// Puts an error about the directory into words that help a person.
+pub(super) fn no_cluster(error: Error, dir: &Path) -> Error {
+    if error.kind() == ErrorKind::NotFound {
+        return Error::not_found(format!(
+            "there is no cluster in {}: create one with `cloudsync dev cluster up`",
+            dir.display()
+        ));
+    }
+    error.context(dir.display())
 }
 
 #[cfg(test)]
@@ -178,7 +221,7 @@ mod tests {
         layout.save(&disk, dir).unwrap();
         assert_eq!(Layout::load(&disk, dir), Ok(layout));
         disk.write_atomic(&dir.join(FILE), b"{").unwrap();
-        assert!(Layout::load(&disk, dir).unwrap_err().message().contains("begin again"));
+        assert!(Layout::load(&disk, dir).unwrap_err().message().contains("start over"));
     }
 
     #[test]
@@ -202,5 +245,13 @@ mod tests {
     fn unknown_numbers_are_refused() {
         assert_eq!(plan(3, 1).check_numbers(&[1, 3]), Ok(()));
         assert!(plan(3, 1).check_numbers(&[4]).unwrap_err().message().contains("from 1 to 3"));
+    }
+
+    #[test]
+    fn too_few_nodes_for_the_profile_are_refused() {
+        let profile = Profile { k: 4, m: 2 };
+        assert_eq!(Shape { nodes: 6, zones: 3, profile }.check(), Ok(()));
+        let error = Shape { nodes: 5, zones: 3, profile }.check().unwrap_err();
+        assert!(error.message().contains("--nodes 6"), "{error}");
     }
 }

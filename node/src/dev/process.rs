@@ -2,26 +2,22 @@
 
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::path::Path;
-use std::time::Duration;
 
 use env::process::{self, Signal};
 use env::{Disk, OpenMode};
+use types::limits::{DEV_STOP_TIMEOUT, PROCESS_LOOK_PERIOD};
 use types::{Error, Result};
 
 use super::DevCluster;
 use super::layout::NodePlan;
 
-/// How long a node may take to stop by itself.
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often we look whether it has.
-const STOP_PERIOD: Duration = Duration::from_millis(20);
 /// Longer command lines are not ours.
 const COMMAND_LINE_SIZE_MAX: usize = 64 * 1024;
 /// Lines of a log that say why a node ended.
 const LOG_LINES: usize = 5;
 
 impl DevCluster {
-    /// The node's process, if that is what has its pid today.
+    /// The node's process, if its pid has not been given to another since.
     pub fn running(&self, node: &NodePlan) -> Option<u32> {
         let pid = node.pid.filter(|pid| process::is_running(*pid))?;
         let line = command_line(&*self.env.disk, pid)?;
@@ -49,14 +45,14 @@ impl DevCluster {
         Ok(())
     }
 
-    /// Sends a signal, waits for the end, and kills what does not end by itself.
+    /// Sends a signal, waits for the end, and kills what does not end on its own.
     pub(super) async fn stop(&self, node: &mut NodePlan, signal: Signal) -> Result<()> {
         for signal in [signal, Signal::Kill] {
             let Some(pid) = self.running(node) else { break };
             process::signal(pid, signal);
-            let deadline = env::time::now() + STOP_TIMEOUT;
+            let deadline = env::time::now() + DEV_STOP_TIMEOUT;
             while self.running(node).is_some() && env::time::now() < deadline {
-                env::time::sleep(STOP_PERIOD).await;
+                env::time::sleep(PROCESS_LOOK_PERIOD).await;
             }
         }
         if let Some(pid) = self.running(node) {
@@ -69,26 +65,26 @@ impl DevCluster {
         Ok(())
     }
 
-    /// All that a node has written so far.
+    /// All that a node has logged so far; empty when it has no log.
     pub fn log(&self, node: &NodePlan) -> String {
         let log = self.env.disk.read(&node.log_file(&self.dir)).unwrap_or_default();
         String::from_utf8_lossy(&log).into_owned()
     }
 
-    /// The last lines that a node wrote: they say why it ended.
+    /// The last lines that a node logged: they say why it ended.
     pub fn last_words(&self, node: &NodePlan) -> Vec<String> {
         let log = self.log(node);
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(LOG_LINES)..].iter().map(|line| (*line).to_owned()).collect()
     }
 
-    /// The processes of all nodes, running or not.
+    /// The processes last started for all nodes, running or not.
     pub fn pids(&self) -> Vec<u32> {
         let nodes = self.layout().map(|layout| layout.nodes).unwrap_or_default();
         nodes.into_iter().filter_map(|node| node.pid).collect()
     }
 
-    /// Ends all processes at once and waits until they are gone. Blocks: for the end of a program, when nobody else
+    /// Kills all processes at once and waits until they are gone. Blocks: for the end of a program, when nobody else
     /// would stop them.
     pub fn kill_all(&self) {
         process::kill_all(&self.pids());
@@ -101,7 +97,7 @@ fn thread_count(cores: usize, nodes: usize) -> usize {
     (cores / nodes).max(1)
 }
 
-/// The arguments of a process, each ended by a zero byte. A file of /proc does not tell its length.
+/// The arguments of a process, each ended by a zero byte. Files in /proc do not tell their length.
 fn command_line(disk: &dyn Disk, pid: u32) -> Option<Vec<u8>> {
     let file = disk.open(Path::new(&format!("/proc/{pid}/cmdline")), OpenMode::Read).ok()?;
     let mut line = vec![0; COMMAND_LINE_SIZE_MAX];

@@ -1,10 +1,9 @@
 //! From an empty directory, from stopped nodes, or from wherever an earlier attempt stopped, to a running cluster.
 
-use std::time::Duration;
-
 use client::health::missing;
 use client::{ADMIN_FILE, Connection, CredentialFile};
 use proto::cluster::ClusterStatus;
+use types::limits::{DEV_START_PERIOD, DEV_START_TIMEOUT, DEV_TOKEN_VALIDITY};
 use types::{Error, ErrorKind, Result};
 
 use super::layout::Layout;
@@ -12,17 +11,10 @@ use super::process::free_ports;
 use super::{DevCluster, Shape};
 use crate::token::JoinToken;
 
-/// How long a starting cluster may make no progress: eight nodes on two busy cores start in a tenth of it.
-const START_TIMEOUT: Duration = Duration::from_secs(120);
-/// How often we ask whether it has.
-const START_PERIOD: Duration = Duration::from_millis(200);
-/// How long a join token is valid: all nodes join within seconds.
-const TOKEN_VALIDITY: Duration = Duration::from_secs(600);
-
-/// A cluster that runs.
+/// A running cluster.
 #[derive(Debug)]
 pub struct Started {
-    /// A client of it.
+    /// A client with the administrator's rights.
     pub connection: Connection,
     /// Number of its nodes.
     pub nodes: usize,
@@ -31,7 +23,7 @@ pub struct Started {
 }
 
 impl DevCluster {
-    /// True when the directory holds something that is not a cluster: [`DevCluster::up`] would mix with it.
+    /// True when the directory holds something that is not a cluster: [`DevCluster::up`] would mix its files with that.
     pub fn is_foreign(&self) -> Result<bool> {
         let disk = &*self.env.disk;
         Ok(disk.exists(&self.dir)
@@ -39,7 +31,7 @@ impl DevCluster {
             && !disk.read_dir(&self.dir).map_err(Error::from)?.is_empty())
     }
 
-    /// Creates what is not there (of this shape), starts what is not running, and waits until the cluster is whole.
+    /// Creates what is missing (in this shape), starts what is not running, and waits until the cluster is complete.
     /// Tells `say` what it is waiting for, whenever that changes.
     pub async fn up(&self, shape: Shape, say: &(dyn Fn(&str) + Sync)) -> Result<Started> {
         shape.check()?;
@@ -72,7 +64,7 @@ impl DevCluster {
         Ok(layout)
     }
 
-    /// Every step is written down when it is done, and may be done twice.
+    /// Every step is recorded when it is done, and may be done twice.
     async fn start_all(&self, layout: &mut Layout, say: &(dyn Fn(&str) + Sync)) -> Result<()> {
         if !layout.nodes[0].joined {
             let config = layout.config(&layout.nodes[0], &self.dir)?;
@@ -84,7 +76,7 @@ impl DevCluster {
             layout.nodes[0].joined = true;
             self.save(layout)?;
         }
-        // Those that are part of the cluster already: they may all be needed for a quorum.
+        // First those that are already part of the cluster: they may all be needed for a quorum.
         self.start_joined(layout)?;
         if layout.nodes.iter().any(|node| !node.joined) {
             self.join_others(layout, say).await?;
@@ -105,7 +97,7 @@ impl DevCluster {
     async fn join_others(&self, layout: &mut Layout, say: &(dyn Fn(&str) + Sync)) -> Result<()> {
         let cluster = self.wait_for(layout, |_| Vec::new(), say).await?.cluster;
         let credentials = CredentialFile::load(&*self.env.disk, &self.credentials())?;
-        let token = JoinToken::create(&cluster, &credentials, TOKEN_VALIDITY).await?;
+        let token = JoinToken::create(&cluster, &credentials, DEV_TOKEN_VALIDITY).await?;
         for index in 0..layout.nodes.len() {
             if !layout.nodes[index].joined {
                 let config = layout.config(&layout.nodes[index], &self.dir)?;
@@ -125,7 +117,7 @@ impl DevCluster {
         missing: impl Fn(&ClusterStatus) -> Vec<String>,
         say: &(dyn Fn(&str) + Sync),
     ) -> Result<Connection> {
-        let mut deadline = env::time::now() + START_TIMEOUT;
+        let mut deadline = env::time::now() + DEV_START_TIMEOUT;
         let mut said = String::new();
         let mut error = None;
         loop {
@@ -147,18 +139,18 @@ impl DevCluster {
             if waiting != said {
                 say(&waiting);
                 said = waiting;
-                deadline = env::time::now() + START_TIMEOUT;
+                deadline = env::time::now() + DEV_START_TIMEOUT;
             }
             if env::time::now() >= deadline {
                 let error =
                     error.map(|e| format!("; the last error was: {}", e.message())).unwrap_or_default();
                 return Err(Error::unavailable(format!(
                     "nothing changed for {} s: {said}{error}; the logs are in {}/node*/log",
-                    START_TIMEOUT.as_secs(),
+                    DEV_START_TIMEOUT.as_secs(),
                     self.dir.display()
                 )));
             }
-            env::time::sleep(START_PERIOD).await;
+            env::time::sleep(DEV_START_PERIOD).await;
         }
     }
 
@@ -181,7 +173,7 @@ impl DevCluster {
     }
 }
 
-/// A step that an earlier attempt has finished is finished.
+/// A step that an earlier attempt finished counts as done.
 fn done_once(done: Result<()>) -> Result<()> {
     match done {
         Err(e) if e.kind() == ErrorKind::Exists => Ok(()),

@@ -1,4 +1,4 @@
-//! Group commit: gathers records, writes them with one fdatasync, starts and deletes segments.
+//! GroupLog commit: gathers records, writes them with one fdatasync, starts and deletes segments.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -7,11 +7,11 @@ use std::sync::{Arc, MutexGuard};
 use env::{File, OpenMode};
 use types::{Error, PartitionId, Result};
 
-use super::group::{Group, Slot};
+use super::group::{EntryPlace, GroupLog};
 use super::record::{self, Record};
 use super::recover::Recovered;
 use super::segment;
-use super::{Done, Entry, Segment, Shared, State};
+use super::{Done, LogEntry, LogShared, LogState, Segment};
 
 /// One write: what was queued when the one before was durable.
 struct Batch {
@@ -26,7 +26,7 @@ struct Batch {
     empty: Vec<u64>,
 }
 
-impl State {
+impl LogState {
     pub(super) fn new(recovered: Recovered, segment_size: u64) -> Self {
         let current = recovered.segments.last_key_value().map_or(0, |(number, _)| *number);
         let mut segments: BTreeMap<u64, Segment> = recovered
@@ -34,7 +34,7 @@ impl State {
             .into_iter()
             .map(|(number, file)| (number, Segment { file: Some(file), live: 0 }))
             .collect();
-        for slot in recovered.groups.values().flat_map(Group::slots) {
+        for slot in recovered.groups.values().flat_map(GroupLog::slots) {
             segments.get_mut(&slot.segment).expect("found in this segment").live += 1;
         }
         let mut state = Self {
@@ -55,7 +55,7 @@ impl State {
         state
     }
 
-    pub(super) fn group(&mut self, group: PartitionId) -> &mut Group {
+    pub(super) fn group(&mut self, group: PartitionId) -> &mut GroupLog {
         self.groups.entry(group).or_default()
     }
 
@@ -65,8 +65,8 @@ impl State {
     }
 
     /// Queues an entry and makes it readable.
-    pub(super) fn append(&mut self, id: PartitionId, entry: Entry) -> Result<()> {
-        let Entry { id: entry_id, body } = entry;
+    pub(super) fn append(&mut self, id: PartitionId, entry: LogEntry) -> Result<()> {
+        let LogEntry { id: entry_id, body } = entry;
         if !record::fits(&body) {
             return Err(Error::invalid(format!(
                 "an entry of {} bytes is too large for the raft log",
@@ -74,7 +74,7 @@ impl State {
             )));
         }
         let offset = self.pending_start + self.pending.len() as u64;
-        let slot = Slot::new(entry_id.term, self.current, offset, &body);
+        let slot = EntryPlace::new(entry_id.term, self.current, offset, &body);
         let removed = self.group(id).truncate(entry_id.index);
         self.release(&removed);
         if !self.group(id).push(entry_id.index, slot, body.clone()) {
@@ -89,7 +89,7 @@ impl State {
     }
 
     /// Counts entries as gone.
-    pub(super) fn release(&mut self, removed: &[Slot]) {
+    pub(super) fn release(&mut self, removed: &[EntryPlace]) {
         for slot in removed {
             self.segments.get_mut(&slot.segment).expect("deleted only when empty").live -= 1;
         }
@@ -102,7 +102,7 @@ impl State {
         self.segments.insert(self.current, Segment::default());
         let states: Vec<_> = self.groups.iter().map(|(id, group)| (*id, group.state())).collect();
         for (group, state) in states {
-            self.write(group, &Record::State(state));
+            self.write(group, &Record::LogState(state));
         }
         self.groups.values_mut().for_each(|group| group.committed_unwritten = false);
     }
@@ -151,8 +151,8 @@ impl State {
     }
 }
 
-impl Shared {
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+impl LogShared {
+    pub(super) fn lock(&self) -> MutexGuard<'_, LogState> {
         self.state.lock().expect("never poisoned: callbacks run outside")
     }
 

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use super::record;
-use super::{EntryId, GroupState, Vote};
+use super::{EntryId, GroupState, SavedVote};
 
 /// Bytes of entries per group that are kept in memory for replication and apply. Entries not yet written are kept as
 /// well, whatever their size.
@@ -13,7 +13,7 @@ const CACHE_SIZE_MAX: usize = 4 * types::limits::MIB;
 
 /// Where an entry is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Slot {
+pub struct EntryPlace {
     pub term: u64,
     pub segment: u64,
     pub offset: u32,
@@ -22,15 +22,15 @@ pub struct Slot {
 
 /// Index and state of one group.
 #[derive(Debug, Default)]
-pub struct Group {
-    pub vote: Option<Vote>,
+pub struct GroupLog {
+    pub vote: Option<SavedVote>,
     pub purged: Option<EntryId>,
     pub committed: Option<EntryId>,
     /// `committed` is newer than the newest record of it.
     pub committed_unwritten: bool,
     /// Log index of `slots[0]`.
     start: u64,
-    slots: VecDeque<Slot>,
+    slots: VecDeque<EntryPlace>,
     /// Bytes of all records in `slots`.
     size: u64,
     /// Bodies of the last entries.
@@ -38,9 +38,9 @@ pub struct Group {
     cache_size: usize,
 }
 
-impl Group {
+impl GroupLog {
     /// A group as found on disk.
-    pub fn recovered(state: GroupState, start: u64, slots: VecDeque<Slot>) -> Self {
+    pub fn recovered(state: GroupState, start: u64, slots: VecDeque<EntryPlace>) -> Self {
         let size = slots.iter().map(|slot| u64::from(slot.size)).sum();
         let GroupState { vote, purged, committed, .. } = state;
         Self { vote, purged, committed, start, slots, size, ..Self::default() }
@@ -70,12 +70,12 @@ impl Group {
     }
 
     /// The slots of all entries.
-    pub fn slots(&self) -> impl Iterator<Item = &Slot> {
+    pub fn slots(&self) -> impl Iterator<Item = &EntryPlace> {
         self.slots.iter()
     }
 
     /// Adds an entry at the end. False when it would leave a hole.
-    pub fn push(&mut self, index: u64, slot: Slot, body: Bytes) -> bool {
+    pub fn push(&mut self, index: u64, slot: EntryPlace, body: Bytes) -> bool {
         if self.slots.is_empty() && self.purged.is_none() {
             self.start = index;
         }
@@ -90,10 +90,10 @@ impl Group {
     }
 
     /// Removes the entries from `index` on and returns where they were.
-    pub fn truncate(&mut self, index: u64) -> Vec<Slot> {
+    pub fn truncate(&mut self, index: u64) -> Vec<EntryPlace> {
         let kept =
             usize::try_from(index.saturating_sub(self.start)).unwrap_or(usize::MAX).min(self.slots.len());
-        let removed: Vec<Slot> = self.slots.drain(kept..).collect();
+        let removed: Vec<EntryPlace> = self.slots.drain(kept..).collect();
         for _ in 0..removed.len() {
             self.cache_size -= self.cache.pop_back().map_or(0, |body| body.len());
         }
@@ -102,9 +102,9 @@ impl Group {
     }
 
     /// Removes the entries up to `id` and returns where they were.
-    pub fn purge(&mut self, id: EntryId) -> Vec<Slot> {
+    pub fn purge(&mut self, id: EntryId) -> Vec<EntryPlace> {
         let gone = usize::try_from((id.index + 1).saturating_sub(self.start)).unwrap_or(usize::MAX);
-        let removed: Vec<Slot> = self.slots.drain(..gone.min(self.slots.len())).collect();
+        let removed: Vec<EntryPlace> = self.slots.drain(..gone.min(self.slots.len())).collect();
         while self.cache.len() > self.slots.len() {
             self.cache_size -= self.cache.pop_front().map_or(0, |body| body.len());
         }
@@ -127,7 +127,7 @@ impl Group {
 
     /// Where the entries from `start` (inclusive) to `end` are, until `size_max` bytes are reached but at least one;
     /// with the body of those in memory.
-    pub fn find(&self, start: u64, end: u64, size_max: u64) -> Vec<(EntryId, Slot, Option<Bytes>)> {
+    pub fn find(&self, start: u64, end: u64, size_max: u64) -> Vec<(EntryId, EntryPlace, Option<Bytes>)> {
         let cached_from = self.slots.len() - self.cache.len();
         let mut found = Vec::new();
         let mut size = 0;
@@ -158,12 +158,12 @@ impl Group {
         self.end() - kept
     }
 
-    fn forget(&mut self, removed: &[Slot]) {
+    fn forget(&mut self, removed: &[EntryPlace]) {
         self.size -= removed.iter().map(|slot| u64::from(slot.size)).sum::<u64>();
     }
 }
 
-impl Slot {
+impl EntryPlace {
     /// The slot of an entry that is about to be written.
     pub fn new(term: u64, segment: u64, offset: u64, body: &[u8]) -> Self {
         let offset = u32::try_from(offset).expect("a segment ends soon after its target size");

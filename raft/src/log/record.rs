@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use types::{Error, PartitionId, Result};
 
-use super::{EntryId, GroupState, Vote};
+use super::{EntryId, GroupState, SavedVote};
 
 /// Begins every record, so that a scan for survivors after damaged bytes can find them.
 pub const MAGIC: u32 = u32::from_le_bytes(*b"RRC1");
@@ -18,7 +18,7 @@ pub enum Record {
     /// An entry of a group; replaces all entries of the group from its index on.
     Entry(EntryId, Bytes),
     /// The group's newest vote.
-    Vote(Vote),
+    Vote(SavedVote),
     /// All entries of the group from this index on are gone.
     Truncate(u64),
     /// All entries of the group up to this one are gone and will not be needed.
@@ -26,7 +26,7 @@ pub enum Record {
     /// Entries up to this one are known to be committed.
     Committed(EntryId),
     /// Everything but the entries: stands at the head of a segment for every group, so that older segments can go.
-    State(GroupState),
+    LogState(GroupState),
     /// All records of a commit stand before this one.
     End,
 }
@@ -50,7 +50,7 @@ pub fn encode(out: &mut Vec<u8>, group: PartitionId, commit: u64, record: &Recor
         Record::Truncate(index) => (3, EntryId { term: 0, index: *index }, Bytes::new()),
         Record::Purge(id) => (4, *id, Bytes::new()),
         Record::Committed(id) => (5, *id, Bytes::new()),
-        Record::State(state) => (6, EntryId::default(), encode_state(state).into()),
+        Record::LogState(state) => (6, EntryId::default(), encode_state(state).into()),
         Record::End => (7, EntryId::default(), Bytes::new()),
     };
     let size = u32::try_from(body.len()).expect("append() refuses larger entries");
@@ -84,11 +84,11 @@ pub fn decode(bytes: &Bytes) -> Option<(Framed, usize)> {
     let id = EntryId { index: u64_at(24), term: u64_at(32) };
     let record = match header[40] {
         1 => Record::Entry(id, body),
-        2 => Record::Vote(Vote { term: id.term, node: id.index, committed: *body.first()? != 0 }),
+        2 => Record::Vote(SavedVote { term: id.term, node: id.index, committed: *body.first()? != 0 }),
         3 => Record::Truncate(id.index),
         4 => Record::Purge(id),
         5 => Record::Committed(id),
-        6 => Record::State(decode_state(&body)?),
+        6 => Record::LogState(decode_state(&body)?),
         7 => Record::End,
         _ => return None,
     };
@@ -149,7 +149,7 @@ fn decode_state(body: &[u8]) -> Option<GroupState> {
         [0] => None,
         [tag] => {
             let (term, node) = take_pair(&mut rest)?;
-            Some(Vote { term, node, committed: tag == 2 })
+            Some(SavedVote { term, node, committed: tag == 2 })
         }
     };
     let mut id = || match take::<1>(&mut rest)? {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use env::{Disk, File, OpenMode};
 use types::{Error, PartitionId, Result};
 
-use super::group::{Group, Slot};
+use super::group::{EntryPlace, GroupLog};
 use super::record::{self, Framed, Record};
 use super::segment::{self, BadHeader};
 use super::{EntryId, GroupState};
@@ -17,7 +17,7 @@ use super::{EntryId, GroupState};
 /// What the files say.
 #[derive(Debug)]
 pub struct Recovered {
-    pub groups: BTreeMap<PartitionId, Group>,
+    pub groups: BTreeMap<PartitionId, GroupLog>,
     /// Open files by segment number.
     pub segments: BTreeMap<u64, Arc<dyn File>>,
     /// Where the last segment ends.
@@ -36,7 +36,7 @@ struct Replay {
 struct GroupReplay {
     state: GroupState,
     /// With gaps while records are missing whose entries were purged or truncated later.
-    entries: BTreeMap<u64, Slot>,
+    entries: BTreeMap<u64, EntryPlace>,
 }
 
 /// How far a segment can be read.
@@ -166,13 +166,13 @@ impl Replay {
                 group.entries.split_off(&id.index);
                 let size = u32::try_from(record::entry_size(body.len())).expect("decode() checked the size");
                 let offset = u32::try_from(at).expect("a segment ends soon after its target size");
-                group.entries.insert(id.index, Slot { term: id.term, segment, offset, size });
+                group.entries.insert(id.index, EntryPlace { term: id.term, segment, offset, size });
             }
             Record::Vote(vote) => group.state.vote = Some(vote),
             Record::Truncate(index) => drop(group.entries.split_off(&index)),
             Record::Purge(id) => group.purge(id),
             Record::Committed(id) => group.state.committed = Some(id),
-            Record::State(state) => {
+            Record::LogState(state) => {
                 group.entries.split_off(&state.last.map_or(0, |last| last.index + 1));
                 if let Some(purged) = state.purged {
                     group.purge(purged);
@@ -183,7 +183,7 @@ impl Replay {
         }
     }
 
-    fn finish(self) -> Result<BTreeMap<PartitionId, Group>> {
+    fn finish(self) -> Result<BTreeMap<PartitionId, GroupLog>> {
         self.groups.into_iter().map(|(id, group)| Ok((id, group.finish(id)?))).collect()
     }
 }
@@ -194,7 +194,7 @@ impl GroupReplay {
         self.state.purged = Some(id);
     }
 
-    fn finish(self, id: PartitionId) -> Result<Group> {
+    fn finish(self, id: PartitionId) -> Result<GroupLog> {
         let start = self.state.purged.map_or(0, |purged| purged.index + 1);
         if self.entries.keys().copied().ne(start..start + self.entries.len() as u64) {
             return Err(Error::corrupt(format!(
@@ -202,6 +202,6 @@ impl GroupReplay {
                  again"
             )));
         }
-        Ok(Group::recovered(self.state, start, self.entries.into_values().collect()))
+        Ok(GroupLog::recovered(self.state, start, self.entries.into_values().collect()))
     }
 }

@@ -22,12 +22,12 @@ fn open(env: &Env) -> Result<Log> {
     Log::open_with(env, "/log".into(), Committer::Caller, 2000)
 }
 
-fn entry(term: u64, index: u64) -> Entry {
-    Entry { id: EntryId { term, index }, body: Bytes::from(format!("{term}.{index}").repeat(10)) }
+fn entry(term: u64, index: u64) -> LogEntry {
+    LogEntry { id: EntryId { term, index }, body: Bytes::from(format!("{term}.{index}").repeat(10)) }
 }
 
 /// Appends and waits until it is durable.
-fn append(log: &Log, group: PartitionId, entries: impl IntoIterator<Item = Entry>) -> io::Result<()> {
+fn append(log: &Log, group: PartitionId, entries: impl IntoIterator<Item = LogEntry>) -> io::Result<()> {
     let (sender, receiver) = mpsc::channel();
     log.append(group, entries.into_iter().collect(), Box::new(move |result| sender.send(result).unwrap()))
         .unwrap();
@@ -35,10 +35,10 @@ fn append(log: &Log, group: PartitionId, entries: impl IntoIterator<Item = Entry
 }
 
 fn vote(log: &Log, group: PartitionId, term: u64) {
-    log.save_vote(group, Vote { term, node: 7, committed: true }, Box::new(|result| result.unwrap()));
+    log.save_vote(group, SavedVote { term, node: 7, committed: true }, Box::new(|result| result.unwrap()));
 }
 
-/// Vote, purged, entries, last and committed of a group as one line; checks that the entries say what they are.
+/// SavedVote, purged, entries, last and committed of a group as one line; checks that the entries say what they are.
 fn describe(log: &Log, group: PartitionId) -> String {
     let state = log.state(group);
     let entries = log.read(group, 0, u64::MAX, u64::MAX).unwrap();
@@ -243,7 +243,7 @@ fn a_failed_sync_is_final() {
 fn reads_are_bounded_and_old_entries_come_from_the_files() {
     let (env, _disk) = sim(1);
     let log = Log::open_with(&env, "/log".into(), Committer::Caller, 1 << 30).unwrap();
-    let big = |index| Entry { id: EntryId { term: 1, index }, body: vec![index as u8; 300_000].into() };
+    let big = |index| LogEntry { id: EntryId { term: 1, index }, body: vec![index as u8; 300_000].into() };
     (0..40).for_each(|index| append(&log, A, [big(index)]).unwrap());
     assert_eq!(log.read(A, 0, 40, u64::MAX).unwrap(), (0..40).map(big).collect::<Vec<_>>());
     assert_eq!(log.read(A, 5, 40, 1_000_000).unwrap().len(), 3);
@@ -254,7 +254,7 @@ fn reads_are_bounded_and_old_entries_come_from_the_files() {
     assert!(
         log.append(
             A,
-            vec![Entry { id: EntryId { term: 1, index: 40 }, body: vec![0; 17 << 20].into() }],
+            vec![LogEntry { id: EntryId { term: 1, index: 40 }, body: vec![0; 17 << 20].into() }],
             Box::new(|_| ())
         )
         .is_err()
@@ -276,15 +276,15 @@ fn reads_v1() {
     assert_eq!(describe(&log, B), FILLED_B);
 
     let state = GroupState {
-        vote: Some(Vote { term: 1, node: 2, committed: true }),
+        vote: Some(SavedVote { term: 1, node: 2, committed: true }),
         purged: None,
         last: Some(EntryId { term: 3, index: 4 }),
         committed: Some(EntryId { term: 5, index: 6 }),
     };
     for state in [state, GroupState::default(), GroupState { purged: state.last, ..state }] {
         let mut bytes = Vec::new();
-        record::encode(&mut bytes, A, 9, &Record::State(state));
+        record::encode(&mut bytes, A, 9, &Record::LogState(state));
         let (framed, size) = record::decode(&bytes.clone().into()).unwrap();
-        assert_eq!((framed.record, size), (Record::State(state), bytes.len()));
+        assert_eq!((framed.record, size), (Record::LogState(state), bytes.len()));
     }
 }

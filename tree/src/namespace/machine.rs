@@ -5,10 +5,10 @@ use kv::{Overlay, Read};
 use proto::command::{NamespaceCommand, Stamped};
 use proto::namespace::{Done, Kind, Mode, WriteNamespace, Written};
 use types::limits::{BATCH_OP_COUNT_MAX, IDEMPOTENCY_MS};
-use types::{Error, InodeId, Millis, NamespaceId, PartitionId, RequestId, Result, Seq};
+use types::{Error, Millis, NamespaceId, PartitionId, RequestId, Result, Seq};
 
 use super::row::{self, InodeRow, NamespaceRow, RequestRow};
-use super::tree::Tree;
+use super::tree::{Tree, next_inode};
 use crate::{Machine, answer};
 
 /// Answers forgotten per command: more than one, so that the table shrinks after a burst.
@@ -116,14 +116,6 @@ impl Machine for NamespaceMachine {
                 .unwrap_or_else(|e| answer::encode::<()>(&Err(e))),
         }
     }
-}
-
-/// Gives out the next inode id of a partition.
-pub fn next_inode(state: &mut Overlay<'_>, partition: PartitionId) -> Result<InodeId> {
-    let key = row::inode_count_key();
-    let count: u64 = row::load(state, &key)?.unwrap_or(0) + 1;
-    state.put(key, proto::encode(&count));
-    Ok(InodeId::new(partition, count))
 }
 
 /// The answers to a batch of which nothing was done because of its `failed`-th change.

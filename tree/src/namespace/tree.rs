@@ -8,7 +8,6 @@ use kv::{Overlay, Read};
 use proto::namespace::{Base, Change, Done, Kind, Op, Place, Record};
 use types::{Error, InodeId, Millis, Name, NamespaceId, PartitionId, Path, Result, Seq, VersionId};
 
-use super::machine::next_inode;
 use super::read::{entry_of_root, resolve_below};
 use super::row::{self, DirentRow, InodeRow, NamespaceRow, TrashRow, VersionRow};
 
@@ -284,6 +283,14 @@ impl<'a, 'b> Tree<'a, 'b> {
             Record { seq: self.row.seq, time: self.time, author: self.author.to_owned(), inode, change };
         self.state.put(row::journal_key(self.namespace, self.row.seq), proto::encode(&record));
     }
+}
+
+/// Gives out the next inode id of a partition.
+pub fn next_inode(state: &mut Overlay<'_>, partition: PartitionId) -> Result<InodeId> {
+    let key = row::inode_count_key();
+    let count: u64 = row::load(state, &key)?.unwrap_or(0) + 1;
+    state.put(key, proto::encode(&count));
+    Ok(InodeId::new(partition, count))
 }
 
 /// A version names the one its writer has seen; anything else is somebody's work about to be lost (I-CAS).

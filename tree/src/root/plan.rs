@@ -52,12 +52,12 @@ fn accept(map: &mut ClusterMap, change: Change) {
     map.table = Some(change.table);
 }
 
-fn disks(map: &ClusterMap) -> Vec<placement::Disk> {
+fn disks(map: &ClusterMap) -> Vec<placement::Candidate> {
     map.disks
         .iter()
         .map(|(id, disk)| {
             let zone = map.nodes.get(&disk.node).map(|n| n.zone.clone()).unwrap_or_default();
-            placement::Disk {
+            placement::Candidate {
                 id: *id,
                 node: disk.node,
                 zone,

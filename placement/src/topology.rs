@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use types::{DiskId, Profile};
 
-use crate::Disk;
+use crate::Candidate;
 
-/// Index of a disk in [`Map::disks`].
-pub(crate) type Index = usize;
+/// CandidateIndex of a disk in [`Topology::disks`].
+pub(crate) type CandidateIndex = usize;
 
 /// Slots of one group that may share a node or a zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,21 +17,21 @@ pub(crate) struct Limits {
 }
 
 #[derive(Debug)]
-pub(crate) struct Map<'a> {
+pub(crate) struct Topology<'a> {
     pub(crate) profile: Profile,
     /// By id.
-    pub(crate) disks: Vec<&'a Disk>,
+    pub(crate) disks: Vec<&'a Candidate>,
     pub(crate) node_of: Vec<usize>,
     pub(crate) zone_of: Vec<usize>,
     /// What the disks that may be given slots now allow for every group.
     pub(crate) limits: Limits,
-    index: BTreeMap<DiskId, Index>,
+    index: BTreeMap<DiskId, CandidateIndex>,
 }
 
-impl<'a> Map<'a> {
-    pub(crate) fn new(profile: Profile, disks: &'a [Disk]) -> Self {
-        let disks: BTreeMap<DiskId, &Disk> = disks.iter().map(|disk| (disk.id, disk)).collect();
-        let disks: Vec<&Disk> = disks.into_values().collect();
+impl<'a> Topology<'a> {
+    pub(crate) fn new(profile: Profile, disks: &'a [Candidate]) -> Self {
+        let disks: BTreeMap<DiskId, &Candidate> = disks.iter().map(|disk| (disk.id, disk)).collect();
+        let disks: Vec<&Candidate> = disks.into_values().collect();
         // A node that claims two zones counts as two nodes.
         let node_of = number(disks.iter().map(|disk| (&disk.zone, disk.node)));
         let zone_of = number(disks.iter().map(|disk| &disk.zone));
@@ -42,16 +42,16 @@ impl<'a> Map<'a> {
         map
     }
 
-    pub(crate) fn index(&self, disk: DiskId) -> Option<Index> {
+    pub(crate) fn index(&self, disk: DiskId) -> Option<CandidateIndex> {
         self.index.get(&disk).copied()
     }
 
     /// May be given slots now.
-    pub(crate) fn is_live(&self, index: Index) -> bool {
+    pub(crate) fn is_live(&self, index: CandidateIndex) -> bool {
         self.disks[index].usable && !self.disks[index].down
     }
 
-    pub(crate) fn live(&self) -> impl Iterator<Item = Index> + '_ {
+    pub(crate) fn live(&self) -> impl Iterator<Item = CandidateIndex> + '_ {
         (0..self.disks.len()).filter(|&index| self.is_live(index))
     }
 
@@ -74,8 +74,8 @@ impl<'a> Map<'a> {
     }
 
     /// Live disks by zone and node.
-    fn domains(&self) -> Vec<Vec<Vec<Index>>> {
-        let mut zones: BTreeMap<usize, BTreeMap<usize, Vec<Index>>> = BTreeMap::new();
+    fn domains(&self) -> Vec<Vec<Vec<CandidateIndex>>> {
+        let mut zones: BTreeMap<usize, BTreeMap<usize, Vec<CandidateIndex>>> = BTreeMap::new();
         for index in self.live() {
             zones.entry(self.zone_of[index]).or_default().entry(self.node_of[index]).or_default().push(index);
         }
@@ -83,7 +83,7 @@ impl<'a> Map<'a> {
     }
 
     /// Live disks so that those of one node, and those of one zone, are neighbours.
-    pub(crate) fn live_by_domain(&self) -> Vec<Index> {
+    pub(crate) fn live_by_domain(&self) -> Vec<CandidateIndex> {
         self.domains().into_iter().flatten().flatten().collect()
     }
 
@@ -91,7 +91,7 @@ impl<'a> Map<'a> {
     /// disk that holds more now keeps it: nothing moves for a rounding error.
     pub(crate) fn targets(&self, pg_count: usize, held: &[usize]) -> Vec<usize> {
         let zones = self.domains();
-        let claim = |disks: &[Index], cap: usize| Claim {
+        let claim = |disks: &[CandidateIndex], cap: usize| Claim {
             weight: disks.iter().map(|&d| u128::from(self.disks[d].weight.max(1))).sum(),
             cap: cap * pg_count,
             held: disks.iter().map(|&d| held[d]).sum(),
@@ -114,7 +114,7 @@ impl<'a> Map<'a> {
 }
 
 /// Slots of one group that a zone can take.
-fn zone_room(nodes: &[Vec<Index>], limits: Limits) -> usize {
+fn zone_room(nodes: &[Vec<CandidateIndex>], limits: Limits) -> usize {
     nodes.iter().map(|disks| disks.len().min(limits.node)).sum::<usize>().min(limits.zone)
 }
 

@@ -1,0 +1,64 @@
+//! The settings of a node and of a new cluster, with their defaults.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use proto::map::Role;
+use types::Profile;
+use types::limits::PG_COUNT_DEFAULT;
+
+/// Port of a node that is given none; its control port is the next one.
+pub const NATIVE_PORT: u16 = 7400;
+/// One node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeConfig {
+    /// Directory of its identity, metadata and Raft log.
+    pub data: PathBuf,
+    /// Failure domain that it shares with other nodes.
+    pub zone: String,
+    /// What it runs: a metaserver, a blockserver, or both.
+    pub roles: Vec<Role>,
+    /// Where it listens for clients and other nodes: QUIC and TLS/TCP on the same port.
+    pub native: SocketAddr,
+    /// Where it listens for administration: gRPC.
+    pub control: SocketAddr,
+    /// Directories of its disks, usually one mount point each.
+    pub disks: Vec<PathBuf>,
+    /// What `init` creates; ignored on nodes that join.
+    pub cluster: ClusterConfig,
+}
+
+/// What a new cluster is like. None of this can be changed later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterConfig {
+    /// Redundancy of every chunk.
+    pub profile: Profile,
+    /// Number of placement groups.
+    pub pg_count: u16,
+    /// Number of partitions for namespaces.
+    pub namespace_partitions: u32,
+    /// Number of partitions for the chunk index.
+    pub index_partitions: u32,
+}
+
+impl Default for NodeConfig {
+    fn default() -> Self {
+        let local = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
+        Self {
+            data: PathBuf::from("cloudsync-data"),
+            zone: "zone1".to_owned(),
+            roles: vec![Role::Meta, Role::Block],
+            native: local(NATIVE_PORT),
+            control: local(NATIVE_PORT + 1),
+            disks: Vec::new(),
+            cluster: ClusterConfig::default(),
+        }
+    }
+}
+
+impl Default for ClusterConfig {
+    fn default() -> Self {
+        let profile = Profile { k: 4, m: 2 };
+        Self { profile, pg_count: PG_COUNT_DEFAULT, namespace_partitions: 2, index_partitions: 2 }
+    }
+}
