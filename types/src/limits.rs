@@ -152,11 +152,11 @@ pub const TICKET_STEP_MS: u64 = 900 * 1000;
 
 // ---- times: Raft -------------------------------------------------------------------------------------------------
 
-/// How long a command may take. A leader that lost its majority does not know it; its callers must not wait for ever.
+/// How long a command may take. A leader that lost its majority does not know it; its callers must not wait forever.
 pub const PROPOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long adding a node or changing voters may take: a snapshot may have to be sent first.
 pub const MEMBERSHIP_CHANGE_TIMEOUT: Duration = Duration::from_secs(120);
-/// Between two looks whether an earlier change is done.
+/// How often to check whether an earlier change is done.
 pub const MEMBERSHIP_CHANGE_PAUSE: Duration = Duration::from_millis(50);
 /// An append is given this long: a follower's disk may be slow without being dead, and heartbeats go separately.
 pub const APPEND_TIMEOUT: Duration = Duration::from_secs(2);
@@ -166,14 +166,14 @@ pub const SNAPSHOT_PIECE_TIMEOUT: Duration = Duration::from_secs(30);
 pub const SNAPSHOT_NOTE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Waits between attempts to reach a node: short at first, because most interruptions are.
 pub const PEER_BACKOFF_MS: [u64; 6] = [10, 20, 50, 100, 200, 400];
-/// How often the sizes of logs are looked at.
+/// How often the sizes of logs are checked.
 pub const LOG_TRIM_PERIOD: Duration = Duration::from_secs(1);
 
 // ---- times: nodes and their map ----------------------------------------------------------------------------------
 
 /// How often a node tells the leader of the root partition that it is there.
 pub const NODE_HEARTBEAT_PERIOD: Duration = Duration::from_millis(300);
-/// A node that is silent for longer is taken to be down, and its slots get substitutes.
+/// A node that is silent for longer is presumed down, and its slots get substitutes.
 pub const NODE_SILENCE_MS_MAX: u64 = 1_500;
 /// How often the leader of the root partition looks for silent nodes.
 pub const NODE_WATCH_PERIOD: Duration = Duration::from_millis(200);
@@ -202,7 +202,7 @@ pub const LEADER_PATIENCE: Duration = Duration::from_secs(5);
 pub const CLIENT_BACKOFF_MS: [u64; 5] = [10, 30, 60, 100, 150];
 /// A read on a replica that lags waits this long for it to catch up, then sends the reader to another.
 pub const READ_CATCH_UP_MS_MAX: u64 = 50;
-/// A reader of the journal waits this long at most for the next record.
+/// A reader of the journal waits at most this long for the next record.
 pub const JOURNAL_WAIT_MS_MAX: u32 = 60_000;
 
 // ---- times: chunks and disks -------------------------------------------------------------------------------------
@@ -233,7 +233,7 @@ pub const DISK_QUEUE_RETRY_MS: u32 = 100;
 /// How long freed memory waits for its next use before it goes back to the system: with the allocator's own default a
 /// put of 1 GiB took 240,000 page faults, with this 100,000 (decision 0010). Never giving it back saves little more.
 pub const PURGE_DELAY_MS: i32 = 10_000;
-/// How often we look whether a process has ended.
+/// How often to check whether a process has ended.
 pub const PROCESS_LOOK_PERIOD: Duration = Duration::from_millis(20);
 /// How often a progress line is drawn.
 pub const PROGRESS_PERIOD_MS: u64 = 100;
@@ -241,9 +241,9 @@ pub const PROGRESS_PERIOD_MS: u64 = 100;
 pub const DEV_QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a starting development cluster may make no progress: eight nodes on two busy cores need a tenth of it.
 pub const DEV_START_TIMEOUT: Duration = Duration::from_secs(120);
-/// How often we ask whether it has.
+/// How often to ask whether it has.
 pub const DEV_START_PERIOD: Duration = Duration::from_millis(200);
-/// How long a node of a development cluster may take to stop by itself.
+/// How long a node of a development cluster may take to stop on its own.
 pub const DEV_STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the join token of a development cluster is valid: all nodes join within seconds.
 pub const DEV_TOKEN_VALIDITY: Duration = Duration::from_secs(600);
@@ -267,7 +267,7 @@ const fn ms(time: Duration) -> u64 {
 const _: () = assert!(NODE_SILENCE_MS_MAX >= 5 * ms(NODE_HEARTBEAT_PERIOD));
 /// The watcher looks more often than anything can change.
 const _: () = assert!(ms(NODE_WATCH_PERIOD) <= ms(NODE_HEARTBEAT_PERIOD));
-/// A coordinator with an old map has given up writing to the holder before by the time the slot is filled.
+/// A coordinator with an old map has given up writing to the previous holder by the time the slot is filled.
 const _: () = assert!(ms(SLOT_SETTLE_TIME) >= ms(SHARD_WRITE_TIMEOUT) + ms(SHARD_STRAGGLER_TIMEOUT));
 /// A chunk's attempt outlives the coordinator's own waiting, so that the client hears what was wrong.
 const _: () = assert!(ms(CHUNK_ATTEMPT_TIMEOUT) > ms(SHARD_WRITE_TIMEOUT) + ms(SHARD_STRAGGLER_TIMEOUT));
