@@ -27,7 +27,7 @@ pub enum Action<'a> {
     ActFor(NodeId),
 }
 
-/// Allows, or denies with an error that says what the caller can do about it.
+/// Allows the action, or answers `Denied` and what the caller can do about it.
 pub fn authorize(identity: &Identity, action: Action<'_>) -> Result<()> {
     let allowed = match (identity, action) {
         (Identity::Node(id), Action::ActFor(node)) => *id == node,
@@ -52,7 +52,7 @@ fn refusal(identity: &Identity, action: Action<'_>) -> String {
             "administer the cluster: use the credentials of an administrator".to_owned()
         }
         Action::ActAsNode => "act as a node of the cluster: join it first".to_owned(),
-        Action::ActFor(node) => format!("act for node {node}: only that node does"),
+        Action::ActFor(node) => format!("act for node {node}: only that node may"),
     };
     format!("{identity} may not {what}")
 }
@@ -103,6 +103,6 @@ mod tests {
         let error = authorize(&Identity::Anonymous, Action::StoreChunks).unwrap_err();
         assert_eq!(error.message(), "anonymous may not store data: present a certificate of this cluster");
         let error = authorize(&Identity::Node(NodeId(2)), Action::ActFor(NodeId(1))).unwrap_err();
-        assert_eq!(error.message(), "node/2 may not act for node 1: only that node does");
+        assert_eq!(error.message(), "node/2 may not act for node 1: only that node may");
     }
 }

@@ -1,6 +1,6 @@
 //! Compression of a chunk's payload, used only where it pays.
 //!
-//! Owns: the decision, and the bound on what a compressed payload may grow to.
+//! Owns: the decision, and the bound on what a compressed payload may expand to.
 //! Knows nothing of: whose bytes they are; the caller records `compressed` and the plain size.
 
 use std::cell::RefCell;
@@ -48,7 +48,7 @@ pub fn compress(plain: &Bytes) -> Stored {
     }
 }
 
-/// Undoes [`compress`] for a payload that was compressed from `plain_size` bytes.
+/// Undoes [`compress`] for a payload that was compressed from `plain_size` bytes; `Corrupt` when it was not.
 pub fn decompress(bytes: &[u8], plain_size: usize) -> Result<Bytes> {
     if plain_size > CHUNK_SIZE_MAX {
         return Err(Error::corrupt(format!(
@@ -76,7 +76,7 @@ fn shrink(plain: &[u8]) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Encrypted and already compressed bytes shrink nowhere: a few samples tell, at a small part of the cost.
+/// Encrypted and already compressed bytes do not shrink anywhere: a few samples show it, at a fraction of the cost.
 fn samples_shrink(plain: &[u8]) -> bool {
     let step = (plain.len() - SAMPLE_SIZE) / (SAMPLE_COUNT - 1);
     let mut room = [0; SAMPLE_SIZE - SAMPLE_SIZE / 32];

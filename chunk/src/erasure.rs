@@ -1,4 +1,4 @@
-//! Reed-Solomon coding: a payload becomes `k` data and `m` parity shards, any `k` of which give it back.
+//! Reed-Solomon coding: a payload becomes `k` data and `m` parity shards, any `k` of which restore it.
 //!
 //! Owns: the code (field, polynomial, matrix) and its name in records, the kernels that compute it, the start-up test.
 //! Knows nothing of: where shards are kept, generations, checksums: a wrong shard in gives a wrong payload out, so
@@ -20,7 +20,7 @@ use types::{Error, Profile, Result};
 pub trait Codec: Send + Sync {
     /// Fills the `m` parity shards from the `k` data shards; all have the same size.
     fn encode(&self, data: &[&[u8]], parity: &mut [&mut [u8]]) -> Result<()>;
-    /// Fills every missing shard; at least `k` must be there, all of the same size.
+    /// Fills every missing shard; at least `k` must be there (else `Unavailable`), all of the same size.
     fn reconstruct(&self, shards: &mut [Option<Vec<u8>>]) -> Result<()>;
 }
 
@@ -28,7 +28,7 @@ pub trait Codec: Send + Sync {
 /// An error means that this machine (or this build) must not store anything.
 pub fn self_test() -> Result<Kernel> {
     let profile = Profile { k: 10, m: 4 };
-    // An odd size, so that whole vectors and the rest behind them are both used.
+    // An odd size, so that whole vectors and the rest after them are both used.
     let data: Vec<Vec<u8>> = (0..10u32)
         .map(|row| (0..1000u32).map(|i| (i * 7 + row * 31 + i / 256).to_le_bytes()[0]).collect())
         .collect();

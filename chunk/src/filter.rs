@@ -8,13 +8,13 @@ use std::hash::{Hash, Hasher};
 use bloomfilter::Bloom;
 use types::{ChunkId, Error, Result};
 
-/// A set that may claim too much and never too little.
+/// A set that may claim too much but never too little.
 pub trait Filter {
     /// Adds a chunk.
     fn insert(&mut self, id: &ChunkId);
     /// False: surely not in the set. True: probably.
     fn may_contain(&self, id: &ChunkId) -> bool;
-    /// Chunks added since the filter was made; one that was added twice may count twice.
+    /// Chunks added since the filter was created; one that was added twice may count twice.
     fn len(&self) -> u64;
     /// True when nothing was added.
     fn is_empty(&self) -> bool {
@@ -24,7 +24,7 @@ pub trait Filter {
     fn is_full(&self) -> bool;
 }
 
-/// A Bloom filter made for a number of chunks.
+/// A Bloom filter sized for a number of chunks.
 #[derive(Debug)]
 pub struct BloomFilter {
     bloom: Bloom<Key>,
@@ -56,7 +56,7 @@ impl BloomFilter {
     /// that nobody can prepare chunks that all of them misjudge; it is kept in the persisted form.
     pub fn new(capacity: u64, seed: &[u8; 32]) -> Result<Self> {
         let count = usize::try_from(capacity.max(1))
-            .map_err(|_| Error::invalid("filter for more chunks than memory"))?;
+            .map_err(|_| Error::invalid("a filter for more chunks than memory can hold"))?;
         // The halves of the library's seed key its two hash functions. Equal halves (an all-zero seed) would make them
         // one function and the filter four times as wrong, so the caller's seed is spread first.
         let seed = blake3::hash(seed);
@@ -65,12 +65,12 @@ impl BloomFilter {
         Ok(Self { bloom, capacity: capacity.max(1), len: 0 })
     }
 
-    /// An empty filter to be filled again from the index, with room for twice what this one saw.
+    /// An empty filter to be refilled from the index, with room for twice what this one saw.
     pub fn grown(&self, seed: &[u8; 32]) -> Result<Self> {
         Self::new(self.len.max(self.capacity).saturating_mul(2), seed)
     }
 
-    /// Chunks this filter was made for.
+    /// Chunks this filter is sized for.
     pub fn capacity(&self) -> u64 {
         self.capacity
     }
@@ -92,10 +92,9 @@ impl BloomFilter {
         bytes
     }
 
-    /// Reads the persisted form. Any damage is `Corrupt`: build the filter again from the index.
+    /// Reads the persisted form. Damage is `Corrupt`, another version `Invalid`: rebuild the filter from the index.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        let corrupt =
-            |what: &str| Error::corrupt(format!("Bloom filter {what}; build it again from the index"));
+        let corrupt = |what: &str| Error::corrupt(format!("Bloom filter {what}; rebuild it from the index"));
         if bytes.len() < HEADER_SIZE + BODY_SIZE_MIN || bytes[..4] != MAGIC {
             return Err(corrupt("has no valid header"));
         }

@@ -21,7 +21,7 @@ use crate::split::SplitRule;
 /// One chunk of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ChunkRef {
-    /// Its name.
+    /// BLAKE3-256 of its plain bytes.
     pub id: ChunkId,
     /// Plain bytes.
     pub size: u32,
@@ -32,7 +32,7 @@ pub struct ChunkRef {
 pub struct Manifest {
     /// Bytes of the file.
     pub size: u64,
-    /// Number of the [`SplitRule`] it was cut by: the next version is cut by the same, or nothing would be found again.
+    /// Number of the [`SplitRule`] it was cut by: the next version is cut by the same, or the two would share no chunk.
     pub rule: u8,
     /// The bytes, or where they are.
     pub content: Content,
@@ -63,7 +63,7 @@ impl Manifest {
         Self { size, rule: SplitRule::for_size(size).id, content: Content::Inline(bytes) }
     }
 
-    /// Checks a manifest that came from a client: limits hold and sizes add up. A tree's nodes are not looked at.
+    /// Checks a manifest from a client: limits hold and sizes add up, else `Invalid`. A tree's nodes are not read.
     pub fn check(&self) -> Result<()> {
         let invalid = |what: String| Err(Error::invalid(format!("manifest: {what}")));
         SplitRule::by_id(self.rule)?;
@@ -79,7 +79,7 @@ impl Manifest {
             }
             Content::Inline(_) => Ok(()),
             Content::Chunks(chunks) if chunks.len() > MANIFEST_INLINE_COUNT_MAX => invalid(format!(
-                "{} chunks in the list, {MANIFEST_INLINE_COUNT_MAX} allowed; make a tree",
+                "{} chunks in the list, {MANIFEST_INLINE_COUNT_MAX} allowed; build a tree",
                 chunks.len()
             )),
             Content::Chunks(chunks) => match check_chunks(chunks) {
@@ -95,7 +95,7 @@ impl Manifest {
                 if fits {
                     Ok(())
                 } else {
-                    invalid(format!("a tree of {count} chunks and height {height} cannot be"))
+                    invalid(format!("a tree of {count} chunks and height {height} is impossible"))
                 }
             }
         }
@@ -130,7 +130,7 @@ pub fn node_id(bytes: &[u8]) -> ChunkId {
     ChunkId(*hasher.finalize().as_bytes())
 }
 
-/// In a domain of its own, so that no list can be made to look like a chunk.
+/// In a domain of its own, so that no list can be crafted to look like a chunk.
 fn list_root(chunks: &[ChunkRef]) -> ChunkId {
     let mut hasher = blake3::Hasher::new_derive_key("cloudsync 1 content root of a list of chunks");
     for chunk in chunks {

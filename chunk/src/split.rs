@@ -36,11 +36,11 @@ impl SplitRule {
         if file_size < LARGE_FILE_SIZE_MIN { SMALL } else { LARGE }
     }
 
-    /// The rule with this number, which a manifest names.
+    /// The rule with this number, which a manifest names; `Invalid` when this version does not know it.
     pub fn by_id(id: u8) -> Result<SplitRule> {
         [SMALL, LARGE].into_iter().find(|rule| rule.id == id).ok_or_else(|| {
             Error::invalid(format!(
-                "splitting rule {id} is not known here; a newer version wrote this file: update"
+                "splitting rule {id} is unknown here; a newer version wrote this file: update"
             ))
         })
     }
@@ -50,7 +50,7 @@ impl SplitRule {
         Scan::new().cut(self, bytes, true).expect("the end of a file is the end of a chunk")
     }
 
-    /// Cuts bytes that are in memory as a whole, without copying them.
+    /// Cuts bytes that are all in memory, without copying them.
     pub fn split(self, mut bytes: Bytes) -> impl Iterator<Item = Bytes> {
         std::iter::from_fn(move || (!bytes.is_empty()).then(|| bytes.split_to(self.cut(&bytes))))
     }
@@ -83,8 +83,8 @@ impl Splitter {
         self.buffer.extend_from_slice(piece);
     }
 
-    /// Lets `read` append the next piece, of up to `size` bytes, where the chunks are cut: without a copy. Returns what
-    /// `read` returns.
+    /// Lets `read` append the next piece, of up to `size` bytes, to the buffer the chunks are cut from: without a copy.
+    /// Returns what `read` returns.
     pub fn push_with<R>(&mut self, size: usize, read: impl FnOnce(&mut BytesMut) -> R) -> R {
         self.make_room(size);
         read(&mut self.buffer)
@@ -94,7 +94,7 @@ impl Splitter {
         assert!(!self.finished, "push() after finish()");
         if self.buffer.capacity() - self.buffer.len() < size {
             // A chunk that was given out pins the old buffer, so growing moves the unfinished rest (less than one
-            // chunk) to a new one. Twice the largest chunk keeps that rare; a small file never comes so far.
+            // chunk) to a new one. Twice the largest chunk keeps that rare; a small file never gets that far.
             let ahead = if self.is_long { 2 * self.rule.max } else { 0 };
             self.buffer.reserve(size.max(ahead));
         }
@@ -105,7 +105,7 @@ impl Splitter {
         self.finished = true;
     }
 
-    /// The next chunk, or `None` when that cannot be known before more is pushed (or, after the end, when all is out).
+    /// The next chunk, or `None` until more is pushed (or, after the end, when all are out).
     pub fn next_chunk(&mut self) -> Option<Bytes> {
         if self.buffer.is_empty() {
             return None;
@@ -128,7 +128,7 @@ mod tests {
     /// Many cuts in few bytes.
     const TINY: SplitRule = SplitRule { id: 0, min: 64, avg: 256, max: KIB };
 
-    /// Bytes that look random and are the same everywhere, for ever.
+    /// Bytes that look random and are the same everywhere, forever.
     fn noise(size: usize) -> Bytes {
         let mut bytes = vec![0; size];
         blake3::Hasher::new().update(b"split test").finalize_xof().fill(&mut bytes);

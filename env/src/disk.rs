@@ -22,11 +22,11 @@ pub use sim::SimDisk;
 /// How to open a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenMode {
-    /// Existing, for reading.
+    /// An existing file, for reading.
     Read,
-    /// Existing, for reading and writing.
+    /// An existing file, for reading and writing.
     ReadWrite,
-    /// For reading and writing; made when missing.
+    /// For reading and writing; created when missing.
     Create,
     /// For reading and writing; an existing file is an error.
     CreateNew,
@@ -35,11 +35,11 @@ pub enum OpenMode {
 /// What a directory entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Metadata {
-    /// Regular file.
+    /// A regular file.
     pub is_file: bool,
-    /// Directory.
+    /// A directory; false for a symbolic link to one.
     pub is_dir: bool,
-    /// Bytes.
+    /// Length in bytes; for files only.
     pub size: u64,
     /// Last change of the content.
     pub modified: Millis,
@@ -48,12 +48,12 @@ pub struct Metadata {
     pub stamp: (u64, u64),
 }
 
-/// Room on a file system.
+/// Space on a file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Space {
     /// Bytes that can still be written.
     pub free: u64,
-    /// All bytes.
+    /// Bytes in all, used or free.
     pub total: u64,
 }
 
@@ -61,21 +61,21 @@ pub struct Space {
 pub trait Disk: Send + Sync + Debug {
     /// Opens a file.
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>>;
-    /// What is at `path`; a symbolic link is described itself, not its target.
+    /// What is at `path`; of a symbolic link, the link itself, not its target.
     fn metadata(&self, path: &Path) -> io::Result<Metadata>;
     /// Names in a directory, sorted.
     fn read_dir(&self, path: &Path) -> io::Result<Vec<OsString>>;
-    /// Makes a directory and those above it.
+    /// Creates a directory and those above it that are missing.
     fn create_dir_all(&self, path: &Path) -> io::Result<()>;
     /// Renames a file or directory, replacing a file at `target`. Durable after [`Disk::sync_dir`] of the parent.
     fn rename(&self, source: &Path, target: &Path) -> io::Result<()>;
     /// Removes a file.
     fn remove_file(&self, path: &Path) -> io::Result<()>;
-    /// Removes a directory with all that is in it.
+    /// Removes a directory and everything in it.
     fn remove_dir_all(&self, path: &Path) -> io::Result<()>;
     /// Makes creations, renames and removals in this directory durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
-    /// Room on the file system that holds `path`.
+    /// Space on the file system that holds `path`.
     fn space(&self, path: &Path) -> io::Result<Space>;
 
     /// True when something is at `path`.
@@ -111,7 +111,7 @@ pub trait Disk: Send + Sync + Debug {
 pub trait File: Send + Sync + Debug {
     /// Reads up to `bytes.len()` bytes; 0 at the end of the file.
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
-    /// Writes all parts one after the other, beginning at `offset`.
+    /// Writes all parts one after the other, starting at `offset`.
     fn write_at(&self, parts: &[&[u8]], offset: u64) -> io::Result<()>;
     /// Makes all written bytes and the length durable.
     fn sync_data(&self) -> io::Result<()>;
@@ -119,14 +119,14 @@ pub trait File: Send + Sync + Debug {
     fn len(&self) -> io::Result<u64>;
     /// Cuts or extends (with zeros) the file.
     fn set_len(&self, len: u64) -> io::Result<()>;
-    /// Reserves room for `len` bytes without changing the length. Where that is not supported, does nothing.
+    /// Reserves space for `len` bytes without changing the length. Does nothing where that is not supported.
     fn allocate(&self, len: u64) -> io::Result<()>;
     /// Advises the system that these bytes, which are durable, need not stay in its memory. Whole pages only.
     fn uncache(&self, range: Range<u64>);
     /// Locks the file for this handle until it is closed. False when another process (or handle) holds it.
     fn try_lock(&self) -> io::Result<bool>;
 
-    /// Fills `bytes`; an error of kind `UnexpectedEof` when the file ends before.
+    /// Fills `bytes`; an error of kind `UnexpectedEof` when the file ends first.
     fn read_exact_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
         let mut done = 0;
         while done < bytes.len() {
@@ -138,8 +138,8 @@ pub trait File: Send + Sync + Debug {
         Ok(())
     }
 
-    /// Reads up to `count` bytes behind those in `bytes`; 0 at the end of the file. Memory that is to be filled at once need
-    /// not be zeroed before.
+    /// Appends up to `count` bytes to `bytes` and returns how many; 0 at the end of the file. Implementations may skip
+    /// zeroing memory that they fill at once.
     fn read_append(&self, bytes: &mut BytesMut, count: usize, offset: u64) -> io::Result<usize> {
         let start = bytes.len();
         bytes.resize(start + count, 0);
@@ -148,7 +148,7 @@ pub trait File: Send + Sync + Debug {
         read
     }
 
-    /// Appends `count` bytes to `bytes`; an error of kind `UnexpectedEof` when the file ends before.
+    /// Appends `count` bytes to `bytes`; an error of kind `UnexpectedEof` when the file ends first.
     fn read_append_exact(&self, bytes: &mut BytesMut, count: usize, offset: u64) -> io::Result<()> {
         let mut done = 0;
         while done < count {

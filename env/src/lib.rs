@@ -26,9 +26,9 @@ pub use random::Random;
 pub struct Env {
     /// Wall-clock time. For durations use [`time::now`].
     pub clock: Clock,
-    /// Randomness.
+    /// Random bytes: from the operating system, or from a seed.
     pub random: Random,
-    /// Files.
+    /// Files; all calls block.
     pub disk: Arc<dyn Disk>,
 }
 
@@ -38,7 +38,7 @@ impl Env {
         Self { clock: Clock::real(), random: Random::real(), disk: Arc::new(disk::RealDisk) }
     }
 
-    /// A machine whose chance comes from `seed`, with a disk in memory that loses what was not synced.
+    /// A machine whose randomness comes from `seed`, with a disk in memory that loses what was not synced in a crash.
     pub fn simulated(seed: u64) -> Self {
         Self {
             clock: Clock::simulated(),

@@ -1,6 +1,6 @@
 //! Where memory comes from, the same for every program of the workspace.
 //!
-//! Chunks and shards are large, live for milliseconds and are freed by another thread than they were made by. The
+//! Chunks and shards are large, live for milliseconds and are freed by another thread than allocated them. The
 //! system's allocator gives such memory back to the kernel at once and has it zeroed again, page by page.
 
 use std::ffi::{c_int, c_long};
@@ -23,11 +23,11 @@ pub(crate) fn tune() {
     unsafe { mi_option_set(PURGE_DELAY, c_long::from(PURGE_DELAY_MS)) };
 }
 
-/// Has the kernel give this process and its children small pages only. A huge page is zeroed as a whole when its first
-/// byte is touched, and chunks touch much memory for milliseconds: with huge pages a put of 1 GiB to eight nodes took a
-/// tenth longer, and its client 311 MB instead of 134.
+/// Makes the kernel give this process and its children small pages only. A huge page is zeroed as a whole when its
+/// first byte is touched, and chunks use much memory for milliseconds: with huge pages a put of 1 GiB to eight nodes
+/// took a tenth longer, and its client used 311 MB instead of 134.
 fn refuse_huge_pages() {
-    // SAFETY: changes a flag of the process; the unused arguments must be zero. An old kernel refuses, which is no harm.
+    // SAFETY: changes a flag of the process; the unused arguments must be zero. An old kernel refuses, which does no harm.
     unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
 }
 

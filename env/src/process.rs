@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use types::limits::PROCESS_LOOK_PERIOD;
 
-/// Variable of the environment with the number of threads on which a program's tasks run; without it as many as cores.
+/// Environment variable with the number of threads that run a program's tasks; without it, one per core.
 pub const THREADS_VARIABLE: &str = "TOKIO_WORKER_THREADS";
 
 /// Starts `program` detached from this terminal (its own session) with its output appended to `log`; returns its pid.
@@ -13,7 +13,7 @@ pub fn start_detached(program: &Path, args: &[String], log: &Path) -> io::Result
     start_detached_with(program, args, &[], log)
 }
 
-/// [`start_detached`] with variables that are added to this process's own.
+/// [`start_detached`] with environment variables added to this process's own.
 pub fn start_detached_with(
     program: &Path,
     args: &[String],
@@ -35,8 +35,8 @@ pub fn start_detached_with(
     Ok(command.spawn()?.id())
 }
 
-/// Runs `program` as [`start_detached`] does, to its end, and returns what it said. Given up in the middle it is let finish:
-/// otherwise what it starts would be left behind, and nobody would know of it.
+/// Runs `program` to its end as [`start_detached`] does, and returns what `log` then holds. If the caller gives up, the
+/// program still runs to its end, which blocks: otherwise what it starts would be left behind unnoticed.
 pub async fn run_detached(program: &Path, args: &[String], log: &Path) -> io::Result<String> {
     let running = Running(start_detached(program, args, log)?);
     while is_running(running.0) {
@@ -45,7 +45,7 @@ pub async fn run_detached(program: &Path, args: &[String], log: &Path) -> io::Re
     Ok(String::from_utf8_lossy(&std::fs::read(log)?).trim().to_owned())
 }
 
-/// A process that is waited for.
+/// A process whose end is waited for, at the latest when this is dropped.
 struct Running(u32);
 
 impl Drop for Running {
@@ -54,7 +54,7 @@ impl Drop for Running {
     }
 }
 
-/// `kill -9` for all of them; on return they are gone. Blocks: for the end of a program.
+/// `kill -9` for all of them; on return they are gone. Blocks: meant for the end of a program.
 pub fn kill_all(pids: &[u32]) {
     for pid in pids.iter().filter(|pid| is_running(**pid)) {
         signal(*pid, Signal::Kill);
@@ -77,13 +77,13 @@ pub enum Signal {
     Interrupt,
     /// Ask to stop.
     Terminate,
-    /// Freeze.
+    /// Freeze until [`Signal::Continue`].
     Stop,
-    /// Go on after a freeze.
+    /// Resume after [`Signal::Stop`].
     Continue,
 }
 
-/// Sends `signal` to `pid`. False when there is no such process.
+/// Sends `signal` to `pid`. False when there is no such process or it is not ours.
 pub fn signal(pid: u32, signal: Signal) -> bool {
     let number = match signal {
         Signal::Kill => libc::SIGKILL,
@@ -114,9 +114,9 @@ pub fn core_count() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Has the kernel let a thread that works go on when another one wakes up, for all threads that this one starts. Where
-/// there are more threads than cores, waking threads otherwise displace each other all the time: a put of 1 GiB to eight
-/// nodes on two cores took 88,000 changes of threads, with this 69,000 (decision 0011).
+/// Asks the kernel not to preempt a running thread when another one wakes up, for all threads that this one starts.
+/// Where there are more threads than cores, waking threads otherwise displace each other all the time: a put of 1 GiB
+/// to eight nodes on two cores took 88,000 context switches, with this 69,000 (decision 0011).
 pub(crate) fn prefer_throughput() {
     let ordinary = libc::sched_param { sched_priority: 0 };
     // SAFETY: reads the struct; a system that refuses leaves the thread as it was.

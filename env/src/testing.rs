@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 pub struct TempDir(tempfile::TempDir);
 
 impl TempDir {
-    /// Its path.
+    /// Its absolute path.
     pub fn path(&self) -> &Path {
         self.0.path()
     }
@@ -18,13 +18,13 @@ impl TempDir {
     }
 }
 
-/// Makes a scratch directory.
+/// Creates a scratch directory.
 pub fn temp_dir() -> TempDir {
     TempDir(tempfile::tempdir().expect("the system's temporary directory is writable"))
 }
 
-/// Something like a process of its own: runs `work` on a thread and a runtime of its own; when it is done, all its tasks
-/// and sockets vanish at once, as they do when a process is killed.
+/// Stands in for a process: runs `work` on its own thread and runtime. When `work` is done, all its tasks and sockets
+/// vanish at once, as they do when a process is killed.
 pub fn process<F>(name: &str, work: F) -> std::thread::JoinHandle<()>
 where
     F: Future<Output = ()> + Send + 'static,

@@ -218,7 +218,7 @@ fn rocks_comes_back() {
         kv.write(batch, durability).unwrap();
     };
     (0..500).for_each(|count| write(count, Durability::Buffered));
-    // A kill is one moment; a copy is one when nothing was written behind the store's back meanwhile.
+    // A kill happens at one moment; so does a copy, if the store wrote nothing meanwhile.
     let mut before = Vec::new();
     while before.is_empty() || listing(&dir.join("a")) != before {
         before = listing(&dir.join("a"));
@@ -256,7 +256,7 @@ fn copy_dir(source: &std::path::Path, target: &std::path::Path) {
     let disk = env::Env::real().disk;
     disk.create_dir_all(target).unwrap();
     let mut names = disk.read_dir(source).unwrap();
-    // CURRENT and MANIFEST first: files they name exist at that time and may grow later, never the other way round.
+    // CURRENT and MANIFEST first: files they name exist by then and may grow later, never the other way round.
     names.sort_by_key(|name| !name.to_string_lossy().contains("MANIFEST") && name != "CURRENT");
     for name in names.iter().filter(|name| *name != "LOCK") {
         if let Ok(bytes) = disk.read(&source.join(name)) {

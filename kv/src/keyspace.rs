@@ -18,7 +18,7 @@ impl<R> Keyspace<R> {
         Self { base, prefix: prefix.into() }
     }
 
-    /// The prefix.
+    /// What `base` has before every key of the view.
     pub fn prefix(&self) -> &[u8] {
         &self.prefix
     }

@@ -48,9 +48,10 @@ pub enum Durability {
 /// Receives the entries of a scan and says whether to go on.
 pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
 
-/// Ordered keys that can be read: a store, a snapshot of one, or a view.
+/// Ordered keys that can be read: a store, a snapshot of one, or a view. Errors: `Corrupt` when files are damaged,
+/// `Unavailable` when the disk fails.
 pub trait Read: Send + Sync {
-    /// The value of `key`.
+    /// The value of `key`; `None` when it is absent.
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>>;
 
     /// Visits the entries with `start <= key < end` in `order` until `visit` says Break. An empty `end` is no bound.
@@ -61,7 +62,7 @@ pub trait Read: Send + Sync {
 /// One state of a store that later writes do not change. Holding it keeps old values on disk.
 pub trait Snapshot: Read + Debug {}
 
-/// A store of ordered keys.
+/// A store of ordered keys. Errors as in [`Read`].
 pub trait Kv: Read + Debug {
     /// Applies all operations of `batch` in their order, or none.
     fn write(&self, batch: Batch, durability: Durability) -> Result<()>;

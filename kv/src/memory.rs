@@ -12,7 +12,7 @@ use crate::{Batch, Durability, Kv, Op, Order, Read, Snapshot, Visit, is_empty_ra
 
 type Rows = BTreeMap<Bytes, Bytes>;
 
-/// Like RocksDB's memtable: when this much is unsynced, the store flushes by itself.
+/// Like RocksDB's memtable: when this much is unsynced, the store flushes on its own.
 const UNSYNCED_SIZE_MAX: usize = 16 * types::limits::MIB;
 
 /// An in-memory store. Clones share the content.

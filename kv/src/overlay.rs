@@ -50,7 +50,7 @@ impl<'a> Overlay<'a> {
         Changes(self.changes)
     }
 
-    /// Takes over the changes of an overlay that was made on top of this one.
+    /// Takes over the changes of an overlay that was built on top of this one.
     pub fn absorb(&mut self, changes: Changes) {
         self.changes.extend(changes.0);
     }
@@ -62,7 +62,7 @@ impl<'a> Overlay<'a> {
         batch
     }
 
-    /// Adds the changes to `batch`, each key behind `prefix` (where `base` is a [`crate::Keyspace`], its prefix).
+    /// Adds the changes to `batch`, each key after `prefix` (where `base` is a [`crate::Keyspace`], its prefix).
     pub fn write_into(&self, prefix: &[u8], batch: &mut Batch) {
         let mut outer = prefix.to_vec();
         for (key, change) in &self.changes {

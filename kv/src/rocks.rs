@@ -42,8 +42,8 @@ struct RocksSnapshot {
 }
 
 impl RocksKv {
-    /// Opens the store in `path`, making it when missing. `Conflict` when another process has it open, `Corrupt` when
-    /// its files are damaged.
+    /// Opens the store in `path`, creating it when missing. `Conflict` when another process has it open, `Corrupt` when
+    /// its files are damaged, otherwise `Unavailable`.
     pub fn open(path: &Path, options: Options) -> Result<Self> {
         let db = DB::open(&db_options(options), path).map_err(|e| open_error(path, &e))?;
         Ok(Self { db: Arc::new(db) })
@@ -117,7 +117,7 @@ fn to_rocks(batch: &Batch) -> WriteBatch {
     rocks
 }
 
-/// Bounds are always set: an iterator without an upper bound walks over the tombstones of whatever lies behind.
+/// Tells RocksDB the bounds: without an upper one, an iterator walks over the tombstones of whatever comes after.
 fn bounded(start: &[u8], end: &[u8]) -> ReadOptions {
     let mut read = ReadOptions::default();
     read.set_iterate_lower_bound(start);
@@ -185,7 +185,7 @@ impl Kv for RocksKv {
     }
 
     fn approximate_size(&self, start: &[u8], end: &[u8]) -> Result<u64> {
-        // RocksDB wants an end; no key of ours is longer than this one or greater.
+        // RocksDB needs an end; no key of ours is greater than this one.
         let end = if end.is_empty() { &[u8::MAX; 64][..] } else { end };
         if start >= end {
             return Ok(0);

@@ -23,7 +23,7 @@ impl Reply {
         Self { header: proto::encode(answer), body }
     }
 
-    /// Reads the answer to a question of type `Q`.
+    /// Reads the answer to a question of type `Q`; `Invalid` when it is not one.
     pub fn answer<Q: Call>(&self) -> Result<Q::Answer> {
         proto::decode(&self.header)
     }
@@ -50,7 +50,7 @@ impl<S: Send + Sync + 'static> Routes<S> {
         Self { handlers: BTreeMap::new() }
     }
 
-    /// Lets `handler` answer the verb of `Q`.
+    /// Lets `handler` answer the verb of `Q`. Panics when the verb has a handler already.
     pub fn on<Q: Call>(
         self,
         handler: impl for<'a> Fn(&'a S, &'a Caller, Q) -> BoxFuture<'a, Result<Q::Answer>> + Send + Sync + 'static,
@@ -99,9 +99,9 @@ impl<S: Send + Sync + 'static> Routes<S> {
         let handler = Method::from_number(number).and_then(|method| self.handlers.get(&method));
         match handler {
             Some(handler) => handler(server, caller, request).await,
-            None => {
-                Err(Error::invalid(format!("this node answers no method {number}: update it, or its caller")))
-            }
+            None => Err(Error::invalid(format!(
+                "this node does not answer method {number}: update it, or its caller"
+            ))),
         }
     }
 

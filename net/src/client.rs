@@ -1,6 +1,6 @@
 //! The calling side of a process.
 //!
-//! Owns: connections to servers, made when needed, shared by all calls, replaced when they break.
+//! Owns: connections to servers, opened when needed, shared by all calls, replaced when they break.
 //! Knows nothing of: what is asked, which server to ask, whether to ask again.
 
 mod grpc;
@@ -113,7 +113,7 @@ impl Dial for Client {
     }
 }
 
-/// Makes connections.
+/// Opens connections.
 struct Dialer {
     cluster: ClusterId,
     native: TlsConnector,

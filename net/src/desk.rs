@@ -62,7 +62,7 @@ impl Desk {
         Ok(Admitted { id: prefix.id, deadline, permit })
     }
 
-    /// Has the service answer. Runs until the service is done, which can be after the answer was due: only then is
+    /// Lets the service answer. Runs until the service is done, which can be after the answer was due: only then is
     /// the permit given back, so that work nobody waits for still counts as load.
     pub(crate) async fn answer(
         &self,
@@ -79,7 +79,7 @@ impl Desk {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(broken(caller)),
             Err(time::Elapsed) => {
-                Err(Error::unavailable("the server did not finish before the deadline; it may still do it"))
+                Err(Error::unavailable("the server did not finish before the deadline; it may still finish"))
             }
         };
         if result.is_err() {

@@ -35,7 +35,7 @@ pub(crate) fn from_io(error: &io::Error) -> Error {
         | Io::BrokenPipe
         | Io::NotConnected => closed(),
         Io::NetworkUnreachable | Io::HostUnreachable => {
-            Error::unavailable("the network has no way to this address; check the address and the network")
+            Error::unavailable("there is no route to this address; check the address and the network")
         }
         _ => Error::unavailable(format!("{error}; check the address and the network")),
     }
@@ -97,7 +97,7 @@ fn alert_of(code: quinn::TransportErrorCode) -> Option<u8> {
     u8::try_from(u64::from(code).checked_sub(0x100)?).ok()
 }
 
-/// The peer did not like us. In TLS 1.3 this arrives after our side of the handshake succeeded.
+/// The peer refused us. In TLS 1.3 this arrives after our side of the handshake succeeded.
 fn from_alert(alert: u8) -> Error {
     match alert {
         45 => Error::denied(
@@ -107,7 +107,7 @@ fn from_alert(alert: u8) -> Error {
             "the peer refuses our certificate: it is not signed by the authority of the peer's cluster; use credentials of that cluster",
         ),
         49 => Error::denied(
-            "the peer refuses our certificate: it is of another cluster; use credentials of that cluster",
+            "the peer refuses our certificate: it belongs to another cluster; use credentials of that cluster",
         ),
         41..=46 => Error::denied(format!(
             "the peer refuses our certificate (TLS alert {alert}); use another credential file"
@@ -118,9 +118,7 @@ fn from_alert(alert: u8) -> Error {
             Error::invalid("the peer does not speak TLS 1.3; is this the address of a CloudSync node?")
         }
         0 => closed(),
-        _ => {
-            Error::unavailable(format!("the peer ended the handshake (TLS alert {alert}); look into its log"))
-        }
+        _ => Error::unavailable(format!("the peer ended the handshake (TLS alert {alert}); see its log")),
     }
 }
 
@@ -146,7 +144,7 @@ pub(crate) fn bad_node_certificate(error: &rustls::Error, now: UnixTime) -> Erro
     Error::denied(format!("the node's certificate is not accepted: {why}"))
 }
 
-/// Looks for a cause that was explained already, or else for one of the system, under layers of library errors.
+/// Looks under layers of library errors for a cause that was explained already, or else for one of the system.
 pub(crate) fn from_chain(error: &(dyn StdError + 'static)) -> Option<Error> {
     let mut cause = Some(error);
     let mut found = None;
@@ -180,10 +178,10 @@ pub(crate) fn closed() -> Error {
 
 /// Nothing arrives.
 pub(crate) fn silent() -> Error {
-    Error::unavailable("the peer is silent; check that it runs, and the network between")
+    Error::unavailable("the peer is silent; check that it runs, and the network in between")
 }
 
-/// The connection is well, but the answer takes longer than its caller waits.
+/// The connection is healthy, but the answer takes longer than its caller waits.
 pub(crate) fn late() -> Error {
     Error::unavailable("no answer in time; the peer is slow or stuck, try again")
 }
@@ -197,14 +195,14 @@ pub(crate) fn other_protocol() -> Error {
 }
 
 fn no_certificate() -> Error {
-    Error::denied("no certificate was shown, but this port requires one; give a credential file")
+    Error::denied("no certificate was presented, but this port requires one; give a credential file")
 }
 
 fn not_tls() -> Error {
     Error::invalid("the peer does not speak TLS; is this the address of a CloudSync node?")
 }
 
-/// Runs one step of making a connection, for at most `ms`.
+/// Runs one step of opening a connection, for at most `ms`; `Unavailable` after that.
 pub(crate) async fn within<T>(ms: u64, step: impl Future<Output = Result<T>>) -> Result<T> {
     match env::time::timeout(env::time::Duration::from_millis(ms), step).await {
         Ok(result) => result,

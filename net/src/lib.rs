@@ -93,9 +93,9 @@ impl fmt::Display for Transport {
 /// Where a request goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Target {
-    /// How.
+    /// Decides how to speak to the address.
     pub transport: Transport,
-    /// Where.
+    /// The server's control port for gRPC, its native port otherwise.
     pub address: SocketAddr,
 }
 
@@ -108,18 +108,18 @@ impl fmt::Display for Target {
 /// Who sent a request. The identity was proven with a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// Who.
+    /// What its certificate says; `Anonymous` without one.
     pub identity: Identity,
     /// From where.
     pub address: SocketAddr,
-    /// How.
+    /// How the request came.
     pub transport: Transport,
 }
 
 /// What a server does with requests.
 #[async_trait]
 pub trait Service: Send + Sync + 'static {
-    /// Answers one request. Nobody listens any more after `deadline`; the call is not cancelled then, nor when the
+    /// Answers one request. After `deadline` nobody is waiting any more; the call is not cancelled then, nor when the
     /// connection dies, so that a write that was received is completed. A panic is answered with `Internal`.
     async fn call(&self, caller: &Caller, request: Request, deadline: Instant) -> Result<Reply>;
 }

@@ -1,6 +1,6 @@
 //! Certificates: who belongs to a cluster, and as what.
 //!
-//! Owns: making, signing, reading and storing certificates and keys as text.
+//! Owns: creating, signing, reading and writing certificates and keys as text.
 //! Knows nothing of: where credential files lie, who may ask for a certificate.
 //!
 //! Each cluster has its own authority. Keys come from the system's secure random source, never from `Env::random`: a
@@ -41,7 +41,7 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// Reads the authority's certificate; other parts of the text are ignored.
+    /// Reads the authority's certificate; `Invalid` when there is none. Other parts of the text are ignored.
     pub fn from_pem(text: &str) -> Result<Self> {
         let certificates = certificate::all_in(text)?;
         let found = certificates.into_iter().find_map(|c| Some((certificate::authority_cluster(&c)?, c)));
@@ -73,7 +73,7 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// Makes the authority of a new cluster.
+    /// Creates the authority of a new cluster.
     pub fn create(env: &Env, cluster: ClusterId) -> Result<Self> {
         let key = rcgen::KeyPair::generate().map_err(internal)?;
         let mut params =
@@ -84,7 +84,7 @@ impl Authority {
         Ok(Self { trust: Trust { cluster, certificate }, key })
     }
 
-    /// Reads what [`Authority::to_pem`] wrote.
+    /// Reads what [`Authority::to_pem`] wrote; `Invalid` when a part is missing or damaged.
     pub fn from_pem(text: &str) -> Result<Self> {
         let trust = Trust::from_pem(text)?;
         let key = rcgen::KeyPair::from_pem(certificate::private_key_in(text)?)
@@ -102,19 +102,20 @@ impl Authority {
         &self.trust
     }
 
-    /// Makes a key and its certificate, valid from now for `validity`.
+    /// Creates a key and its certificate, valid from now for `validity`.
     pub fn issue(&self, identity: &Identity, validity: Duration, env: &Env) -> Result<Credentials> {
         let key = KeyPair::create()?;
         let certificate = self.sign(&key.request()?, identity, validity, env)?;
         Credentials::from_parts(&certificate, &key)
     }
 
-    /// Signs a public key that somebody else made: `request` is [`KeyPair::request`]. The result is public: the
+    /// Signs a public key that somebody else created: `request` is [`KeyPair::request`]. The result is public: the
     /// certificate and the authority's, for [`Credentials::from_parts`]. Nothing the request says but its key is used.
     pub fn sign(&self, request: &str, identity: &Identity, validity: Duration, env: &Env) -> Result<String> {
         identity.check()?;
-        let request = CertificateSigningRequestParams::from_pem(request)
-            .map_err(|e| Error::invalid(format!("this is not a certificate request: {e}; make a new one")))?;
+        let request = CertificateSigningRequestParams::from_pem(request).map_err(|e| {
+            Error::invalid(format!("this is not a certificate request: {e}; create a new one"))
+        })?;
         let cluster = self.trust.cluster;
         let mut params = params(env, validity, &identity.to_string(), &identity_uri(cluster, identity))?;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];

@@ -31,14 +31,14 @@ pub(crate) const GONE: VarInt = VarInt::from_u32(4);
 /// Pieces of a stream taken at once.
 const PIECE_COUNT: usize = 64;
 
-/// Largest packet. quinn sends ten per system call; were they larger, ten would not fit into one UDP send, and quinn
-/// falls back to the smallest size.
+/// Largest packet. quinn sends ten per system call; if they were larger, ten would not fit into one UDP send, and quinn
+/// would fall back to the smallest size.
 const PACKET_SIZE_MAX: u16 = 6500;
-/// Packets that wait in the kernel while the process does something else. The system's default of 208 KiB loses some
+/// Packets that wait in the kernel while the process does something else. The system's default of 208 KiB loses a few
 /// percent of them at full speed.
 const SOCKET_BUFFER_SIZE: usize = 4 * MIB;
 
-/// Tuning of a socket. The system may grant less; then more packets are sent again.
+/// Tuning of a socket. The system may grant less; then more packets are resent.
 pub(crate) fn enlarge_buffers(socket: &UdpSocket) -> io::Result<()> {
     let state = UdpSocketState::new(socket.into())?;
     let _ = state.set_recv_buffer_size(socket.into(), SOCKET_BUFFER_SIZE);

@@ -178,7 +178,7 @@ async fn a_server_survives_nonsense() {
     }
 }
 
-/// Behind TLS, a frame that cannot be is answered with the reason and the end of the connection.
+/// Inside TLS, an impossible frame is answered with the reason, and then the connection ends.
 #[tokio::test]
 async fn a_broken_frame_ends_its_connection_with_a_reason() {
     let ours = authority(1);
@@ -254,7 +254,7 @@ async fn shutdown_lets_calls_finish() {
     }
 }
 
-/// A process that dies without a word: its callers learn it long before their timeout.
+/// A process that dies without a word: its callers learn of it long before their timeout.
 #[tokio::test]
 async fn a_killed_server_is_noticed() {
     for transport in Transport::ALL {

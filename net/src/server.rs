@@ -54,9 +54,9 @@ impl Default for Load {
 pub struct ServerConfig {
     /// QUIC on this UDP port and TLS on this TCP port; callers must have a certificate.
     pub native: SocketAddr,
-    /// gRPC; callers without a certificate are let in as `Anonymous`, the service decides what they may.
+    /// gRPC, if any; callers without a certificate are let in as `Anonymous`: the service decides what they may do.
     pub control: Option<SocketAddr>,
-    /// What to refuse.
+    /// When to answer `Busy`.
     pub load: Load,
 }
 
@@ -70,7 +70,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens and serves until [`Server::shutdown`].
+    /// Serves until [`Server::shutdown`]. `Unavailable` when a port is taken, `Invalid` if `own` is not a node's.
     pub async fn start(
         env: &Env,
         config: ServerConfig,
@@ -105,7 +105,7 @@ impl Server {
         self.native
     }
 
-    /// Where gRPC listens.
+    /// Where gRPC listens; `None` when it does not.
     pub fn control_address(&self) -> Option<SocketAddr> {
         self.control
     }

@@ -23,7 +23,7 @@ use crate::{Counters, Transport};
 
 /// Frames that wait for the writer of one connection. More wait in their tasks.
 pub(crate) const QUEUE_COUNT_MAX: usize = 256;
-/// What one read asks for, and what frames are written together.
+/// Bytes that one read asks for, and that small frames fill before they are written together.
 const BATCH_SIZE: usize = 64 * 1024;
 /// A payload of this size or more is not copied through the batch.
 const LARGE_SIZE_MIN: usize = 16 * 1024;

@@ -42,7 +42,7 @@ struct Attached {
 }
 
 impl Switchboard {
-    /// A network without anybody.
+    /// A network with nobody on it.
     pub fn new() -> Self {
         Self::default()
     }

@@ -106,7 +106,7 @@ pub(crate) fn server(
     Ok(config)
 }
 
-/// Who a peer is whose certificates have been verified.
+/// Who a peer with these verified certificates is; `Anonymous` without any.
 pub(crate) fn identity_of(certificates: Option<&[CertificateDer<'_>]>) -> Result<Identity> {
     match certificates.and_then(<[_]>::first) {
         Some(own) => Ok(Facts::read(own)?.identity),

@@ -7,14 +7,14 @@ use crate::solver::shuffle;
 use crate::topology::{CandidateIndex, Topology};
 use crate::{Candidate, Slot, Table};
 
-/// Exchanges tried per slot; more changes nothing that can be seen.
+/// Exchanges tried per slot; more make no visible difference.
 const EXCHANGES_PER_SLOT: usize = 4;
 
-/// Makes the table of a new cluster: balanced exactly, every rule kept that the disks allow.
+/// Builds the table of a new cluster: exactly balanced, keeping every rule the disks allow. `Invalid` if too few.
 pub fn build(profile: Profile, pg_count: u16, disks: &[Candidate]) -> Result<Table> {
     if !pg_count.is_power_of_two() || pg_count > PG_COUNT_MAX {
         return Err(Error::invalid(format!(
-            "{pg_count} placement groups: take a power of two up to {PG_COUNT_MAX}"
+            "{pg_count} placement groups: use a power of two up to {PG_COUNT_MAX}"
         )));
     }
     let map = Topology::new(profile, disks);
@@ -44,7 +44,7 @@ fn deal(map: &Topology<'_>, pg_count: usize) -> Vec<Vec<CandidateIndex>> {
     for (card, disk) in cards.enumerate() {
         pgs[card % pg_count].push(disk);
     }
-    // Whichever index a disk had, it should have each in turn: data shards are read more than parity.
+    // Each disk should have every index in turn: data shards are read more than parity.
     for (pg, slots) in pgs.iter_mut().enumerate() {
         let count = slots.len();
         slots.rotate_left(pg % count);
@@ -92,8 +92,8 @@ fn takes(map: &Topology<'_>, slots: &[CandidateIndex], index: usize, disk: Candi
     on_node < map.limits.node && in_zone < map.limits.zone
 }
 
-/// Puts in front of each group the disk that coordinates the smallest part of its share so far. Then, as long as one
-/// disk has too many, hands groups on to members that have fewer.
+/// Puts first in each group the disk that coordinates the smallest part of its share so far. A second pass hands groups
+/// of disks that have too many on to members that have fewer.
 fn appoint_coordinators(map: &Topology<'_>, pgs: &mut [Vec<CandidateIndex>]) {
     let mut share = vec![0u64; map.disks.len()];
     pgs.iter().flatten().for_each(|&disk| share[disk] += 1);

@@ -10,52 +10,52 @@ use crate::{Candidate, SlotState, Table};
 /// A rule that a table breaks although the disks that are up allow keeping it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Violation {
-    /// A group has not `n` slots.
+    /// A group does not have `n` slots.
     SlotCount {
-        /// The group.
+        /// The group that breaks the rule.
         pg: PgId,
-        /// Its slots.
+        /// Slots it has.
         count: usize,
     },
     /// Two slots of a group are on one disk.
     DiskShared {
-        /// The group.
+        /// The group that breaks the rule.
         pg: PgId,
-        /// The disk.
+        /// The disk that holds both.
         disk: DiskId,
     },
-    /// More slots of a group are on one node than need be.
+    /// More slots of a group are on one node than necessary.
     NodeOver {
-        /// The group.
+        /// The group that breaks the rule.
         pg: PgId,
-        /// The node.
+        /// The crowded node.
         node: NodeId,
         /// Slots on it.
         count: usize,
     },
-    /// More slots of a group are in one zone than need be.
+    /// More slots of a group are in one zone than necessary.
     ZoneOver {
-        /// The group.
+        /// The group that breaks the rule.
         pg: PgId,
-        /// The zone.
+        /// The crowded zone.
         zone: String,
         /// Slots in it.
         count: usize,
     },
     /// The holder of a slot is down, drained or removed.
     HolderLost {
-        /// The group.
+        /// The group that breaks the rule.
         pg: PgId,
-        /// The slot.
+        /// Position in the group, from 0.
         index: usize,
-        /// Its disk.
+        /// The lost holder.
         disk: DiskId,
     },
     /// A slot is `Offline` although its disk is up.
     OfflineInVain {
-        /// The group.
+        /// The group that breaks the rule.
         pg: PgId,
-        /// The slot.
+        /// Position in the group, from 0.
         index: usize,
     },
 }

@@ -23,7 +23,7 @@ pub use substitute::substitute;
 /// A disk as placement sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Candidate {
-    /// Its id.
+    /// Its id in the cluster map.
     pub id: DiskId,
     /// The node it is in.
     pub node: NodeId,
@@ -37,7 +37,7 @@ pub struct Candidate {
     pub down: bool,
 }
 
-/// How far the holder of a slot is.
+/// How much of a slot its holder has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SlotState {
     /// It has every shard of the slot.
@@ -51,14 +51,14 @@ pub enum SlotState {
 /// One place in a group: shard `i` of every stripe of the group is on the disk of slot `i`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Slot {
-    /// The holder.
+    /// The disk that holds it.
     pub disk: DiskId,
-    /// How far it is.
+    /// How much of the slot that disk has.
     pub state: SlotState,
     /// While `Syncing`: the holder before, which still has the older shards.
     pub previous: Option<DiskId>,
     /// The slot left `previous` only because that was down: it goes back when that disk returns before the syncing is
-    /// done, which is far less to copy.
+    /// done, which copies far less.
     pub returns: bool,
 }
 
@@ -94,7 +94,7 @@ impl Table {
         self.pgs.get(usize::from(pg.0)).map_or(&[], Vec::as_slice)
     }
 
-    /// The holder of a slot has everything. False, and no change, when the slot has another holder by now.
+    /// Marks a slot as complete. False, and no change, when `disk` does not hold it any more or it was not `Syncing`.
     pub fn finish_sync(&mut self, pg: PgId, index: usize, disk: DiskId) -> bool {
         match self.pgs.get_mut(usize::from(pg.0)).and_then(|slots| slots.get_mut(index)) {
             Some(slot) if slot.disk == disk && slot.state == SlotState::Syncing => {

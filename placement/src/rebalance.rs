@@ -7,7 +7,7 @@ use crate::topology::CandidateIndex;
 use crate::{Candidate, Change, SlotState, Table};
 
 /// Empties disks that may not hold slots, mends groups that broke a rule when there was no better disk, and moves slots
-/// from disks that hold more than their share to those that hold less. Slots that are being filled stay in peace
+/// from disks that hold more than their share to those that hold less. Slots that are being filled are left alone
 /// unless a rule needs them to move.
 pub fn rebalance(table: &Table, profile: Profile, disks: &[Candidate]) -> Change {
     let mut solver = Solver::new(table, profile, disks);
@@ -35,7 +35,7 @@ fn mend_groups(solver: &mut Solver<'_>) {
     // From the back: a slot 0 that moves takes the coordinator's warm state with it.
     for position in solver.positions().into_iter().rev() {
         let Some(holder) = solver.holder(position).filter(|&disk| solver.map.is_live(disk)) else { continue };
-        // `None`: two slots on one disk, which `build` never makes; any other disk is better.
+        // `None`: two slots on one disk, which `build` never produces; any other disk is better.
         if solver.breach(position, holder) != Some(NO_BREACH)
             && let Some((NO_BREACH, disk)) = solver.best_disk(position)
         {

@@ -110,13 +110,13 @@ impl<'a> Solver<'a> {
         if position.1 > 0 { all } else { all + part(self.held_first[disk], self.target_first[disk]) }
     }
 
-    /// Gives a slot to another disk, which must then be filled. Giving it on again within one change is free: only
+    /// Gives a slot to another disk, which must then be filled. Passing it on again within one change is free: only
     /// where it was before the change and where it ends count.
     pub(crate) fn move_slot(&mut self, position: Position, target: CandidateIndex) {
         let old = self.before.pgs[position.0][position.1];
         let source = self.holder(position);
         let target_id = self.map.disks[target].id;
-        // A holder that was still being filled is no source: whoever was before it is, unless the slot returns there.
+        // A holder that was still being filled is no source: the one before it is, unless the slot returns there.
         let previous = match old.previous {
             Some(previous) if old.state == SlotState::Syncing && previous != target_id => previous,
             _ => old.disk,
@@ -149,7 +149,7 @@ impl<'a> Solver<'a> {
             None => {
                 let slot = self.slot(position);
                 let down = self.holder(position).is_none_or(|disk| self.map.disks[disk].down);
-                // A drained disk that still answers goes on serving.
+                // A drained disk that still answers keeps serving.
                 if down {
                     self.set(position, Slot { state: SlotState::Offline, ..slot });
                 }

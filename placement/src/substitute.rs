@@ -16,7 +16,7 @@ pub fn substitute(table: &Table, profile: Profile, disks: &[Candidate]) -> Chang
         if is_up(&solver, position) {
             continue;
         }
-        // The holder before still has all older shards: nobody is filled faster.
+        // The previous holder still has all older shards: no other disk is filled faster.
         match previous_home(&solver, position) {
             Some(previous) => solver.move_slot(position, previous),
             None => solver.replace(position),
@@ -25,7 +25,7 @@ pub fn substitute(table: &Table, profile: Profile, disks: &[Candidate]) -> Chang
     solver.finish()
 }
 
-/// The holder is there, whether it may get more or not.
+/// The holder is up, whether it may take more slots or not.
 fn is_up(solver: &Solver<'_>, position: Position) -> bool {
     solver.holder(position).is_some_and(|disk| !solver.map.disks[disk].down)
 }
@@ -43,7 +43,7 @@ fn welcome_back(solver: &mut Solver<'_>, position: Position) {
     }
 }
 
-/// The holder before, when it is up and may take the slot again.
+/// The previous holder, when it is up and may take the slot again.
 fn previous_home(solver: &Solver<'_>, position: Position) -> Option<CandidateIndex> {
     let previous = solver.map.index(solver.slot(position).previous?)?;
     (solver.map.is_live(previous) && solver.fits(position, previous)).then_some(previous)

@@ -6,7 +6,7 @@ use types::{DiskId, Profile};
 
 use crate::Candidate;
 
-/// CandidateIndex of a disk in [`Topology::disks`].
+/// Index of a disk in [`Topology::disks`].
 pub(crate) type CandidateIndex = usize;
 
 /// Slots of one group that may share a node or a zone.

@@ -14,35 +14,35 @@ pub enum ChunkKind {
     ManifestNode,
 }
 
-/// Stores a chunk; the body is its plain bytes. Any blockserver coordinates; the holder of the first live slot does it
-/// with one hop less.
+/// Stores a chunk; the body is its plain bytes. Any blockserver coordinates; the holder of the first live slot saves
+/// a hop.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PutChunk {
-    /// BLAKE3 of the body.
+    /// Name of the body: `chunk::chunk_id`, or `chunk::manifest::node_id` for a manifest node.
     pub id: ChunkId,
-    /// What it is.
+    /// Decides how the body is named.
     pub kind: ChunkKind,
     /// For a manifest node: the receipts of its entries, in order. Otherwise empty.
     pub receipts: Vec<Receipt>,
 }
 
-/// Answer to [`PutChunk`]: the chunk survives the loss of a disk more than m - 1 (I-ACK) and is registered.
+/// Answer to [`PutChunk`]: the chunk is as durable as I-ACK promises, and registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChunkStored {
     /// For the commit.
     pub receipt: Receipt,
 }
 
-/// Reads a chunk; the reply's body is its plain bytes, cut to the range asked for.
+/// Reads a chunk; the reply's body is its plain bytes, cut to the range asked for. `NotFound` when no disk has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GetChunk {
-    /// Which.
+    /// Name of the chunk.
     pub id: ChunkId,
-    /// The right to read it.
+    /// The right to read it; nodes need none.
     pub ticket: Ticket,
     /// What the reader takes it for; a node's children are opened to the reader by the reply.
     pub kind: ChunkKind,
-    /// First byte and number of bytes wanted; `None` for all.
+    /// First byte and number of bytes wanted, cut at the chunk's end; `None` for all.
     pub range: Option<(u32, u32)>,
 }
 
@@ -67,7 +67,7 @@ pub enum Layout {
     Replica,
 }
 
-/// What is known of a shard beside its bytes; stored in its record.
+/// What is known of a shard besides its bytes; stored in its record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShardMeta {
     /// Shape of the stripe.
@@ -83,37 +83,37 @@ pub struct ShardMeta {
 /// Name of one shard of one incarnation of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ShardKey {
-    /// The chunk.
+    /// The chunk it is a piece or copy of.
     pub chunk: ChunkId,
-    /// The incarnation.
+    /// Which incarnation of the chunk.
     pub generation: Generation,
     /// Position in the placement group, and in the stripe.
     pub slot: u8,
 }
 
-/// Node to node: makes a shard durable. The body is its bytes. Doing it twice is a success.
+/// Node to node: makes a shard durable. The body is its bytes. Repeating it succeeds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PutShard {
-    /// The sender's map; a receiver that knows better and does not hold the slot answers `StaleEpoch`.
+    /// Of the sender's map; `StaleEpoch` when the receiver's is newer and `disk` does not hold the slot in it.
     pub epoch: Epoch,
     /// The disk that the sender believes holds the slot.
     pub disk: DiskId,
     /// Which shard.
     pub key: ShardKey,
-    /// Its description.
+    /// How it is laid out and coded.
     pub meta: ShardMeta,
     /// CRC-32 of the body, checked before the disk is touched.
     pub crc: u32,
 }
 
-/// Node to node: reads a shard. The reply's body is its bytes.
+/// Node to node: reads a shard. The reply's body is its bytes. `Corrupt` when it is there but damaged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GetShard {
     /// The disk to look on.
     pub disk: DiskId,
-    /// The chunk.
+    /// The chunk whose shard is wanted.
     pub chunk: ChunkId,
-    /// The slot; `None` for a replica on whatever slot.
+    /// Only this slot; `None` for whatever shard or replica the disk has.
     pub slot: Option<u8>,
     /// Only this incarnation; `None` for the newest.
     pub generation: Option<Generation>,
@@ -124,7 +124,7 @@ pub struct GetShard {
 pub struct ShardRead {
     /// What was found.
     pub key: ShardKey,
-    /// Its description.
+    /// How it is laid out and coded.
     pub meta: ShardMeta,
     /// CRC-32 of the body.
     pub crc: u32,
@@ -133,19 +133,19 @@ pub struct ShardRead {
 /// Node to node: what a disk holds of a placement group, in order, for repair.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListShards {
-    /// The disk.
+    /// The disk to list.
     pub disk: DiskId,
-    /// The group.
+    /// The placement group to list.
     pub pg: PgId,
-    /// Continue behind this key.
+    /// Continue after this key; `None` to begin.
     pub after: Option<ShardKey>,
 }
 
 /// Answer to [`ListShards`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShardList {
-    /// In order.
+    /// In key order.
     pub shards: Vec<(ShardKey, ShardMeta)>,
-    /// There is more behind the last one.
+    /// There is more after the last one.
     pub more: bool,
 }

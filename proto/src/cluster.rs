@@ -26,11 +26,11 @@ pub struct MapFetched {
 /// State of one disk, as its node sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskReport {
-    /// It takes writes.
+    /// False when it will never take writes again; a full disk is healthy.
     pub healthy: bool,
-    /// What is wrong, or empty.
+    /// What is wrong (also with a healthy disk, such as a full one), or empty.
     pub problem: String,
-    /// Bytes in its segments.
+    /// Payload bytes of its shards and replicas.
     pub used_bytes: u64,
     /// Bytes that the file system can still take.
     pub free_bytes: u64,
@@ -38,33 +38,33 @@ pub struct DiskReport {
     pub records: u64,
 }
 
-/// State of one partition, as one of its voters sees it.
+/// State of one partition, as a node with a copy of it sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionReport {
-    /// Which.
+    /// The partition reported on.
     pub id: PartitionId,
     /// The reporting node leads it.
     pub leading: bool,
     /// Raft term.
     pub term: u64,
-    /// Last applied log index.
+    /// Commands applied to the node's copy.
     pub applied: u64,
 }
 
-/// From every node, every half second, to the leader of the root partition.
+/// From every node, several times a second, to the leader of the root partition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heartbeat {
-    /// The sender.
+    /// The node that sends it.
     pub node: NodeId,
     /// Where it listens now.
     pub native: SocketAddr,
     /// Where it listens for gRPC now.
     pub control: SocketAddr,
-    /// The map it has.
+    /// Of the map it has.
     pub epoch: Epoch,
-    /// Its disks.
+    /// State of each of its disks.
     pub disks: BTreeMap<DiskId, DiskReport>,
-    /// Its partitions.
+    /// State of each partition it has a copy of.
     pub partitions: Vec<PartitionReport>,
     /// Slots it still has to fill.
     pub syncing_slots: u32,
@@ -81,7 +81,7 @@ pub struct HeartbeatSeen {
     pub map: Option<ClusterMap>,
 }
 
-/// A new node asks to be part of the cluster. The only request that needs no certificate.
+/// A new node asks to join; `Denied` without a valid token. The only request that needs no certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Join {
     /// From the join token.
@@ -102,9 +102,9 @@ pub struct Join {
 /// Answer to [`Join`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Joined {
-    /// Its id, for ever.
+    /// Its id, forever.
     pub node: NodeId,
-    /// The cluster.
+    /// Id of the cluster it joined.
     pub cluster: ClusterId,
     /// Its certificate, PEM.
     pub certificate: String,
@@ -117,7 +117,7 @@ pub struct Joined {
 /// Asks for a join token. For administrators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CreateToken {
-    /// How long it is good for.
+    /// Milliseconds from now until it expires.
     pub valid_ms: u64,
 }
 
@@ -129,10 +129,10 @@ pub struct TokenCreated {
     pub secret: [u8; 32],
 }
 
-/// A node tells which disks it found; new ones get an id.
+/// A node says which disks it found; new ones get an id. `Invalid` when one belongs to another node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegisterDisks {
-    /// The node.
+    /// The node that found them, which must be the caller.
     pub node: NodeId,
     /// Disk and capacity in bytes.
     pub disks: Vec<(DiskUuid, u64)>,
@@ -152,24 +152,24 @@ pub struct FinishSync {
     pub slots: Vec<(PgId, u8, DiskId)>,
 }
 
-/// Makes a namespace. For administrators.
+/// Creates a namespace that the caller owns, or finds one that exists. For administrators.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CreateNamespace {
     /// Its name, unique in the cluster.
     pub name: NamespaceName,
 }
 
-/// Looks a namespace up by name.
+/// Looks up a namespace by name; `NotFound` when there is none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FindNamespace {
-    /// Its name.
+    /// The name it was created with.
     pub name: NamespaceName,
 }
 
 /// Answer to [`CreateNamespace`] and [`FindNamespace`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NamespaceFound {
-    /// Its id.
+    /// Its id, assigned by the root partition.
     pub namespace: NamespaceId,
 }
 
@@ -191,6 +191,6 @@ pub struct NodeStatus {
 pub struct ClusterStatus {
     /// The current map.
     pub map: ClusterMap,
-    /// All nodes.
+    /// All nodes of the map.
     pub nodes: BTreeMap<NodeId, NodeStatus>,
 }

@@ -21,7 +21,7 @@ pub struct Stamped<C> {
     pub command: C,
 }
 
-/// What a new node tells about itself.
+/// What a new node says about itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewNode {
     /// Its failure domain.
@@ -39,9 +39,9 @@ pub struct NewNode {
 pub struct Bootstrap {
     /// The cluster's id.
     pub cluster: ClusterId,
-    /// Its redundancy.
+    /// Redundancy of every chunk.
     pub profile: Profile,
-    /// Its number of placement groups.
+    /// Number of placement groups, a power of two.
     pub pg_count: u16,
     /// Number of namespace partitions.
     pub namespace_partitions: u32,
@@ -58,16 +58,16 @@ pub struct Bootstrap {
 /// Commands of the root partition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RootCommand {
-    /// Makes the cluster. Done twice it changes nothing.
+    /// Creates the cluster. Repeated, it changes nothing.
     Bootstrap(Box<Bootstrap>),
     /// Gives a new node its id.
     AddNode {
-        /// About it.
+        /// What it says about itself.
         node: NewNode,
         /// BLAKE3 of the token it showed.
         token_hash: [u8; 32],
     },
-    /// Nodes came or went, or listen elsewhere.
+    /// Nodes went down or came back, listen elsewhere, or have other broken disks than before.
     SetNodes {
         /// Those that changed.
         changes: Vec<NodeChange>,
@@ -93,12 +93,12 @@ pub enum RootCommand {
     },
     /// Gives a namespace its id.
     CreateNamespace {
-        /// Its name.
+        /// The name; one that exists keeps its id.
         name: NamespaceName,
     },
     /// Sets who votes in every partition.
     SetVoters {
-        /// The nodes.
+        /// All of them, not only new ones.
         voters: Vec<NodeId>,
     },
 }
@@ -106,33 +106,33 @@ pub enum RootCommand {
 /// What is new about a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeChange {
-    /// Which.
+    /// The node that changed.
     pub node: NodeId,
-    /// It answers.
+    /// It sends heartbeats.
     pub up: bool,
     /// Where it listens.
     pub native: SocketAddr,
     /// Where it listens for gRPC.
     pub control: SocketAddr,
-    /// Its disks that cannot be written.
+    /// All its disks that cannot be written; the others are healthy.
     pub broken_disks: Vec<DiskId>,
 }
 
 /// Commands of a namespace partition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NamespaceCommand {
-    /// Makes an empty namespace. Done twice it changes nothing.
+    /// Creates an empty namespace. Repeated, it changes nothing.
     Create {
         /// Its id, from the root partition.
         namespace: NamespaceId,
         /// Who owns it.
         owner: String,
     },
-    /// Changes a namespace. Receipts were checked by the proposer; the fence is checked by `apply`.
+    /// Changes a namespace. The proposer checked the receipts; the fence comes with garbage collection (decision 0008).
     Write {
-        /// Who.
+        /// Identity of the caller, as text.
         author: String,
-        /// What.
+        /// The changes, as the caller sent them.
         write: WriteNamespace,
     },
 }

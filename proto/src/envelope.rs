@@ -15,7 +15,7 @@ const VERSION: u8 = 1;
 const PLAIN: u8 = 0;
 /// Payload is a zstd frame, preceded by its plain size (u32, little-endian).
 const ZSTD: u8 = 1;
-/// Smaller messages are not worth the compressor's call.
+/// Smaller messages are not worth a call to the compressor.
 const COMPRESS_SIZE_MIN: usize = 512;
 
 /// Encodes a message.
@@ -31,7 +31,7 @@ pub fn encode<T: Serialize>(message: &T) -> Bytes {
     }
 }
 
-/// Reads a message. Anything but exactly one whole message of a known version is an error.
+/// Reads a message. Anything but exactly one whole message of a known version is `Invalid`.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     let bad = |what: &str| Error::invalid(format!("message cannot be read: {what}"));
     let (&[version, flags], payload) = bytes.split_first_chunk().ok_or_else(|| bad("it is empty"))?;

@@ -9,7 +9,7 @@ use crate::seal::Receipt;
 /// All ids belong to one partition ([`crate::map::ClusterMap::index_partition`]).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pin {
-    /// The partition.
+    /// The partition that all of them belong to.
     pub partition: PartitionId,
     /// At most `PIN_COUNT_MAX`.
     pub chunks: Vec<ChunkId>,
@@ -25,7 +25,7 @@ pub struct Pinned {
 /// One chunk whose shards are durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registration {
-    /// The chunk.
+    /// Name of the chunk.
     pub chunk: ChunkId,
     /// The incarnation that was written.
     pub generation: Generation,
@@ -38,13 +38,13 @@ pub struct Registration {
 /// From coordinators only: makes durable chunks known. All belong to one partition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Register {
-    /// The partition.
+    /// The partition that all of them belong to.
     pub partition: PartitionId,
     /// At most `BATCH_OP_COUNT_MAX`.
     pub chunks: Vec<Registration>,
 }
 
-/// Answer to [`Register`]: per chunk a receipt, or `None` when its generation is too old (write it again).
+/// Answer to [`Register`]: per chunk a receipt, or `None` when its generation is too old (store it again).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registered {
     /// In the order of the request.
@@ -54,7 +54,7 @@ pub struct Registered {
 /// Asks for the totals of a partition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FetchIndexStats {
-    /// The partition.
+    /// A partition of the index; `Invalid` for any other.
     pub partition: PartitionId,
 }
 
@@ -69,8 +69,8 @@ pub struct IndexStats {
     pub disk_bytes: u64,
     /// The current GC cycle.
     pub epoch: GcEpoch,
-    /// Questions the Bloom filter answered without a look into the index, on the node that was asked.
+    /// Lookups that the Bloom filter answered without the index, on the node that was asked, since it started.
     pub filter_negatives: u64,
-    /// Questions that went to the index.
+    /// Lookups there that went on to the index.
     pub filter_positives: u64,
 }

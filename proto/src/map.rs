@@ -34,25 +34,25 @@ pub struct NodeInfo {
     pub up: bool,
 }
 
-/// A disk.
+/// A disk of a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskInfo {
     /// The node it is in.
     pub node: NodeId,
     /// Which physical disk.
     pub uuid: DiskUuid,
-    /// Bytes.
+    /// Bytes of its file system.
     pub capacity: u64,
-    /// It can be written; false after an I/O error or when it is missing.
+    /// False when its node reports that it will never take writes again.
     pub healthy: bool,
 }
 
 /// What a partition holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum PartitionKind {
-    /// The map, accounts, namespaces by name. There is one.
+    /// The map, join tokens, namespaces by name, the cluster's secrets. There is one.
     Root,
-    /// Namespaces.
+    /// Trees, versions and journals of its namespaces.
     Namespace,
     /// The chunk index.
     Index,
@@ -61,7 +61,7 @@ pub enum PartitionKind {
 /// A Raft group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Partition {
-    /// Its id.
+    /// Counts from 0, the root.
     pub id: PartitionId,
     /// What it holds.
     pub kind: PartitionKind,
@@ -121,7 +121,7 @@ impl ClusterMap {
         chunk.pg(self.pg_count)
     }
 
-    /// The slots of a placement group, in order.
+    /// The slots of a placement group, in order; `Unavailable` while there are too few disks for the profile.
     pub fn slots(&self, pg: PgId) -> Result<&[placement::Slot]> {
         let table = self.table.as_ref().ok_or_else(|| {
             Error::unavailable(format!(
@@ -134,7 +134,7 @@ impl ClusterMap {
         Ok(&table.pgs[usize::from(pg.0)])
     }
 
-    /// The node that has a disk.
+    /// The node that has a disk; `None` when the map does not name both.
     pub fn node_of(&self, disk: DiskId) -> Option<(NodeId, &NodeInfo)> {
         let id = self.disks.get(&disk)?.node;
         Some((id, self.nodes.get(&id)?))

@@ -9,63 +9,63 @@ use crate::seal::{Receipt, Ticket};
 /// What an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
-    /// A directory.
+    /// Has entries and no versions.
     Dir,
-    /// A file.
+    /// Has versions and no entries.
     File,
 }
 
-/// What the writer of a version has seen before (I-CAS).
+/// What the writer of a version had seen (I-CAS).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Base {
-    /// There is no file at that path.
+    /// There is no file at that path; otherwise `Exists`.
     Absent,
-    /// This is the newest version.
+    /// This is the newest version; otherwise `Conflict`.
     Version(VersionId),
-    /// Whatever is there; the new version names it as its base all the same.
+    /// Whatever is there; the new version still names it as its base.
     Any,
 }
 
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Op {
-    /// Makes a directory.
+    /// Creates a directory.
     Mkdir {
-        /// Where.
+        /// Where it will be.
         path: Path,
-        /// Make missing parents too, and be content if it exists.
+        /// Create missing parents too, and succeed if it exists.
         parents: bool,
     },
-    /// Adds a version to a file, making the file when there is none.
+    /// Adds a version to a file, creating the file when there is none.
     CommitVersion {
-        /// The file.
+        /// Where the file is or will be; the directory must exist.
         path: Path,
-        /// What it must look like now.
+        /// What must be there now.
         base: Base,
-        /// The content.
+        /// The file's content.
         manifest: Manifest,
         /// One receipt per chunk that the manifest lists (for a tree: one for its root).
         receipts: Vec<Receipt>,
         /// The writer's time of change.
         modified: Millis,
     },
-    /// Moves an entry with all below it.
+    /// Moves an entry with everything below it.
     Rename {
-        /// From.
+        /// Where it is.
         source: Path,
-        /// To; must not exist.
+        /// Where it will be; must not exist.
         target: Path,
     },
     /// Moves an entry to the trash.
     Remove {
-        /// What.
+        /// Where the entry is.
         path: Path,
         /// Also when it is a directory that is not empty.
         recursive: bool,
     },
-    /// Makes an old version the newest again, as a new version.
+    /// Commits the content of an old version again, as the newest.
     RestoreVersion {
-        /// The file.
+        /// Where the file is.
         path: Path,
         /// Which version.
         version: VersionId,
@@ -89,20 +89,20 @@ pub enum Mode {
 /// Changes a namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WriteNamespace {
-    /// Which.
+    /// The namespace to change.
     pub namespace: NamespaceId,
-    /// Sent again with the same id, it is answered from memory and not done twice.
+    /// A repeat with the same id is answered as before and not applied again.
     pub request: RequestId,
-    /// All or each.
+    /// What one refused change means for the others.
     pub mode: Mode,
     /// At most `BATCH_OP_COUNT_MAX`, applied in order.
     pub ops: Vec<Op>,
 }
 
-/// What a change made.
+/// What a change did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
-    /// The entry.
+    /// The entry that was changed.
     pub inode: InodeId,
     /// Its newest version, for files.
     pub version: Option<VersionId>,
@@ -111,7 +111,7 @@ pub struct Done {
 /// Answer to [`WriteNamespace`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Written {
-    /// State that holds the changes: show it in a read to see at least this.
+    /// Position that includes the changes: a read that names it sees at least them.
     pub seq: Seq,
     /// In the order of the request.
     pub results: Vec<Result<Done, Error>>,
@@ -140,7 +140,7 @@ pub struct View {
 pub struct Entry {
     /// Its name in its directory; the root's is empty.
     pub name: String,
-    /// Its identity.
+    /// Stays the same wherever the entry moves.
     pub inode: InodeId,
     /// File or directory.
     pub kind: Kind,
@@ -154,12 +154,12 @@ pub struct Entry {
     pub content_root: ChunkId,
 }
 
-/// Asks for one entry.
+/// Asks for one entry; `NotFound` when nothing is there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stat {
     /// Which state.
     pub view: View,
-    /// Where.
+    /// Where it is.
     pub path: Path,
 }
 
@@ -168,20 +168,20 @@ pub struct Stat {
 pub struct Found {
     /// The state it was read from.
     pub seq: Seq,
-    /// The entry.
+    /// What is at the path.
     pub entry: Entry,
 }
 
-/// Asks for a page of a directory, by name.
+/// Asks for a page of a directory, in order of names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListDir {
     /// Which state.
     pub view: View,
     /// Which directory.
     pub path: Path,
-    /// Continue behind this name.
+    /// Continue after this name; `None` to begin.
     pub after: Option<Name>,
-    /// At most `LIST_PAGE_COUNT_MAX`.
+    /// Entries of the page, 1 to `LIST_PAGE_COUNT_MAX`; clamped.
     pub limit: u32,
 }
 
@@ -192,11 +192,11 @@ pub struct Listing {
     pub seq: Seq,
     /// In byte order of their names.
     pub entries: Vec<Entry>,
-    /// There is more behind the last one.
+    /// There is more after the last one.
     pub more: bool,
 }
 
-/// Asks for the content of a file.
+/// Asks for the content of a file; `NotFound` when there is no such file or version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenVersion {
     /// Which state.
@@ -210,9 +210,9 @@ pub struct OpenVersion {
 /// One version of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Version {
-    /// Its id.
+    /// Larger than the ids of all older versions of the file.
     pub id: VersionId,
-    /// The version it was made from.
+    /// The version it replaced; `None` for a file's first.
     pub base: Option<VersionId>,
     /// Who made it.
     pub author: String,
@@ -220,7 +220,7 @@ pub struct Version {
     pub committed: Millis,
     /// The writer's time of change.
     pub modified: Millis,
-    /// Bytes.
+    /// Length in bytes.
     pub size: u64,
     /// Identifies the content.
     pub content_root: ChunkId,
@@ -231,9 +231,9 @@ pub struct Version {
 pub struct Opened {
     /// The state it was read from.
     pub seq: Seq,
-    /// About it.
+    /// The version that was opened.
     pub version: Version,
-    /// Its content.
+    /// Its bytes, or the chunks that hold them.
     pub manifest: Manifest,
     /// One ticket per chunk that the manifest lists (for a tree: one for its root).
     pub tickets: Vec<Ticket>,
@@ -246,9 +246,9 @@ pub struct ListVersions {
     pub view: View,
     /// Which file.
     pub path: Path,
-    /// Continue behind (that is, before) this version.
+    /// Continue with versions older than this one; `None` to begin.
     pub before: Option<VersionId>,
-    /// At most `HISTORY_PAGE_COUNT_MAX`.
+    /// Versions of the page, 1 to `HISTORY_PAGE_COUNT_MAX`; clamped.
     pub limit: u32,
 }
 
@@ -263,16 +263,16 @@ pub struct Versions {
     pub more: bool,
 }
 
-/// Asks for the changes behind a position.
+/// Asks for the changes after a position.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PullJournal {
     /// Which namespace.
     pub namespace: NamespaceId,
-    /// The last position the caller has.
+    /// The last position the caller has, 0 for none; `Invalid` beyond the end.
     pub after: Seq,
-    /// At most `JOURNAL_PAGE_COUNT_MAX`.
+    /// Records of the page, 1 to `JOURNAL_PAGE_COUNT_MAX`; clamped.
     pub limit: u32,
-    /// When there is nothing yet, wait so long for something.
+    /// When there is nothing yet, wait this long for something; the server has a limit.
     pub wait_ms: u32,
 }
 
@@ -288,7 +288,7 @@ pub struct JournalPage {
 /// A place in the tree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
-    /// The directory.
+    /// Inode of the directory.
     pub dir: InodeId,
     /// The name in it.
     pub name: Name,
@@ -297,11 +297,11 @@ pub struct Place {
 /// What changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {
-    /// An entry appeared: made, or back from the trash.
+    /// A directory was created, or an entry came back from the trash. A new file is `Versioned`.
     Added {
-        /// Where.
+        /// Where it is now.
         at: Place,
-        /// What.
+        /// File or directory.
         kind: Kind,
     },
     /// A file has a new version.
@@ -310,18 +310,18 @@ pub enum Change {
         at: Place,
         /// The new version.
         version: VersionId,
-        /// The one it replaced.
+        /// The one it replaced; `None` for a new file.
         base: Option<VersionId>,
-        /// Bytes.
+        /// Length in bytes.
         size: u64,
         /// Identifies the content.
         content_root: ChunkId,
     },
     /// An entry moved.
     Moved {
-        /// From.
+        /// Where it was.
         source: Place,
-        /// To.
+        /// Where it is now.
         target: Place,
     },
     /// An entry went to the trash.
@@ -334,11 +334,11 @@ pub enum Change {
 /// One change of a namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// Its position.
+    /// Its position in the journal.
     pub seq: Seq,
-    /// When.
+    /// When it was proposed, by the leader's clock.
     pub time: Millis,
-    /// Who.
+    /// Identity of whoever changed it, as text.
     pub author: String,
     /// Which entry.
     pub inode: InodeId,

@@ -45,24 +45,24 @@ pub struct Ticket {
 }
 
 impl ClusterSecret {
-    /// Makes a receipt. Only for whoever has just seen the chunk registered or pinned.
+    /// Creates a receipt. Only for whoever has just seen the chunk registered or pinned.
     pub fn receipt(&self, chunk: &ChunkId, generation: Generation, epoch: GcEpoch) -> Receipt {
         Receipt { generation, epoch, mac: self.receipt_mac(chunk, generation, epoch) }
     }
 
-    /// Checks a receipt that came from outside.
+    /// Checks a receipt that came from outside; `Denied` when it was not made with this secret for this chunk.
     pub fn check_receipt(&self, chunk: &ChunkId, receipt: &Receipt) -> Result<()> {
         let mac = self.receipt_mac(chunk, receipt.generation, receipt.epoch);
         check(mac, receipt.mac, || format!("the receipt for chunk {chunk} was not made by this cluster"))
     }
 
-    /// Makes a ticket for `reader` (the text of an identity).
+    /// Creates a ticket for `reader` (the text of an identity).
     pub fn ticket(&self, reader: &str, chunk: &ChunkId, now: Millis) -> Ticket {
         let expires = Millis(now.0 / TICKET_STEP_MS * TICKET_STEP_MS + TICKET_MS_MAX);
         Ticket { expires, mac: self.ticket_mac(reader, chunk, expires) }
     }
 
-    /// Checks a ticket that came from outside.
+    /// Checks a ticket that came from outside; `Denied` when it has expired or is for another reader or chunk.
     pub fn check_ticket(&self, reader: &str, chunk: &ChunkId, ticket: &Ticket, now: Millis) -> Result<()> {
         if now > ticket.expires {
             return Err(Error::denied(format!(

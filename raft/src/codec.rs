@@ -39,7 +39,7 @@ pub fn encode_entry(entry: &Entry) -> log::LogEntry {
     log::LogEntry { id: (&entry.log_id).into(), body }
 }
 
-/// Reads an entry; commands are parts of the same memory.
+/// Reads an entry; commands share its memory.
 pub fn decode_entry(entry: log::LogEntry) -> Result<Entry> {
     let log::LogEntry { id, mut body } = entry;
     let bad = || Error::corrupt(format!("entry {} of the raft log has no known content", id.index));
@@ -65,7 +65,7 @@ pub fn decode_entry(entry: log::LogEntry) -> Result<Entry> {
     Ok(Entry { log_id: id.into(), payload })
 }
 
-/// A value behind a version byte.
+/// A value after a version byte.
 pub fn encode<T: Serialize>(value: &T) -> Bytes {
     postcard::to_extend(value, vec![VERSION]).expect("our values have no unserializable parts").into()
 }

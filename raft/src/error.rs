@@ -15,7 +15,7 @@ pub fn not_leader(group: PartitionId, forward: &ForwardToLeader<TypeConfig>) -> 
     Error::stale_epoch(match forward.leader_id {
         Some(leader) => format!("this node does not lead partition {group}: ask node {leader}"),
         None => {
-            format!("partition {group} has no leader that this node knows: ask another node, or again soon")
+            format!("this node knows no leader of partition {group}: ask another node, or try again soon")
         }
     })
 }
@@ -35,7 +35,7 @@ pub fn write(group: PartitionId, e: RaftError<TypeConfig, ClientWriteError<TypeC
         )),
         RaftError::APIError(ClientWriteError::ChangeMembershipError(ChangeMembershipError::InProgress(
             e,
-        ))) => Error::busy(format!("the voters of partition {group} are being changed already: {e}"), 500),
+        ))) => Error::busy(format!("the voters of partition {group} are already being changed: {e}"), 500),
         RaftError::APIError(e) => {
             Error::invalid(format!("the voters of partition {group} cannot be changed: {e}"))
         }
@@ -48,7 +48,7 @@ pub fn read(group: PartitionId, e: RaftError<TypeConfig, LinearizableReadError<T
         RaftError::Fatal(e) => fatal(group, &e),
         RaftError::APIError(LinearizableReadError::ForwardToLeader(forward)) => not_leader(group, &forward),
         RaftError::APIError(LinearizableReadError::QuorumNotEnough(_)) => Error::unavailable(format!(
-            "the leader of partition {group} does not reach a majority of its voters: try again soon"
+            "the leader of partition {group} cannot reach a majority of its voters: try again soon"
         )),
     }
 }
@@ -58,7 +58,7 @@ pub fn initialize(group: PartitionId, e: RaftError<TypeConfig, InitializeError<T
     match e {
         RaftError::Fatal(e) => fatal(group, &e),
         RaftError::APIError(InitializeError::NotAllowed(_)) => {
-            Error::exists(format!("partition {group} is initialized already"))
+            Error::exists(format!("partition {group} is already initialized"))
         }
         RaftError::APIError(e) => Error::invalid(format!("partition {group} cannot be initialized: {e}")),
     }

@@ -24,7 +24,7 @@ use crate::snapshot::{Receiver, SnapshotData};
 use crate::state::{State, StateStore};
 use crate::{Applied, GroupStatus, Role, blocking, codec, error};
 
-/// A node that misses no more entries than this has caught up: it gets them faster than a membership change is made.
+/// A node that misses no more entries than this has caught up: it gets them faster than a membership change takes.
 const LAG_COUNT_MAX: u64 = 100;
 
 /// One node's copy of a replicated state machine.
@@ -47,7 +47,7 @@ pub struct Group {
 }
 
 impl Group {
-    /// The partition.
+    /// The partition that this group replicates.
     pub fn id(&self) -> PartitionId {
         self.id
     }
@@ -58,8 +58,8 @@ impl Group {
     }
 
     /// Puts a command through the log and returns what applying it gave. Errors: `StaleEpoch` on a node that does not
-    /// lead (the message names the leader), `Busy` when too much is waiting, `Unavailable` when it is not known whether
-    /// the command was or will be applied.
+    /// lead (the message names the leader), `Busy` when too much is waiting, `Invalid` for a command over
+    /// `COMMAND_SIZE_MAX`, `Unavailable` when it is not known whether the command was or will be applied.
     pub async fn propose(&self, command: Bytes) -> Result<Applied> {
         let answer = self.proposer.propose(command)?;
         match timeout(PROPOSE_TIMEOUT, answer).await {
@@ -73,8 +73,8 @@ impl Group {
         }
     }
 
-    /// Returns when the state on this node contains everything that was acknowledged before the call, with the index
-    /// it is at least at. Only the leader can tell: `StaleEpoch` elsewhere.
+    /// Returns when the state on this node contains everything that was acknowledged before the call, with the index it
+    /// has reached. Only the leader can tell: `StaleEpoch` elsewhere; `Unavailable` without a majority.
     pub async fn linearize(&self) -> Result<u64> {
         // A lease no longer than this needs no message; otherwise a round of heartbeats asks the majority.
         let option = LinearizerOption::new(Some(self.lease), true);
@@ -89,8 +89,8 @@ impl Group {
         }
     }
 
-    /// True while no other node can have become leader: a majority has answered within the lease. To be asked again
-    /// after a read whose reply must not be older than the reply itself.
+    /// True while no other node can have become leader: a majority has answered within the lease. Ask again after a
+    /// read whose answer must still be current when it is sent.
     pub fn still_leader(&self) -> bool {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
@@ -98,7 +98,7 @@ impl Group {
         metrics.state == ServerState::Leader && acked.is_some_and(|at| at.elapsed() < self.lease)
     }
 
-    /// Returns when the commands up to `index` are applied here; `Busy` after `limit`.
+    /// Returns when the commands up to `index` are applied here; `Busy` after `limit`, `Unavailable` when stopped.
     pub async fn wait_applied(&self, index: u64, limit: Duration) -> Result<()> {
         let mut applied = self.applied.clone();
         match timeout(limit, applied.wait_for(|applied| *applied >= index)).await {
@@ -118,12 +118,12 @@ impl Group {
         self.applied.clone()
     }
 
-    /// The leader this node knows.
+    /// The leader this node knows, if any.
     pub fn leader(&self) -> Option<NodeId> {
         self.raft.metrics().borrow_watched().current_leader.map(NodeId)
     }
 
-    /// True when this node believes to be the leader; another may have been elected already.
+    /// True when this node believes it is the leader; another may have been elected already.
     pub fn is_leader(&self) -> bool {
         self.raft.is_leader()
     }
@@ -157,7 +157,7 @@ impl Group {
         }
     }
 
-    /// Adds a node without a vote and waits until it has nearly all of the log. Nothing to do for a member.
+    /// Adds a node without a vote, unless it is a member already, and waits until it has nearly all of the log.
     pub async fn add_learner(&self, node: NodeId) -> Result<()> {
         let _one = self.changing.lock().await;
         self.change("adding a node", self.add_learner_alone(node)).await
@@ -303,7 +303,7 @@ pub(crate) fn reconcile(log: &Log, group: PartitionId, applied: Option<EntryId>)
     let applied_index = applied.map(|id| id.index);
     if state.purged.map(|id| id.index) > applied_index {
         return Err(Error::corrupt(format!(
-            "the log of partition {group} begins behind its state: the store was lost or restored from an old copy; \
+            "the log of partition {group} begins after its state ends: the store was lost or restored from an old copy; \
              remove this node from the cluster and add it again"
         )));
     }
@@ -338,7 +338,7 @@ mod tests {
         EntryId { term, index }
     }
 
-    /// Reconciles a log purged up to `purged` with entries of `terms` behind it, and says what is left.
+    /// Reconciles a log purged up to `purged` with entries of `terms` after it, and says what is left.
     #[track_caller]
     fn check(purged: Option<EntryId>, terms: &[u64], applied: Option<EntryId>, want: &str) {
         let log = Log::open(&Env::simulated(1), "/log".into(), Committer::Caller).unwrap();

@@ -40,7 +40,7 @@ pub struct HostConfig {
     pub log_tail: LogTail,
 }
 
-/// How much log is kept for nodes that were away for a while; who misses more gets a snapshot. Large, also because
+/// How much log is kept for nodes that were away for a while; one that misses more gets a snapshot. Large, also because
 /// openraft must never find that entries it is about to apply were removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogTail {
@@ -51,7 +51,7 @@ pub struct LogTail {
 }
 
 impl HostConfig {
-    /// A host with the times for nodes in one place.
+    /// A host with times that suit nodes at one site.
     pub fn new(node: NodeId, log_dir: PathBuf) -> Self {
         let log_tail = LogTail { count: 100_000, size: 256 << 20 };
         Self { node, log_dir, heartbeat_ms: 100, election_ms: 350..700, log_tail }
@@ -129,7 +129,7 @@ impl Host {
         Ok(Self { shared, trimming, opening: tokio::sync::Mutex::new(()) })
     }
 
-    /// This node.
+    /// The node whose copies of the groups run here.
     pub fn node(&self) -> NodeId {
         self.shared.config.node
     }
@@ -173,7 +173,7 @@ impl Host {
         }
     }
 
-    /// Why this node cannot take part any more: its log cannot be written.
+    /// Why this node cannot take part any more: its log cannot be written. `None` while it can.
     pub fn broken(&self) -> Option<Error> {
         self.shared.log.broken()
     }
@@ -250,7 +250,7 @@ impl Shared {
     }
 }
 
-/// The only voter need not wait for the silence of a leader.
+/// An only voter need not wait for a leader to fall silent.
 async fn elect_if_alone(raft: &Raft, node: NodeId) -> Result<(), Fatal<TypeConfig>> {
     let is_alone = move |state: &openraft::RaftState<TypeConfig>| {
         state.membership_state.effective().voter_ids().eq([node.0])

@@ -46,7 +46,7 @@ pub use state::State;
 /// `apply` is pure: same state, same index and same command give the same changes and the same reply on every node
 /// (I-DET). What an implementation keeps in memory beside the state must be rebuilt in `restored`.
 pub trait StateMachine: Send + Sync + 'static {
-    /// Applies one command. Keys are the group's own: no other group's are seen, none can be touched.
+    /// Applies one command. Keys are the group's own: no other group's can be seen or touched.
     fn apply(&self, state: &mut kv::Overlay<'_>, index: u64, command: &[u8]) -> Bytes;
 
     /// Called when the commands up to `index` are visible to reads.

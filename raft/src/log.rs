@@ -1,7 +1,7 @@
 //! The shared log of a node: the entries and votes of all its groups in one stream of segment files.
 //!
 //! Owns: the file format (`docs/formats/raft-log.md`), group commit (one write and one fdatasync for everything that
-//! queued meanwhile, whatever group it is of), recovery, deleting segments that nothing needs any more.
+//! queued meanwhile, whichever group it is for), recovery, deleting segments that nothing needs any more.
 //! Knows nothing of: what an entry means, elections, openraft.
 //!
 //! Votes, entries, truncations and purges are one ordered stream: a crash leaves a prefix of it, cut at a commit. A
@@ -79,7 +79,7 @@ pub enum Committer {
     Caller,
 }
 
-/// The log.
+/// The log of a node, open for all its groups.
 pub struct Log {
     shared: Arc<LogShared>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
@@ -121,7 +121,7 @@ struct Segment {
 }
 
 impl Log {
-    /// Opens the log in `dir`, making it when missing.
+    /// Opens the log in `dir`, creating it when missing. `Corrupt` when something acknowledged is lost or damaged.
     pub fn open(env: &Env, dir: PathBuf, committer: Committer) -> Result<Self> {
         Self::open_with(env, dir, committer, SEGMENT_SIZE_TARGET)
     }
@@ -146,6 +146,7 @@ impl Log {
     }
 
     /// Adds entries; they can be read at once. An entry replaces all of its group from its index on.
+    /// `Invalid` when one is too large.
     pub fn append(&self, group: PartitionId, entries: Vec<LogEntry>, done: Done) -> Result<()> {
         let mut state = self.lock();
         for entry in entries {
@@ -155,7 +156,7 @@ impl Log {
         Ok(())
     }
 
-    /// Keeps a vote.
+    /// Saves a vote.
     pub fn save_vote(&self, group: PartitionId, vote: SavedVote, done: Done) {
         let mut state = self.lock();
         state.group(group).vote = Some(vote);
@@ -180,8 +181,8 @@ impl Log {
         self.finish(state, None);
     }
 
-    /// Removes the entries of `group` up to `id`; a log that ends before continues behind it. Only for what the state
-    /// that is on disk contains.
+    /// Removes the entries of `group` up to `id`; a log that ends before it continues after it. Only for what the
+    /// state on disk contains.
     pub fn purge(&self, group: PartitionId, id: EntryId) {
         let mut state = self.lock();
         let removed = state.group(group).purge(id);
@@ -190,7 +191,8 @@ impl Log {
         self.finish(state, None);
     }
 
-    /// The entries with `start <= index < end`, until `size_max` bytes are reached but at least one. May read files.
+    /// The entries with `start <= index < end`, until `size_max` bytes are reached but at least one. May read files;
+    /// `Corrupt` when an entry is damaged.
     pub fn read(&self, group: PartitionId, start: u64, end: u64, size_max: u64) -> Result<Vec<LogEntry>> {
         let found: Vec<_> = {
             let state = self.lock();
@@ -226,7 +228,7 @@ impl Log {
         self.lock().groups.get(&group).map_or(0, |group| group.tail_start(count, size))
     }
 
-    /// Why the log does not work any more.
+    /// Why the log does not work any more; `None` while it does.
     pub fn broken(&self) -> Option<Error> {
         self.lock().broken.clone()
     }

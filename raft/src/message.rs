@@ -17,7 +17,7 @@ pub struct Envelope {
     pub message: Message,
 }
 
-/// A request of one node to another. The answer's type depends on the kind and is encoded by itself.
+/// A request of one node to another. The answer's type depends on the kind and is encoded on its own.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Message {
     /// Entries, or a heartbeat. Answer: `AppendEntriesResponse`.

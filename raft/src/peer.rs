@@ -21,7 +21,7 @@ use crate::message::{Append, Envelope, Message, Piece, PieceAnswer, PieceEnd};
 use crate::snapshot::{Cutter, SnapshotData};
 use crate::{Network, blocking, codec};
 
-/// Makes peers.
+/// Creates a [`Peer`] for each other node.
 pub struct Peers {
     pub network: Arc<dyn Network>,
     pub random: Random,
@@ -75,7 +75,7 @@ impl Peer {
                 break;
             }
         }
-        Err(Error::internal("a snapshot was sent to its end but not taken"))
+        Err(Error::internal("a whole snapshot was sent but not taken"))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Packs commands that arrive at about the same time into one entry.
 //!
 //! While entries are under way, new commands queue; when one comes back, everything that has queued becomes the next.
-//! So a lone command waits for nobody, and under load entries grow by themselves.
+//! So a lone command waits for nobody, and under load entries grow on their own.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -54,11 +54,14 @@ impl Proposer {
         (Self { group, queue, queued: Arc::default() }, run(group, raft, commands))
     }
 
-    /// Queues a command; the answer comes when it was applied, or will not be.
+    /// Queues a command; the answer comes when it was applied, or will not be. `Invalid` when it is too large, `Busy`
+    /// when the queue is full.
     pub fn propose(&self, command: Bytes) -> Result<oneshot::Receiver<Result<Applied>>> {
         let size = command.len();
         if size > COMMAND_SIZE_MAX {
-            return Err(Error::invalid(format!("a command of {size} bytes: {COMMAND_SIZE_MAX} are allowed")));
+            return Err(Error::invalid(format!(
+                "a command of {size} bytes is over the limit of {COMMAND_SIZE_MAX}"
+            )));
         }
         let busy = || Error::busy(format!("partition {} has too many commands waiting", self.group), 20);
         let room = Reserved { queued: self.queued.clone(), size };

@@ -13,7 +13,7 @@ use types::{Error, Result};
 use crate::message::{Piece, PieceEnd};
 use crate::state::{Staged, State, StateStore};
 
-/// Rows of one piece; a single larger row still goes alone.
+/// Bytes of rows in one piece; a single larger row still goes alone.
 const PIECE_SIZE_TARGET: usize = 2 * MIB;
 
 /// What openraft passes around as a snapshot.
@@ -100,7 +100,8 @@ struct Receiving {
 }
 
 impl Receiver {
-    /// Takes the next piece. With the last one, returns the staged state.
+    /// Takes the next piece. With the last one, returns the staged state. `Conflict` for a piece that is not the next,
+    /// `Corrupt` for a damaged one.
     pub fn take(&mut self, store: &StateStore, piece: Piece) -> Result<Option<(Staged, PieceEnd)>> {
         if piece.count == 0 {
             let staged = store.stage();

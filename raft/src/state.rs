@@ -18,7 +18,7 @@ use crate::engine::{LogId, StoredMembership};
 /// Bytes of one batch while a state is copied.
 const COPY_SIZE_MAX: usize = types::limits::MIB;
 
-/// What a group's state is, written in the same batch as every change of it.
+/// What is known of a group's state, written in the same batch as every change of it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Meta {
     pub generation: u32,
@@ -128,7 +128,7 @@ impl StateStore {
         State { space: Keyspace::new(self.kv.clone(), prefix), _generation: current.generation.clone() }
     }
 
-    /// The state as it is now, and what it is.
+    /// The state as it is now, and what is known of it.
     pub fn snapshot(&self) -> Result<(State, Meta)> {
         let (snapshot, generation) = {
             let current = self.lock();
@@ -139,12 +139,12 @@ impl StateStore {
         Ok((State { space: Keyspace::new(snapshot, prefix), _generation: generation }, meta))
     }
 
-    /// What the state is.
+    /// What is known of the state as it is now.
     pub fn meta(&self) -> Meta {
         self.lock().meta.clone()
     }
 
-    /// Writes changes of the state, and what it is then, as one batch.
+    /// Writes changes of the state, and what is known of it then, as one batch.
     pub fn commit(&self, changes: &Overlay<'_>, meta: Meta) -> Result<()> {
         let mut current = self.lock();
         let mut batch = Batch::new();

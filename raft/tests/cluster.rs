@@ -65,7 +65,7 @@ async fn commands_are_packed() {
     assert_eq!(kind(leader.propose(vec![0; (4 << 20) + 1].into()).await), ErrorKind::Invalid);
 }
 
-/// An isolated leader acknowledges nothing, another one is elected within seconds, and the old one learns better.
+/// An isolated leader acknowledges nothing, another one is elected within seconds, and the old one finds out.
 #[tokio::test(start_paused = true)]
 async fn an_isolated_leader_is_replaced() {
     let cluster = Cluster::with_leaders(3, 3).await;
@@ -162,7 +162,7 @@ async fn with_short_logs(seed: u64) -> Cluster {
     cluster
 }
 
-/// A new node joins when the log before is gone: it gets a snapshot, then the log, and replaces a dead voter.
+/// A new node joins when the earlier log is gone: it gets a snapshot, then the log, and replaces a dead voter.
 #[tokio::test(start_paused = true)]
 async fn a_new_node_gets_a_snapshot() {
     let mut cluster = with_short_logs(4).await;

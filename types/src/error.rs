@@ -9,27 +9,27 @@ use serde::{Deserialize, Serialize};
 pub enum ErrorKind {
     /// The thing named does not exist.
     NotFound,
-    /// The thing to be created exists already.
+    /// The thing to be created already exists.
     Exists,
     /// Somebody else changed it first: read again, then decide.
     Conflict,
-    /// The caller is not who it must be, or may not do this.
+    /// The caller may not do this, or has not proven who it is.
     Denied,
     /// The request can never succeed as it stands.
     Invalid,
     /// The caller's view of the cluster is old: refresh the map (or the leader) and try again at once.
     StaleEpoch,
-    /// A limit is reached for the moment: try again after `retry_after_ms`.
+    /// A limit is reached for now: try again after `retry_after_ms`.
     Busy,
     /// A part that is needed does not answer or has no quorum.
     Unavailable,
     /// Bytes do not match their checksum and could not be repaired.
     Corrupt,
-    /// Our own mistake.
+    /// A bug of ours.
     Internal,
 }
 
-/// What to do next, derived from the kind alone.
+/// What to do next. The kind decides; the message is for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Advice {
     /// Try the same request again after this many milliseconds.
@@ -58,7 +58,7 @@ impl ErrorKind {
     ];
 }
 
-/// The one error type that crosses the borders of rooms and wires.
+/// The one error type that crosses rooms and wires.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Error {
     kind: ErrorKind,
@@ -109,7 +109,7 @@ impl Error {
         Self { kind: ErrorKind::Busy, message: message.into(), retry_after_ms }
     }
 
-    /// The kind.
+    /// What a caller decides by; see [`Error::advice`].
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
@@ -119,7 +119,7 @@ impl Error {
         &self.message
     }
 
-    /// Puts what was being done in front of the message: `put a.txt: no quorum …`.
+    /// Prefixes the message with what was being done: `put a.txt: no quorum …`.
     #[must_use]
     pub fn context(mut self, what: impl fmt::Display) -> Self {
         self.message = format!("{what}: {}", self.message);
@@ -151,7 +151,7 @@ impl fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             ErrorKind::NotFound => "not found",
-            ErrorKind::Exists => "exists already",
+            ErrorKind::Exists => "already exists",
             ErrorKind::Conflict => "conflict",
             ErrorKind::Denied => "denied",
             ErrorKind::Invalid => "invalid",
@@ -173,7 +173,7 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 impl From<std::io::Error> for Error {
-    /// Disk and socket errors keep their text; the kind tells whether somebody else could help.
+    /// Disk and socket errors keep their text; the kind says what the caller can do.
     fn from(e: std::io::Error) -> Self {
         use std::io::ErrorKind as Io;
         let kind = match e.kind() {

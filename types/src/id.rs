@@ -41,7 +41,7 @@ macro_rules! byte_ids {
         }
 
         impl $name {
-            /// Reads lower- or upper-case hexadecimal of the full length.
+            /// Reads lower- or upper-case hexadecimal of the full length; anything else is `Invalid`.
             pub fn parse(text: &str) -> Result<Self> {
                 let bytes = parse_hex(text).filter(|b| b.len() == $len).ok_or_else(|| {
                     Error::invalid(format!("{text:?} is not {} hexadecimal digits", $len * 2))
@@ -55,9 +55,9 @@ macro_rules! byte_ids {
 }
 
 number_ids! {
-    /// A process of the cluster. Given out by the root partition and never used twice.
+    /// A process of the cluster. Assigned by the root partition and never reused.
     NodeId(u64),
-    /// A disk of a node. Given out by the root partition and never used twice.
+    /// A disk of a node. Assigned by the root partition and never reused.
     DiskId(u32),
     /// A placement group: all chunks whose id starts with the same bits.
     PgId(u16),
@@ -67,7 +67,7 @@ number_ids! {
     NamespaceId(u64),
     /// A file or directory. Unique in the cluster: its upper bits are the partition that created it.
     InodeId(u64),
-    /// A version of a file: the log index of the commit that made it, so newer is larger within a file.
+    /// A version of a file: the [`Seq`] of its commit in the namespace's journal, so newer is larger within a file.
     VersionId(u64),
     /// Position in a namespace's journal, dense from 1.
     Seq(u64),
@@ -75,18 +75,18 @@ number_ids! {
     Epoch(u64),
     /// Garbage collection cycle.
     GcEpoch(u32),
-    /// One incarnation of a chunk's stored bytes. Upper 24 bits: the [`GcEpoch`] it was made in.
+    /// One incarnation of a chunk's stored bytes. Upper 24 bits: the [`GcEpoch`] it was written in.
     Generation(u64),
 }
 
 byte_ids! {
     /// BLAKE3-256 of a chunk's plain bytes: its name everywhere.
     ChunkId[32],
-    /// Made at `init`; written on every disk and in every certificate.
+    /// Created by `init`; written on every disk and in every certificate.
     ClusterId[16],
-    /// Made when a disk is formatted; says which physical disk this is.
+    /// Created when a disk is formatted; identifies the physical disk.
     DiskUuid[16],
-    /// Chosen by a client for one logical write; the same id is applied once.
+    /// Chosen by a client for one logical write; a repeat of it is not applied again.
     RequestId[16],
 }
 
@@ -94,9 +94,9 @@ impl ChunkId {
     /// Placement group among `pg_count` (a power of two): the first bits of the id, so that the chunks of a group are
     /// one range of ids.
     pub fn pg(&self, pg_count: u16) -> PgId {
-        assert!(pg_count.is_power_of_two(), "checked when a cluster map is made");
+        assert!(pg_count.is_power_of_two(), "checked when a cluster map is built");
         let prefix = u16::from_be_bytes([self.0[0], self.0[1]]);
-        // One group is all ids, and a shift by all bits of the prefix.
+        // With one group every bit is shifted out, which `>>` refuses.
         PgId(prefix.checked_shr(16 - pg_count.trailing_zeros()).unwrap_or(0))
     }
 }
@@ -115,19 +115,19 @@ impl PgId {
 }
 
 impl Generation {
-    /// A generation of `epoch`, told apart by `salt` (its lower 40 bits are used).
+    /// A generation of `epoch`, distinguished by `salt` (its lower 40 bits).
     pub fn new(epoch: GcEpoch, salt: u64) -> Self {
         Self((u64::from(epoch.0) << 40) | (salt & ((1 << 40) - 1)))
     }
 
-    /// The cycle in which this generation was made.
+    /// The cycle in which this generation was written.
     pub fn epoch(self) -> GcEpoch {
         GcEpoch((self.0 >> 40) as u32)
     }
 }
 
 impl InodeId {
-    /// The `count`-th inode made by `partition`.
+    /// The `count`-th inode created by `partition`.
     pub fn new(partition: PartitionId, count: u64) -> Self {
         debug_assert!(count < 1 << 44, "2^44 inodes per partition outlive the hardware");
         Self((u64::from(partition.0) << 44) | count)

@@ -14,7 +14,7 @@ pub enum Identity {
     Node(NodeId),
     /// A person or program that administers the cluster.
     Admin(String),
-    /// An account.
+    /// An account: uses namespaces and stores data, but does not administer.
     User(String),
     /// Nobody in particular: a node that wants to join.
     Anonymous,
@@ -26,7 +26,7 @@ impl Identity {
         matches!(self, Identity::Node(_))
     }
 
-    /// Checks that a certificate can name this identity.
+    /// Checks that a certificate can name this identity; `Invalid` if not.
     pub fn check(&self) -> Result<()> {
         match self {
             Identity::Node(_) => Ok(()),
@@ -37,7 +37,7 @@ impl Identity {
                 let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-_.@+".contains(&b);
                 if name.is_empty() || name.len() > IDENTITY_NAME_SIZE_MAX || !name.bytes().all(allowed) {
                     return Err(Error::invalid(format!(
-                        "name {name:?} cannot stand in a certificate; \
+                        "name {name:?} cannot be used in a certificate; \
                          use 1 to {IDENTITY_NAME_SIZE_MAX} of a-z A-Z 0-9 - _ . @ +"
                     )));
                 }
@@ -46,7 +46,7 @@ impl Identity {
         }
     }
 
-    /// Reads the text that [`fmt::Display`] writes, such as `node/3`; anonymous is no text.
+    /// Reads the text that [`fmt::Display`] writes, such as `node/3`. Anything else, `anonymous` too, is `Invalid`.
     pub fn parse(text: &str) -> Result<Self> {
         let bad = || Error::invalid(format!("{text:?} is not node|admin|user/<name>"));
         let (role, name) = text.split_once('/').ok_or_else(bad)?;

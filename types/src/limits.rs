@@ -77,9 +77,9 @@ pub const CONNECTION_COUNT_MAX: usize = 8192;
 pub const CONNECT_MS_MAX: u64 = 1_000;
 /// Certificates and hello after the first contact: two round trips and some arithmetic on a busy machine.
 pub const HANDSHAKE_MS_MAX: u64 = 2_000;
-/// A connection with nothing else to send says this often that it is alive.
+/// An idle connection says this often that it is alive.
 pub const HEARTBEAT_MS: u64 = 600;
-/// A peer that is silent for four heartbeats is taken for dead.
+/// A peer that is silent for four heartbeats is presumed dead.
 pub const PEER_SILENCE_MS_MAX: u64 = 2_500;
 /// A server that stops lets calls in progress finish for this long.
 pub const SHUTDOWN_MS_MAX: u64 = 5_000;
@@ -96,7 +96,7 @@ pub const COMMAND_SIZE_MAX: usize = 4 * MIB;
 pub const PROPOSER_QUEUE_COUNT_MAX: usize = 8192;
 /// Bytes of commands waiting in a partition's proposer: a second or two of what a disk can log.
 pub const PROPOSER_QUEUE_SIZE_MAX: usize = 64 * MIB;
-/// Hashes in one `pin` request.
+/// Chunk ids in one `pin` request.
 pub const PIN_COUNT_MAX: usize = 4096;
 /// Entries of one listing page.
 pub const LIST_PAGE_COUNT_MAX: usize = 2000;
@@ -104,7 +104,7 @@ pub const LIST_PAGE_COUNT_MAX: usize = 2000;
 pub const JOURNAL_PAGE_COUNT_MAX: usize = 2000;
 /// Versions of one history page.
 pub const HISTORY_PAGE_COUNT_MAX: usize = 1000;
-/// Remembered replies of idempotent requests are forgotten after this time.
+/// The reply to a write is remembered at least this long, so that a repeat is answered and not applied again.
 pub const IDEMPOTENCY_MS: u64 = 24 * 3600 * 1000;
 /// Namespaces of one cluster: their names are in the root partition, which every meta node holds.
 pub const NAMESPACE_COUNT_MAX: usize = 100_000;
@@ -128,9 +128,9 @@ pub const SEGMENT_SIZE_MAX: u64 = GIB;
 pub const RECORD_BLOCK_SIZE: usize = 64 * KIB;
 /// Writes that wait for one group commit of a disk before it answers `Busy`.
 pub const DISK_QUEUE_COUNT_MAX: usize = 4096;
-/// Bytes that one group commit writes at most.
+/// A group commit takes in no more writes once it has this many bytes.
 pub const GROUP_COMMIT_SIZE_MAX: usize = 16 * MIB;
-/// A disk with less free space refuses new chunks, so that repair and compaction still can work.
+/// A disk with less free space takes no more shards, so that it can still record deletions and write its index.
 pub const DISK_FREE_BYTES_MIN: u64 = 256 * MIB as u64;
 
 // ---- times: connections ------------------------------------------------------------------------------------------
@@ -166,11 +166,11 @@ pub const TICKET_STEP_MS: u64 = 900 * 1000;
 
 // ---- times: Raft -------------------------------------------------------------------------------------------------
 
-/// How long a command may take. A leader that lost its majority does not know it; its callers must not wait for ever.
+/// How long a command may take. A leader that lost its majority does not know it; its callers must not wait forever.
 pub const PROPOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long adding a node or changing voters may take: a snapshot may have to be sent first.
 pub const MEMBERSHIP_CHANGE_TIMEOUT: Duration = Duration::from_secs(120);
-/// Between two looks whether an earlier change is done.
+/// How often to check whether an earlier change is done.
 pub const MEMBERSHIP_CHANGE_PAUSE: Duration = Duration::from_millis(50);
 /// An append is given this long: a follower's disk may be slow without being dead, and heartbeats go separately.
 pub const APPEND_TIMEOUT: Duration = Duration::from_secs(2);
@@ -180,14 +180,14 @@ pub const SNAPSHOT_PIECE_TIMEOUT: Duration = Duration::from_secs(30);
 pub const SNAPSHOT_NOTE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Waits between attempts to reach a node: short at first, because most interruptions are.
 pub const PEER_BACKOFF_MS: [u64; 6] = [10, 20, 50, 100, 200, 400];
-/// How often the sizes of logs are looked at.
+/// How often the sizes of logs are checked.
 pub const LOG_TRIM_PERIOD: Duration = Duration::from_secs(1);
 
 // ---- times: nodes and their map ----------------------------------------------------------------------------------
 
 /// How often a node tells the leader of the root partition that it is there.
 pub const NODE_HEARTBEAT_PERIOD: Duration = Duration::from_millis(300);
-/// A node that is silent for longer is taken to be down, and its slots get substitutes.
+/// A node that is silent for longer is presumed down, and its slots get substitutes.
 pub const NODE_SILENCE_MS_MAX: u64 = 1_500;
 /// How often the leader of the root partition looks for silent nodes.
 pub const NODE_WATCH_PERIOD: Duration = Duration::from_millis(200);
@@ -216,7 +216,7 @@ pub const LEADER_PATIENCE: Duration = Duration::from_secs(5);
 pub const CLIENT_BACKOFF_MS: [u64; 5] = [10, 30, 60, 100, 150];
 /// A read on a replica that lags waits this long for it to catch up, then sends the reader to another.
 pub const READ_CATCH_UP_MS_MAX: u64 = 50;
-/// A reader of the journal waits this long at most for the next record.
+/// A reader of the journal waits at most this long for the next record.
 pub const JOURNAL_WAIT_MS_MAX: u32 = 60_000;
 
 // ---- times: chunks and disks -------------------------------------------------------------------------------------
@@ -247,7 +247,7 @@ pub const DISK_QUEUE_RETRY_MS: u32 = 100;
 /// How long freed memory waits for its next use before it goes back to the system: with the allocator's own default a
 /// put of 1 GiB took 240,000 page faults, with this 100,000 (decision 0010). Never giving it back saves little more.
 pub const PURGE_DELAY_MS: i32 = 10_000;
-/// How often we look whether a process has ended.
+/// How often to check whether a process has ended.
 pub const PROCESS_LOOK_PERIOD: Duration = Duration::from_millis(20);
 /// How often a progress line is drawn.
 pub const PROGRESS_PERIOD_MS: u64 = 100;
@@ -255,9 +255,9 @@ pub const PROGRESS_PERIOD_MS: u64 = 100;
 pub const DEV_QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a starting development cluster may make no progress: eight nodes on two busy cores need a tenth of it.
 pub const DEV_START_TIMEOUT: Duration = Duration::from_secs(120);
-/// How often we ask whether it has.
+/// How often to ask whether it has.
 pub const DEV_START_PERIOD: Duration = Duration::from_millis(200);
-/// How long a node of a development cluster may take to stop by itself.
+/// How long a node of a development cluster may take to stop on its own.
 pub const DEV_STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the join token of a development cluster is valid: all nodes join within seconds.
 pub const DEV_TOKEN_VALIDITY: Duration = Duration::from_secs(600);
@@ -281,7 +281,7 @@ const fn ms(time: Duration) -> u64 {
 const _: () = assert!(NODE_SILENCE_MS_MAX >= 5 * ms(NODE_HEARTBEAT_PERIOD));
 /// The watcher looks more often than anything can change.
 const _: () = assert!(ms(NODE_WATCH_PERIOD) <= ms(NODE_HEARTBEAT_PERIOD));
-/// A coordinator with an old map has given up writing to the holder before by the time the slot is filled.
+/// A coordinator with an old map has given up writing to the previous holder by the time the slot is filled.
 const _: () = assert!(ms(SLOT_SETTLE_TIME) >= ms(SHARD_WRITE_TIMEOUT) + ms(SHARD_STRAGGLER_TIMEOUT));
 /// A chunk's attempt outlives the coordinator's own waiting, so that the client hears what was wrong.
 const _: () = assert!(ms(CHUNK_ATTEMPT_TIMEOUT) > ms(SHARD_WRITE_TIMEOUT) + ms(SHARD_STRAGGLER_TIMEOUT));

@@ -13,7 +13,7 @@ use crate::{Error, Result};
 pub struct Name(String);
 
 impl Name {
-    /// Checks a name.
+    /// Checks a name; `Invalid` says what is wrong with it.
     pub fn parse(text: &str) -> Result<Self> {
         let problem = if text.is_empty() {
             "is empty"
@@ -31,7 +31,7 @@ impl Name {
         Err(Error::invalid(format!("name {} {problem}", shorten(text))))
     }
 
-    /// Checks a name from the operating system, which need not be UTF-8.
+    /// Checks a name from the operating system; `Invalid` also when it is not UTF-8.
     pub fn parse_os(name: &std::ffi::OsStr) -> Result<Self> {
         let text = name
             .to_str()
@@ -39,7 +39,7 @@ impl Name {
         Self::parse(text)
     }
 
-    /// The name.
+    /// The text as it was parsed: names are not normalised.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -75,7 +75,7 @@ impl Path {
         Self::default()
     }
 
-    /// Checks an absolute path. A trailing `/` and repeated `/` are accepted and dropped.
+    /// Checks an absolute path; `Invalid` says what is wrong. A trailing `/` and repeated `/` are accepted and dropped.
     pub fn parse(text: &str) -> Result<Self> {
         if !text.starts_with('/') {
             return Err(Error::invalid(format!("path {} must start with '/'", shorten(text))));
@@ -111,7 +111,7 @@ impl Path {
         Some((Path(parent.to_vec()), name))
     }
 
-    /// This path with `name` below it.
+    /// This path with `name` below it; `Invalid` when that is too long or too deep.
     pub fn join(&self, name: Name) -> Result<Self> {
         let mut names = self.0.clone();
         names.push(name);
@@ -159,7 +159,7 @@ impl fmt::Display for Path {
 pub struct NamespaceName(String);
 
 impl NamespaceName {
-    /// Checks a namespace name.
+    /// Checks a namespace name; `Invalid` says what one looks like.
     pub fn parse(text: &str) -> Result<Self> {
         let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.".contains(&b);
         let first = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
@@ -172,7 +172,7 @@ impl NamespaceName {
         Ok(Self(text.to_owned()))
     }
 
-    /// The name.
+    /// The text, all of it ASCII.
     pub fn as_str(&self) -> &str {
         &self.0
     }

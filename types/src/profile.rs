@@ -27,7 +27,7 @@ impl Profile {
         usize::from(self.m) + 1
     }
 
-    /// Reads `k+m`, for example `4+2`.
+    /// Reads `k+m`, for example `4+2`; `Invalid` for anything else and outside the limits.
     pub fn parse(text: &str) -> Result<Self> {
         let bad = || {
             Error::invalid(format!(

@@ -6,8 +6,8 @@ use types::{Error, Profile, Result};
 use super::kernel::Matrix;
 use super::{Codec, Kernel, RsCodec};
 
-/// Names a code in one number that stands in every record: bits 28-31 field, 24-27 matrix, 16-23 low bits of the
-/// polynomial, 8-15 k, 0-7 m. A reader that does not know the code refuses the record instead of decoding it wrongly.
+/// Names a code in one number that stands in every shard's record: bits 28-31 field, 24-27 matrix, 16-23 low bits of
+/// the polynomial, 8-15 k, 0-7 m. A reader that does not know the code refuses the record instead of misreading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CodeId(u32);
 
@@ -30,13 +30,13 @@ impl CodeId {
         let profile = Profile::parse(&format!("{k}+{m}"));
         match profile.map(Self::new) {
             Ok(id) if id.0 == number => Ok(id),
-            _ => Err(Error::invalid(format!(
-                "erasure code {number:#010x} is not known here: update this node"
-            ))),
+            _ => {
+                Err(Error::invalid(format!("erasure code {number:#010x} is unknown here: update this node")))
+            }
         }
     }
 
-    /// The number.
+    /// What records hold; [`CodeId::parse`] reads it back.
     pub fn number(self) -> u32 {
         self.0
     }
@@ -58,7 +58,7 @@ pub struct KernelCodec {
 }
 
 impl KernelCodec {
-    /// The codec of a profile; an error when this CPU lacks the kernel.
+    /// The codec of a profile; `Invalid` when this CPU lacks the kernel.
     pub fn new(profile: Profile, kernel: Kernel) -> Result<Self> {
         if !kernel.is_supported() {
             return Err(Error::invalid(format!(
@@ -73,7 +73,7 @@ impl KernelCodec {
         self.profile.k.into()
     }
 
-    /// The profile.
+    /// Shards of the stripes it codes.
     pub fn profile(&self) -> Profile {
         self.profile
     }
@@ -149,12 +149,12 @@ pub(super) fn sources<T>(profile: Profile, shards: &[Option<T>]) -> Result<Vec<u
 pub(super) fn check_sizes(mut sizes: impl Iterator<Item = usize>) -> Result<()> {
     let first = sizes.next().unwrap_or(0);
     if first == 0 || sizes.any(|size| size != first) {
-        return Err(Error::invalid("the shards of a stripe must have one size, at least 1"));
+        return Err(Error::invalid("the shards of a stripe must all have the same size, at least 1 byte"));
     }
     Ok(())
 }
 
-/// The library does not show its matrix, but encoding a unit vector gives one of its columns.
+/// The library does not expose its matrix, but encoding a unit vector gives one of its columns.
 fn parity_rows(profile: Profile) -> Result<Vec<Vec<u8>>> {
     let library = RsCodec::new(profile)?;
     let k = usize::from(profile.k);

@@ -49,7 +49,7 @@ impl Kernel {
     }
 }
 
-/// Bytes of every slice that are worked on before going on: inputs stay in the cache while all rows pass over them.
+/// Bytes of every slice processed at a time: inputs stay in the cache while all rows pass over them.
 const STRIP_SIZE: usize = 32 * KIB;
 /// Rows computed in one pass; their sums stay in registers.
 const ROW_GROUP: usize = 4;

@@ -12,24 +12,24 @@ pub fn shard_size(profile: Profile, payload_len: usize) -> usize {
     payload_len.div_ceil(profile.k.into())
 }
 
-/// Encodes and decodes stripes of one profile. Make it once: setting up a code costs more than a small stripe.
+/// Encodes and decodes stripes of one profile. Create it once: setting up a code costs more than a small stripe.
 #[derive(Debug)]
 pub struct Stripe {
     codec: KernelCodec,
 }
 
 impl Stripe {
-    /// For stripes of `profile`, computed by `kernel` (see [`super::self_test`]).
+    /// For stripes of `profile`, computed by `kernel` (see [`super::self_test`]); `Invalid` when this CPU lacks it.
     pub fn new(profile: Profile, kernel: Kernel) -> Result<Self> {
         Ok(Self { codec: KernelCodec::new(profile, kernel)? })
     }
 
-    /// The profile.
+    /// Shards of its stripes.
     pub fn profile(&self) -> Profile {
         self.codec.profile()
     }
 
-    /// The `n` shards of a payload. Data shards are slices of it without a copy, but for the padded ones at its end.
+    /// The `n` shards of a payload. Data shards are slices of it without a copy, except the padded ones at its end.
     pub fn encode(&self, payload: &Bytes) -> Result<Vec<Bytes>> {
         if payload.is_empty() {
             return Err(Error::invalid("an empty payload has no stripe"));
@@ -46,7 +46,7 @@ impl Stripe {
         Ok(shards)
     }
 
-    /// The payload of a stripe from any `k` of its shards (`None` where one is missing).
+    /// The payload of a stripe from any `k` of its shards (`None` where one is missing); `Unavailable` with fewer.
     pub fn decode(&self, shards: &[Option<Bytes>], payload_len: usize) -> Result<Bytes> {
         let sources = sources(self.profile(), shards)?;
         let size = shard_size(self.profile(), payload_len);

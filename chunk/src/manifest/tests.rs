@@ -160,12 +160,12 @@ fn manifests_from_clients_are_checked() {
     check_manifest(201, list(2, 100), Err("chunks hold 200 bytes"));
     check_manifest(0, list(1, 0), Err("empty or larger"));
     check_manifest(1 << 23, list(1, 1 << 23), Err("empty or larger"));
-    check_manifest(65, list(65, 1), Err("make a tree"));
+    check_manifest(65, list(65, 1), Err("build a tree"));
     check_manifest(65_000, tree(1, 65), Ok(()));
-    check_manifest(64_000, tree(1, 64), Err("cannot be"));
-    check_manifest(65_000, tree(0, 65), Err("cannot be"));
-    check_manifest(65_000, tree(7, 65), Err("cannot be"));
-    check_manifest(64, tree(1, 65), Err("cannot be"));
+    check_manifest(64_000, tree(1, 64), Err("is impossible"));
+    check_manifest(65_000, tree(0, 65), Err("is impossible"));
+    check_manifest(65_000, tree(7, 65), Err("is impossible"));
+    check_manifest(64, tree(1, 65), Err("is impossible"));
     check_manifest(u64::MAX, tree(1, 65), Err("over the limit"));
     assert!(Manifest { rule: 9, ..Manifest::inline("a".into()) }.check().is_err());
     assert_eq!(Manifest::inline("a".into()).check(), Ok(()));

@@ -13,7 +13,7 @@ use super::{ChunkRef, Content};
 /// Levels a tree can have: 64^6 chunks of the smallest size are more than `FILE_SIZE_MAX`.
 pub const TREE_HEIGHT_MAX: u8 = 6;
 /// A node that is not the last of its level has at least this many entries, so that chosen hashes cannot make a
-/// tree deep. With a cut in one of 256 positions behind that, the average is 320.
+/// tree deep. With a cut in one of 256 positions after that, the average is 320.
 const NODE_COUNT_MIN: usize = 64;
 
 /// Turns a file's chunks into nodes, bottom-up. A node ends where the hash of its last chunk says so: an edit changes
@@ -51,7 +51,7 @@ impl TreeBuilder {
         }
     }
 
-    /// A finished node to be stored as a chunk under this id.
+    /// A finished node to be stored as a chunk under this id; `None` until there is another.
     pub fn next_node(&mut self) -> Option<(ChunkId, Bytes)> {
         self.ready.pop_front()
     }
@@ -62,7 +62,7 @@ impl TreeBuilder {
         let mut level = 0;
         loop {
             let is_top = level + 1 >= self.levels.len();
-            // The top holds more than one entry, or is a leaf, or the node below it is the root already.
+            // The top holds more than one entry, or is a leaf, or the node below it is already the root.
             if is_top && level > 0 && self.levels[level].len() == 1 {
                 return self.root(self.levels[level][0].id, level);
             }

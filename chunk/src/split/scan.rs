@@ -21,15 +21,15 @@ pub(super) const NORMALIZATION: Normalization = Normalization::Level2;
 const MEMORY: usize = u64::BITS as usize;
 /// Chains side by side. With more, their hashes do not fit in registers.
 const LANES: usize = 4;
-/// Bytes of a lane: many times [`MEMORY`], and few to go through again when one of them is a cut.
+/// Bytes of a lane: many times [`MEMORY`], and few to search again when one of them is a cut.
 const LANE_SIZE: usize = 4 * KIB;
 
-/// The search for the end of one chunk. It goes on where it stopped when more of the chunk has arrived.
+/// The search for the end of one chunk. It resumes where it stopped when more of the chunk has arrived.
 #[derive(Debug)]
 pub(super) struct Scan {
     gear: &'static [u64; 256],
     hash: u64,
-    /// Bytes of the chunk that are searched; those below the smallest size are not looked at.
+    /// Bytes of the chunk that have been searched; those below the smallest size are skipped.
     done: usize,
 }
 
@@ -41,7 +41,7 @@ impl Scan {
         Self { gear: gear.try_into().expect("one number per value of a byte"), hash: 0, done: 0 }
     }
 
-    /// Length of the chunk that `bytes` begin with, or `None` when more must be known. A call after `None` passes the same
+    /// Length of the chunk that `bytes` begin with, or `None` when more are needed. A call after `None` passes the same
     /// bytes and more. `is_last`: nothing comes after them.
     pub(super) fn cut(&mut self, rule: &SplitRule, bytes: &[u8], is_last: bool) -> Option<usize> {
         let bytes = &bytes[..bytes.len().min(rule.max)];
@@ -75,7 +75,7 @@ impl Scan {
         found.map(|index| start + index)
     }
 
-    /// The hash behind a block that holds no cut, or `None` if it holds one. Not inlined: its loop needs all registers.
+    /// The hash after a block that holds no cut, or `None` if it holds one. Not inlined: its loop needs all registers.
     #[inline(never)]
     fn pass(&self, block: &[u8; LANES * LANE_SIZE], mask: u64) -> Option<u64> {
         let (lanes, _) = block.as_chunks::<LANE_SIZE>();

@@ -109,7 +109,7 @@ impl File for RealFile {
             libc::pread(self.0.as_raw_fd(), room.as_mut_ptr().cast(), count, offset as libc::off_t)
         };
         let read = usize::try_from(read).map_err(|_| io::Error::last_os_error())?;
-        // SAFETY: pread has filled so many bytes behind the old length.
+        // SAFETY: pread has filled this many bytes after the old length.
         unsafe { bytes.set_len(bytes.len() + read) };
         Ok(read)
     }
@@ -167,8 +167,8 @@ impl File for RealFile {
     }
 
     fn uncache(&self, range: Range<u64>) {
-        // Of a file's last page the system makes an exception: it goes although it is not full, and the next append
-        // must read it from the disk first.
+        // A file's last page is an exception: the system drops it even when it is not full, and the next append must
+        // read it from the disk first.
         let end = range.end / page_size() * page_size();
         if end <= range.start {
             return; // A length of 0 would mean all of the file.
@@ -190,7 +190,7 @@ impl File for RealFile {
     }
 }
 
-/// Bytes of a page of memory.
+/// Size of a page of memory in bytes.
 fn page_size() -> u64 {
     // SAFETY: sysconf has no memory effects.
     u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).expect("every system has pages")
@@ -236,7 +236,7 @@ mod tests {
         let path = dir.path().join("f");
         let file = RealDisk.open(&path, OpenMode::Create).unwrap();
         let (pages, looker) = (4 * page_size(), fs::File::open(&path).unwrap());
-        // That the full pages go cannot be tested: it is advice, and a file system in memory does not take it.
+        // That full pages are dropped cannot be tested: it is advice, and a file system in memory ignores it.
         file.write_at(&[&vec![1; pages as usize + 100]], 0).unwrap();
         file.sync_data().unwrap();
         file.uncache(0..pages + 100);

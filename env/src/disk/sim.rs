@@ -30,11 +30,11 @@ struct State {
 
 #[derive(Debug, Default)]
 struct Content {
-    /// What a crash can not take away.
+    /// What a crash cannot take away.
     durable: Vec<u8>,
     /// What reads see.
     current: Vec<u8>,
-    /// Writes since the last sync, in order: a crash keeps any subset, the last kept one possibly torn.
+    /// Changes since the last sync, in order: a crash keeps any subset of them, any write perhaps torn.
     unsynced: Vec<Change>,
     inode: u64,
     changes: u64,
@@ -68,8 +68,8 @@ impl SimDisk {
         Self { state: Arc::new(Mutex::new(state)), random: Random::seeded(seed) }
     }
 
-    /// Power loss: of every file's unsynced changes a random subset survives, one of them possibly in part; open
-    /// handles and locks are gone.
+    /// Power loss: of every file's unsynced changes a random subset survives, any write perhaps in part; locks are
+    /// released. Handles still open see what survived: drop them, as the process that held them is gone.
     pub fn crash(&self) {
         for content in self.lock().files.values() {
             let mut content = content.lock().expect("not poisoned");
@@ -90,7 +90,7 @@ impl SimDisk {
         }
     }
 
-    /// Flips one bit of a file, durably: rot.
+    /// Flips one bit of a file, durably: bit rot.
     pub fn flip_bit(&self, path: &Path, offset: u64, bit: u8) {
         let content = self.lock().files[path].clone();
         let mut content = content.lock().expect("not poisoned");

@@ -62,7 +62,7 @@ impl GrpcLink {
         Ok(link)
     }
 
-    /// HTTP/2 does not tell whether a failed request had left; it counts as sent.
+    /// HTTP/2 does not tell whether a failed request was sent; it counts as sent.
     pub(super) async fn call(&self, request: Request, deadline: Instant) -> Result<Frame, super::Failure> {
         self.exchange(Frame::request(1, request, deadline_ms(deadline))).await.map_err(super::Failure::broken)
     }

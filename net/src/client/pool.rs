@@ -11,7 +11,7 @@ use types::{Error, Result};
 use super::{Dialer, Link};
 use crate::{Reply, Request, Target};
 
-/// A connection that is made or being made; all who wait for it share its outcome.
+/// A connection that is open or being opened; all who wait for it share the outcome.
 type Dialing = Shared<BoxFuture<'static, Result<Arc<Link>>>>;
 
 pub(super) struct Pool {
@@ -35,7 +35,7 @@ impl Pool {
         }
     }
 
-    /// Calls over the least busy connection. A request that provably did not leave goes once over a new one.
+    /// Calls over the least busy connection. A request that was provably not sent is tried once more, over a new one.
     pub(super) async fn call(&self, request: Request, deadline: Instant) -> Result<Reply> {
         let station =
             self.stations.iter().min_by_key(|s| s.in_flight.load(Relaxed)).expect("a pool has a connection");
@@ -77,7 +77,7 @@ impl Pool {
                 return dialing.clone();
             }
         }
-        // A task of its own: the connection is made even if those who asked first have no time to wait for it.
+        // A task of its own: the connection is opened even if those who asked first have no time to wait for it.
         let (dialer, target) = (self.dialer.clone(), self.target);
         let task = env::task::spawn(async move { dialer.dial(target).await.map(Arc::new) });
         let outcome =

@@ -70,7 +70,7 @@ impl QuicLink {
         let (send, mut receive) =
             self.connection.open_bi().await.map_err(|e| Failure::unsent(explain::from_quic(&e)))?;
         let mut send = Sending(Some(send));
-        // A server that does not want the rest has answered already.
+        // A server that does not want the rest has already answered.
         write_frame(send.stream(), frame, &self.counters).await.map_err(Failure::broken)?;
         let answer = read_frame(&mut receive, &self.counters).await.map_err(Failure::broken);
         send.0 = None;
@@ -101,8 +101,8 @@ async fn guard(connection: Connection, tripwire: Tripwire) {
     }
 }
 
-/// The stream of a call in progress. Given up it is reset, and what was not sent is dropped; quinn alone would send the
-/// rest, or end it half-way as if it were complete.
+/// The stream of a call in progress. If the caller gives up, it is reset and what was not sent is dropped; quinn on its
+/// own would send the rest, or end it half-way as if it were complete.
 struct Sending(Option<SendStream>);
 
 impl Sending {

@@ -37,7 +37,7 @@ impl TcpLink {
         let mut reader = FrameReader::new(read, Duration::from_millis(PEER_SILENCE_MS_MAX), counters.clone());
         let ours = hello::ours(dialer.cluster);
         let greet = async {
-            // Should writing fail, reading tells why: a refused certificate is announced only now.
+            // If writing fails, reading tells why: a refused certificate is announced only now.
             let _ = write_now(&mut write, Frame::hello(&ours), &counters).await;
             hello::check(&ours, &Hello::decode(&reader.frame().await?)?)
         };
@@ -81,7 +81,7 @@ async fn receive<R: AsyncRead + Unpin>(reader: &mut FrameReader<R>, pending: &Pe
         if !matches!(prefix.kind, Kind::Reply | Kind::Error) {
             return Err(Error::invalid(format!("expected an answer but got {:?}", prefix.kind)));
         }
-        // Nobody waits when the call has timed out meanwhile.
+        // Nobody is waiting if the call has timed out meanwhile.
         if let Some(waiter) = pending.lock().waiters.remove(&prefix.id) {
             let _ = waiter.send(Ok(frame));
         }

@@ -2,7 +2,7 @@
 //!
 //! A killed process leaves a closed port, and the system answers what is sent there with "port unreachable", which a
 //! connected UDP socket reports once. quinn drops that report with whichever packet it hits and would wait for its idle
-//! timeout. So this stands between quinn and the socket and looks: after each send (one cheap system call per up to
+//! timeout. So this stands between quinn and the socket and checks: after each send (one cheap system call per up to
 //! ten packets), and when the report comes later, as from another machine.
 
 use std::fmt;
@@ -61,7 +61,7 @@ impl Tripwire {
         std::future::pending().await
     }
 
-    /// Takes the socket's report. Others than a refusal (about packet sizes) quinn finds out by itself.
+    /// Takes the socket's report. Reports other than a refusal (about packet sizes) quinn finds out on its own.
     fn is_refused(&self) -> bool {
         matches!(self.0.socket.take_error(), Ok(Some(e)) if e.kind() == io::ErrorKind::ConnectionRefused)
     }

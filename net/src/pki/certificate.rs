@@ -9,7 +9,7 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use crate::identity::{parse_cluster_uri, parse_identity_uri};
 
-/// What a peer's certificate says. Whether it is true, the chain proves.
+/// What a peer's certificate says. The chain proves whether it is true.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Facts {
     pub cluster: ClusterId,
@@ -30,7 +30,7 @@ impl Facts {
     }
 }
 
-/// The cluster whose authority this certificate is of, if it is one.
+/// The cluster whose authority this certificate belongs to, if it is an authority's.
 pub(super) fn authority_cluster(der: &CertificateDer<'_>) -> Option<ClusterId> {
     let certificate = parse(der).ok()?;
     if !certificate.is_ca() {

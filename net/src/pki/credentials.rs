@@ -10,16 +10,16 @@ use types::{ClusterId, Error, Identity, Millis, Result};
 use super::certificate::{self, Facts};
 use super::{Trust, internal};
 
-/// A private key that has no certificate yet: a joining node makes one and never sends it anywhere.
+/// A private key that has no certificate yet: a joining node creates one and never sends it anywhere.
 pub struct KeyPair(rcgen::KeyPair);
 
 impl KeyPair {
-    /// Makes a new key.
+    /// Creates a new key.
     pub fn create() -> Result<Self> {
         rcgen::KeyPair::generate().map(Self).map_err(internal)
     }
 
-    /// Reads what [`KeyPair::to_pem`] wrote.
+    /// Reads what [`KeyPair::to_pem`] wrote; `Invalid` when there is no such key in it.
     pub fn from_pem(text: &str) -> Result<Self> {
         rcgen::KeyPair::from_pem(certificate::private_key_in(text)?)
             .map(Self)
@@ -57,7 +57,7 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// Reads a credential file and checks that its parts belong together.
+    /// Reads a credential file and checks that its parts belong together; `Invalid` if not.
     pub fn from_pem(text: &str) -> Result<Self> {
         Self::from_parts(text, &KeyPair::from_pem(text)?)
     }
@@ -95,7 +95,7 @@ impl Credentials {
         self.facts.cluster
     }
 
-    /// Who they say one is.
+    /// Whom they identify.
     pub fn identity(&self) -> &Identity {
         &self.facts.identity
     }

@@ -99,7 +99,7 @@ fn caller_of(connection: &Connection) -> Result<Caller> {
     Ok(Caller { identity, address: connection.remote_address(), transport: Transport::Quic })
 }
 
-/// Takes the hello on the first stream. A refusal is answered and waited for, then the connection ends.
+/// Takes the hello on the first stream. A refusal is sent and has arrived before the connection ends.
 async fn greet(connection: &Connection, desk: &Desk) -> Result<()> {
     let (mut send, mut receive) = connection.accept_bi().await.map_err(|e| explain::from_quic(&e))?;
     let first = read_frame(&mut receive, &desk.counters).await;

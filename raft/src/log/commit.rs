@@ -1,4 +1,4 @@
-//! GroupLog commit: gathers records, writes them with one fdatasync, starts and deletes segments.
+//! Group commit: gathers records, writes them with one fdatasync, starts and deletes segments.
 
 use std::collections::BTreeMap;
 use std::io;

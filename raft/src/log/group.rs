@@ -7,8 +7,8 @@ use bytes::Bytes;
 use super::record;
 use super::{EntryId, GroupState, SavedVote};
 
-/// Bytes of entries per group that are kept in memory for replication and apply. Entries not yet written stay in
-/// addition, whatever their size.
+/// Bytes of entries per group that are kept in memory for replication and apply. Entries not yet written are kept as
+/// well, whatever their size.
 const CACHE_SIZE_MAX: usize = 4 * types::limits::MIB;
 
 /// Where an entry is written.

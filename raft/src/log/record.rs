@@ -5,7 +5,7 @@ use types::{Error, PartitionId, Result};
 
 use super::{EntryId, GroupState, SavedVote};
 
-/// Begins every record, so that a scan for survivors behind damaged bytes can find them.
+/// Begins every record, so that a scan for survivors after damaged bytes can find them.
 pub const MAGIC: u32 = u32::from_le_bytes(*b"RRC1");
 /// Bytes before the body.
 pub const HEADER_SIZE: usize = 44;

@@ -35,13 +35,13 @@ struct Replay {
 #[derive(Default)]
 struct GroupReplay {
     state: GroupState,
-    /// With gaps, as long as records are missing whose entries were purged or truncated later.
+    /// With gaps while records are missing whose entries were purged or truncated later.
     entries: BTreeMap<u64, EntryPlace>,
 }
 
 /// How far a segment can be read.
 struct Extent {
-    /// Behind the last whole commit.
+    /// Just after the last whole commit.
     end: usize,
     /// Nothing follows.
     whole: bool,
@@ -91,7 +91,7 @@ fn cut(file: &dyn File, len: u64) -> io::Result<()> {
     file.sync_data()
 }
 
-/// A commit begins only when the one before is durable. So a whole record of a later commit behind damaged bytes
+/// A commit begins only when the one before is durable. So a whole record of a later commit after damaged bytes
 /// proves that these were durable once: cutting there would take back what was acknowledged.
 fn refuse_survivors(disk: &dyn Disk, dir: &Path, rest: &[u8], numbers: &[u64], commit: u64) -> Result<()> {
     let damaged = |number: u64| {

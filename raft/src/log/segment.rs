@@ -11,7 +11,7 @@ const SUFFIX: &str = ".raftlog";
 /// First bytes of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// Segments are counted from 1 and the numbers are never used twice.
+    /// Segments are counted from 1 and the numbers are never reused.
     pub number: u64,
     /// Number of the first commit in it: one more than the last of the segment before, so that a lost tail shows.
     pub commit_first: u64,

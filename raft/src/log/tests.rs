@@ -38,7 +38,7 @@ fn vote(log: &Log, group: PartitionId, term: u64) {
     log.save_vote(group, SavedVote { term, node: 7, committed: true }, Box::new(|result| result.unwrap()));
 }
 
-/// SavedVote, purged, entries, last and committed of a group as one line; checks that the entries say what they are.
+/// Vote, purged, entries, last and committed of a group as one line; checks that the entries say what they are.
 fn describe(log: &Log, group: PartitionId) -> String {
     let state = log.state(group);
     let entries = log.read(group, 0, u64::MAX, u64::MAX).unwrap();
