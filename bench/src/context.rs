@@ -8,7 +8,7 @@ use crate::plan::Plan;
 
 /// What every measurement needs.
 pub struct Bench {
-    /// The machine.
+    /// What a measurement asks of the machine it runs on.
     pub env: Env,
     /// What is measured, how often and with how much.
     pub plan: Plan,

@@ -50,7 +50,7 @@ pub(super) enum ReadStep {
 /// The bytes of a chunk that a range needs.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct PartRead {
-    /// The chunk.
+    /// The chunk that holds the bytes.
     pub chunk: ChunkId,
     /// The right to read it.
     pub ticket: Ticket,
