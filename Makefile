@@ -39,6 +39,10 @@ bench: build ## Measure this machine and CloudSync on it (ARGS='--write' keeps t
 chaos: setup ## Break things on purpose and check the promises
 	$(WITH_ROCKSDB) cargo run --release --locked --package chaos -- $(ARGS)
 
+.PHONY: accept
+accept: build ## The long acceptance scripts (about five minutes each)
+	$(WITH_ROCKSDB) scripts/accept.sh
+
 .PHONY: fuzz
 fuzz: setup ## All property tests with many more random cases (CASES=20000)
 	$(WITH_ROCKSDB) PROPTEST_CASES=$(or $(CASES),20000) cargo test --release --locked --workspace $(ARGS)

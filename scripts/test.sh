@@ -30,7 +30,10 @@ step() {
 
 step format 20 cargo fmt --all --check
 # From nothing this takes a quarter of an hour.
-step build 1500 cargo test --release --workspace --locked --no-run --quiet
+build() {
+    cargo build --release --workspace --locked --quiet && cargo test --release --workspace --locked --no-run --quiet
+}
+step build 1500 build
 step lints 600 cargo clippy --release --workspace --all-targets --locked -- -D warnings
 step tidy 60 cargo xtask tidy
 tests() { cargo test --release --workspace --locked --no-fail-fast 2>&1 | tee -a "$log"; }
