@@ -65,8 +65,7 @@ impl Blockserver {
             return Ok(payload);
         }
         let plain_size = meta.plain_size as usize;
-        let task = env::task::spawn_blocking(move || decompress(&payload, plain_size));
-        task.await.map_err(|e| Error::internal(format!("decompressing chunk {id} failed: {e}")))?
+        env::task::blocking(move || decompress(&payload, plain_size)).await
     }
 
     async fn read_payload(&self, map: &ClusterMap, id: ChunkId) -> Result<(ShardMeta, Bytes)> {
@@ -190,9 +189,7 @@ impl Blockserver {
             }
             Ok(payload)
         };
-        env::task::spawn_blocking(decode)
-            .await
-            .map_err(|e| Error::internal(format!("decoding failed: {e}")))?
+        env::task::blocking(decode).await
     }
 
     /// Shard `key.slot`, from its holder or the previous one: of this incarnation, or of another coded the same way.
@@ -312,9 +309,7 @@ impl Blockserver {
             }
             stripe.rebuild(&shards, usize::from(key.slot))
         };
-        env::task::spawn_blocking(rebuild)
-            .await
-            .map_err(|e| Error::internal(format!("rebuilding failed: {e}")))?
+        env::task::blocking(rebuild).await
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use kv::{Batch, Durability, Kv, Order};
 use proto::block::{ShardKey, ShardMeta};
-use types::{DiskId, Error, Result};
+use types::{DiskId, Result};
 
 /// Promised parts, by shard key.
 #[derive(Debug)]
@@ -58,8 +58,7 @@ impl Intents {
 
     async fn write(&self, batch: Batch) -> Result<()> {
         let kv = self.kv.clone();
-        let task = env::task::spawn_blocking(move || kv.write(batch, Durability::Synced));
-        task.await.map_err(|e| Error::internal(format!("writing an intent failed: {e}")))?
+        env::task::blocking(move || kv.write(batch, Durability::Synced)).await
     }
 }
 

@@ -153,12 +153,8 @@ impl Blockserver {
             }
             Ok((meta(Layout::Shard { k: profile.k, m: profile.m }), stripe.encode(&bytes)?))
         };
-        let (meta, shards) = if (plain_size as usize) < STRIPE_SIZE_MIN {
-            code()?
-        } else {
-            let task = env::task::spawn_blocking(code);
-            task.await.map_err(|e| Error::internal(format!("coding chunk {id} failed: {e}")))??
-        };
+        let (meta, shards) =
+            if (plain_size as usize) < STRIPE_SIZE_MIN { code()? } else { env::task::blocking(code).await? };
         let part = |slot: usize, bytes: Bytes| Part {
             disk: slots[slot],
             key: ShardKey { chunk: id, generation, slot: slot as u8 },

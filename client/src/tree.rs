@@ -12,7 +12,7 @@ use types::{Error, ErrorKind, Name, Path, Result};
 
 use crate::blocks::Blocks;
 use crate::download::download_file;
-use crate::local::{local, run_blocking};
+use crate::local::local;
 use crate::namespace::Namespace;
 use crate::upload::{FileState, Progress, Uploader};
 
@@ -53,7 +53,7 @@ pub async fn walk_local(
     target: &Path,
 ) -> Result<(Vec<LocalEntry>, TreeReport)> {
     let (source, target) = (source.to_owned(), target.clone());
-    run_blocking(move || {
+    disk.submit(move |disk| {
         let mut entries = vec![LocalEntry { source: source.clone(), target: target.clone(), size: None }];
         let mut report = TreeReport::default();
         let mut dirs = vec![(source, target)];
@@ -61,7 +61,7 @@ pub async fn walk_local(
             let names = disk.read_dir(&dir).map_err(|e| local(e, &dir))?;
             for name in names {
                 let source = dir.join(&name);
-                match look(&*disk, &source, &at, &name) {
+                match look(disk, &source, &at, &name) {
                     Ok(entry) => {
                         if entry.size.is_none() {
                             dirs.push((source, entry.target.clone()));
@@ -197,8 +197,8 @@ pub async fn download_tree(
     };
     let (dirs, files): (Vec<_>, Vec<_>) = entries.into_iter().partition(|(_, entry)| entry.kind == Kind::Dir);
     for (path, _) in &dirs {
-        let (disk, place) = (disk.clone(), place(path));
-        run_blocking(move || disk.create_dir_all(&place).map_err(|e| local(e, &place))).await?;
+        let place = place(path);
+        disk.submit(move |disk| disk.create_dir_all(&place).map_err(|e| local(e, &place))).await?;
     }
     report.dirs = dirs.len() as u64;
     let mut downloads = stream::iter(files)

@@ -12,6 +12,7 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use types::Millis;
@@ -77,6 +78,12 @@ pub trait Disk: Send + Sync + Debug {
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
     /// Space on the file system that holds `path`.
     fn space(&self, path: &Path) -> io::Result<Space>;
+
+    /// How long the next operation takes in a simulation, on top of what every operation takes; a real disk takes its
+    /// own time.
+    fn delay(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// True when something is at `path`.
     fn exists(&self, path: &Path) -> bool {

@@ -35,9 +35,7 @@ pub async fn open(
 ) -> Result<BTreeMap<DiskId, Arc<DiskStore>>> {
     let (opener, kept) = (Opener { env: env.clone(), membership: membership.clone() }, home.join(KNOWN));
     let paths = config.disks.clone();
-    let disks = env::task::spawn_blocking(move || opener.open_all(&paths, &kept))
-        .await
-        .map_err(|e| Error::internal(format!("opening the disks failed: {e}")))??;
+    let disks = env::task::blocking(move || opener.open_all(&paths, &kept)).await?;
     let ids = if disks.iter().all(|disk| disk.id().is_some()) {
         disks.iter().filter_map(|disk| disk.id()).collect()
     } else {

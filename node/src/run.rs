@@ -148,10 +148,8 @@ async fn save_maps(home: Arc<Home>, mut maps: watch::Receiver<Arc<ClusterMap>>) 
     while maps.changed().await.is_ok() {
         let map = maps.borrow_and_update().clone();
         let home = home.clone();
-        match env::task::spawn_blocking(move || home.save_map(&map)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(e)) => warn!("the cluster map could not be saved: {e}"),
-            Err(e) => warn!("the cluster map could not be saved: {e}"),
+        if let Err(e) = env::task::blocking(move || home.save_map(&map)).await {
+            warn!("the cluster map could not be saved: {e}");
         }
     }
 }

@@ -7,13 +7,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, RwLock};
 
 use bytes::{Bytes, BytesMut};
-use env::{Env, task};
+use env::Env;
 use kv::Kv;
 use proto::block::{ShardKey, ShardMeta};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use types::limits::{DISK_QUEUE_COUNT_MAX, DISK_QUEUE_RETRY_MS, GROUP_COMMIT_SIZE_MAX, SEGMENT_SIZE_MAX};
+use types::limits::SEGMENT_SIZE_MAX;
 use types::{ChunkId, ClusterId, DiskId, DiskUuid, Error, ErrorKind, Generation, NodeId, Result};
 
+use super::committer::Committer;
 use super::engine::{Change, DiskState, Engine, Shared, Status, place};
 use super::index::{Damage, Entry, ShardIndex, Totals};
 use super::record::{self, Blocks, HEADER_SIZE, Header};
@@ -21,8 +21,6 @@ use super::recovery;
 use super::segment;
 use super::superblock::{self, Expected, Superblock};
 
-/// Bytes that wait for a group commit: one being written and three behind it.
-const QUEUE_SIZE_MAX: usize = 4 * GROUP_COMMIT_SIZE_MAX;
 /// A payload up to this size is read as a whole even for a part of it: one request to the disk instead of three.
 const WHOLE_READ_SIZE_MAX: usize = 2 * types::limits::RECORD_BLOCK_SIZE;
 
@@ -90,17 +88,7 @@ pub struct ShardFound {
 #[derive(Debug)]
 pub struct DiskStore {
     shared: Arc<Shared>,
-    queue: Option<mpsc::Sender<Waiting>>,
-    room: Arc<Semaphore>,
-    committer: Mutex<Option<std::thread::JoinHandle<()>>>,
-}
-
-/// A change in the queue.
-#[derive(Debug)]
-struct Waiting {
-    change: Change,
-    done: oneshot::Sender<Result<()>>,
-    _room: OwnedSemaphorePermit,
+    committer: Committer,
 }
 
 impl DiskStore {
@@ -114,14 +102,7 @@ impl DiskStore {
     ) -> Result<Arc<Self>> {
         let engine = open_engine(env, config, open_index)?;
         let shared = engine.shared.clone();
-        let (sender, receiver) = mpsc::channel(DISK_QUEUE_COUNT_MAX);
-        let committer = task::thread("disk-committer", move || run(engine, receiver));
-        Ok(Arc::new(Self {
-            shared,
-            queue: Some(sender),
-            room: Arc::new(Semaphore::new(QUEUE_SIZE_MAX)),
-            committer: Mutex::new(Some(committer)),
-        }))
+        Ok(Arc::new(Self { shared, committer: Committer::start(engine) }))
     }
 
     /// Which physical disk this is.
@@ -231,18 +212,7 @@ impl DiskStore {
     }
 
     async fn submit(&self, change: Change) -> Result<()> {
-        let full = |what: &str| {
-            Error::busy(format!("disk {}: {what}", self.shared.root.display()), DISK_QUEUE_RETRY_MS)
-        };
-        let weight =
-            u32::try_from(change.weight()).map_err(|_| Error::invalid("a shard of more than 4 GiB"))?;
-        let room = self.room.clone().try_acquire_many_owned(weight);
-        let room = room.map_err(|_| full("too many bytes wait to be written"))?;
-        let (done, answer) = oneshot::channel();
-        let queue = self.queue.as_ref().expect("only drop() takes it");
-        let sent = queue.try_send(Waiting { change, done, _room: room });
-        sent.map_err(|_| full("too many writes wait"))?;
-        answer.await.map_err(|_| Error::internal("the disk's committer stopped"))?
+        self.committer.submit(change).await
     }
 
     async fn blocking<T: Send + 'static>(
@@ -250,38 +220,7 @@ impl DiskStore {
         work: impl FnOnce(&Shared) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let shared = self.shared.clone();
-        let done = task::spawn_blocking(move || work(&shared)).await;
-        done.map_err(|error| Error::internal(format!("reading a disk: {error}")))?
-    }
-}
-
-impl Drop for DiskStore {
-    fn drop(&mut self) {
-        self.queue = None;
-        if let Some(committer) = self.committer.lock().ok().and_then(|mut committer| committer.take()) {
-            // A panic in the committer was reported when it happened.
-            let _ = committer.join();
-        }
-    }
-}
-
-/// The committer: everything that queued up while the disk was syncing becomes the next batch.
-fn run(mut engine: Engine, mut queue: mpsc::Receiver<Waiting>) {
-    while let Some(first) = queue.blocking_recv() {
-        let mut size = first.change.weight();
-        let mut batch = vec![first];
-        while size < GROUP_COMMIT_SIZE_MAX
-            && let Ok(next) = queue.try_recv()
-        {
-            size += next.change.weight();
-            batch.push(next);
-        }
-        let (changes, waiting): (Vec<Change>, Vec<_>) =
-            batch.into_iter().map(|Waiting { change, done, _room }| (change, (done, _room))).unzip();
-        for (result, (done, _room)) in engine.commit(&changes).into_iter().zip(waiting) {
-            // A caller that went away does not want to know.
-            let _ = done.send(result);
-        }
+        self.shared.disk.submit(move |_| work(&shared)).await
     }
 }
 

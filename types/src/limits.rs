@@ -40,6 +40,9 @@ pub const MANIFEST_NODE_COUNT_MAX: usize = 1024;
 /// A file: bounded by three levels of full manifest nodes and more than any file system here can hold.
 pub const FILE_SIZE_MAX: u64 = 1 << 50;
 
+/// Jobs that wait for the thread of a disk; one job does what has come up since the one before.
+pub const DISK_JOB_COUNT_MAX: usize = 1024;
+
 // ---- transfers ---------------------------------------------------------------------------------------------------
 
 /// Bytes of chunks between reading and acknowledgement, over all files of an uploader.
@@ -241,6 +244,9 @@ pub const SLOT_SETTLE_TIME: Duration = Duration::from_secs(4);
 pub const DISK_FULL_RETRY_MS: u32 = 5_000;
 /// A disk with a full queue is asked again after this time: about what it needs for one queue.
 pub const DISK_QUEUE_RETRY_MS: u32 = 100;
+
+/// In a simulation a piece of blocking work takes at most this long.
+pub const SIMULATED_WORK_MS_MAX: u64 = 2;
 
 // ---- times: this machine -----------------------------------------------------------------------------------------
 

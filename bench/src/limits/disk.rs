@@ -83,7 +83,7 @@ async fn run(bench: &Bench, pattern: Pattern) -> Result<Vec<Written>> {
         let noise = noise("disk probe", NOISE_SIZE);
         (0..runs).map(|run| write(&disk, &dir.join(run.to_string()), &noise, pattern)).collect()
     };
-    env::task::spawn_blocking(work).await.map_err(|e| Error::internal(e.to_string()))?
+    env::task::blocking(work).await
 }
 
 fn write(disk: &Arc<dyn Disk>, dir: &Path, noise: &Bytes, pattern: Pattern) -> Result<Written> {

@@ -43,8 +43,7 @@ pub struct Arithmetic {
 /// Measures all steps on bytes that do not compress, cut as a file of 1 GiB is.
 pub async fn measure(bench: &Bench) -> Result<Arithmetic> {
     let (runs, size) = (bench.plan.runs, bench.plan.kernel_size);
-    let done = env::task::spawn_blocking(move || measure_on_this_thread(runs, size)).await;
-    done.map_err(|e| Error::internal(e.to_string()))?
+    env::task::blocking(move || measure_on_this_thread(runs, size)).await
 }
 
 fn measure_on_this_thread(runs: usize, size: usize) -> Result<Arithmetic> {

@@ -68,7 +68,7 @@ async fn run_once(bench: &Bench, deployment: &Deployment, run: usize) -> Result<
     let label = format!("{:?} large {run}", deployment.kind);
     let (disk, size) = (bench.env.disk.clone(), bench.plan.file_size);
     let (filled_disk, filled) = (disk.clone(), source.clone());
-    blocking(move || write_noise(&*filled_disk, &filled, &label, size)).await?;
+    env::task::blocking(move || write_noise(&*filled_disk, &filled, &label, size)).await?;
     let session = Session::open(&bench.env, &deployment.credentials()).await?;
     let uploader = session.uploader();
     let stored = path(&[&format!("large-{run}")])?;
@@ -83,7 +83,7 @@ async fn run_once(bench: &Bench, deployment: &Deployment, run: usize) -> Result<
     download_file(disk.clone(), session.blocks(), opened, &target, &progress).await?;
     let get = meters.since(deployment, size);
 
-    blocking(move || compare_and_remove(&*disk, &source, &target)).await?;
+    env::task::blocking(move || compare_and_remove(&*disk, &source, &target)).await?;
     Ok((put, get))
 }
 
@@ -91,10 +91,6 @@ fn compare_and_remove(disk: &dyn env::Disk, source: &Path, target: &Path) -> Res
     check_equal(disk, source, target)?;
     disk.remove_file(source)?;
     Ok(disk.remove_file(target)?)
-}
-
-async fn blocking(work: impl FnOnce() -> Result<()> + Send + 'static) -> Result<()> {
-    env::task::spawn_blocking(work).await.map_err(|e| Error::internal(e.to_string()))?
 }
 
 impl Meters {

@@ -21,7 +21,7 @@ use super::Download;
 use super::layout::ReadStep;
 use super::plan::{DownloadFact, DownloadPlan, DownloadStep, partial_path};
 use crate::blocks::Blocks;
-use crate::local::{local, run_blocking};
+use crate::local::local;
 use crate::upload::Progress;
 
 impl Download {
@@ -66,11 +66,17 @@ impl Download {
         }
     }
 
-    async fn copy(&self, step: ReadStep, target: Arc<dyn File>, progress: &Progress) -> Result<()> {
+    async fn copy(
+        &self,
+        step: ReadStep,
+        disk: &Arc<dyn Disk>,
+        target: Arc<dyn File>,
+        progress: &Progress,
+    ) -> Result<()> {
         let offset = step.offset();
         let bytes = self.perform(step).await?;
         let count = bytes.len() as u64;
-        run_blocking(move || Ok(target.write_at(&[&bytes], offset)?)).await?;
+        disk.submit(move |_| Ok(target.write_at(&[&bytes], offset)?)).await?;
         progress.bytes_done.fetch_add(count, Ordering::Relaxed);
         Ok(())
     }
@@ -94,14 +100,14 @@ pub async fn download_file(
     let file = create(&disk, &partial).await?;
     let steps = stream::iter(download.layout.read(0..download.size()));
     let mut copies = steps
-        .map(|step| download.copy(step, file.clone(), progress))
+        .map(|step| download.copy(step, &disk, file.clone(), progress))
         .buffer_unordered(DOWNLOAD_CHUNK_COUNT_MAX);
     while let Some(copied) = copies.next().await {
         copied?;
     }
     drop(copies);
     let target = target.to_owned();
-    run_blocking(move || {
+    disk.submit(move |disk| {
         drop(file);
         disk.rename(&partial, &target).map_err(|e| local(e, &target))
     })
@@ -112,8 +118,8 @@ pub async fn download_file(
 
 /// An empty file; what an earlier attempt left is thrown away.
 async fn create(disk: &Arc<dyn Disk>, path: &LocalPath) -> Result<Arc<dyn File>> {
-    let (disk, path) = (disk.clone(), path.to_owned());
-    run_blocking(move || {
+    let path = path.to_owned();
+    disk.submit(move |disk| {
         let file = disk.open(&path, OpenMode::Create).map_err(|e| local(e, &path))?;
         file.set_len(0).map_err(|e| local(e, &path))?;
         Ok(file)

@@ -1,14 +1,14 @@
-//! Reads a local file on a thread of its own and cuts it into chunks.
+//! Reads a local file and cuts it into chunks, off the runtime's threads.
 //!
 //! Owns: how far reading runs ahead of storing, in bytes; that no byte is copied on the way.
 //! Knows nothing of: which chunks are stored already, what becomes of them.
 
-use std::path::Path as LocalPath;
+use std::path::{Path as LocalPath, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use chunk::split::{SplitRule, Splitter};
-use env::{Disk, OpenMode};
+use env::{Disk, File, OpenMode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use types::limits::{UPLOAD_QUEUE_COUNT_MAX, UPLOAD_READ_SIZE};
 use types::{ChunkId, Result};
@@ -33,44 +33,83 @@ pub(super) fn read_pieces(
 ) -> mpsc::Receiver<Result<Piece>> {
     let (sender, receiver) = mpsc::channel(UPLOAD_QUEUE_COUNT_MAX);
     let source = source.to_owned();
-    env::task::spawn_blocking(move || {
-        if let Err(e) = cut_file(&*disk, &source, rule, &window, &sender) {
-            let _ = sender.blocking_send(Err(e.context(source.display()))); // The upload may have failed already.
+    env::task::spawn(async move {
+        let cutter = Cutter { source: source.clone(), file: None, splitter: Splitter::new(rule), offset: 0 };
+        if let Err(e) = cut_file(&disk, cutter, &window, &sender).await {
+            let _ = sender.send(Err(e.context(source.display()))).await; // The upload may have failed already.
         }
     });
     receiver
 }
 
-/// Sends the chunks of a file as fast as the window opens.
-fn cut_file(
-    disk: &dyn Disk,
-    source: &LocalPath,
-    rule: SplitRule,
+/// Sends the chunks of a file as fast as the window opens, and reads one step ahead meanwhile.
+async fn cut_file(
+    disk: &Arc<dyn Disk>,
+    cutter: Cutter,
     window: &Arc<Semaphore>,
     pieces: &mpsc::Sender<Result<Piece>>,
 ) -> Result<()> {
-    let file = disk.open(source, OpenMode::Read)?;
-    let mut splitter = Splitter::new(rule);
-    let mut offset = 0;
-    let handle = env::task::Runtime::current();
+    let mut ahead = disk.submit(move |disk| cutter.read(disk)).await?;
     loop {
-        let count = splitter
-            .push_with(UPLOAD_READ_SIZE, |buffer| file.read_append(buffer, UPLOAD_READ_SIZE, offset))?;
-        offset += count as u64;
-        if count == 0 {
-            splitter.finish();
-        }
-        while let Some(bytes) = splitter.next_chunk() {
-            let share = bytes.len() as u32;
-            let permit = handle.block_on(window.clone().acquire_many_owned(share));
-            let permit = permit.expect("the window is never closed");
-            let piece = Piece { id: chunk::chunk_id(&bytes), bytes, permit };
-            if pieces.blocking_send(Ok(piece)).is_err() {
-                return Ok(()); // The upload has failed; its error is on its way.
+        ahead = match ahead {
+            (None, chunks) => {
+                send(chunks, window, pieces).await;
+                return Ok(());
+            }
+            (Some(cutter), chunks) => {
+                let next = disk.submit(move |disk| cutter.read(disk));
+                let (is_wanted, next) = futures::join!(send(chunks, window, pieces), next);
+                if !is_wanted {
+                    return Ok(()); // The upload has failed; its error is on its way.
+                }
+                next?
             }
         }
-        if count == 0 {
-            return Ok(());
+    }
+}
+
+/// False when nobody takes the pieces any more.
+async fn send(chunks: Vec<CutChunk>, window: &Arc<Semaphore>, pieces: &mpsc::Sender<Result<Piece>>) -> bool {
+    for (id, bytes) in chunks {
+        let permit = window.clone().acquire_many_owned(bytes.len() as u32).await;
+        let permit = permit.expect("the window is never closed");
+        if pieces.send(Ok(Piece { id, bytes, permit })).await.is_err() {
+            return false;
         }
+    }
+    true
+}
+
+/// A chunk that waits for its share of the window.
+type CutChunk = (ChunkId, Bytes);
+
+/// A file while it is read.
+struct Cutter {
+    source: PathBuf,
+    /// `None` until the first read.
+    file: Option<Arc<dyn File>>,
+    splitter: Splitter,
+    offset: u64,
+}
+
+impl Cutter {
+    /// Reads once and returns the chunks whose ends are known by now, and itself unless the file has ended. Blocks.
+    fn read(mut self, disk: &dyn Disk) -> Result<(Option<Self>, Vec<CutChunk>)> {
+        let file = match &self.file {
+            Some(file) => file.clone(),
+            None => disk.open(&self.source, OpenMode::Read)?,
+        };
+        let read = |buffer: &mut BytesMut| file.read_append(buffer, UPLOAD_READ_SIZE, self.offset);
+        let count = self.splitter.push_with(UPLOAD_READ_SIZE, read)?;
+        self.offset += count as u64;
+        if count == 0 {
+            self.splitter.finish();
+        }
+        let mut chunks: Vec<CutChunk> = Vec::new();
+        while let Some(bytes) = self.splitter.next_chunk() {
+            chunks.push((chunk::chunk_id(&bytes), bytes));
+        }
+        self.file = Some(file);
+        Ok(((count > 0).then_some(self), chunks))
     }
 }

@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use chunk::split::SplitRule;
+use env::Disk;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesOrdered, StreamExt};
 use proto::namespace::Op;
@@ -21,7 +22,7 @@ use super::cut::{Piece, read_pieces};
 use super::plan::{UploadFact, UploadPlan, UploadStep};
 use super::store::{StorePlan, StoreStep};
 use super::{Uploaded, Uploader};
-use crate::local::{local, run_blocking};
+use crate::local::local;
 
 impl Uploader {
     /// Follows the plan to its end. Many chunks are stored at once, as many bytes as the window holds; their answers
@@ -66,15 +67,15 @@ impl Uploader {
     }
 
     async fn look(&self, source: &LocalPath) -> Result<UploadFact> {
-        let (disk, source) = (self.cluster.env.disk.clone(), source.to_owned());
-        let look = move || disk.metadata(&source).map_err(|e| local(e, &source));
-        run_blocking(look).await.map(UploadFact::Looked)
+        let source = source.to_owned();
+        let look = move |disk: &dyn Disk| disk.metadata(&source).map_err(|e| local(e, &source));
+        self.cluster.env.disk.submit(look).await.map(UploadFact::Looked)
     }
 
     async fn read_inline(&self, source: &LocalPath) -> Result<UploadFact> {
-        let (disk, source) = (self.cluster.env.disk.clone(), source.to_owned());
-        let read = move || disk.read(&source).map(Bytes::from).map_err(|e| local(e, &source));
-        run_blocking(read).await.map(UploadFact::InlineRead)
+        let source = source.to_owned();
+        let read = move |disk: &dyn Disk| disk.read(&source).map(Bytes::from).map_err(|e| local(e, &source));
+        self.cluster.env.disk.submit(read).await.map(UploadFact::InlineRead)
     }
 
     fn read(&self, source: &LocalPath, rule: SplitRule) -> mpsc::Receiver<Result<Piece>> {

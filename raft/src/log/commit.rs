@@ -102,7 +102,7 @@ impl LogState {
         self.segments.insert(self.current, Segment::default());
         let states: Vec<_> = self.groups.iter().map(|(id, group)| (*id, group.state())).collect();
         for (group, state) in states {
-            self.write(group, &Record::LogState(state));
+            self.write(group, &Record::State(state));
         }
         self.groups.values_mut().for_each(|group| group.committed_unwritten = false);
     }

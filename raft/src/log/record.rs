@@ -26,7 +26,7 @@ pub enum Record {
     /// Entries up to this one are known to be committed.
     Committed(EntryId),
     /// Everything but the entries: stands at the head of a segment for every group, so that older segments can go.
-    LogState(GroupState),
+    State(GroupState),
     /// All records of a commit stand before this one.
     End,
 }
@@ -50,7 +50,7 @@ pub fn encode(out: &mut Vec<u8>, group: PartitionId, commit: u64, record: &Recor
         Record::Truncate(index) => (3, EntryId { term: 0, index: *index }, Bytes::new()),
         Record::Purge(id) => (4, *id, Bytes::new()),
         Record::Committed(id) => (5, *id, Bytes::new()),
-        Record::LogState(state) => (6, EntryId::default(), encode_state(state).into()),
+        Record::State(state) => (6, EntryId::default(), encode_state(state).into()),
         Record::End => (7, EntryId::default(), Bytes::new()),
     };
     let size = u32::try_from(body.len()).expect("append() refuses larger entries");
@@ -88,7 +88,7 @@ pub fn decode(bytes: &Bytes) -> Option<(Framed, usize)> {
         3 => Record::Truncate(id.index),
         4 => Record::Purge(id),
         5 => Record::Committed(id),
-        6 => Record::LogState(decode_state(&body)?),
+        6 => Record::State(decode_state(&body)?),
         7 => Record::End,
         _ => return None,
     };

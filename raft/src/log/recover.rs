@@ -172,7 +172,7 @@ impl Replay {
             Record::Truncate(index) => drop(group.entries.split_off(&index)),
             Record::Purge(id) => group.purge(id),
             Record::Committed(id) => group.state.committed = Some(id),
-            Record::LogState(state) => {
+            Record::State(state) => {
                 group.entries.split_off(&state.last.map_or(0, |last| last.index + 1));
                 if let Some(purged) = state.purged {
                     group.purge(purged);

@@ -283,8 +283,8 @@ fn reads_v1() {
     };
     for state in [state, GroupState::default(), GroupState { purged: state.last, ..state }] {
         let mut bytes = Vec::new();
-        record::encode(&mut bytes, A, 9, &Record::LogState(state));
+        record::encode(&mut bytes, A, 9, &Record::State(state));
         let (framed, size) = record::decode(&bytes.clone().into()).unwrap();
-        assert_eq!((framed.record, size), (Record::LogState(state), bytes.len()));
+        assert_eq!((framed.record, size), (Record::State(state), bytes.len()));
     }
 }

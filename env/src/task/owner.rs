@@ -1,0 +1,189 @@
+//! To whom the tasks of a simulation belong.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker};
+
+use types::limits::SIMULATED_WORK_MS_MAX;
+
+use super::{AbortHandle, JoinHandle};
+use crate::Random;
+use crate::time::{self, Duration};
+
+thread_local! {
+    static CURRENT: RefCell<Option<Owner>> = const { RefCell::new(None) };
+}
+
+/// A node of a simulation in one of its lives: the tasks that die, stand still and go on together. Clones are the same
+/// owner. A node that starts again is another one.
+#[derive(Clone)]
+pub struct Owner(Arc<Shared>);
+
+struct Shared {
+    name: String,
+    random: Random,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    is_dead: bool,
+    /// Wakers of tasks that were to run while the owner was paused; `None` while it runs.
+    paused: Option<Vec<Waker>>,
+    tasks: BTreeMap<u64, Option<AbortHandle>>,
+    next_id: u64,
+}
+
+impl fmt::Debug for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Owner({})", self.0.name)
+    }
+}
+
+impl Owner {
+    /// An owner whose delays are drawn from `random`.
+    pub fn new(name: impl Into<String>, random: Random) -> Self {
+        Self(Arc::new(Shared { name: name.into(), random, state: Mutex::default() }))
+    }
+
+    /// The owner of the running task; `None` outside of simulations.
+    pub fn current() -> Option<Self> {
+        CURRENT.with_borrow(Clone::clone)
+    }
+
+    /// What it is called in traces.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Starts a task that belongs to this owner. A dead owner's task never runs.
+    pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let (id, task) = self.own(future);
+        let handle = tokio::spawn(task);
+        self.remember(id, handle.abort_handle());
+        handle
+    }
+
+    /// Runs `work` in a task of its own after `delay`.
+    pub(crate) fn spawn_delayed<T: Send + 'static>(
+        &self,
+        delay: Duration,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.spawn(async move {
+            time::sleep(delay).await;
+            work()
+        })
+    }
+
+    /// How long a piece of blocking work takes: the same choice for the same seed.
+    pub(crate) fn draw_delay(&self) -> Duration {
+        Duration::from_millis(self.0.random.below(SIMULATED_WORK_MS_MAX + 1))
+    }
+
+    /// Ends all tasks where they are, as the end of a process does. Their values are dropped, nothing of them runs.
+    pub fn kill(&self) {
+        let tasks = {
+            let mut state = self.lock();
+            state.is_dead = true;
+            state.paused = None;
+            std::mem::take(&mut state.tasks)
+        };
+        tasks.into_values().flatten().for_each(|task| task.abort());
+    }
+
+    /// Holds all tasks until [`Owner::resume`]; time goes on.
+    pub fn pause(&self) {
+        self.lock().paused.get_or_insert_default();
+    }
+
+    /// Lets held tasks go on.
+    pub fn resume(&self) {
+        let held = self.lock().paused.take();
+        held.into_iter().flatten().for_each(Waker::wake);
+    }
+
+    /// Tasks that have not ended: what a node that is stopped in an orderly way must not leave behind.
+    pub fn task_count(&self) -> usize {
+        self.lock().tasks.len()
+    }
+
+    /// Makes a task of `future`. Whoever spawns it gives its handle to [`Owner::remember`].
+    pub(crate) fn own<F: Future>(&self, future: F) -> (u64, Owned<F>) {
+        let mut state = self.lock();
+        state.next_id += 1;
+        let id = state.next_id;
+        state.tasks.insert(id, None);
+        (id, Owned { id, owner: self.clone(), future: Some(Box::pin(future)) })
+    }
+
+    pub(crate) fn remember(&self, id: u64, handle: AbortHandle) {
+        let mut state = self.lock();
+        if state.is_dead {
+            handle.abort();
+        } else if let Some(task) = state.tasks.get_mut(&id) {
+            *task = Some(handle);
+        }
+    }
+
+    /// Runs `work` as one of the owner's tasks does.
+    fn enter<T>(&self, work: impl FnOnce() -> T) -> T {
+        let before = CURRENT.replace(Some(self.clone()));
+        let done = work();
+        CURRENT.set(before);
+        done
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().expect("no panic while it is held")
+    }
+}
+
+/// A task of an owner.
+pub(crate) struct Owned<F> {
+    id: u64,
+    owner: Owner,
+    future: Option<Pin<Box<F>>>,
+}
+
+impl<F: Future> Future for Owned<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let owner = self.owner.clone();
+        {
+            let mut state = owner.lock();
+            if state.is_dead {
+                return Poll::Pending; // Aborted; the runtime drops it next.
+            }
+            if let Some(held) = &mut state.paused {
+                held.push(context.waker().clone());
+                return Poll::Pending;
+            }
+        }
+        let future = self.future.as_mut().expect("a task is not polled after its end");
+        let done = owner.enter(|| future.as_mut().poll(context));
+        if done.is_ready() {
+            owner.enter(|| self.future = None);
+            owner.lock().tasks.remove(&self.id);
+        }
+        done
+    }
+}
+
+impl<F> Drop for Owned<F> {
+    fn drop(&mut self) {
+        // What a value does when it is dropped, it does as its owner.
+        let future = self.future.take();
+        self.owner.clone().enter(|| drop(future));
+        self.owner.lock().tasks.remove(&self.id);
+    }
+}
