@@ -68,7 +68,7 @@ pub async fn run(env: &Env, plan: &Plan, dir: &Path) -> Result<Report> {
         workers.push(worker);
     }
     let mut working = JoinSet::new();
-    workers.into_iter().for_each(|worker| drop(working.spawn(worker.run())));
+    workers.into_iter().for_each(|worker| working.spawn(worker.run()));
     let injector = Injector {
         cluster: &cluster,
         session: open(PATIENT).await?,

@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use client::ADMIN_FILE;
 use env::Env;
 use node::config::{NodeConfig, variables};
-use node::{Embedded, JoinToken, Node};
+use node::{Embedded, JoinToken, Node, RealPlatform};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use types::Result;
@@ -15,9 +16,10 @@ use crate::output::{Outcome, write_out};
 
 /// Runs a whole cluster in this process until it is told to stop. Says on standard output what to do next.
 pub async fn up(env: Env, data: &Path, disk_count: u16, listen: SocketAddr) -> Result<Outcome> {
-    let stop = told_to_stop()?;
-    let Embedded { config, created } = node::prepare_embedded(&env, data, disk_count.into(), listen)?;
-    let node = Node::start(env, config).await?;
+    let (stop, platform) = (told_to_stop()?, RealPlatform(env.clone()));
+    let Embedded { config, created } =
+        node::prepare_embedded(&env, &platform, data, disk_count.into(), listen)?;
+    let node = Node::start(env, Arc::new(platform), config).await?;
     write_out(greeting(&node, data, created).as_bytes())?;
     stop.await;
     node.stop().await?;
@@ -49,7 +51,8 @@ fn greeting(node: &Node, data: &Path, created: bool) -> String {
 /// Runs a node until it is told to stop.
 pub async fn run(env: Env, config: &Path) -> Result<Outcome> {
     let (config, stop) = (load(&env, config)?, told_to_stop()?);
-    let node = Node::start(env, config).await?;
+    let platform = Arc::new(RealPlatform(env.clone()));
+    let node = Node::start(env, platform, config).await?;
     stop.await;
     node.stop().await?;
     Ok(Outcome::default())
@@ -71,7 +74,7 @@ fn told_to_stop() -> Result<impl Future<Output = ()>> {
 pub async fn init(env: &Env, path: &Path) -> Result<Outcome> {
     let config = load(env, path)?;
     let admin = config.data.join(ADMIN_FILE).display().to_string();
-    node::init(env, &config)?;
+    node::init(env, &RealPlatform(env.clone()), &config)?;
     let text = format!(
         "the cluster is created; start its first node with\n  cloudsync node --config {}\nand administer it with\n  \
          export CLOUDSYNC_CREDENTIALS={admin}",
@@ -83,7 +86,7 @@ pub async fn init(env: &Env, path: &Path) -> Result<Outcome> {
 /// Prepares one more node of a cluster.
 pub async fn join(env: &Env, path: &Path, token: &str) -> Result<Outcome> {
     let token = JoinToken::parse(token)?;
-    let node = node::join(env, &load(env, path)?, &token).await?;
+    let node = node::join(env, &RealPlatform(env.clone()), &load(env, path)?, &token).await?;
     let text = format!(
         "this is node {node} of the cluster; start it with\n  cloudsync node --config {}",
         path.display()

@@ -38,11 +38,6 @@ pub struct Connection {
 }
 
 impl CredentialFile {
-    /// For the holder of `credentials`, who asks the nodes at `endpoints` first.
-    pub fn new(endpoints: Vec<SocketAddr>, credentials: &Credentials) -> Self {
-        Self { endpoints, identity: credentials.to_pem() }
-    }
-
     /// Reads a file. `NotFound` says what a person without one can do, `Invalid` what is wrong with it.
     pub fn load(disk: &dyn Disk, path: &Path) -> Result<Self> {
         let bytes = disk.read(path).map_err(|e| match Error::from(e) {

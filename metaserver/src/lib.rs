@@ -9,4 +9,4 @@ mod machine;
 mod server;
 
 pub use liveness::Liveness;
-pub use server::{Config, Metaserver};
+pub use server::{Config, Metaserver, Signer};

@@ -31,7 +31,7 @@ use tree::index::IndexMachine;
 use tree::namespace::NamespaceMachine;
 use tree::root::RootMachine;
 use types::limits::COMMAND_SIZE_MAX;
-use types::{Error, NodeId, PartitionId, Result};
+use types::{Error, Identity, NodeId, PartitionId, Result};
 
 use crate::liveness::Liveness;
 use crate::machine::Replicated;
@@ -49,6 +49,20 @@ pub struct Config {
     pub map: ClusterMap,
     /// On the first node of a cluster: what to begin with, until the cluster exists.
     pub bootstrap: Option<Bootstrap>,
+    /// Signs the certificates of nodes that join.
+    pub signer: Signer,
+}
+
+type Sign = dyn Fn(&str, &str, &Identity) -> Result<String> + Send + Sync;
+
+/// Authority (PEM), certificate request (PEM) and the identity to certify in, certificate (PEM) out.
+#[derive(Clone)]
+pub struct Signer(pub Arc<Sign>);
+
+impl std::fmt::Debug for Signer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Signer")
+    }
 }
 
 /// A running metaserver.
@@ -58,6 +72,7 @@ pub struct Metaserver {
     routes: Routes<Metaserver>,
     node: NodeId,
     secret: ClusterSecret,
+    signer: Signer,
     host: Host,
     groups: BTreeMap<PartitionId, Arc<Group>>,
     indexes: BTreeMap<PartitionId, Arc<IndexMachine>>,
@@ -101,6 +116,7 @@ impl Metaserver {
             routes: routes(),
             node: config.node,
             secret: config.secret,
+            signer: config.signer,
             host,
             groups,
             indexes,

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use client::Cluster;
 use env::Env;
-use kv::{Kv, RocksKv};
 use proto::cluster::RegisterDisks;
 use segments::{DiskConfig, DiskStore};
 use serde::{Deserialize, Serialize};
@@ -16,6 +15,7 @@ use types::{DiskId, DiskUuid, Error, Result};
 
 use crate::config::NodeConfig;
 use crate::home::{Home, Membership};
+use crate::platform::Platform;
 
 /// File that says which disk was last seen where: an empty directory in its place is a missing disk, not a new one.
 const KNOWN: &str = "disks";
@@ -28,12 +28,14 @@ struct Known {
 /// Opens all disks of the configuration; new ones are formatted and get an id from the cluster.
 pub async fn open(
     env: &Env,
+    platform: &Arc<dyn Platform>,
     home: &Arc<Home>,
     config: &NodeConfig,
     membership: &Membership,
     cluster: &Cluster,
 ) -> Result<BTreeMap<DiskId, Arc<DiskStore>>> {
-    let (opener, kept) = (Opener { env: env.clone(), membership: membership.clone() }, home.join(KNOWN));
+    let opener = Opener { env: env.clone(), platform: platform.clone(), membership: membership.clone() };
+    let kept = home.join(KNOWN);
     let paths = config.disks.clone();
     let disks = env::task::blocking(move || opener.open_all(&paths, &kept)).await?;
     let ids = if disks.iter().all(|disk| disk.id().is_some()) {
@@ -49,6 +51,7 @@ pub async fn open(
 
 struct Opener {
     env: Env,
+    platform: Arc<dyn Platform>,
     membership: Membership,
 }
 
@@ -63,7 +66,7 @@ impl Opener {
         for path in paths {
             let expected = known.disks.get(path).copied();
             let config = DiskConfig::new(path, self.membership.cluster, self.membership.node, expected);
-            let disk = DiskStore::open(&self.env, config, open_index)
+            let disk = DiskStore::open(&self.env, config, |path| self.platform.open_kv(path))
                 .map_err(|e| e.context(format!("disk {}", path.display())))?;
             if expected.is_none() {
                 known.disks.insert(path.clone(), disk.uuid());
@@ -74,10 +77,6 @@ impl Opener {
         }
         Ok(disks)
     }
-}
-
-fn open_index(path: &Path) -> Result<Arc<dyn Kv>> {
-    Ok(Arc::new(RocksKv::open(path, kv::Options::default())?))
 }
 
 /// Asks the root partition for ids until it answers: a cluster that is just starting has no leader yet.

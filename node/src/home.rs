@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use env::{Env, File, OpenMode};
-use net::Credentials;
 use proto::command::Bootstrap;
 use proto::map::ClusterMap;
 use proto::seal::ClusterSecret;
@@ -77,16 +76,14 @@ impl Home {
     }
 
     /// Who the node is. `NotFound` when the directory was never prepared.
-    pub fn membership(&self) -> Result<(Membership, Credentials)> {
+    pub fn membership(&self) -> Result<Membership> {
         if !self.is_prepared() {
             return Err(Error::not_found(format!(
                 "{} holds no node yet: run `cloudsync init` for the first node of a cluster, `cloudsync join` for others",
                 self.path.display()
             )));
         }
-        let membership: Membership = self.load(MEMBERSHIP)?;
-        let credentials = Credentials::from_pem(&membership.credentials)?;
-        Ok((membership, credentials))
+        self.load(MEMBERSHIP)
     }
 
     /// The newest map that was saved.

@@ -12,12 +12,14 @@ pub mod dev;
 mod disks;
 mod home;
 mod links;
+mod platform;
 mod run;
 mod service;
 mod setup;
 mod token;
 mod up;
 
+pub use platform::{Listener, Platform, RealPlatform};
 pub use run::Node;
 pub use setup::{init, join};
 pub use token::JoinToken;

@@ -6,9 +6,9 @@ use blockserver::Blockserver;
 use client::{Cluster, Endpoints};
 use env::Env;
 use env::task::JoinHandle;
-use kv::{Kv, RocksKv};
+use kv::Kv;
 use metaserver::Metaserver;
-use net::{Client, ClientConfig, Counters, Credentials, Load, Server, ServerConfig, Transport};
+use net::{Counters, Transport};
 use proto::cluster::{Heartbeat, HeartbeatSeen};
 use proto::map::{ClusterMap, ROOT, Role};
 use tokio::sync::watch;
@@ -20,13 +20,14 @@ use crate::config::NodeConfig;
 use crate::disks;
 use crate::home::{Home, Membership};
 use crate::links::{BlockLinks, RaftLinks};
+use crate::platform::{Listener, Platform};
 use crate::service::NodeService;
 
 /// A running node.
 pub struct Node {
     id: NodeId,
     home: Arc<Home>,
-    server: Server,
+    listener: Box<dyn Listener>,
     service: Arc<NodeService>,
     cluster: Arc<Cluster>,
     reporter: Option<JoinHandle<()>>,
@@ -34,28 +35,45 @@ pub struct Node {
     state: Option<Arc<dyn Kv>>,
 }
 
+/// What the rooms of a node are started with.
+struct Start {
+    env: Env,
+    platform: Arc<dyn Platform>,
+    config: NodeConfig,
+    membership: Membership,
+    map: watch::Sender<Arc<ClusterMap>>,
+}
+
+impl Start {
+    /// A view of the cluster over TLS/TCP, with connections of its own, that shares the node's map.
+    fn view(&self) -> Result<Arc<Cluster>> {
+        let dial = self.platform.dial(&self.config, &self.membership.credentials)?;
+        let endpoints = Endpoints { addresses: Vec::new(), transport: Transport::Tcp };
+        let (env, map) = (self.env.clone(), self.map.clone());
+        Ok(Arc::new(Cluster::new(env, dial, endpoints, map, NODE_REQUEST_DEADLINE)))
+    }
+}
+
 impl Node {
     /// Starts the node of a prepared data directory. `NotFound` when none was prepared, `Exists` when it is in use.
-    pub async fn start(env: Env, config: NodeConfig) -> Result<Self> {
+    pub async fn start(env: Env, platform: Arc<dyn Platform>, config: NodeConfig) -> Result<Self> {
         let home = Arc::new(Home::lock(&env, &config.data)?);
-        let (membership, credentials) = home.membership()?;
+        let membership = home.membership()?;
         let (map, _) = watch::channel(Arc::new(home.map()?));
         let service = Arc::new(NodeService::new(map.clone()));
-        let listen =
-            ServerConfig { native: config.native, control: Some(config.control), load: Load::default() };
-        let server = Server::start(&env, listen, &credentials, service.clone()).await?;
-        let cluster = view(&env, &credentials, &map)?;
-        let id = membership.node;
-        let mut node = Self { id, home, server, service, cluster, reporter: None, state: None };
+        let listener = platform.listen(&config, &membership.credentials, service.clone()).await?;
+        let start = Start { env, platform, config: config.clone(), membership, map };
+        let (id, cluster) = (start.membership.node, start.view()?);
+        let mut node = Self { id, home, listener, service, cluster, reporter: None, state: None };
         // A node that cannot start all of its rooms must not serve with the rest: dropping it closes its doors.
-        node.start_rooms(&env, &config, membership, &credentials, map).await?;
+        node.start_rooms(start).await?;
         info!(node = %node.id, native = %config.native, "node is up");
         Ok(node)
     }
 
     /// Where clients connect.
     pub fn native_address(&self) -> std::net::SocketAddr {
-        self.server.native_address()
+        self.listener.native_address()
     }
 
     /// A view of the cluster with this node's rights.
@@ -63,32 +81,25 @@ impl Node {
         &self.cluster
     }
 
-    async fn start_rooms(
-        &mut self,
-        env: &Env,
-        config: &NodeConfig,
-        membership: Membership,
-        credentials: &Credentials,
-        map: watch::Sender<Arc<ClusterMap>>,
-    ) -> Result<()> {
+    async fn start_rooms(&mut self, start: Start) -> Result<()> {
+        let Start { env, platform, config, membership, map } = &start;
         env::task::spawn(save_maps(self.home.clone(), map.subscribe()));
         if config.roles.contains(&Role::Meta) {
-            let raft = view(env, credentials, &map)?;
-            self.start_meta(env, &membership, raft, map.clone()).await?;
+            self.start_meta(&start).await?;
         }
         let report = Reporter {
             node: self.id,
             service: self.service.clone(),
             cluster: self.cluster.clone(),
-            counters: self.server.counters(),
+            counters: self.listener.counters(),
             config: config.clone(),
         };
         self.reporter = Some(env::task::spawn(report.run()));
         if config.roles.contains(&Role::Block) {
-            let disks = disks::open(env, &self.home, config, &membership, &self.cluster).await?;
-            let intents: Arc<dyn Kv> =
-                Arc::new(RocksKv::open(&self.home.join("block/intents"), kv::Options::default())?);
-            let block = blockserver::Config { node: self.id, secret: membership.secret, disks, intents };
+            let disks = disks::open(env, platform, &self.home, config, membership, &self.cluster).await?;
+            let intents = platform.open_kv(&self.home.join("block/intents"))?;
+            let secret = membership.secret.clone();
+            let block = blockserver::Config { node: self.id, secret, disks, intents };
             let links = Arc::new(BlockLinks::new(self.cluster.clone()));
             let block = Blockserver::start(env.clone(), block, map.subscribe(), links)?;
             let _ = self.service.block.set(block);
@@ -96,24 +107,22 @@ impl Node {
         Ok(())
     }
 
-    async fn start_meta(
-        &mut self,
-        env: &Env,
-        membership: &Membership,
-        raft: Arc<Cluster>,
-        map: watch::Sender<Arc<ClusterMap>>,
-    ) -> Result<()> {
-        let state: Arc<dyn Kv> =
-            Arc::new(RocksKv::open(&self.home.join("meta/state"), kv::Options::default())?);
+    async fn start_meta(&mut self, start: &Start) -> Result<()> {
+        let Start { env, platform, membership, map, .. } = start;
+        let state = platform.open_kv(&self.home.join("meta/state"))?;
+        let signer = platform.clone();
         let config = metaserver::Config {
             node: self.id,
             log_dir: self.home.join("meta/log"),
             secret: membership.secret.clone(),
             map: ClusterMap::clone(&map.borrow()),
             bootstrap: membership.bootstrap.clone(),
+            signer: metaserver::Signer(Arc::new(move |authority, request, identity| {
+                signer.sign(authority, request, identity)
+            })),
         };
-        let network = Arc::new(RaftLinks(raft));
-        let meta = Metaserver::start(env.clone(), config, state.clone(), network, map).await?;
+        let network = Arc::new(RaftLinks(start.view()?));
+        let meta = Metaserver::start(env.clone(), config, state.clone(), network, map.clone()).await?;
         self.state = Some(state);
         let _ = self.service.meta.set(meta);
         Ok(())
@@ -125,7 +134,7 @@ impl Node {
         self.reporter.into_iter().for_each(|reporter| reporter.abort());
         // First of all it stops judging others: it will soon hear from nobody, itself included.
         self.service.meta.get().into_iter().for_each(|meta| meta.retire());
-        self.server.shutdown().await;
+        self.listener.shutdown().await;
         if let Some(meta) = self.service.meta.get() {
             meta.shutdown().await;
         }
@@ -134,13 +143,6 @@ impl Node {
             None => Ok(()),
         }
     }
-}
-
-/// A view of the cluster over TLS/TCP, with connections of its own, that shares the node's map.
-fn view(env: &Env, credentials: &Credentials, map: &watch::Sender<Arc<ClusterMap>>) -> Result<Arc<Cluster>> {
-    let client = Arc::new(Client::new(env, credentials, ClientConfig::default())?);
-    let endpoints = Endpoints { addresses: Vec::new(), transport: Transport::Tcp };
-    Ok(Arc::new(Cluster::new(env.clone(), client, endpoints, map.clone(), NODE_REQUEST_DEADLINE)))
 }
 
 /// Saves every new map.

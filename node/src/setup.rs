@@ -2,15 +2,16 @@
 
 use client::{ADMIN_FILE, CredentialFile};
 use env::Env;
-use net::{Authority, Client, ClientConfig, Credentials, Dial, KeyPair, Request, Target, Transport, Trust};
+use net::{Dial, Request, Target, Transport};
 use proto::cluster::{Join, Joined};
 use proto::command::{Bootstrap, NewNode};
 use proto::seal::ClusterSecret;
-use types::limits::{CERTIFICATE_VALIDITY, JOIN_ATTEMPT_TIMEOUT, JOIN_PAUSE, JOIN_TIMEOUT};
+use types::limits::{JOIN_ATTEMPT_TIMEOUT, JOIN_PAUSE, JOIN_TIMEOUT};
 use types::{ClusterId, Error, Identity, NodeId, Result};
 
 use crate::config::NodeConfig;
 use crate::home::{Home, Membership};
+use crate::platform::Platform;
 use crate::token::JoinToken;
 
 /// Name of the first administrator.
@@ -18,33 +19,38 @@ const ADMIN: &str = "admin";
 
 /// Creates the first node of a new cluster: its id, its authority, its secret, and credentials for an administrator.
 /// Nothing listens until [`crate::Node::start`]. `Exists` when the data directory holds a node or is in use.
-pub fn init(env: &Env, config: &NodeConfig) -> Result<()> {
+pub fn init(env: &Env, platform: &dyn Platform, config: &NodeConfig) -> Result<()> {
     let home = Home::lock(env, &config.data)?;
     let cluster = ClusterId(env.random.bytes());
-    let authority = Authority::create(env, cluster)?;
+    let authority = platform.create_authority(cluster)?;
     let secret = ClusterSecret(env.random.bytes());
     let node = NodeId(1);
-    let credentials = authority.issue(&Identity::Node(node), CERTIFICATE_VALIDITY, env)?;
-    let admin = authority.issue(&Identity::Admin(ADMIN.to_owned()), CERTIFICATE_VALIDITY, env)?;
+    let credentials = platform.issue(&authority, &Identity::Node(node))?;
+    let admin = platform.issue(&authority, &Identity::Admin(ADMIN.to_owned()))?;
     let bootstrap = Bootstrap {
         cluster,
         profile: config.cluster.profile,
         pg_count: config.cluster.pg_count,
         namespace_partitions: config.cluster.namespace_partitions,
         index_partitions: config.cluster.index_partitions,
-        authority: authority.to_pem(),
+        authority,
         secret: secret.clone(),
         node: new_node(config),
     };
     let map = tree::root::bootstrap_map(&bootstrap);
-    let credentials = credentials.to_pem();
     home.prepare(&Membership { cluster, node, secret, credentials, bootstrap: Some(bootstrap) }, &map)?;
-    CredentialFile::new(vec![config.native], &admin).save(&*env.disk, &home.join(ADMIN_FILE))
+    CredentialFile { endpoints: vec![config.native], identity: admin }
+        .save(&*env.disk, &home.join(ADMIN_FILE))
 }
 
 /// Creates one more node of the cluster that issued the token. `Exists` when the data directory holds a node or is in
 /// use, `Denied` when the token is not valid.
-pub async fn join(env: &Env, config: &NodeConfig, token: &JoinToken) -> Result<NodeId> {
+pub async fn join(
+    env: &Env,
+    platform: &dyn Platform,
+    config: &NodeConfig,
+    token: &JoinToken,
+) -> Result<NodeId> {
     let home = Home::lock(env, &config.data)?;
     if home.is_prepared() {
         return Err(Error::exists(format!(
@@ -52,26 +58,26 @@ pub async fn join(env: &Env, config: &NodeConfig, token: &JoinToken) -> Result<N
             config.data.display()
         )));
     }
-    let key = KeyPair::create()?;
+    let (key, request) = platform.request()?;
     let node = new_node(config);
     let question = Join {
         secret: token.secret,
-        request: key.request()?,
+        request,
         zone: node.zone,
         roles: node.roles,
         native: node.native,
         control: node.control,
     };
-    let joined = ask_to_join(env, token, &question).await?;
-    let credentials = Credentials::from_parts(&joined.certificate, &key)?.to_pem();
+    let joined =
+        ask_to_join(&*platform.dial_anonymously(config, &token.authority)?, token, &question).await?;
+    let credentials = platform.credentials(&key, &joined.certificate)?;
     let Joined { cluster, node, secret, map, .. } = joined;
     home.prepare(&Membership { cluster, node, secret, credentials, bootstrap: None }, &map)?;
     Ok(node)
 }
 
 /// Asks the meta nodes in turn until the one that leads answers.
-async fn ask_to_join(env: &Env, token: &JoinToken, question: &Join) -> Result<Joined> {
-    let client = Client::anonymous(env, &Trust::from_pem(&token.authority)?, ClientConfig::default())?;
+async fn ask_to_join(client: &dyn Dial, token: &JoinToken, question: &Join) -> Result<Joined> {
     let deadline = env::time::now() + JOIN_TIMEOUT;
     let mut error = Error::invalid("the join token names no address");
     loop {

@@ -8,6 +8,7 @@ use types::Result;
 
 use crate::config::NodeConfig;
 use crate::home::Home;
+use crate::platform::Platform;
 use crate::setup::init;
 
 /// A cluster of one node that can be started.
@@ -21,7 +22,13 @@ pub struct Embedded {
 
 /// Prepares the cluster in `data` with `disk_count` disks, to listen on `listen` and the port after it. Creates it when
 /// there is none; a data directory that another process uses is `Exists`.
-pub fn prepare_embedded(env: &Env, data: &Path, disk_count: usize, listen: SocketAddr) -> Result<Embedded> {
+pub fn prepare_embedded(
+    env: &Env,
+    platform: &dyn Platform,
+    data: &Path,
+    disk_count: usize,
+    listen: SocketAddr,
+) -> Result<Embedded> {
     let config = NodeConfig {
         data: data.to_owned(),
         native: listen,
@@ -32,7 +39,7 @@ pub fn prepare_embedded(env: &Env, data: &Path, disk_count: usize, listen: Socke
     // The lock is released in between; a second `up` that slips in finds the node prepared and the other running.
     let created = !Home::lock(env, data)?.is_prepared();
     if created {
-        init(env, &config)?;
+        init(env, platform, &config)?;
     }
     Ok(Embedded { config, created })
 }

@@ -5,7 +5,7 @@ use chunk::compress::compress;
 use chunk::erasure::{Stripe, self_test};
 use chunk::split::{SplitRule, Splitter};
 use types::limits::{GIB, MIB};
-use types::{Error, Profile, Result};
+use types::{Profile, Result};
 
 use crate::context::Bench;
 use crate::data::noise;

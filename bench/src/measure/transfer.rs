@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use client::{FileState, Progress, download_file};
-use types::{Error, Result};
+use types::Result;
 
 use crate::context::{Bench, path};
 use crate::data::{check_equal, write_noise};

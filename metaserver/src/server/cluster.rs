@@ -11,7 +11,6 @@ use proto::cluster::{
 use proto::command::{NamespaceCommand, NewNode, RootCommand};
 use proto::map::{ClusterMap, ROOT};
 use tree::root;
-use types::limits::CERTIFICATE_VALIDITY;
 use types::{DiskId, Error, Identity, NodeId, Result};
 
 use super::Metaserver;
@@ -25,11 +24,9 @@ impl Metaserver {
         let token_hash = *blake3::hash(&join.secret).as_bytes();
         root::check_token(&group.read(), &token_hash, self.env.clock.wall())?;
         let secrets = root::secrets(&group.read())?;
-        let authority = net::Authority::from_pem(&secrets.authority)?;
         let node = NewNode { zone: join.zone, roles: join.roles, native: join.native, control: join.control };
         let id: NodeId = self.propose(ROOT, RootCommand::AddNode { node, token_hash }).await?;
-        let certificate =
-            authority.sign(&join.request, &Identity::Node(id), CERTIFICATE_VALIDITY, &self.env)?;
+        let certificate = (self.signer.0)(&secrets.authority, &join.request, &Identity::Node(id))?;
         let map = self.current_map()?;
         Ok(Joined { node: id, cluster: map.cluster, certificate, secret: secrets.secret, map })
     }

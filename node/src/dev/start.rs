@@ -9,6 +9,7 @@ use types::{Error, ErrorKind, Result};
 use super::layout::Layout;
 use super::process::free_ports;
 use super::{DevCluster, Shape};
+use crate::platform::RealPlatform;
 use crate::token::JoinToken;
 
 /// A running cluster.
@@ -69,7 +70,7 @@ impl DevCluster {
         if !layout.nodes[0].joined {
             let config = layout.config(&layout.nodes[0], &self.dir)?;
             let admin = config.data.join(ADMIN_FILE);
-            done_once(crate::init(&self.env, &config))?;
+            done_once(crate::init(&self.env, &RealPlatform(self.env.clone()), &config))?;
             let identity = CredentialFile::load(&*self.env.disk, &admin)?.identity;
             let endpoints = layout.nodes.iter().map(|node| node.native).collect();
             CredentialFile { endpoints, identity }.save(&*self.env.disk, &self.credentials())?;
@@ -101,7 +102,11 @@ impl DevCluster {
         for index in 0..layout.nodes.len() {
             if !layout.nodes[index].joined {
                 let config = layout.config(&layout.nodes[index], &self.dir)?;
-                let joined = done_once(crate::join(&self.env, &config, &token).await.map(|_| ()));
+                let joined = done_once(
+                    crate::join(&self.env, &RealPlatform(self.env.clone()), &config, &token)
+                        .await
+                        .map(|_| ()),
+                );
                 joined.map_err(|e| e.context(format!("node {}", layout.nodes[index].number)))?;
                 layout.nodes[index].joined = true;
                 self.save(layout)?;
