@@ -1,0 +1,207 @@
+//! The world of a run: nodes with their disks, stores, clocks and processes, clients, and the network between them.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use client::{Cluster, Endpoints};
+use env::disk::SimDisk;
+use env::task::Owner;
+use env::time::Duration;
+use env::{Env, Random};
+use net::testing::Switchboard;
+use net::Transport;
+use node::config::{ClusterConfig, NodeConfig};
+use node::{JoinToken, Node, Platform};
+use proto::cluster::CreateToken;
+use proto::map::Role;
+use tokio::sync::{oneshot, watch};
+use types::{Error, Identity, NodeId, Profile, Result};
+
+use crate::platform::SimPlatform;
+
+/// What a world is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Nodes, each with one disk, over three zones.
+    pub nodes: u64,
+    /// How many of them hold metadata, the first ones.
+    pub meta: u64,
+    /// Redundancy of every chunk.
+    pub profile: Profile,
+    /// Placement groups.
+    pub pg_count: u16,
+}
+
+/// Nodes and the network between them.
+pub struct World {
+    /// Every choice of the world that is not one of its parts'.
+    pub random: Random,
+    /// The network.
+    pub network: Switchboard,
+    nodes: Vec<SimNode>,
+}
+
+/// One machine: what outlives its processes, and the process if one runs.
+struct SimNode {
+    id: NodeId,
+    config: NodeConfig,
+    env: Env,
+    disk: SimDisk,
+    platform: Arc<SimPlatform>,
+    lives: u64,
+    process: Option<Process>,
+}
+
+struct Process {
+    owner: Owner,
+    stop: Option<oneshot::Sender<()>>,
+    ended: watch::Receiver<Option<Result<()>>>,
+}
+
+impl World {
+    /// A world in which nothing runs yet.
+    pub fn new(seed: u64, shape: Shape) -> Self {
+        let random = Random::seeded(seed);
+        let network = Switchboard::new();
+        network.set_latency(Duration::from_millis(1));
+        let node = |number: u64| SimNode::new(number, shape, &random, &network);
+        let nodes = (1..=shape.nodes).map(node).collect();
+        Self { random, network, nodes }
+    }
+
+    /// Founds the cluster on node 1, lets all others join, and starts them.
+    pub async fn found(&mut self) -> Result<()> {
+        let first = &mut self.nodes[0];
+        first
+            .on_its_own(|env, platform, config| async move { node::init(&env, &*platform, &config) })
+            .await?;
+        first.start().await?;
+        let admin = self.client(0).await?;
+        let secret = admin.ask_root(&CreateToken { valid_ms: 3_600_000 }).await?.secret;
+        let control = vec![self.nodes[0].config.control];
+        let token = JoinToken { secret, control, authority: String::new() };
+        for node in &mut self.nodes[1..] {
+            let token = token.clone();
+            node.on_its_own(|env, platform, config| async move {
+                node::join(&env, &*platform, &config, &token).await.map(|_| ())
+            })
+            .await?;
+            node.start().await?;
+        }
+        Ok(())
+    }
+
+    /// The address of a client. Clients have no disk that outlives them.
+    pub fn client_address(number: u64) -> SocketAddr {
+        SocketAddr::from(([10, 1, 0, number as u8 + 1], 1))
+    }
+
+    /// A client of its own, with the rights of the administrator.
+    pub async fn client(&self, number: u64) -> Result<Arc<Cluster>> {
+        let env = Env { disk: Arc::new(SimDisk::new(number)), ..Env::simulated(self.random.u64()) };
+        let dial = self.network.dialer(Self::client_address(number), Identity::Admin("admin".to_owned()));
+        let addresses = self.nodes.iter().map(|node| node.config.native).collect();
+        let endpoints = Endpoints { addresses, transport: Transport::Quic };
+        Cluster::connect(env, dial, endpoints, Duration::from_secs(20)).await
+    }
+
+    /// Starts the process of a node.
+    pub async fn start(&mut self, id: NodeId) -> Result<()> {
+        self.node(id).start().await
+    }
+
+    /// Power loss of a node: its process ends where it is, and its disk and stores lose what was not synced.
+    pub fn crash(&mut self, id: NodeId) {
+        let network = self.network.clone();
+        self.node(id).crash(&network);
+    }
+
+    fn node(&mut self, id: NodeId) -> &mut SimNode {
+        self.nodes.iter_mut().find(|node| node.id == id).expect("only ids of the world are used")
+    }
+}
+
+impl SimNode {
+    fn new(number: u64, shape: Shape, random: &Random, network: &Switchboard) -> Self {
+        let seed = random.u64();
+        let address = |port| SocketAddr::from(([10, 0, 0, number as u8], port));
+        let is_meta = number <= shape.meta;
+        let config = NodeConfig {
+            data: PathBuf::from("/data"),
+            zone: format!("zone{}", (number - 1) % 3 + 1),
+            roles: if is_meta { vec![Role::Meta, Role::Block] } else { vec![Role::Block] },
+            native: address(7400),
+            control: address(7401),
+            disks: vec![PathBuf::from("/disk1")],
+            cluster: ClusterConfig {
+                profile: shape.profile,
+                pg_count: shape.pg_count,
+                ..ClusterConfig::default()
+            },
+        };
+        let disk = SimDisk::new(seed);
+        let env = Env { disk: Arc::new(disk.clone()), ..Env::simulated(seed + 1) };
+        let platform = Arc::new(SimPlatform::new(network.clone(), Random::seeded(seed + 2)));
+        Self { id: NodeId(number), config, env, disk, platform, lives: 0, process: None }
+    }
+
+    /// Runs a step of the node's set-up as a process of its own.
+    async fn on_its_own<F>(
+        &mut self,
+        step: impl FnOnce(Env, Arc<dyn Platform>, NodeConfig) -> F + Send + 'static,
+    ) -> Result<()>
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        let owner = self.new_owner();
+        let (env, platform, config) = (self.env.clone(), self.platform.clone(), self.config.clone());
+        let done = owner.spawn(async move { step(env, platform, config).await });
+        let done = done.await.map_err(|e| Error::internal(e.to_string()))?;
+        owner.kill();
+        done
+    }
+
+    fn new_owner(&mut self) -> Owner {
+        self.lives += 1;
+        Owner::new(format!("node{}.{}", self.id, self.lives), Random::seeded(self.env.random.u64()))
+    }
+
+    /// Starts the process; returns when it serves, or with the reason why it does not.
+    async fn start(&mut self) -> Result<()> {
+        assert!(self.process.is_none(), "node {} runs already", self.id);
+        let owner = self.new_owner();
+        let (env, platform, config) = (self.env.clone(), self.platform.clone(), self.config.clone());
+        let (started, start) = oneshot::channel();
+        let (stop, stopped) = oneshot::channel();
+        let (end, ended) = watch::channel(None);
+        owner.spawn(async move {
+            let node = match Node::start(env, platform, config).await {
+                Ok(node) => node,
+                Err(e) => {
+                    let _ = started.send(Err(e));
+                    return;
+                }
+            };
+            let _ = started.send(Ok(()));
+            let _ = stopped.await;
+            end.send_replace(Some(node.stop().await));
+        });
+        self.process = Some(Process { owner, stop: Some(stop), ended });
+        let outcome = start.await.unwrap_or_else(|_| Err(Error::unavailable("killed while it started")));
+        if outcome.is_err() {
+            self.process = None;
+        }
+        outcome
+    }
+
+    fn crash(&mut self, network: &Switchboard) {
+        // First of all its disk and stores take no more: what its values do when they are dropped comes too late.
+        self.disk.crash();
+        self.platform.crash();
+        [self.config.native, self.config.control].iter().for_each(|address| network.detach(*address));
+        if let Some(process) = self.process.take() {
+            process.owner.kill();
+        }
+    }
+}
