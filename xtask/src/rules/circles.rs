@@ -25,11 +25,6 @@ const KNOWN: &[(&str, &str)] = &[
     ("chunk/src/manifest/node.rs", "chunk/src/manifest/tree.rs"),
     ("chunk/src/manifest/tree.rs", "chunk/src/manifest.rs"),
     ("chunk/src/split/scan.rs", "chunk/src/split.rs"),
-    ("raft/src/engine.rs", "raft/src/machine.rs"),
-    ("raft/src/log/group.rs", "raft/src/log.rs"),
-    ("raft/src/log/record.rs", "raft/src/log.rs"),
-    ("raft/src/log/recover.rs", "raft/src/log.rs"),
-    ("raft/src/trim.rs", "raft/src/host.rs"),
 ];
 
 /// Looks at every room.
