@@ -20,11 +20,6 @@ const ITSELF: &str = "xtask/src/rules/circles.rs";
 const KNOWN: &[(&str, &str)] = &[
     ("blockserver/src/heal.rs", "blockserver/src/server.rs"),
     ("blockserver/src/put.rs", "blockserver/src/server.rs"),
-    ("chunk/src/erasure/code.rs", "chunk/src/erasure.rs"),
-    ("chunk/src/erasure/oracle.rs", "chunk/src/erasure.rs"),
-    ("chunk/src/manifest/node.rs", "chunk/src/manifest/tree.rs"),
-    ("chunk/src/manifest/tree.rs", "chunk/src/manifest.rs"),
-    ("chunk/src/split/scan.rs", "chunk/src/split.rs"),
 ];
 
 /// Looks at every room.
