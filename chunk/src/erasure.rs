@@ -5,24 +5,18 @@
 //! callers check shards before and the chunk's BLAKE3 after.
 
 mod code;
+mod codec;
 mod kernel;
 mod oracle;
 mod stripe;
 
 pub use code::{CodeId, KernelCodec};
+pub use codec::Codec;
 pub use kernel::Kernel;
 pub use oracle::RsCodec;
 pub use stripe::{Stripe, shard_size};
 
 use types::{Error, Profile, Result};
-
-/// Computes the shards of a stripe. Two implementations with equal bytes: the library's and ours.
-pub trait Codec: Send + Sync {
-    /// Fills the `m` parity shards from the `k` data shards; all have the same size.
-    fn encode(&self, data: &[&[u8]], parity: &mut [&mut [u8]]) -> Result<()>;
-    /// Fills every missing shard; at least `k` must be there (else `Unavailable`), all of the same size.
-    fn reconstruct(&self, shards: &mut [Option<Vec<u8>>]) -> Result<()>;
-}
 
 /// Checks at start-up that every kernel this CPU offers computes the same bytes as the library; returns the fastest.
 /// An error means that this machine (or this build) must not store anything.

@@ -4,6 +4,7 @@
 //! tree nodes (docs/formats/manifest-node.md) and the hash that names a file's content.
 //! Knows nothing of: names, versions, where chunks and nodes are stored.
 
+mod content;
 mod node;
 mod tree;
 
@@ -12,20 +13,12 @@ use serde::{Deserialize, Serialize};
 use types::limits::{CHUNK_SIZE_MAX, FILE_SIZE_MAX, INLINE_SIZE_MAX, MANIFEST_INLINE_COUNT_MAX};
 use types::{ChunkId, Error, Result};
 
-pub use node::{Entry, ManifestNode, parse_node};
-pub use tree::{TREE_HEIGHT_MAX, TreeBuilder};
+pub use content::{ChunkRef, Content};
+pub use node::{Entry, ManifestNode, TREE_HEIGHT_MAX, node_id, parse_node};
+pub use tree::TreeBuilder;
 
 use crate::chunk_id;
 use crate::split::SplitRule;
-
-/// One chunk of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct ChunkRef {
-    /// BLAKE3-256 of its plain bytes.
-    pub id: ChunkId,
-    /// Plain bytes.
-    pub size: u32,
-}
 
 /// What a version row says about a file's bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,24 +29,6 @@ pub struct Manifest {
     pub rule: u8,
     /// The bytes, or where they are.
     pub content: Content,
-}
-
-/// The bytes of a file, or where they are.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Content {
-    /// The bytes themselves, at most `INLINE_SIZE_MAX`.
-    Inline(Bytes),
-    /// The chunks in order, at most `MANIFEST_INLINE_COUNT_MAX`.
-    Chunks(Vec<ChunkRef>),
-    /// More chunks: a tree whose nodes are chunks themselves.
-    Tree {
-        /// Chunk that holds the root node.
-        root: ChunkId,
-        /// Levels of nodes; the root of a tree of height 1 is a leaf.
-        height: u8,
-        /// Chunks of the file.
-        count: u64,
-    },
 }
 
 impl Manifest {
@@ -120,14 +95,6 @@ pub fn content_root(manifest: &Manifest) -> ChunkId {
         },
         Content::Tree { root, .. } => *root,
     }
-}
-
-/// The name of a tree node: BLAKE3 in a domain of its own, so that no run of file bytes can be read as a node and open
-/// what it lists (I-AUTH).
-pub fn node_id(bytes: &[u8]) -> ChunkId {
-    let mut hasher = blake3::Hasher::new_derive_key("cloudsync 1 manifest node");
-    hasher.update(bytes);
-    ChunkId(*hasher.finalize().as_bytes())
 }
 
 /// In a domain of its own, so that no list can be crafted to look like a chunk.

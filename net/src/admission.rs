@@ -3,10 +3,31 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use types::limits::REQUEST_RETRY_MS;
+use types::limits::{
+    CONNECTION_REQUEST_COUNT_MAX, NODE_REQUEST_BYTES_MAX, NODE_REQUEST_COUNT_MAX, REQUEST_RETRY_MS,
+};
 use types::{Error, Result};
 
-use crate::server::Load;
+/// How much a server takes on before it answers `Busy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Requests in progress on one connection.
+    pub connection_requests: usize,
+    /// Requests in progress on all.
+    pub node_requests: usize,
+    /// Bytes of requests in progress on all.
+    pub node_bytes: usize,
+}
+
+impl Default for Load {
+    fn default() -> Self {
+        Self {
+            connection_requests: CONNECTION_REQUEST_COUNT_MAX as usize,
+            node_requests: NODE_REQUEST_COUNT_MAX,
+            node_bytes: NODE_REQUEST_BYTES_MAX,
+        }
+    }
+}
 
 /// Counts what a node has in progress.
 #[derive(Debug)]

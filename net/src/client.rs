@@ -3,7 +3,10 @@
 //! Owns: connections to servers, opened when needed, shared by all calls, replaced when they break.
 //! Knows nothing of: what is asked, which server to ask, whether to ask again.
 
+mod attempt;
+mod dialer;
 mod grpc;
+mod link;
 mod pool;
 mod quic;
 mod tcp;
@@ -14,17 +17,14 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use env::Env;
-use env::time::{self, Duration, Instant};
-use tokio::net::TcpStream;
+use env::time::{self, Duration};
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
-use types::limits::{CONNECT_MS_MAX, HANDSHAKE_MS_MAX};
-use types::{ClusterId, Error, ErrorKind, Result};
+use types::{Error, Result};
 
-use crate::frame::{Frame, check_size};
-use crate::{Counters, Credentials, Dial, Reply, Request, Target, Transport, Trust, explain, pki, tls};
+use crate::frame::check_size;
+use crate::{Counters, Credentials, Dial, Reply, Request, Target, Transport, Trust, tls};
+use dialer::Dialer;
 use pool::Pool;
-use tls::Socket;
 
 /// How a client uses connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,93 +111,4 @@ impl Dial for Client {
         }
         result
     }
-}
-
-/// Opens connections.
-struct Dialer {
-    cluster: ClusterId,
-    native: TlsConnector,
-    control: TlsConnector,
-    quic: quinn::ClientConfig,
-    counters: Arc<Counters>,
-}
-
-impl Dialer {
-    async fn dial(&self, target: Target) -> Result<Link> {
-        let link = match target.transport {
-            Transport::Tcp => Link::Tcp(tcp::TcpLink::open(self, target.address).await?),
-            Transport::Quic => Link::Quic(quic::QuicLink::open(self, target.address).await?),
-            Transport::Grpc => Link::Grpc(grpc::GrpcLink::open(self, target.address).await?),
-        };
-        Ok(link)
-    }
-}
-
-/// One connection that is ready for requests.
-enum Link {
-    Tcp(tcp::TcpLink),
-    Quic(quic::QuicLink),
-    Grpc(grpc::GrpcLink),
-}
-
-impl Link {
-    async fn call(&self, request: Request, deadline: Instant) -> Result<Frame, Failure> {
-        let exchange = async {
-            match self {
-                Link::Tcp(link) => link.call(request, deadline).await,
-                Link::Quic(link) => link.call(request, deadline).await,
-                Link::Grpc(link) => link.call(request, deadline).await,
-            }
-        };
-        time::timeout_at(deadline, exchange).await.unwrap_or_else(|time::Elapsed| {
-            Err(Failure::broken(Error::unavailable(
-                "no answer in time; the peer is slow or stuck, try again",
-            )))
-        })
-    }
-
-    fn is_alive(&self) -> bool {
-        match self {
-            Link::Tcp(link) => link.is_alive(),
-            Link::Quic(link) => link.is_alive(),
-            Link::Grpc(link) => link.is_alive(),
-        }
-    }
-}
-
-/// A call that a connection could not complete.
-#[derive(Clone, Debug)]
-struct Failure {
-    error: Error,
-    /// The peer cannot have seen the request.
-    unsent: bool,
-}
-
-impl Failure {
-    fn unsent(error: Error) -> Self {
-        Self { error, unsent: true }
-    }
-
-    /// The peer may have seen the request. Whatever broke, the caller's question is whether it was carried out.
-    fn broken(error: Error) -> Self {
-        let transient = error.kind() == ErrorKind::Unavailable;
-        let error = if transient { error } else { Error::unavailable(error.message()) };
-        Self { error, unsent: false }
-    }
-}
-
-/// Opens TLS on TCP.
-async fn secure(connector: &TlsConnector, address: std::net::SocketAddr) -> Result<TlsStream<Socket>> {
-    let connect = async { TcpStream::connect(address).await.map_err(|e| explain::from_io(&e)) };
-    let socket = explain::within(CONNECT_MS_MAX, connect).await?;
-    let name = pki::NODE_DNS_NAME.try_into().expect("the constant is a DNS name");
-    let handshake =
-        async { connector.connect(name, tls::socket(socket)).await.map_err(|e| explain::from_io(&e)) };
-    explain::within(HANDSHAKE_MS_MAX, handshake).await
-}
-
-/// What the server is told: how long the caller still waits.
-fn deadline_ms(deadline: Instant) -> u32 {
-    let left = deadline.saturating_duration_since(time::now()).as_millis();
-    u32::try_from(left).unwrap_or(u32::MAX).max(1)
 }

@@ -9,9 +9,8 @@ use futures::FutureExt;
 use types::limits::{REQUEST_DEADLINE_MS_DEFAULT, REQUEST_DEADLINE_MS_MAX};
 use types::{ClusterId, Error, Result};
 
-use crate::admission::{Admission, Line, Permit};
+use crate::admission::{Admission, Line, Load, Permit};
 use crate::frame::{Frame, Hello, Prefix};
-use crate::server::Load;
 use crate::{Caller, Counters, Request, Service, hello};
 
 /// Takes an answer back to its caller. An answer that cannot be delivered is dropped: the caller is gone.

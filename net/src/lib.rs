@@ -38,11 +38,12 @@ use bytes::Bytes;
 use env::time::{Duration, Instant};
 use types::{Identity, Result};
 
+pub use admission::Load;
 pub use call::Routes;
 pub use client::{Client, ClientConfig};
 pub use counters::{Counters, Traffic};
 pub use pki::{Authority, Credentials, KeyPair, Trust};
-pub use server::{Load, Server, ServerConfig};
+pub use server::{Server, ServerConfig};
 
 /// What a caller asks; [`Request::of`] builds one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -10,6 +10,7 @@ mod certificate;
 mod credentials;
 #[cfg(test)]
 mod tests;
+mod trust;
 
 use std::fmt;
 
@@ -19,52 +20,20 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, ExtendedKeyUsagePurpose,
     IsCa, Issuer, KeyUsagePurpose, SanType,
 };
-use rustls::pki_types::CertificateDer;
 use time::OffsetDateTime;
 use types::limits::{AUTHORITY_VALIDITY, CLOCK_SKEW_MAX};
 use types::{ClusterId, Error, Identity, Result};
 
 pub(crate) use certificate::Facts;
 pub use credentials::{Credentials, KeyPair};
+pub use trust::Trust;
 
 use crate::identity::{cluster_uri, identity_uri};
+use certificate::internal;
 
 /// The name in every node's certificate. Clients check the chain, the cluster and that the peer is a node, not which
 /// machine it runs on: addresses change.
 pub(crate) const NODE_DNS_NAME: &str = "node.cloudsync.internal";
-
-/// The certificate that a cluster's peers are checked against. Public.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trust {
-    cluster: ClusterId,
-    certificate: CertificateDer<'static>,
-}
-
-impl Trust {
-    /// Reads the authority's certificate; `Invalid` when there is none. Other parts of the text are ignored.
-    pub fn from_pem(text: &str) -> Result<Self> {
-        let certificates = certificate::all_in(text)?;
-        let found = certificates.into_iter().find_map(|c| Some((certificate::authority_cluster(&c)?, c)));
-        let (cluster, certificate) = found.ok_or_else(|| {
-            Error::invalid("no certificate of a CloudSync authority in this text; copy all of it")
-        })?;
-        Ok(Self { cluster, certificate })
-    }
-
-    /// The certificate as text.
-    pub fn to_pem(&self) -> String {
-        certificate::pem_block("CERTIFICATE", &self.certificate)
-    }
-
-    /// Whose authority this is.
-    pub fn cluster(&self) -> ClusterId {
-        self.cluster
-    }
-
-    pub(crate) fn certificate(&self) -> &CertificateDer<'static> {
-        &self.certificate
-    }
-}
 
 /// The right to say who belongs to a cluster. Its text is the cluster's most valuable secret.
 pub struct Authority {
@@ -154,8 +123,4 @@ fn date(since_1970: Duration) -> Result<OffsetDateTime> {
         .ok()
         .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
         .ok_or_else(|| Error::invalid("a certificate cannot be valid that long; choose fewer days"))
-}
-
-fn internal(error: rcgen::Error) -> Error {
-    Error::internal(format!("certificate: {error}"))
 }

@@ -3,51 +3,29 @@
 //! Owns: listening, connections of callers, orderly shutdown.
 //! Knows nothing of: what the service does.
 
+mod door;
 mod grpc;
 mod quic;
+mod stop;
 mod tcp;
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use env::Env;
 use env::task::JoinSet;
 use env::time::{self, Duration};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
-use types::limits::{
-    ACCEPT_PAUSE, CONNECTION_COUNT_MAX, CONNECTION_REQUEST_COUNT_MAX, HANDSHAKE_MS_MAX,
-    NODE_REQUEST_BYTES_MAX, NODE_REQUEST_COUNT_MAX, SHUTDOWN_MS_MAX,
-};
-use types::{Error, Result};
+use types::Result;
+use types::limits::SHUTDOWN_MS_MAX;
 
+use crate::admission::Load;
 use crate::desk::Desk;
-use crate::tls::{self, Certificate, Socket};
-use crate::{Caller, Counters, Credentials, Service, Transport, explain};
-
-/// How much a server takes on before it answers `Busy`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Load {
-    /// Requests in progress on one connection.
-    pub connection_requests: usize,
-    /// Requests in progress on all.
-    pub node_requests: usize,
-    /// Bytes of requests in progress on all.
-    pub node_bytes: usize,
-}
-
-impl Default for Load {
-    fn default() -> Self {
-        Self {
-            connection_requests: CONNECTION_REQUEST_COUNT_MAX as usize,
-            node_requests: NODE_REQUEST_COUNT_MAX,
-            node_bytes: NODE_REQUEST_BYTES_MAX,
-        }
-    }
-}
+use crate::tls::{self, Certificate};
+use crate::{Counters, Credentials, Service, Transport};
+use door::{Door, bind_error};
+use stop::Stop;
 
 /// Where to listen. Port 0 lets the system choose.
 #[derive(Clone, Debug)]
@@ -80,7 +58,7 @@ impl Server {
         let desk = Desk::new(own.cluster(), service, config.load);
         let counters = desk.counters.clone();
         let (stop, stopping) = watch::channel(false);
-        let stopping = Stop(stopping);
+        let stopping = Stop::new(stopping);
         let mut doors = JoinSet::new();
 
         let native_tls = tls::server(env, own, Certificate::Required, tls::ALPN_NATIVE)?;
@@ -130,105 +108,6 @@ impl Server {
     }
 }
 
-/// Becomes true once, when the server stops.
-#[derive(Clone)]
-struct Stop(watch::Receiver<bool>);
-
-impl Stop {
-    /// Waits until the server stops.
-    async fn wait(&mut self) {
-        // An error means that the server was dropped, which is stopping too.
-        let _ = self.0.wait_for(|stop| *stop).await;
-    }
-
-    fn is_set(&self) -> bool {
-        *self.0.borrow()
-    }
-}
-
-/// A TCP port with TLS.
-struct Door {
-    listener: TcpListener,
-    tls: TlsAcceptor,
-    transport: Transport,
-    stop: Stop,
-}
-
-impl Door {
-    fn new(listener: TcpListener, tls: rustls::ServerConfig, transport: Transport, stop: Stop) -> Self {
-        Self { listener, tls: TlsAcceptor::from(Arc::new(tls)), transport, stop }
-    }
-
-    /// Accepts connections until the server stops, each in its own task, and then waits for these tasks.
-    async fn accept<F>(mut self, serve: impl Fn(TlsStream<Socket>, Caller) -> F + Clone + Send + 'static)
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let mut connections = JoinSet::new();
-        loop {
-            let accepted = tokio::select! {
-                () = self.stop.wait() => break,
-                Some(_) = connections.join_next() => continue,
-                accepted = self.listener.accept(), if connections.len() < CONNECTION_COUNT_MAX => accepted,
-            };
-            match accepted {
-                Ok((socket, address)) => {
-                    let (tls, transport, serve) = (self.tls.clone(), self.transport, serve.clone());
-                    connections.spawn(async move {
-                        if let Some((stream, caller)) = secure(&tls, socket, address, transport).await {
-                            serve(stream, caller).await;
-                        }
-                    });
-                }
-                // Out of file handles, most likely: others must close first.
-                Err(e) => {
-                    tracing::warn!(%e, "cannot accept a connection");
-                    time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-        drop(self.listener);
-        while connections.join_next().await.is_some() {}
-    }
-}
-
-/// The server's half of a TLS handshake, and who the caller is. Refusals are told to the caller by TLS itself.
-async fn secure(
-    tls: &TlsAcceptor,
-    socket: TcpStream,
-    address: SocketAddr,
-    transport: Transport,
-) -> Option<(TlsStream<Socket>, Caller)> {
-    let accept = tls.accept(tls::socket(socket)).into_fallible();
-    let handshake = time::timeout(Duration::from_millis(HANDSHAKE_MS_MAX), accept);
-    let (error, socket) = match handshake.await {
-        Ok(Ok(stream)) => {
-            let (_, session) = stream.get_ref();
-            let identity = tls::identity_of(session.peer_certificates()).ok()?;
-            return Some((stream, Caller { identity, address, transport }));
-        }
-        Ok(Err((error, socket))) => (explain::from_io(&error), socket),
-        Err(time::Elapsed) => return None,
-    };
-    tracing::debug!(%address, %error, "refused a caller");
-    linger(socket).await;
-    None
-}
-
-/// Ends a refused connection so that the peer can read why: closing with unread bytes would take the reason away.
-async fn linger(mut socket: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin) {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let drain = async {
-        let _ = socket.shutdown().await;
-        let mut sink = [0; 4096];
-        let mut left = 256;
-        while left > 0 && socket.read(&mut sink).await.is_ok_and(|count| count > 0) {
-            left -= 1;
-        }
-    };
-    let _ = time::timeout(Duration::from_millis(HANDSHAKE_MS_MAX), drain).await;
-}
-
 /// Binds TCP and UDP to the same port number.
 async fn bind_native(
     address: SocketAddr,
@@ -247,10 +126,4 @@ async fn bind_native(
             Err(_) => {}
         }
     }
-}
-
-fn bind_error(address: SocketAddr, error: &std::io::Error) -> Error {
-    Error::unavailable(format!(
-        "cannot listen on {address}: {error}; choose another port or stop what uses it"
-    ))
 }

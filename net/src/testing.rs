@@ -17,10 +17,9 @@ use tokio::sync::oneshot;
 use types::limits::PEER_SILENCE_MS_MAX;
 use types::{ClusterId, Identity, Result};
 
-use crate::admission::Line;
+use crate::admission::{Line, Load};
 use crate::desk::{Desk, Outlet};
 use crate::frame::{Frame, check_size};
-use crate::server::Load;
 use crate::{Caller, Dial, Reply, Request, Service, Target, explain};
 
 /// The network. Clones are the same network.

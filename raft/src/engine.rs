@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use types::NodeId;
 
 use crate::log::EntryId;
-use crate::machine::Machine;
 
 openraft::declare_raft_types!(
     /// openraft as this crate uses it: one leader per term, chance from a seed (see [`Runtime`]).
@@ -25,7 +24,6 @@ openraft::declare_raft_types!(
 
 /// Tokio, with randomness from a seed that the starter of a group takes from `env`.
 pub type Runtime = DeterministicRng<openraft_rt_tokio::TokioRuntime>;
-pub type Raft = openraft::Raft<TypeConfig, Machine>;
 pub type LogId = openraft::type_config::alias::LogIdOf<TypeConfig>;
 pub type Entry = openraft::type_config::alias::EntryOf<TypeConfig>;
 pub type Vote = openraft::type_config::alias::VoteOf<TypeConfig>;

@@ -16,8 +16,9 @@ use tokio::sync::{Mutex, watch};
 use types::limits::{MEMBERSHIP_CHANGE_PAUSE, MEMBERSHIP_CHANGE_TIMEOUT, PROPOSE_TIMEOUT};
 use types::{Error, ErrorKind, NodeId, PartitionId, Result};
 
-use crate::engine::{Raft, TypeConfig, plain_ids};
+use crate::engine::{TypeConfig, plain_ids};
 use crate::log::{EntryId, Log};
+use crate::machine::Raft;
 use crate::message::{Message, Piece, PieceAnswer};
 use crate::proposer::Proposer;
 use crate::snapshot::{Receiver, SnapshotData};

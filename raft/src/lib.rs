@@ -14,6 +14,7 @@
 
 mod blocking;
 mod codec;
+mod config;
 #[cfg(test)]
 mod conformance;
 mod engine;
@@ -26,6 +27,7 @@ mod machine;
 mod message;
 mod peer;
 mod proposer;
+mod shared;
 mod snapshot;
 mod state;
 mod trim;
@@ -37,8 +39,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use types::{NodeId, Result};
 
+pub use config::{HostConfig, LogTail};
 pub use group::Group;
-pub use host::{Host, HostConfig, LogTail};
+pub use host::Host;
 pub use state::State;
 
 /// What a group replicates. Supplied by the user of the crate.

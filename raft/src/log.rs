@@ -9,6 +9,7 @@
 //! later gets the error, and the node must be restarted.
 
 mod commit;
+mod entry;
 mod group;
 mod record;
 mod recover;
@@ -26,46 +27,14 @@ use env::{Disk, Env, File};
 use types::limits::MIB;
 use types::{Error, PartitionId, Result};
 
+pub use entry::{EntryId, GroupState, LogEntry, SavedVote};
+
 use group::{EntryPlace, GroupLog};
 use record::Record;
 
 /// A segment is closed when it has reached this size: large enough that syncing the directory is rare, small enough
 /// that space comes back soon.
 const SEGMENT_SIZE_TARGET: u64 = 64 * MIB as u64;
-
-/// Name of an entry. Ordered by term, then index.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct EntryId {
-    pub term: u64,
-    pub index: u64,
-}
-
-/// An entry of a group.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogEntry {
-    pub id: EntryId,
-    pub body: Bytes,
-}
-
-/// Whom a group on this node has voted for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SavedVote {
-    pub term: u64,
-    pub node: u64,
-    pub committed: bool,
-}
-
-/// What is known of a group beside its entries.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct GroupState {
-    pub vote: Option<SavedVote>,
-    /// The newest entry that is gone from the front.
-    pub purged: Option<EntryId>,
-    /// The newest entry; `purged` when there is none.
-    pub last: Option<EntryId>,
-    /// The newest entry known to be committed; may be older than the truth.
-    pub committed: Option<EntryId>,
-}
 
 /// Called when what it was given with is durable, or with the error that ended the log.
 pub type Done = Box<dyn FnOnce(io::Result<()>) + Send>;

@@ -30,6 +30,9 @@ pub struct Machine {
     applied: watch::Sender<u64>,
 }
 
+/// openraft, with our machine.
+pub type Raft = openraft::Raft<TypeConfig, Machine>;
+
 /// Builds a snapshot, which is nothing but a view of the state at the moment of its creation.
 #[derive(Debug)]
 pub struct SnapshotBuilder(io::Result<(State, Meta)>);

@@ -17,7 +17,8 @@ use types::limits::{
 };
 use types::{Error, PartitionId, Result};
 
-use crate::engine::{Commands, Raft};
+use crate::engine::Commands;
+use crate::machine::Raft;
 use crate::{Applied, error};
 
 /// Entries under way at once. Two keep the disk and the network busy while the next one fills; with more, entries

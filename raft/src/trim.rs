@@ -6,8 +6,9 @@ use std::sync::Weak;
 use types::Result;
 use types::limits::{LOG_TRIM_PERIOD, SNAPSHOT_NOTE_TIMEOUT};
 
+use crate::config::LogTail;
 use crate::group::Group;
-use crate::host::{LogTail, Shared};
+use crate::shared::Shared;
 use crate::{blocking, error};
 
 /// Looks after all groups until the host is gone.

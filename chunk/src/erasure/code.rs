@@ -3,8 +3,9 @@
 use reed_solomon_erasure::galois_8;
 use types::{Error, Profile, Result};
 
-use super::kernel::Matrix;
-use super::{Codec, Kernel, RsCodec};
+use super::codec::Codec;
+use super::kernel::{Kernel, Matrix};
+use super::oracle::RsCodec;
 
 /// Names a code in one number that stands in every shard's record: bits 28-31 field, 24-27 matrix, 16-23 low bits of
 /// the polynomial, 8-15 k, 0-7 m. A reader that does not know the code refuses the record instead of misreading it.

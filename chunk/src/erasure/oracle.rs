@@ -3,7 +3,7 @@
 use reed_solomon_erasure::galois_8::ReedSolomon;
 use types::{Error, Profile, Result};
 
-use super::Codec;
+use super::codec::Codec;
 
 /// `reed-solomon-erasure` as a [`Codec`]: the source of the matrix and the oracle of the fast kernels.
 #[derive(Debug)]

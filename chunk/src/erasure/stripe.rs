@@ -3,8 +3,9 @@
 use bytes::{Bytes, BytesMut};
 use types::{Error, Profile, Result};
 
-use super::code::{check_sizes, sources};
-use super::{Codec, Kernel, KernelCodec};
+use super::code::{KernelCodec, check_sizes, sources};
+use super::codec::Codec;
+use super::kernel::Kernel;
 
 /// Size of each shard of a payload: `payload_len / k`, rounded up. Data shard `i` holds the payload's bytes from
 /// `i * shard_size` on; the end is padded with zeros. Frozen: readers find a byte by this formula.

@@ -6,12 +6,9 @@ use bytes::Bytes;
 use types::ChunkId;
 use types::limits::MANIFEST_NODE_COUNT_MAX;
 
-use super::node::{Entry, ManifestNode};
-use super::node_id;
-use super::{ChunkRef, Content};
+use super::content::{ChunkRef, Content};
+use super::node::{Entry, ManifestNode, node_id};
 
-/// Levels a tree can have: 64^6 chunks of the smallest size are more than `FILE_SIZE_MAX`.
-pub const TREE_HEIGHT_MAX: u8 = 6;
 /// A node that is not the last of its level has at least this many entries, so that chosen hashes cannot make a
 /// tree deep. With a cut in one of 256 positions after that, the average is 320.
 const NODE_COUNT_MIN: usize = 64;

@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use fastcdc::v2020::{self, Normalization};
 use types::limits::KIB;
 
-use super::SplitRule;
+use super::rule::SplitRule;
 
 /// Level 2 keeps sizes close to the average: fewer tiny chunks to index, fewer cuts forced at the maximum.
 pub(super) const NORMALIZATION: Normalization = Normalization::Level2;

@@ -20,7 +20,8 @@ use tower_service::Service as HttpService;
 use types::limits::{HANDSHAKE_MS_MAX, HEARTBEAT_MS, PEER_SILENCE_MS_MAX};
 use types::{Error, Result};
 
-use super::{Dialer, deadline_ms, secure};
+use super::attempt::{Failure, deadline_ms};
+use super::dialer::{Dialer, secure};
 use crate::frame::{Frame, Hello};
 use crate::grpc::{FirstFailure, FrameCodec, MESSAGE_SIZE_MAX, METHOD, WINDOW, Watched};
 use crate::tls::Socket;
@@ -63,8 +64,8 @@ impl GrpcLink {
     }
 
     /// HTTP/2 does not tell whether a failed request was sent; it counts as sent.
-    pub(super) async fn call(&self, request: Request, deadline: Instant) -> Result<Frame, super::Failure> {
-        self.exchange(Frame::request(1, request, deadline_ms(deadline))).await.map_err(super::Failure::broken)
+    pub(super) async fn call(&self, request: Request, deadline: Instant) -> Result<Frame, Failure> {
+        self.exchange(Frame::request(1, request, deadline_ms(deadline))).await.map_err(Failure::broken)
     }
 
     pub(super) fn is_alive(&self) -> bool {

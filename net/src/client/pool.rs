@@ -8,7 +8,8 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use types::{Error, Result};
 
-use super::{Dialer, Link};
+use super::dialer::Dialer;
+use super::link::Link;
 use crate::{Reply, Request, Target};
 
 /// A connection that is open or being opened; all who wait for it share the outcome.
@@ -79,7 +80,7 @@ impl Pool {
         }
         // A task of its own: the connection is opened even if those who asked first have no time to wait for it.
         let (dialer, target) = (self.dialer.clone(), self.target);
-        let task = env::task::spawn(async move { dialer.dial(target).await.map(Arc::new) });
+        let task = env::task::spawn(async move { Link::open(&dialer, target).await.map(Arc::new) });
         let outcome =
             async { task.await.unwrap_or_else(|e| Err(Error::internal(format!("connecting failed: {e}")))) };
         let dialing = outcome.boxed().shared();

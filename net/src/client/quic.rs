@@ -9,8 +9,9 @@ use quinn::{Connection, Endpoint, SendStream, TokioRuntime};
 use types::limits::{CONNECT_MS_MAX, HANDSHAKE_MS_MAX};
 use types::{Error, Result};
 
+use super::attempt::{Failure, deadline_ms};
+use super::dialer::Dialer;
 use super::tripwire::Tripwire;
-use super::{Dialer, Failure, deadline_ms};
 use crate::frame::{Frame, Hello};
 use crate::pki::NODE_DNS_NAME;
 use crate::quic::{ABANDONED, GONE, read_frame, transport_config, write_frame};

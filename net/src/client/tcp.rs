@@ -11,7 +11,8 @@ use tokio::sync::{mpsc, oneshot};
 use types::limits::{HANDSHAKE_MS_MAX, PEER_SILENCE_MS_MAX};
 use types::{Error, Result};
 
-use super::{Dialer, Failure, deadline_ms, secure};
+use super::attempt::{Failure, deadline_ms};
+use super::dialer::{Dialer, secure};
 use crate::frame::{Frame, Hello, Kind};
 use crate::tcp::{FrameReader, QUEUE_COUNT_MAX, write_frames, write_now};
 use crate::{Request, explain, hello, tls};

@@ -1,4 +1,4 @@
-//! Reading certificates and their text form.
+//! Reading certificates and their text form, and what the library that makes them finds wrong.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -62,6 +62,11 @@ pub(super) fn pem_block(label: &str, der: &[u8]) -> String {
     let lines: Vec<&str> =
         (0..encoded.len()).step_by(64).map(|at| &encoded[at..encoded.len().min(at + 64)]).collect();
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+}
+
+/// An error of the library that makes certificates.
+pub(super) fn internal(error: rcgen::Error) -> Error {
+    Error::internal(format!("certificate: {error}"))
 }
 
 fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>> {

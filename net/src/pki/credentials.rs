@@ -7,8 +7,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::CertifiedKey;
 use types::{ClusterId, Error, Identity, Millis, Result};
 
-use super::certificate::{self, Facts};
-use super::{Trust, internal};
+use super::certificate::{self, Facts, internal};
+use super::trust::Trust;
 
 /// A private key that has no certificate yet: a joining node creates one and never sends it anywhere.
 pub struct KeyPair(rcgen::KeyPair);

@@ -16,7 +16,7 @@ use tower_service::Service as HttpService;
 use types::Error;
 use types::limits::{CONNECTION_REQUEST_COUNT_MAX, HEARTBEAT_MS, PEER_SILENCE_MS_MAX};
 
-use super::Door;
+use super::door::Door;
 use crate::Caller;
 use crate::admission::Line;
 use crate::desk::{Desk, Outlet};

@@ -12,7 +12,8 @@ use tokio::sync::mpsc;
 use types::limits::{CONNECTION_COUNT_MAX, FAREWELL_TIMEOUT, HANDSHAKE_MS_MAX, LATCH_COUNT};
 use types::{Error, Result};
 
-use super::{Stop, bind_error};
+use super::door::bind_error;
+use super::stop::Stop;
 use crate::admission::Line;
 use crate::desk::{Desk, Outlet};
 use crate::frame::{Frame, Kind};

@@ -8,7 +8,8 @@ use tokio_rustls::server::TlsStream;
 use types::limits::{HANDSHAKE_MS_MAX, SERVER_SILENCE_MAX};
 use types::{Error, Result};
 
-use super::{Door, Stop, linger};
+use super::door::{Door, linger};
+use super::stop::Stop;
 use crate::admission::Line;
 use crate::desk::{Desk, Outlet};
 use crate::frame::{Frame, Kind};

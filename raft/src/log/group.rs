@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use super::entry::{EntryId, GroupState, SavedVote};
 use super::record;
-use super::{EntryId, GroupState, SavedVote};
 
 /// Bytes of entries per group that are kept in memory for replication and apply. Entries not yet written are kept as
 /// well, whatever their size.

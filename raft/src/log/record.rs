@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use types::{Error, PartitionId, Result};
 
-use super::{EntryId, GroupState, SavedVote};
+use super::entry::{EntryId, GroupState, SavedVote};
 
 /// Begins every record, so that a scan for survivors after damaged bytes can find them.
 pub const MAGIC: u32 = u32::from_le_bytes(*b"RRC1");

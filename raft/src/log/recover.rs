@@ -9,10 +9,10 @@ use bytes::Bytes;
 use env::{Disk, File, OpenMode};
 use types::{Error, PartitionId, Result};
 
+use super::entry::{EntryId, GroupState};
 use super::group::{EntryPlace, GroupLog};
 use super::record::{self, Framed, Record};
 use super::segment::{self, BadHeader};
-use super::{EntryId, GroupState};
 
 /// What the files say.
 #[derive(Debug)]

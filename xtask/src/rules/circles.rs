@@ -20,26 +20,6 @@ const ITSELF: &str = "xtask/src/rules/circles.rs";
 const KNOWN: &[(&str, &str)] = &[
     ("blockserver/src/heal.rs", "blockserver/src/server.rs"),
     ("blockserver/src/put.rs", "blockserver/src/server.rs"),
-    ("chunk/src/erasure/code.rs", "chunk/src/erasure.rs"),
-    ("chunk/src/erasure/oracle.rs", "chunk/src/erasure.rs"),
-    ("chunk/src/manifest/node.rs", "chunk/src/manifest/tree.rs"),
-    ("chunk/src/manifest/tree.rs", "chunk/src/manifest.rs"),
-    ("chunk/src/split/scan.rs", "chunk/src/split.rs"),
-    ("net/src/admission.rs", "net/src/server.rs"),
-    ("net/src/client/grpc.rs", "net/src/client.rs"),
-    ("net/src/client/pool.rs", "net/src/client.rs"),
-    ("net/src/client/quic.rs", "net/src/client.rs"),
-    ("net/src/client/tcp.rs", "net/src/client.rs"),
-    ("net/src/desk.rs", "net/src/server.rs"),
-    ("net/src/pki/credentials.rs", "net/src/pki.rs"),
-    ("net/src/server/grpc.rs", "net/src/server.rs"),
-    ("net/src/server/quic.rs", "net/src/server.rs"),
-    ("net/src/server/tcp.rs", "net/src/server.rs"),
-    ("raft/src/engine.rs", "raft/src/machine.rs"),
-    ("raft/src/log/group.rs", "raft/src/log.rs"),
-    ("raft/src/log/record.rs", "raft/src/log.rs"),
-    ("raft/src/log/recover.rs", "raft/src/log.rs"),
-    ("raft/src/trim.rs", "raft/src/host.rs"),
 ];
 
 /// Looks at every room.

@@ -1,0 +1,74 @@
+//! How a host runs: its times, and how much log it keeps.
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::{Config, SnapshotPolicy};
+use types::{Error, NodeId, Result};
+
+/// How a host runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostConfig {
+    /// This node. Ids are never used twice: a node that lost its disk must come back under a new one.
+    pub node: NodeId,
+    /// Directory of the log.
+    pub log_dir: PathBuf,
+    /// A leader tells its voters this often that it is alive.
+    pub heartbeat_ms: u64,
+    /// A voter that has not heard of a leader for a time drawn from this range asks for votes.
+    pub election_ms: Range<u64>,
+    /// What is kept of a group's log after its state is on disk.
+    pub log_tail: LogTail,
+}
+
+/// How much log is kept for nodes that were away for a while; one that misses more gets a snapshot. Large, also because
+/// openraft must never find that entries it is about to apply were removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogTail {
+    /// Entries of a group.
+    pub count: u64,
+    /// Bytes of a group.
+    pub size: u64,
+}
+
+impl HostConfig {
+    /// A host with times that suit nodes at one site.
+    pub fn new(node: NodeId, log_dir: PathBuf) -> Self {
+        let log_tail = LogTail { count: 100_000, size: 256 << 20 };
+        Self { node, log_dir, heartbeat_ms: 100, election_ms: 350..700, log_tail }
+    }
+
+    /// How recently a majority must have answered for a read without a message: well below the time in which it could
+    /// elect another leader, whatever the clocks' drift.
+    pub(crate) fn lease(&self) -> Duration {
+        Duration::from_millis(self.election_ms.start * 7 / 10)
+    }
+
+    /// The same in openraft's terms; `Invalid` when the times do not fit together.
+    pub(crate) fn openraft(&self) -> Result<Arc<Config>> {
+        let config = Config {
+            cluster_name: "cloudsync".into(),
+            heartbeat_interval: self.heartbeat_ms,
+            heartbeat_min_interval: Some(self.heartbeat_ms),
+            election_timeout_min: self.election_ms.start,
+            election_timeout_max: self.election_ms.end,
+            enable_pre_vote: Some(true),
+            // A restarted leader may have lost applied state: it must be elected again.
+            enable_leader_restore: Some(false),
+            // Snapshots and purges are triggered by `trim.rs` only.
+            snapshot_policy: SnapshotPolicy::Never,
+            max_in_snapshot_log_to_keep: u64::MAX,
+            install_snapshot_timeout: 10_000,
+            // Bounds memory; a proposer has few entries under way.
+            api_channel_size: Some(1024),
+            max_payload_entries: 4096,
+            ..Config::default()
+        };
+        let valid = config
+            .validate()
+            .map_err(|e| Error::invalid(format!("raft settings do not fit together: {e}")))?;
+        Ok(Arc::new(valid))
+    }
+}
