@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use env::Env;
+use env::task::DiskQueue;
 use kv::{MemKv, Overlay};
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
@@ -11,7 +12,7 @@ use types::PartitionId;
 
 use crate::StateMachine;
 use crate::engine::TypeConfig;
-use crate::log::{Committer, Log};
+use crate::log::Log;
 use crate::log_store::LogStore;
 use crate::machine::Machine;
 use crate::state::StateStore;
@@ -29,7 +30,7 @@ struct Builder;
 impl StoreBuilder<TypeConfig, LogStore, Machine> for Builder {
     async fn build(&self) -> Result<((), LogStore, Machine), StorageError<TypeConfig>> {
         let group = PartitionId(7);
-        let log = Log::open(&Env::simulated(1), "/log".into(), Committer::Caller).unwrap();
+        let log = Log::open(&Env::simulated(1), "/log".into(), DiskQueue::inline()).unwrap();
         let store = StateStore::open(Arc::new(MemKv::new(1)), group).unwrap();
         let machine = Machine::new(Arc::new(store), Arc::new(Nothing), tokio::sync::watch::channel(0).0);
         Ok(((), LogStore::new(Arc::new(log), group), machine))

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use types::NodeId;
 
 use crate::log::EntryId;
+use crate::runtime::EnvRuntime;
 
 openraft::declare_raft_types!(
     /// openraft as this crate uses it: one leader per term, chance from a seed (see [`Runtime`]).
@@ -22,8 +23,8 @@ openraft::declare_raft_types!(
         AsyncRuntime = Runtime,
 );
 
-/// Tokio, with randomness from a seed that the starter of a group takes from `env`.
-pub type Runtime = DeterministicRng<openraft_rt_tokio::TokioRuntime>;
+/// [`EnvRuntime`], with randomness from a seed that the starter of a group takes from `env`.
+pub type Runtime = DeterministicRng<EnvRuntime>;
 pub type LogId = openraft::type_config::alias::LogIdOf<TypeConfig>;
 pub type Entry = openraft::type_config::alias::EntryOf<TypeConfig>;
 pub type Vote = openraft::type_config::alias::VoteOf<TypeConfig>;

@@ -329,9 +329,10 @@ impl std::fmt::Debug for Group {
 #[cfg(test)]
 mod tests {
     use env::Env;
+    use env::task::DiskQueue;
 
     use super::*;
-    use crate::log::{Committer, LogEntry};
+    use crate::log::LogEntry;
 
     const GROUP: PartitionId = PartitionId(1);
 
@@ -342,7 +343,7 @@ mod tests {
     /// Reconciles a log purged up to `purged` with entries of `terms` after it, and says what is left.
     #[track_caller]
     fn check(purged: Option<EntryId>, terms: &[u64], applied: Option<EntryId>, want: &str) {
-        let log = Log::open(&Env::simulated(1), "/log".into(), Committer::Caller).unwrap();
+        let log = Log::open(&Env::simulated(1), "/log".into(), DiskQueue::inline()).unwrap();
         if let Some(purged) = purged {
             log.purge(GROUP, purged);
         }

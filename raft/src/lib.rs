@@ -27,6 +27,7 @@ mod machine;
 mod message;
 mod peer;
 mod proposer;
+mod runtime;
 mod shared;
 mod snapshot;
 mod state;

@@ -20,9 +20,10 @@ mod tests;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
+use env::task::DiskQueue;
 use env::{Disk, Env, File};
 use types::limits::MIB;
 use types::{Error, PartitionId, Result};
@@ -39,20 +40,11 @@ const SEGMENT_SIZE_TARGET: u64 = 64 * MIB as u64;
 /// Called when what it was given with is durable, or with the error that ended the log.
 pub type Done = Box<dyn FnOnce(io::Result<()>) + Send>;
 
-/// Who writes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Committer {
-    /// A thread: callers never wait, and what they bring while it is syncing becomes the next commit.
-    Thread,
-    /// The caller, before the call returns: in a simulation a thread would make the order of events random.
-    Caller,
-}
-
 /// The log of a node, open for all its groups.
 pub struct Log {
     shared: Arc<LogShared>,
-    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
-    committer: Committer,
+    /// Where commits run; `None` once the log is closed.
+    queue: Mutex<Option<DiskQueue>>,
 }
 
 struct LogShared {
@@ -60,8 +52,6 @@ struct LogShared {
     dir: PathBuf,
     segment_size: u64,
     state: Mutex<LogState>,
-    /// Something to write, or closed.
-    wake: Condvar,
 }
 
 struct LogState {
@@ -74,6 +64,8 @@ struct LogState {
     pending: Vec<u8>,
     /// Somebody waits for `pending`.
     urgent: bool,
+    /// A job that commits is queued or runs.
+    is_scheduled: bool,
     done: Vec<Done>,
     /// Number of the commit that `pending` becomes.
     commit: u64,
@@ -91,22 +83,17 @@ struct Segment {
 
 impl Log {
     /// Opens the log in `dir`, creating it when missing. `Corrupt` when something acknowledged is lost or damaged.
-    pub fn open(env: &Env, dir: PathBuf, committer: Committer) -> Result<Self> {
-        Self::open_with(env, dir, committer, SEGMENT_SIZE_TARGET)
+    pub fn open(env: &Env, dir: PathBuf, queue: DiskQueue) -> Result<Self> {
+        Self::open_with(env, dir, queue, SEGMENT_SIZE_TARGET)
     }
 
-    fn open_with(env: &Env, dir: PathBuf, committer: Committer, segment_size: u64) -> Result<Self> {
+    fn open_with(env: &Env, dir: PathBuf, queue: DiskQueue, segment_size: u64) -> Result<Self> {
         let what = format!("open the raft log in {}", dir.display());
         env.disk.create_dir_all(&dir).map_err(|e| Error::from(e).context(&what))?;
         let recovered = recover::recover(&*env.disk, &dir).map_err(|e| e.context(&what))?;
         let state = Mutex::new(LogState::new(recovered, segment_size));
-        let shared =
-            Arc::new(LogShared { disk: env.disk.clone(), dir, segment_size, state, wake: Condvar::new() });
-        let thread = (committer == Committer::Thread).then(|| {
-            let shared = shared.clone();
-            env::task::thread("raft-log", move || shared.run())
-        });
-        Ok(Self { shared, thread: Mutex::new(thread), committer })
+        let shared = Arc::new(LogShared { disk: env.disk.clone(), dir, segment_size, state });
+        Ok(Self { shared, queue: Mutex::new(Some(queue)) })
     }
 
     /// What is known of `group`; nothing for a new one.
@@ -207,12 +194,9 @@ impl Log {
         if std::mem::replace(&mut self.lock().closed, true) {
             return;
         }
-        self.shared.wake.notify_all();
-        let thread = self.thread.lock().expect("never poisoned: no panic inside").take();
-        match thread {
-            Some(thread) => thread.join().expect("the committer does not panic"),
-            None => self.shared.commit(),
-        }
+        // Waits for the commit in progress; what came up meanwhile is written here.
+        drop(self.lock_queue().take());
+        self.shared.run();
         self.lock()
             .broken
             .get_or_insert_with(|| Error::unavailable("this node is stopping: ask another one"));
@@ -231,13 +215,20 @@ impl Log {
         if !state.urgent {
             return;
         }
-        let has_thread = self.committer == Committer::Thread && state.broken.is_none();
+        let must_schedule = !std::mem::replace(&mut state.is_scheduled, true);
         drop(state);
-        if has_thread {
-            self.shared.wake.notify_one();
-        } else {
-            self.shared.commit();
+        if !must_schedule {
+            return;
         }
+        let shared = self.shared.clone();
+        match &*self.lock_queue() {
+            Some(queue) => queue.push(move || shared.run()),
+            None => shared.run(),
+        }
+    }
+
+    fn lock_queue(&self) -> MutexGuard<'_, Option<DiskQueue>> {
+        self.queue.lock().expect("never poisoned: jobs do not panic")
     }
 }
 

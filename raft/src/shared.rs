@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use env::Env;
+use env::task::{DiskQueue, Owner};
 use kv::Kv;
 use openraft::errors::Fatal;
 use types::{Error, NodeId, PartitionId, Result};
@@ -12,7 +13,7 @@ use types::{Error, NodeId, PartitionId, Result};
 use crate::config::HostConfig;
 use crate::engine::{Runtime, TypeConfig};
 use crate::group::{Group, reconcile};
-use crate::log::{Committer, EntryId, Log};
+use crate::log::{EntryId, Log};
 use crate::log_store::LogStore;
 use crate::machine::{Machine, Raft};
 use crate::peer::Peers;
@@ -39,8 +40,12 @@ impl Shared {
         network: Arc<dyn Network>,
     ) -> Result<Self> {
         config.openraft()?;
-        let committer = if blocking::is_single_threaded() { Committer::Caller } else { Committer::Thread };
-        let log = blocking::run(|| Log::open(&env, config.log_dir.clone(), committer))?;
+        // Tests that run on one thread without being a simulation must not wait for a real one.
+        let queue = match Owner::current().is_none() && blocking::is_single_threaded() {
+            true => DiskQueue::inline(),
+            false => DiskQueue::start("raft-log", &env.disk),
+        };
+        let log = blocking::run(|| Log::open(&env, config.log_dir.clone(), queue))?;
         Ok(Self { env, config, kv, network, log: Arc::new(log), groups: Mutex::new(BTreeMap::new()) })
     }
 

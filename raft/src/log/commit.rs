@@ -44,6 +44,7 @@ impl LogState {
             pending_start: recovered.tail,
             pending: Vec::new(),
             urgent: false,
+            is_scheduled: false,
             done: Vec::new(),
             commit: recovered.commit_next,
             closed: false,
@@ -156,34 +157,26 @@ impl LogShared {
         self.state.lock().expect("never poisoned: callbacks run outside")
     }
 
-    /// The committer's thread: commits until the log is closed.
+    /// Commits until nobody waits for anything.
     pub(super) fn run(&self) {
-        loop {
-            let state = self.lock();
-            let state = self
-                .wake
-                .wait_while(state, |s| !s.urgent && !s.closed)
-                .expect("never poisoned: callbacks run outside");
-            let closed = state.closed;
-            drop(state);
-            self.commit();
-            if closed {
-                return;
-            }
-        }
+        while self.commit() {}
     }
 
-    /// Writes one commit, if there is something to write.
-    pub(super) fn commit(&self) {
+    /// Writes one commit. False when there is nothing to write.
+    fn commit(&self) -> bool {
         let mut state = self.lock();
         if let Some(e) = state.broken.clone() {
             state.pending.clear();
-            state.urgent = false;
+            (state.urgent, state.is_scheduled) = (false, false);
             let done = std::mem::take(&mut state.done);
             drop(state);
-            return done.into_iter().for_each(|done| done(Err(io::Error::other(e.to_string()))));
+            done.into_iter().for_each(|done| done(Err(io::Error::other(e.to_string()))));
+            return false;
         }
-        let Some(batch) = state.take(self.segment_size) else { return };
+        let Some(batch) = state.take(self.segment_size) else {
+            state.is_scheduled = false;
+            return false;
+        };
         drop(state);
         let result = self.write(&batch);
         let mut state = self.lock();
@@ -208,6 +201,7 @@ impl LogShared {
         for done in batch.done {
             done(result.as_ref().map(|_| ()).map_err(|e| io::Error::new(e.kind(), e.to_string())));
         }
+        true
     }
 
     fn write(&self, batch: &Batch) -> io::Result<Arc<dyn File>> {

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::mpsc;
 
 use env::disk::SimDisk;
+use env::task::DiskQueue;
 use env::testing::temp_dir;
 use types::ErrorKind;
 
@@ -19,7 +20,7 @@ fn sim(seed: u64) -> (Env, SimDisk) {
 }
 
 fn open(env: &Env) -> Result<Log> {
-    Log::open_with(env, "/log".into(), Committer::Caller, 2000)
+    Log::open_with(env, "/log".into(), DiskQueue::inline(), 2000)
 }
 
 fn entry(term: u64, index: u64) -> LogEntry {
@@ -97,7 +98,7 @@ fn comes_back_as_it_was() {
 fn a_thread_commits_for_all_groups() {
     let dir = temp_dir();
     let env = Env::real();
-    let log = Arc::new(Log::open(&env, dir.join("log"), Committer::Thread).unwrap());
+    let log = Arc::new(Log::open(&env, dir.join("log"), DiskQueue::start("raft-log", &env.disk)).unwrap());
     let writers: Vec<_> = (0..8)
         .map(|group| {
             let log = log.clone();
@@ -112,7 +113,7 @@ fn a_thread_commits_for_all_groups() {
     log.close();
     assert!(append(&log, A, [entry(1, 100)]).is_err(), "closed");
     drop(log);
-    let log = Log::open(&env, dir.join("log"), Committer::Thread).unwrap();
+    let log = Log::open(&env, dir.join("log"), DiskQueue::start("raft-log", &env.disk)).unwrap();
     for group in 0..8 {
         assert_eq!(log.read(PartitionId(group), 0, 1000, u64::MAX).unwrap().len(), 100);
     }
@@ -242,7 +243,7 @@ fn a_failed_sync_is_final() {
 #[test]
 fn reads_are_bounded_and_old_entries_come_from_the_files() {
     let (env, _disk) = sim(1);
-    let log = Log::open_with(&env, "/log".into(), Committer::Caller, 1 << 30).unwrap();
+    let log = Log::open_with(&env, "/log".into(), DiskQueue::inline(), 1 << 30).unwrap();
     let big = |index| LogEntry { id: EntryId { term: 1, index }, body: vec![index as u8; 300_000].into() };
     (0..40).for_each(|index| append(&log, A, [big(index)]).unwrap());
     assert_eq!(log.read(A, 0, 40, u64::MAX).unwrap(), (0..40).map(big).collect::<Vec<_>>());
@@ -267,7 +268,7 @@ fn reads_v1() {
     let (env, disk) = sim(1);
     let path = Path::new("/log/0000000000000001.raftlog");
     let golden = include_bytes!("../../golden/raft_log_v1.bin");
-    let log = Log::open(&env, "/log".into(), Committer::Caller).unwrap();
+    let log = Log::open(&env, "/log".into(), DiskQueue::inline()).unwrap();
     fill(&log);
     drop(log);
     assert!(disk.read(path).unwrap() == golden, "the bytes changed: a new format needs a new version");
