@@ -1,5 +1,7 @@
 //! The wall clock.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use types::Millis;
@@ -11,8 +13,8 @@ pub struct Clock(ClockSource);
 #[derive(Clone, Debug)]
 enum ClockSource {
     Real,
-    /// Follows tokio's (pausable) clock from a fixed start.
-    Simulated(tokio::time::Instant),
+    /// Follows tokio's (pausable) clock from a fixed start, plus what it was set wrong by, in milliseconds.
+    Simulated(tokio::time::Instant, Arc<AtomicI64>),
 }
 
 /// Where simulated time begins: 2026-01-01 UTC.
@@ -24,7 +26,7 @@ impl Clock {
     }
 
     pub(crate) fn simulated() -> Self {
-        Self(ClockSource::Simulated(tokio::time::Instant::now()))
+        Self(ClockSource::Simulated(tokio::time::Instant::now(), Arc::default()))
     }
 
     /// The time now.
@@ -35,7 +37,31 @@ impl Clock {
                     SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is set after 1970");
                 Millis(since.as_millis() as u64)
             }
-            ClockSource::Simulated(start) => SIMULATED_START.plus(start.elapsed().as_millis() as u64),
+            ClockSource::Simulated(start, skew) => {
+                let right = SIMULATED_START.plus(start.elapsed().as_millis() as u64);
+                Millis(right.0.saturating_add_signed(skew.load(Ordering::Relaxed)))
+            }
         }
+    }
+
+    /// Sets a simulated clock by `ms` milliseconds forward or back, for this machine alone; a real one is not ours.
+    pub fn jump(&self, ms: i64) {
+        if let ClockSource::Simulated(_, skew) = &self.0 {
+            skew.fetch_add(ms, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_jumps_goes_on_from_there() {
+        let (clock, other) = (Clock::simulated(), Clock::simulated());
+        clock.jump(-5_000);
+        crate::time::sleep(std::time::Duration::from_secs(1)).await;
+        assert_eq!(clock.wall(), Millis(SIMULATED_START.0 - 4_000));
+        assert_eq!(other.wall(), SIMULATED_START.plus(1_000));
     }
 }

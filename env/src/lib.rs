@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod disk;
+pub mod mutant;
 pub mod process;
 pub mod task;
 pub mod testing;

@@ -38,7 +38,17 @@ pub fn start_detached_with(
 /// Runs `program` to its end as [`start_detached`] does, and returns what `log` then holds. If the caller gives up, the
 /// program still runs to its end, which blocks: otherwise what it starts would be left behind unnoticed.
 pub async fn run_detached(program: &Path, args: &[String], log: &Path) -> io::Result<String> {
-    let running = Running(start_detached(program, args, log)?);
+    run_detached_with(program, args, &[], log).await
+}
+
+/// [`run_detached`] with variables that are added to this process's own.
+pub async fn run_detached_with(
+    program: &Path,
+    args: &[String],
+    variables: &[(&str, String)],
+    log: &Path,
+) -> io::Result<String> {
+    let running = Running(start_detached_with(program, args, variables, log)?);
     while is_running(running.0) {
         crate::time::sleep(PROCESS_LOOK_PERIOD).await;
     }

@@ -1,5 +1,6 @@
 //! One group's part of the shared log, as openraft wants to see it.
 
+use env::mutant::Mutant;
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
@@ -85,6 +86,9 @@ impl RaftLogReader<TypeConfig> for LogStore {
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
+        if Mutant::ForgottenVote.is_planted() {
+            return Ok(None);
+        }
         Ok(self.log.state(self.group).vote.map(|vote| {
             let new = if vote.committed { Vote::new_committed } else { Vote::new };
             new(vote.term, vote.node)

@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use access::{Action, authorize};
 use chunk::manifest::{Content, Manifest};
+use env::mutant::Mutant;
 use net::Caller;
 use proto::command::NamespaceCommand;
 use proto::namespace::{
-    FetchNamespace, Found, Freshness, JournalPage, ListDir, ListVersions, Listing, NamespaceStats, Op,
+    Base, FetchNamespace, Found, Freshness, JournalPage, ListDir, ListVersions, Listing, NamespaceStats, Op,
     OpenVersion, Opened, PullJournal, Stat, Versions, View, WriteNamespace, Written,
 };
 use proto::seal::{Receipt, Ticket};
 use tree::namespace;
 use types::limits::{JOURNAL_WAIT_MS_MAX, READ_CATCH_UP_MS_MAX};
-use types::{ChunkId, Error, NamespaceId, Result, Seq};
+use types::{ChunkId, Error, NamespaceId, RequestId, Result, Seq};
 
 use super::Metaserver;
 
@@ -42,8 +43,24 @@ impl Metaserver {
                 self.check_manifest(manifest, receipts).map_err(|e| e.context(path))?;
             }
         }
+        let write = self.mutate(write);
         let author = caller.identity.to_string();
         self.propose(partition, NamespaceCommand::Write { author, write }).await
+    }
+
+    /// What planted bugs do to a write; without any, nothing.
+    fn mutate(&self, mut write: WriteNamespace) -> WriteNamespace {
+        if Mutant::DuplicateApply.is_planted() {
+            write.request = RequestId(self.env.random.bytes());
+        }
+        if Mutant::WrongBase.is_planted() {
+            for op in &mut write.ops {
+                if let Op::CommitVersion { base, .. } = op {
+                    *base = Base::Any;
+                }
+            }
+        }
+        write
     }
 
     /// Every chunk of a manifest must be stored, as proved by one of our receipts.
@@ -106,7 +123,11 @@ impl Metaserver {
         loop {
             applied.borrow_and_update();
             let (state, _) = self.view(caller, view).await?;
-            let journal = namespace::pull_journal(&state, request.namespace, request.after, request.limit)?;
+            let mut journal =
+                namespace::pull_journal(&state, request.namespace, request.after, request.limit)?;
+            if Mutant::JournalGap.is_planted() && journal.records.len() > 2 {
+                journal.records.remove(1);
+            }
             let waited = env::time::now() >= deadline;
             if !journal.records.is_empty() || waited {
                 return Ok(journal);

@@ -1,0 +1,69 @@
+//! Planted bugs, for measuring the checkers: a checker that finds no planted bug proves nothing.
+//!
+//! Without the feature `mutants` none exists and every question is answered with a constant.
+
+/// A bug that somebody could have written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutant {
+    /// A disk acknowledges a shard without a sync.
+    SkippedSync,
+    /// A chunk is acknowledged with `k` shards durable, and nothing left over for a loss.
+    AckAtK,
+    /// What an acknowledged chunk lacks is not written down.
+    LostIntent,
+    /// A voter forgets at a restart whom it voted for.
+    ForgottenVote,
+    /// A leader answers reads without asking whether it still leads.
+    StaleRead,
+    /// A page of the journal lacks a record.
+    JournalGap,
+    /// A writer who has not seen the newest version is not refused.
+    WrongBase,
+    /// A request that is sent again is done again.
+    DuplicateApply,
+}
+
+impl Mutant {
+    /// All of them.
+    pub const ALL: [Mutant; 8] = [
+        Mutant::SkippedSync,
+        Mutant::AckAtK,
+        Mutant::LostIntent,
+        Mutant::ForgottenVote,
+        Mutant::StaleRead,
+        Mutant::JournalGap,
+        Mutant::WrongBase,
+        Mutant::DuplicateApply,
+    ];
+
+    /// What `CLOUDSYNC_MUTANT` is set to for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mutant::SkippedSync => "skipped-sync",
+            Mutant::AckAtK => "ack-at-k",
+            Mutant::LostIntent => "lost-intent",
+            Mutant::ForgottenVote => "forgotten-vote",
+            Mutant::StaleRead => "stale-read",
+            Mutant::JournalGap => "journal-gap",
+            Mutant::WrongBase => "wrong-base",
+            Mutant::DuplicateApply => "duplicate-apply",
+        }
+    }
+
+    /// True when this process is to have the bug.
+    #[inline]
+    pub fn is_planted(self) -> bool {
+        ARE_PLANTED && planted() == Some(self)
+    }
+}
+
+/// True when this program was built with the bugs in it.
+pub const ARE_PLANTED: bool = cfg!(feature = "mutants");
+
+fn planted() -> Option<Mutant> {
+    static PLANTED: std::sync::OnceLock<Option<Mutant>> = std::sync::OnceLock::new();
+    *PLANTED.get_or_init(|| {
+        let name = std::env::var("CLOUDSYNC_MUTANT").ok()?;
+        Mutant::ALL.into_iter().find(|mutant| mutant.name() == name)
+    })
+}
