@@ -71,3 +71,162 @@ impl Liveness {
 fn broken_disks(map: &ClusterMap, node: NodeId) -> Vec<DiskId> {
     map.disks.iter().filter(|(_, d)| d.node == node && !d.healthy).map(|(id, _)| *id).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    //! Goal: what the leader decides from what it has heard. Method: one map, a list of heartbeats and a time; one word
+    //! per node that changes.
+
+    use proto::cluster::DiskReport;
+    use proto::command::{Bootstrap, NewNode};
+    use proto::map::{Disk, Role};
+    use proto::seal::ClusterSecret;
+    use types::{ClusterId, DiskUuid, Epoch, Profile};
+
+    use super::*;
+
+    /// When the leader began to listen.
+    const SINCE_MS: u64 = 10_000;
+
+    fn address(port: u64) -> std::net::SocketAddr {
+        format!("127.0.0.1:{port}").parse().unwrap()
+    }
+
+    /// Nodes 1 and 2 are up, node 3 is down. Node 1 has the disks 1, which is healthy, and 2, which is not.
+    fn map() -> ClusterMap {
+        let node =
+            NewNode { zone: "z".into(), roles: vec![Role::Block], native: address(1), control: address(101) };
+        let mut map = tree::root::bootstrap_map(&Bootstrap {
+            cluster: ClusterId([1; 16]),
+            profile: Profile { k: 1, m: 1 },
+            pg_count: 1,
+            namespace_partitions: 1,
+            index_partitions: 1,
+            authority: String::new(),
+            secret: ClusterSecret([0; 32]),
+            node,
+        });
+        for id in [2, 3] {
+            let mut node = map.nodes[&NodeId(1)].clone();
+            (node.native, node.control, node.up) = (address(id), address(100 + id), id == 2);
+            map.nodes.insert(NodeId(id), node);
+        }
+        for (id, healthy) in [(1, true), (2, false)] {
+            let disk = Disk { node: NodeId(1), uuid: DiskUuid([id as u8; 16]), capacity: 1, healthy };
+            map.disks.insert(DiskId(id), disk);
+        }
+        map
+    }
+
+    /// What a node says whose disks are as given.
+    fn says(node: u64, disks: &[(u32, bool)]) -> Heartbeat {
+        let report = |healthy| DiskReport {
+            healthy,
+            problem: String::new(),
+            used_bytes: 0,
+            free_bytes: 0,
+            records: 0,
+        };
+        Heartbeat {
+            node: NodeId(node),
+            native: address(node),
+            control: address(100 + node),
+            epoch: Epoch(1),
+            disks: disks.iter().map(|(id, healthy)| (DiskId(*id), report(*healthy))).collect(),
+            partitions: Vec::new(),
+            syncing_slots: 0,
+            bytes_received: 0,
+            bytes_sent: 0,
+        }
+    }
+
+    /// What a node says that is as the map has it.
+    fn same(node: u64) -> Heartbeat {
+        says(node, if node == 1 { &[(1, true), (2, false)] } else { &[] })
+    }
+
+    /// One word per change: the node, whether it is up, where it listens, its broken disks. Times are since the leader
+    /// began to listen.
+    #[track_caller]
+    fn check(heard: Vec<(u64, Heartbeat)>, now_ms: u64, want: &[&str]) {
+        let mut liveness = Liveness::new(SINCE_MS);
+        heard.into_iter().for_each(|(ms, heartbeat)| liveness.heard(SINCE_MS + ms, heartbeat));
+        let line = |change: NodeChange| {
+            let up = if change.up { "up" } else { "down" };
+            let broken: Vec<u32> = change.broken_disks.iter().map(|disk| disk.0).collect();
+            format!("{} {up} {}/{} {broken:?}", change.node, change.native.port(), change.control.port())
+        };
+        let changes = liveness.changes(SINCE_MS + now_ms, &map());
+        assert_eq!(changes.into_iter().map(line).collect::<Vec<_>>(), want);
+    }
+
+    #[test]
+    fn a_node_is_down_after_a_silence() {
+        let both = |one, two| vec![(one, same(1)), (two, same(2))];
+        check(both(5000, 5000), 5000, &[]);
+        check(both(5000, 3500), 5000, &[]);
+        check(both(5000, 3499), 5000, &["2 down 2/102 []"]);
+        check(both(0, 0), 5000, &["1 down 1/101 [2]", "2 down 2/102 []"]);
+        // The last heartbeat counts.
+        check([both(5000, 100), both(5000, 4000)].concat(), 5000, &[]);
+    }
+
+    #[test]
+    fn a_young_leader_does_not_take_what_it_has_not_heard_for_silence() {
+        check(vec![], 0, &[]);
+        check(vec![], 1500, &[]);
+        check(vec![(1400, same(1))], 1501, &["2 down 2/102 []"]);
+        check(vec![], 1501, &["1 down 1/101 [2]", "2 down 2/102 []"]);
+    }
+
+    #[test]
+    fn a_node_that_is_heard_again_is_up() {
+        check(vec![(0, same(1)), (0, same(2)), (0, same(3))], 1500, &["3 up 3/103 []"]);
+        check(vec![(0, same(1)), (0, same(2)), (0, same(3))], 1501, &["1 down 1/101 [2]", "2 down 2/102 []"]);
+    }
+
+    #[test]
+    fn the_map_follows_addresses() {
+        let native = Heartbeat { native: address(9), ..same(1) };
+        let control = Heartbeat { control: address(9), ..same(2) };
+        check(vec![(0, native.clone()), (0, control)], 100, &["1 up 9/101 [2]", "2 up 2/9 []"]);
+        // What was said before a silence is not where it is.
+        check(vec![(0, native), (5000, same(2))], 5000, &["1 down 1/101 [2]"]);
+    }
+
+    #[test]
+    fn the_map_follows_disks() {
+        let one = |disks: &[(u32, bool)], want: &[&str]| check(vec![(0, says(1, disks))], 100, want);
+        one(&[(1, true), (2, false)], &[]);
+        one(&[(1, false), (2, false)], &["1 up 1/101 [1, 2]"]);
+        one(&[(1, false), (2, true)], &["1 up 1/101 [1]"]);
+        one(&[(1, true), (2, true)], &["1 up 1/101 []"]);
+    }
+
+    /// As it is today: what a node does not speak of is healthy (finding M15), and what the map does not have as that
+    /// node's is a change for ever, with a new map each time.
+    #[test]
+    fn disks_that_the_map_and_the_node_do_not_both_have() {
+        let one = |disks: &[(u32, bool)], want: &[&str]| check(vec![(0, says(1, disks))], 100, want);
+        one(&[(2, false)], &[]);
+        one(&[], &["1 up 1/101 []"]);
+        one(&[(1, true), (2, false), (7, true)], &[]);
+        one(&[(1, true), (2, false), (7, false)], &["1 up 1/101 [2, 7]"]);
+        check(vec![(0, says(2, &[(1, false)]))], 100, &["2 up 2/102 [1]"]);
+    }
+
+    #[test]
+    fn nodes_that_are_not_in_the_map_change_nothing() {
+        check(vec![(0, same(9))], 100, &[]);
+    }
+
+    #[test]
+    fn what_was_heard_last_is_remembered_with_its_age() {
+        let mut liveness = Liveness::new(SINCE_MS);
+        assert_eq!(liveness.last(NodeId(1), SINCE_MS), None);
+        liveness.heard(SINCE_MS, same(1));
+        liveness.heard(SINCE_MS + 100, says(1, &[]));
+        assert_eq!(liveness.last(NodeId(1), SINCE_MS + 150), Some((50, &says(1, &[]))));
+        assert_eq!(liveness.last(NodeId(2), SINCE_MS + 150), None);
+    }
+}

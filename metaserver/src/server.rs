@@ -8,6 +8,9 @@ mod index;
 mod namespace;
 mod upkeep;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,0 +1,15 @@
+//! Goal: what a metaserver answers to whom, from which state, and what it decides unasked. Method: one or three
+//! metaservers in one process on simulated disks and a simulated clock, asked through [`net::Service`] with encoded
+//! requests; links between them that can be cut or held up. What the state machines do is tested in `tree`.
+
+mod cluster;
+mod doors;
+mod freshness;
+mod index;
+mod journal;
+mod links;
+mod read;
+mod upkeep;
+mod words;
+mod world;
+mod write;

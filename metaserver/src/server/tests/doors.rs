@@ -1,0 +1,162 @@
+//! Who may ask what (I-AUTH), and what is no question at all.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use expect_test::expect;
+use net::{KeyPair, Request};
+use proto::cluster::{CreateNamespace, CreateToken, FetchStatus, FindNamespace, FinishSync, RegisterDisks};
+use proto::index::{FetchIndexStats, Pin, Register};
+use proto::map::Role;
+use proto::namespace::{FetchNamespace, ListDir, ListVersions, Mode, OpenVersion, PullJournal, Stat};
+use proto::{Call, Method};
+use types::{DiskUuid, ErrorKind, Identity, NamespaceName, NodeId, PartitionId, Seq};
+
+use super::super::routes;
+use super::words::{ANNS, admin, ann, at_least, bob, heartbeat, join_with, mkdir, newest, node, p, refused};
+use super::world::World;
+
+/// A question of every verb: about node 1, about Ann's namespace.
+pub async fn questions(world: &World) -> Vec<Request> {
+    fn of<Q: Call>(question: Q) -> Request {
+        Request::of(&question, Bytes::new())
+    }
+    let token = world.ask(1, &admin(), &CreateToken { valid_ms: 1000 }).await.unwrap().secret;
+    let request = KeyPair::create().unwrap().request().unwrap();
+    let name = || NamespaceName::parse("home").unwrap();
+    let (view, path, partition) = (newest(), p("/a"), PartitionId(3));
+    vec![
+        of(heartbeat(1)),
+        of(join_with(token, request, 2, &[Role::Block])),
+        of(FetchStatus {}),
+        of(CreateToken { valid_ms: 1 }),
+        of(CreateNamespace { name: NamespaceName::parse("new").unwrap() }),
+        of(FindNamespace { name: name() }),
+        of(RegisterDisks { node: NodeId(1), disks: vec![(DiskUuid([1; 16]), 1)] }),
+        of(FinishSync { slots: vec![] }),
+        Request { method: Method::Raft as u16, header: Bytes::new(), body: Bytes::from_static(b"?") },
+        of(world.batch(Mode::PerItem, vec![mkdir("/b")])),
+        of(Stat { view, path: path.clone() }),
+        of(ListDir { view, path: path.clone(), after: None, limit: 1 }),
+        of(OpenVersion { view, path: path.clone(), version: None }),
+        of(ListVersions { view, path, before: None, limit: 1 }),
+        of(PullJournal { namespace: ANNS, after: Seq(0), limit: 1, wait_ms: 0 }),
+        of(FetchNamespace { view }),
+        of(Pin { partition, chunks: vec![] }),
+        of(Register { partition, chunks: vec![] }),
+        of(FetchIndexStats { partition }),
+    ]
+}
+
+/// One line per verb: a letter for whoever is let in, a dot for whoever is not.
+/// As it is today, a node may send the heartbeats of another one (finding M12).
+#[tokio::test(start_paused = true)]
+async fn who_may_ask_what() {
+    let world = World::one().await;
+    let callers = [
+        ('1', node(1)),
+        ('2', node(2)),
+        ('A', admin()),
+        ('o', ann()),
+        ('u', bob()),
+        ('-', Identity::Anonymous),
+    ];
+    let mut table = String::new();
+    let mut asked = BTreeSet::new();
+    for request in questions(&world).await {
+        let method = Method::from_number(request.method).unwrap();
+        asked.insert(method);
+        table += &format!("{method:?} ");
+        for (letter, who) in &callers {
+            let before = world.state(1);
+            let answer = world.send(1, who, request.clone()).await;
+            let denied = answer.is_err_and(|e| e.kind() == ErrorKind::Denied);
+            assert!(!denied || world.state(1) == before, "{method:?} was denied to {who} and done");
+            table.push(if denied { '.' } else { *letter });
+        }
+        table.push('\n');
+    }
+    assert_eq!(asked, routes().methods().collect(), "every verb is in the table");
+    expect![[r#"
+        Heartbeat 12....
+        Join 12Aou-
+        FetchStatus 12Aou.
+        CreateToken 12A...
+        CreateNamespace 12A...
+        FindNamespace 12Aou.
+        RegisterDisks 1.....
+        FinishSync 12....
+        Raft 12....
+        WriteNamespace 12Ao..
+        Stat 12Ao..
+        ListDir 12Ao..
+        OpenVersion 12Ao..
+        ListVersions 12Ao..
+        PullJournal 12Ao..
+        FetchNamespace 12Ao..
+        Pin 12Aou.
+        Register 12....
+        FetchIndexStats 12Aou.
+    "#]]
+    .assert_eq(&table);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_read_is_invalid() {
+    let world = World::one().await;
+    let before = world.state(1);
+    for good in questions(&world).await {
+        let whole = if good.header.is_empty() { &good.body } else { &good.header };
+        let longer = [&whole[..], b"x"].concat();
+        let newer = [&[whole[0] + 1], &whole[1..]].concat();
+        for bad in [b"".to_vec(), b"\xff\xff".to_vec(), whole[..whole.len() - 1].to_vec(), longer, newer] {
+            let bad = Bytes::from(bad);
+            let request = Request { method: good.method, header: bad.clone(), body: bad.clone() };
+            let error = world.send(1, &node(1), request).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Invalid, "{} {bad:?}: {error}", good.method);
+        }
+    }
+    assert_ne!(before, world.state(1), "the token for the questions");
+}
+
+#[tokio::test(start_paused = true)]
+async fn verbs_of_others_and_of_nobody_are_invalid() {
+    let world = World::one().await;
+    let strange =
+        [0, 10, u16::MAX, Method::FetchMap as u16, Method::PutChunk as u16, Method::GetShard as u16];
+    for method in strange {
+        let request = Request { method, ..Request::default() };
+        refused(world.send(1, &node(1), request).await, ErrorKind::Invalid, "answers no method");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_namespace_is_its_owners() {
+    let world = World::one().await;
+    world.write(vec![mkdir("/a")]).await;
+    for (who, open) in [(ann(), true), (admin(), true), (bob(), false), (Identity::Anonymous, false)] {
+        for view in [newest(), at_least(Seq(0))] {
+            let answer = world.ask(1, &who, &Stat { view, path: p("/a") }).await;
+            if open {
+                assert_eq!(answer.unwrap().entry.name, "a");
+            } else {
+                refused(answer, ErrorKind::Denied, "ask its owner");
+            }
+        }
+        let answer = world.ask(1, &who, &world.batch(Mode::Atomic, vec![])).await;
+        assert_eq!(answer.is_ok(), open, "{who}");
+    }
+}
+
+/// As it is today: a reader who is ahead is told so before anybody asks who it is.
+#[tokio::test(start_paused = true)]
+async fn a_stranger_learns_how_far_a_namespace_is() {
+    let world = World::one().await;
+    world.write(vec![mkdir("/a")]).await;
+    for who in [bob(), Identity::Anonymous] {
+        let stat = world.ask(1, &who, &Stat { view: at_least(Seq(9)), path: p("/") }).await;
+        refused(stat, ErrorKind::Invalid, "which is at 1");
+        let pull = PullJournal { namespace: ANNS, after: Seq(9), limit: 1, wait_ms: 0 };
+        refused(world.ask(1, &who, &pull).await, ErrorKind::Invalid, "which is at 1");
+    }
+}

@@ -1,0 +1,117 @@
+//! The words of these tests: who asks, for what, and how a refusal is checked.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chunk::manifest::Manifest;
+use net::{Caller, Transport};
+use proto::cluster::{Heartbeat, Join};
+use proto::command::NewNode;
+use proto::map::Role;
+use proto::namespace::{Base, Freshness, Op, View};
+use proto::seal::ClusterSecret;
+use types::{ClusterId, Epoch, ErrorKind, Identity, Millis, NamespaceId, NodeId, Path, Result, Seq};
+
+pub const SECRET: ClusterSecret = ClusterSecret([5; 32]);
+pub const CLUSTER: ClusterId = ClusterId([1; 16]);
+/// The namespace that every cluster begins with; an administrator's.
+pub const HOME: NamespaceId = NamespaceId(1);
+/// A namespace that Ann owns, in another partition.
+pub const ANNS: NamespaceId = NamespaceId(1000);
+/// How long a new token is good for here.
+pub const TOKEN_MS: u64 = 60_000;
+
+pub fn ann() -> Identity {
+    Identity::User("ann".into())
+}
+
+pub fn bob() -> Identity {
+    Identity::User("bob".into())
+}
+
+pub fn admin() -> Identity {
+    Identity::Admin("admin".into())
+}
+
+pub fn node(id: u64) -> Identity {
+    Identity::Node(NodeId(id))
+}
+
+/// Waits, in simulated time.
+pub async fn later(ms: u64) {
+    env::time::sleep(Duration::from_millis(ms)).await;
+}
+
+/// Tries until there is an answer; fails after a simulated minute.
+pub async fn eventually<T>(what: &str, attempt: impl AsyncFn() -> Option<T>) -> T {
+    for _ in 0..3000 {
+        if let Some(found) = attempt().await {
+            return found;
+        }
+        later(20).await;
+    }
+    panic!("no {what} after a minute");
+}
+
+/// Checks that something was refused, and with which words.
+#[track_caller]
+pub fn refused<T: Debug>(result: Result<T>, kind: ErrorKind, words: &str) {
+    let error = result.unwrap_err();
+    assert!(error.kind() == kind && error.message().contains(words), "{error:?} is not {kind:?} … {words} …");
+}
+
+pub fn caller(who: &Identity) -> Caller {
+    Caller { identity: who.clone(), address: "127.0.0.1:1".parse().unwrap(), transport: Transport::Tcp }
+}
+
+pub fn new_node(id: u64, roles: &[Role]) -> NewNode {
+    let address = |port: u64| format!("127.0.0.1:{port}").parse().unwrap();
+    let (native, control) = (address(7000 + id * 2), address(7001 + id * 2));
+    NewNode { zone: format!("z{id}"), roles: roles.to_vec(), native, control }
+}
+
+pub fn join_with(secret: [u8; 32], request: String, id: u64, roles: &[Role]) -> Join {
+    let NewNode { zone, roles, native, control } = new_node(id, roles);
+    Join { secret, request, zone, roles, native, control }
+}
+
+/// What a healthy node says of itself.
+pub fn heartbeat(id: u64) -> Heartbeat {
+    let NewNode { native, control, .. } = new_node(id, &[]);
+    Heartbeat {
+        node: NodeId(id),
+        native,
+        control,
+        epoch: Epoch(0),
+        disks: BTreeMap::new(),
+        partitions: Vec::new(),
+        syncing_slots: 0,
+        bytes_received: 0,
+        bytes_sent: 0,
+    }
+}
+
+/// The newest state of Ann's namespace.
+pub fn newest() -> View {
+    View { namespace: ANNS, freshness: Freshness::Linearizable }
+}
+
+/// A state of Ann's namespace that holds `seq`.
+pub fn at_least(seq: Seq) -> View {
+    View { namespace: ANNS, freshness: Freshness::AtLeast(seq) }
+}
+
+pub fn p(path: &str) -> Path {
+    Path::parse(path).unwrap()
+}
+
+pub fn mkdir(path: &str) -> Op {
+    Op::Mkdir { path: p(path), parents: true }
+}
+
+pub fn save(path: &str, base: Base, content: &str) -> Op {
+    let manifest = Manifest::inline(Bytes::copy_from_slice(content.as_bytes()));
+    Op::CommitVersion { path: p(path), base, manifest, receipts: Vec::new(), modified: Millis(5) }
+}

@@ -1,0 +1,241 @@
+//! A cluster of metaservers in one process, on tokio's paused clock.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use env::Env;
+use env::disk::SimDisk;
+use kv::{Batch, Durability, Kv, MemKv, Order, Read};
+use net::{Authority, KeyPair, Reply, Request, Service};
+use proto::Call;
+use proto::cluster::{CreateToken, Joined};
+use proto::command::{Bootstrap, NamespaceCommand};
+use proto::map::{ClusterMap, ROOT, Role};
+use proto::namespace::{Mode, Op, WriteNamespace, Written};
+use raft::Group;
+use tokio::sync::watch;
+use tree::root;
+use types::{GcEpoch, Identity, Millis, NamespaceId, NodeId, PartitionId, Profile, RequestId, Result};
+
+use super::links::Links;
+use super::words::{
+    ANNS, CLUSTER, SECRET, TOKEN_MS, admin, ann, caller, eventually, heartbeat, join_with, new_node,
+};
+use crate::{Config, Metaserver};
+
+/// What a node keeps over a restart.
+struct Machine {
+    env: Env,
+    kv: MemKv,
+    map: watch::Sender<Arc<ClusterMap>>,
+}
+
+/// The cluster.
+pub struct World {
+    pub env: Env,
+    pub net: Links,
+    bootstrap: Bootstrap,
+    machines: BTreeMap<NodeId, Machine>,
+}
+
+impl World {
+    /// A cluster of one metaserver, with Ann's namespace.
+    pub async fn one() -> Self {
+        let env = Env::simulated(1);
+        let net = Links::new();
+        let bootstrap = Bootstrap {
+            cluster: CLUSTER,
+            profile: Profile { k: 2, m: 1 },
+            pg_count: 4,
+            namespace_partitions: 2,
+            index_partitions: 2,
+            authority: Authority::create(&env, CLUSTER).unwrap().to_pem(),
+            secret: SECRET,
+            node: new_node(1, &[Role::Meta, Role::Block]),
+        };
+        let map = root::bootstrap_map(&bootstrap);
+        let mut world = Self { env, net, bootstrap, machines: BTreeMap::new() };
+        world.add(1, map).await;
+        world.give(ANNS, &ann()).await;
+        world
+    }
+
+    /// A cluster of three metaservers that all vote; the first leads everything.
+    pub async fn three() -> Self {
+        let mut world = Self::one().await;
+        for id in [2, 3] {
+            let joined = world.join(id, &[Role::Meta]).await;
+            world.add(id, joined.map).await;
+        }
+        world.until("three voters everywhere", || world.vote(&[1, 2, 3], &[1, 2, 3])).await;
+        assert!(world.map(1).partitions.iter().all(|p| world.group(1, p.id).is_leader()));
+        world
+    }
+
+    /// Lets a node join. It sends heartbeats from now on.
+    pub async fn join(&self, id: u64, roles: &[Role]) -> Joined {
+        let token = self.ask(1, &admin(), &CreateToken { valid_ms: TOKEN_MS }).await.unwrap();
+        let request = KeyPair::create().unwrap().request().unwrap();
+        let join = join_with(token.secret, request, id, roles);
+        let joined = self.ask(1, &Identity::Anonymous, &join).await.unwrap();
+        assert_eq!(joined.node, NodeId(id));
+        self.net.say(heartbeat(id));
+        joined
+    }
+
+    /// Starts a new metaserver that knows `map`.
+    pub async fn add(&mut self, id: u64, map: ClusterMap) {
+        self.net.say(heartbeat(id));
+        let random = env::Random::seeded(100 + id);
+        let env = Env { disk: Arc::new(SimDisk::new(id)), random, ..self.env.clone() };
+        let machine = Machine { env, kv: MemKv::new(id), map: watch::channel(Arc::new(map)).0 };
+        self.machines.insert(NodeId(id), machine);
+        self.start(id).await;
+    }
+
+    /// Starts a metaserver from what its machine has kept.
+    pub async fn start(&self, id: u64) {
+        let machine = &self.machines[&NodeId(id)];
+        let config = Config {
+            node: NodeId(id),
+            log_dir: PathBuf::from("/log"),
+            secret: SECRET,
+            map: ClusterMap::clone(&machine.map.borrow()),
+            bootstrap: (id == 1).then(|| self.bootstrap.clone()),
+        };
+        let (env, network) = (machine.env.clone(), self.net.line(id));
+        let kv = Arc::new(machine.kv.clone());
+        let server = Metaserver::start(env, config, kv, network, machine.map.clone()).await.unwrap();
+        self.net.attach(id, server);
+    }
+
+    /// Stops a metaserver; its heartbeats go on.
+    pub async fn stop(&self, id: u64) {
+        let server = self.server(id);
+        self.net.detach(id);
+        server.shutdown().await;
+    }
+
+    pub fn server(&self, id: u64) -> Arc<Metaserver> {
+        self.net.server(id)
+    }
+
+    /// The map as a node knows it.
+    pub fn map(&self, id: u64) -> Arc<ClusterMap> {
+        self.machines[&NodeId(id)].map.borrow().clone()
+    }
+
+    pub fn group(&self, id: u64, partition: PartitionId) -> Arc<Group> {
+        self.server(id).group(partition).unwrap().clone()
+    }
+
+    /// True when these nodes, and no others, vote in every partition and will do so, as each of `seen_by` knows.
+    pub fn vote(&self, nodes: &[u64], seen_by: &[u64]) -> bool {
+        let nodes: Vec<NodeId> = nodes.iter().copied().map(NodeId).collect();
+        let voters = BTreeSet::from_iter(nodes.clone());
+        seen_by.iter().all(|id| {
+            let partitions = &self.map(*id).partitions;
+            let agreed = partitions.iter().all(|p| self.group(*id, p.id).voters() == voters);
+            agreed && self.map(*id).voters == nodes
+        })
+    }
+
+    /// Which of the servers leads a partition and can prove it.
+    pub async fn leader(&self, partition: PartitionId) -> u64 {
+        let ids = self.net.serving();
+        eventually("a leader", async || {
+            for id in &ids {
+                let group = self.group(*id, partition);
+                if group.is_leader() && group.linearize().await.is_ok() {
+                    return Some(*id);
+                }
+            }
+            None
+        })
+        .await
+    }
+
+    /// Makes another node the leader of a partition.
+    pub async fn transfer(&self, partition: PartitionId, target: u64) {
+        let leader = self.leader(partition).await;
+        self.group(leader, partition).transfer_leader(NodeId(target)).await.unwrap();
+        eventually("the new leader", async || (self.leader(partition).await == target).then_some(())).await;
+    }
+
+    /// Puts a request to a node.
+    pub async fn send(&self, id: u64, who: &Identity, request: Request) -> Result<Reply> {
+        self.server(id).call(&caller(who), request, env::time::now()).await
+    }
+
+    /// Asks a node a question.
+    pub async fn ask<Q: Call>(&self, id: u64, who: &Identity, question: &Q) -> Result<Q::Answer> {
+        self.send(id, who, Request::of(question, Bytes::new())).await?.answer::<Q>()
+    }
+
+    /// Makes somebody's namespace: no verb does so for users.
+    pub async fn give(&self, namespace: NamespaceId, owner: &Identity) {
+        let partition = self.map(1).namespace_partition(namespace);
+        let create = NamespaceCommand::Create { namespace, owner: owner.to_string() };
+        let () = self.server(1).propose(partition, create).await.unwrap();
+    }
+
+    /// A batch for Ann's namespace, under a request id of its own.
+    pub fn batch(&self, mode: Mode, ops: Vec<Op>) -> WriteNamespace {
+        WriteNamespace { namespace: ANNS, request: RequestId(self.env.random.bytes()), mode, ops }
+    }
+
+    /// Has Ann make changes that must all succeed, through the first node.
+    pub async fn write(&self, ops: Vec<Op>) -> Written {
+        let written = self.ask(1, &ann(), &self.batch(Mode::Atomic, ops)).await.unwrap();
+        assert!(written.results.iter().all(Result::is_ok), "{written:?}");
+        written
+    }
+
+    /// Waits until `done`, for a simulated minute at most.
+    pub async fn until(&self, what: &str, done: impl Fn() -> bool) {
+        eventually(what, async || done().then_some(())).await;
+    }
+
+    /// A hash of everything a node has stored: equal when nothing was done.
+    pub fn state(&self, id: u64) -> blake3::Hash {
+        let mut hasher = blake3::Hasher::new();
+        let mut add = |key: &[u8], value: &[u8]| {
+            hasher.update(&(key.len() as u64).to_le_bytes()).update(key);
+            hasher.update(&(value.len() as u64).to_le_bytes()).update(value);
+            ControlFlow::Continue(())
+        };
+        self.kv(id).scan(b"", b"", Order::Forward, &mut add).unwrap();
+        hasher.finalize()
+    }
+
+    fn kv(&self, id: u64) -> &MemKv {
+        &self.machines[&NodeId(id)].kv
+    }
+
+    /// Begins a new epoch of garbage collection in a partition of the index: no command does so yet. The row is `g`
+    /// behind the prefix of the partition's state (docs/formats/metadata-rows.md).
+    pub fn set_gc_epoch(&self, partition: PartitionId, epoch: GcEpoch) {
+        let group = [b"s", &partition.0.to_be_bytes()[..]].concat();
+        let mut prefix = Vec::new();
+        let mut first = |key: &[u8], _: &[u8]| {
+            prefix = key[..group.len() + 4].to_vec();
+            ControlFlow::Break(())
+        };
+        self.kv(1).scan(&group, &kv::prefix_end(&group), Order::Forward, &mut first).unwrap();
+        let mut batch = Batch::new();
+        batch.put(&[&prefix[..], b"g"].concat(), &proto::encode(&epoch));
+        self.kv(1).write(batch, Durability::Buffered).unwrap();
+    }
+
+    pub fn now(&self) -> Millis {
+        self.env.clock.wall()
+    }
+
+    /// The map that the root's leader has decided.
+    pub fn decided(&self) -> ClusterMap {
+        root::map(&self.group(1, ROOT).read()).unwrap().unwrap()
+    }
+}
