@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use placement::Table;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use types::limits::PG_COUNT_MAX;
+use types::limits::{PARTITION_COUNT_MAX, PG_COUNT_MAX};
 use types::{
     ChunkId, ClusterId, DiskId, DiskUuid, Epoch, Error, GcEpoch, NamespaceId, NodeId, PartitionId, PgId,
     Profile, Result,
@@ -132,8 +132,9 @@ impl ClusterMap {
             return invalid("no root partition at its beginning".to_owned());
         }
         for kind in [PartitionKind::Namespace, PartitionKind::Index] {
-            if self.of_kind(kind).next().is_none() {
-                return invalid(format!("no partition of the kind {kind:?}"));
+            let count = self.of_kind(kind).count();
+            if !(1..=PARTITION_COUNT_MAX as usize).contains(&count) {
+                return invalid(format!("{count} partitions of the kind {kind:?}"));
             }
         }
         let Some(table) = &self.table else { return Ok(()) };
@@ -263,7 +264,7 @@ mod tests {
         check(|map| map.partitions[0].kind = PartitionKind::Index, Err("no root"));
         check(|map| map.partitions.reverse(), Err("do not count from 0"));
         check(|map| map.partitions[2].id = PartitionId(1), Err("do not count from 0"));
-        check(|map| map.partitions[2].kind = PartitionKind::Namespace, Err("of the kind Index"));
-        check(|map| map.partitions[1].kind = PartitionKind::Index, Err("of the kind Namespace"));
+        check(|map| map.partitions[2].kind = PartitionKind::Namespace, Err("0 partitions of the kind Index"));
+        check(|map| map.partitions[1].kind = PartitionKind::Index, Err("0 partitions of the kind Namespace"));
     }
 }
