@@ -14,7 +14,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use types::limits::{DISK_QUEUE_COUNT_MAX, DISK_QUEUE_RETRY_MS, GROUP_COMMIT_SIZE_MAX, SEGMENT_SIZE_MAX};
 use types::{ChunkId, ClusterId, DiskId, DiskUuid, Error, ErrorKind, Generation, NodeId, Result};
 
-use super::engine::{Change, DiskState, Engine, Shared, Status, place};
+use super::change::Change;
+use super::engine::{DiskState, Engine, Shared, Status, place};
 use super::index::{Damage, Entry, ShardIndex, Totals};
 use super::record::{self, Blocks, HEADER_SIZE, Header};
 use super::recovery;
@@ -177,6 +178,12 @@ impl DiskStore {
                     None => Error::not_found(format!("chunk {chunk} is not on this disk")),
                 });
             };
+            assert!(
+                key.chunk == chunk
+                    && slot.is_none_or(|slot| key.slot == slot)
+                    && generation.is_none_or(|generation| key.generation == generation),
+                "the index answers what it was asked: {key:?}"
+            );
             let bytes = read_record(shared, &key, &entry, range);
             Ok((key, entry, bytes))
         });
@@ -278,7 +285,9 @@ fn run(mut engine: Engine, mut queue: mpsc::Receiver<Waiting>) {
         }
         let (changes, waiting): (Vec<Change>, Vec<_>) =
             batch.into_iter().map(|Waiting { change, done, _room }| (change, (done, _room))).unzip();
-        for (result, (done, _room)) in engine.commit(&changes).into_iter().zip(waiting) {
+        let results = engine.commit(&changes);
+        assert_eq!(results.len(), waiting.len(), "everybody who waits gets an answer (I-ACK)");
+        for (result, (done, _room)) in results.into_iter().zip(waiting) {
             // A caller that went away does not want to know.
             let _ = done.send(result);
         }
@@ -292,6 +301,7 @@ pub(super) fn open_engine(
     open_index: impl Fn(&std::path::Path) -> Result<Arc<dyn Kv>>,
 ) -> Result<Engine> {
     let DiskConfig { root, cluster, node, expected, segment_size } = config;
+    assert!(segment_size <= SEGMENT_SIZE_MAX, "offsets in a segment take 32 bits");
     let (disk, expected) = (env.disk.clone(), Expected { cluster, node, uuid: expected });
     // Before anything is written: the directory may be the wrong one.
     superblock::identify(&*disk, &root, expected)?;
