@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use access::{Action, authorize};
 use bytes::Bytes;
 use chunk::compress::decompress;
+use chunk::erasure::shard_size;
 use chunk::manifest::parse_node;
 use futures::stream::{FuturesUnordered, StreamExt};
 use net::Request;
@@ -93,8 +94,8 @@ impl Blockserver {
             holders(slots).into_iter().partition(|disk| self.disks.contains_key(disk));
         let mut error = Error::not_found(format!("chunk {id} is on none of its disks"));
         for disk in local {
-            match self.disks[&disk].get_shard(id, None, None, None).await {
-                Ok(found) => return Ok((found.key, found.meta, found.bytes)),
+            match self.get_shard_from(map, disk, id, None, None).await {
+                Ok(found) => return Ok(found),
                 Err(e) if e.kind() == ErrorKind::NotFound => {}
                 Err(e) => error = e,
             }
@@ -181,6 +182,7 @@ impl Blockserver {
         let shards = in_order(profile, found);
         let decode = move || {
             let payload = stripe.decode(&shards, meta.stored_size as usize)?;
+            assert_eq!(payload.len(), meta.stored_size as usize, "the padding of a stripe is cut off");
             if mixed && !is_chunk(&key.chunk, meta, &payload)? {
                 let chunk = key.chunk;
                 return Err(Error::unavailable(format!(
@@ -237,6 +239,7 @@ impl Blockserver {
     ) -> Result<(ShardKey, ShardMeta, Bytes)> {
         if let Some(local) = self.disks.get(&disk) {
             let found = local.get_shard(chunk, slot, generation, None).await?;
+            check_answer(&found.key, &found.meta, chunk, slot, generation)?;
             return Ok((found.key, found.meta, found.bytes));
         }
         let (node, info) =
@@ -248,9 +251,11 @@ impl Blockserver {
         let reply =
             self.links.call_node(node, Request::of(&request, Bytes::new()), SHARD_READ_TIMEOUT).await?;
         let read: ShardRead = reply.answer::<GetShard>()?;
-        if crc32fast::hash(&reply.body) != read.crc || read.key.chunk != chunk {
+        if crc32fast::hash(&reply.body) != read.crc {
             return Err(Error::unavailable(format!("a shard of chunk {chunk} was damaged in transit")));
         }
+        check_answer(&read.key, &read.meta, chunk, slot, generation)
+            .map_err(|e| e.context(format!("node {node}")))?;
         Ok((read.key, read.meta, reply.body))
     }
 
@@ -307,7 +312,11 @@ impl Blockserver {
                     key.chunk
                 )));
             }
-            stripe.rebuild(&shards, usize::from(key.slot))
+            let shard = stripe.rebuild(&shards, usize::from(key.slot))?;
+            if shard.len() != shard_size(profile, meta.stored_size as usize) {
+                return Err(Error::corrupt(format!("the shards of chunk {} are of a wrong size", key.chunk)));
+            }
+            Ok(shard)
         };
         env::task::blocking(rebuild).await
     }
@@ -315,7 +324,26 @@ impl Blockserver {
 
 /// Shards by slot, with `None` for those that were not found.
 fn in_order(profile: Profile, mut found: Shards) -> Vec<Option<Bytes>> {
-    (0..profile.n() as u8).map(|slot| found.remove(&slot).map(|shard| shard.bytes)).collect()
+    let shards = (0..profile.n() as u8).map(|slot| found.remove(&slot).map(|shard| shard.bytes)).collect();
+    assert!(found.is_empty(), "check_answer() refuses slots beyond the stripe");
+    shards
+}
+
+/// `Corrupt` unless a shard can be, and is what was asked for: its disk or node may say anything.
+fn check_answer(
+    key: &ShardKey,
+    meta: &ShardMeta,
+    chunk: ChunkId,
+    slot: Option<u8>,
+    generation: Option<Generation>,
+) -> Result<()> {
+    let asked = key.chunk == chunk
+        && slot.is_none_or(|slot| key.slot == slot)
+        && generation.is_none_or(|generation| key.generation == generation);
+    if !asked {
+        return Err(Error::corrupt(format!("the answer {key:?} is about another shard of chunk {chunk}")));
+    }
+    meta.check(key.slot).map_err(|e| Error::corrupt(format!("the answer is no shard of chunk {chunk}: {e}")))
 }
 
 /// True when a payload is the chunk of this name, be it file content or a manifest node.
@@ -334,4 +362,29 @@ fn holders(slots: &[Slot]) -> Vec<DiskId> {
         }
     }
     disks
+}
+
+#[cfg(test)]
+mod tests {
+    use placement::SlotState;
+
+    use super::*;
+
+    #[test]
+    fn holders_are_named_once_and_in_slot_order() {
+        let check = |slots: &[(u32, Option<u32>)], want: &[u32]| {
+            let slot = |(disk, previous): &(u32, Option<u32>)| Slot {
+                disk: DiskId(*disk),
+                state: SlotState::Syncing,
+                previous: previous.map(DiskId),
+                returns: false,
+            };
+            let slots: Vec<Slot> = slots.iter().map(slot).collect();
+            assert_eq!(holders(&slots), want.iter().copied().map(DiskId).collect::<Vec<_>>());
+        };
+        check(&[], &[]);
+        check(&[(3, None), (1, None)], &[3, 1]);
+        check(&[(3, Some(2)), (1, None)], &[3, 2, 1]);
+        check(&[(3, Some(1)), (1, Some(3))], &[3, 1]);
+    }
 }

@@ -15,7 +15,7 @@ use proto::block::{Layout, ListShards, ShardKey, ShardList, ShardMeta};
 use proto::map::ClusterMap;
 use tracing::{debug, info, warn};
 use types::limits::{HEAL_PERIOD, SHARD_LIST_TIMEOUT, SLOT_SETTLE_TIME};
-use types::{DiskId, Error, ErrorKind, PgId, Result};
+use types::{ChunkId, DiskId, Error, ErrorKind, PgId, Result};
 
 use crate::server::Blockserver;
 
@@ -107,6 +107,10 @@ impl Blockserver {
 
     /// Gives one slot all parts it should have. Returns how many were missing.
     pub(crate) async fn fill_slot(&self, map: &ClusterMap, task: Task) -> Result<u64> {
+        assert!(
+            self.disks.contains_key(&task.disk),
+            "a slot is filled on a disk of this node (I-HEAL): {task:?}"
+        );
         let slots = map.slots(task.pg)?;
         if slots.get(usize::from(task.slot)).is_none_or(|slot| slot.disk != task.disk) {
             return Err(Error::stale_epoch("the slot has another holder by now"));
@@ -192,12 +196,14 @@ impl Blockserver {
         }
         let (node, _) =
             map.node_of(disk).ok_or_else(|| Error::stale_epoch(format!("disk {disk} is not in the map")))?;
+        let range = pg.range(map.pg_count);
         let mut all: Vec<(ShardKey, ShardMeta)> = Vec::new();
         loop {
             let after = all.last().map(|(key, _)| *key);
             let request = Request::of(&ListShards { disk, pg, after }, Bytes::new());
             let reply = self.links.call_node(node, request, SHARD_LIST_TIMEOUT).await?;
             let page: ShardList = reply.answer::<ListShards>()?;
+            check_page(&page, range, after).map_err(|e| e.context(format!("node {node}, group {pg}")))?;
             all.extend(page.shards);
             if !page.more {
                 return Ok(all);
@@ -273,5 +279,58 @@ impl Blockserver {
         }
         let bytes = self.rebuild_shard(map, key, meta).await?;
         disk.put_shard(key, meta, bytes, None).await
+    }
+}
+
+/// `Corrupt` unless a page goes on after `after`, in order, with shards of the range, and says `more` for a reason:
+/// whoever asks for the next page would not come to an end.
+fn check_page(page: &ShardList, (first, last): (ChunkId, ChunkId), after: Option<ShardKey>) -> Result<()> {
+    let mut before = after;
+    for (key, meta) in &page.shards {
+        let is_next = before < Some(*key) && (first..=last).contains(&key.chunk);
+        if !is_next || meta.check(key.slot).is_err() {
+            return Err(Error::corrupt(format!("a list of shards has {key:?} after {before:?}")));
+        }
+        before = Some(*key);
+    }
+    if page.more && page.shards.is_empty() {
+        return Err(Error::corrupt("an empty list of shards says that there is more"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use types::Generation;
+
+    use super::*;
+
+    const FIRST: u8 = 10;
+    const LAST: u8 = 19;
+
+    /// A page with a shard of slot 0 of each of these chunks, which follows chunk `after`.
+    #[track_caller]
+    fn check(after: Option<u8>, chunks: &[u8], more: bool, want: bool) {
+        let key = |chunk: u8| ShardKey { chunk: ChunkId([chunk; 32]), generation: Generation(1), slot: 0 };
+        let layout = Layout::Shard { k: 4, m: 2 };
+        let meta = ShardMeta { layout, plain_size: 9, stored_size: 9, compressed: false };
+        let page = ShardList { shards: chunks.iter().map(|chunk| (key(*chunk), meta)).collect(), more };
+        let range = (ChunkId([FIRST; 32]), ChunkId([LAST; 32]));
+        assert_eq!(check_page(&page, range, after.map(key)).is_ok(), want, "{chunks:?} after {after:?}");
+    }
+
+    #[test]
+    fn pages_go_on_and_come_to_an_end() {
+        check(None, &[], false, true);
+        check(None, &[], true, false);
+        check(None, &[FIRST, 11, LAST], true, true);
+        check(None, &[9], false, false);
+        check(None, &[20], false, false);
+        check(None, &[11, 11], false, false);
+        check(None, &[12, 11], false, false);
+        check(Some(11), &[12], true, true);
+        check(Some(11), &[11], true, false);
+        check(Some(11), &[10], false, false);
+        check(Some(11), &[], false, true);
     }
 }

@@ -22,6 +22,7 @@ impl Intents {
 
     /// Remembers missing parts; durable on return.
     pub async fn record(&self, missing: &[(ShardKey, DiskId)], meta: ShardMeta) -> Result<()> {
+        assert!(!missing.is_empty(), "a promise says what is missing (I-ACK)");
         let mut batch = Batch::new();
         for (key, _) in missing {
             batch.put(&encode_key(key), &proto::encode(&meta));
@@ -31,6 +32,7 @@ impl Intents {
 
     /// The parts that are still missing, in a fixed order, after `after`, at most `limit`.
     pub fn list(&self, after: Option<&ShardKey>, limit: usize) -> Result<Vec<(ShardKey, ShardMeta)>> {
+        assert!(limit > 0, "a page without room would never be the last");
         let mut found = Vec::new();
         let mut outcome = Ok(());
         // The next key in byte order.
@@ -46,6 +48,7 @@ impl Intents {
                 ControlFlow::Break(())
             }
         })?;
+        assert!(found.len() <= limit, "no more than was asked for (I-BOUND)");
         outcome.map(|()| found)
     }
 

@@ -8,6 +8,7 @@ use std::future::Future;
 use access::{Action, authorize};
 use bytes::Bytes;
 use chunk::compress::{Stored, compress};
+use chunk::erasure::shard_size;
 use chunk::manifest::{node_id, parse_node};
 use env::mutant::Mutant;
 use futures::future::{BoxFuture, FutureExt};
@@ -63,6 +64,10 @@ impl Blockserver {
             }
             _ => receipt,
         };
+        assert!(
+            oldest.is_none_or(|oldest| receipt.epoch <= oldest),
+            "a node's receipt is no younger than its children's (I-GC)"
+        );
         Ok(ChunkStored { receipt })
     }
 
@@ -128,7 +133,7 @@ impl Blockserver {
         let map = self.current_map();
         let plan = self.plan(&map, id, body).await?;
         let (meta, disk_size) = (plan.meta, plan.parts.iter().map(|part| part.bytes.len() as u32).sum());
-        let generation = plan.parts.first().map_or(Generation(0), |part| part.key.generation);
+        let generation = plan.parts.first().expect("a chunk has parts").key.generation;
         self.scatter(&map, plan).await?;
         let registration = Registration { chunk: id, generation, plain_size: meta.plain_size, disk_size };
         self.links.register(registration).await?.ok_or_else(|| {
@@ -147,12 +152,20 @@ impl Blockserver {
         let plain_size = body.len() as u32;
         let code = move || -> Result<(ShardMeta, Vec<Bytes>)> {
             let Stored { bytes, compressed } = compress(&body);
+            assert!(bytes.len() <= body.len(), "what does not shrink is stored as it is");
             let stored_size = bytes.len() as u32;
             let meta = |layout| ShardMeta { layout, plain_size, stored_size, compressed };
             if bytes.len() < STRIPE_SIZE_MIN {
                 return Ok((meta(Layout::Replica), vec![bytes]));
             }
-            Ok((meta(Layout::Shard { k: profile.k, m: profile.m }), stripe.encode(&bytes)?))
+            let shards = stripe.encode(&bytes)?;
+            let size = shard_size(profile, bytes.len());
+            assert_eq!(shards.len(), profile.n(), "a shard per slot");
+            assert!(
+                shards[0].len() == size && shards[profile.n() - 1].len() == size,
+                "shards are of one size"
+            );
+            Ok((meta(Layout::Shard { k: profile.k, m: profile.m }), shards))
         };
         let (meta, shards) =
             if (plain_size as usize) < STRIPE_SIZE_MIN { code()? } else { env::task::blocking(code).await? };
@@ -165,21 +178,23 @@ impl Blockserver {
             Layout::Shard { .. } => {
                 shards.into_iter().enumerate().map(|(slot, bytes)| part(slot, bytes)).collect()
             }
+            // A copy for which no disk is up is planned as well: what is not written is promised.
             Layout::Replica => {
-                let live = (0..slots.len()).filter(|slot| map.is_live(slots[*slot]));
-                live.take(profile.replicas()).map(|slot| part(slot, shards[0].clone())).collect()
+                let (live, down): (Vec<usize>, Vec<usize>) =
+                    (0..slots.len()).partition(|slot| map.is_live(slots[*slot]));
+                let chosen = live.into_iter().chain(down).take(profile.replicas());
+                chosen.map(|slot| part(slot, shards[0].clone())).collect()
             }
         };
-        Ok(Plan { meta, parts, need: durable_min(profile, meta.layout) })
+        let need = durable_min(profile, meta.layout);
+        assert!(need <= parts.len(), "{need} of {} parts can be durable (I-ACK)", parts.len());
+        Ok(Plan { meta, parts, need })
     }
 
     /// Makes the parts durable on their disks; returns when the rule of this module is met.
     async fn scatter(&self, map: &ClusterMap, plan: Plan) -> Result<()> {
         let Plan { meta, parts, need } = plan;
-        let count = match meta.layout {
-            Layout::Shard { .. } => parts.len(),
-            Layout::Replica => need + 1,
-        };
+        let count = parts.len();
         let need = if Mutant::AckAtK.is_planted() { usize::from(map.profile.k) } else { need };
         let mut durable = 0;
         let mut missing: Vec<(ShardKey, DiskId)> = parts.iter().map(|part| (part.key, part.disk)).collect();
@@ -207,6 +222,7 @@ impl Blockserver {
                 None => break,
             }
         }
+        assert_eq!(durable + missing.len(), count, "a part is durable or missing (I-ACK)");
         if durable < need {
             let error =
                 error.unwrap_or_else(|| Error::unavailable("too few disks of the placement group are up"));
@@ -258,5 +274,31 @@ fn durable_min(profile: Profile, layout: Layout) -> usize {
     match layout {
         Layout::Shard { .. } => (profile.n() - 1).max(usize::from(profile.k) + 1),
         Layout::Replica => (profile.replicas() - 1).max(2),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Parts of a stripe and copies of a small chunk that must be durable before an acknowledgement.
+    #[track_caller]
+    fn check(profile: &str, stripe: usize, replica: usize) {
+        let profile = Profile::parse(profile).unwrap();
+        let Profile { k, m } = profile;
+        let found = [Layout::Shard { k, m }, Layout::Replica].map(|layout| durable_min(profile, layout));
+        assert_eq!(found, [stripe, replica]);
+        assert!(stripe > usize::from(k) && stripe <= profile.n(), "one more may be lost");
+        assert!(replica > 1 && replica <= profile.replicas(), "one more may be lost");
+    }
+
+    #[test]
+    fn what_is_acknowledged_survives_one_more_loss() {
+        check("4+2", 5, 2);
+        check("8+3", 10, 3);
+        check("10+4", 13, 4);
+        check("1+1", 2, 2);
+        check("1+2", 2, 2);
+        check("4+1", 5, 2);
     }
 }

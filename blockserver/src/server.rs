@@ -107,6 +107,11 @@ impl Blockserver {
     pub(crate) fn stripe(&self, profile: Profile) -> Result<Arc<Stripe>> {
         let mut stripes = self.stripes.lock().expect("no panic while it is held");
         if let Some(stripe) = stripes.get(&(profile.k, profile.m)) {
+            assert_eq!(
+                stripe.profile(),
+                profile,
+                "a coder of another profile would give other bytes (I-READ)"
+            );
             return Ok(stripe.clone());
         }
         let stripe = Arc::new(Stripe::new(profile, self.kernel)?);

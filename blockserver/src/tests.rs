@@ -12,7 +12,11 @@ use env::{Env, OpenMode};
 use kv::MemKv;
 use net::{Caller, Reply, Request, Service, Transport};
 use placement::{Slot, SlotState};
-use proto::block::{ChunkKind, GetChunk, PutChunk};
+use proto::Call;
+use proto::block::{
+    ChunkKind, GetChunk, GetShard, Layout, ListShards, PutChunk, PutShard, ShardKey, ShardList, ShardMeta,
+    ShardRead,
+};
 use proto::index::Registration;
 use proto::map::{ClusterMap, DiskInfo, NodeInfo, Partition, PartitionKind, Role};
 use proto::seal::{ClusterSecret, Receipt};
@@ -37,7 +41,11 @@ struct World {
     away: Mutex<BTreeSet<NodeId>>,
     registered: Mutex<Vec<Registration>>,
     complete: Mutex<Vec<(PgId, u8, DiskId)>>,
+    /// What becomes of an answer on its way.
+    lie: Mutex<Option<Lie>>,
 }
+
+type Lie = Arc<dyn Fn(&Request, Reply) -> Reply + Send + Sync>;
 
 struct WorldLinks(Arc<World>);
 
@@ -49,7 +57,9 @@ impl Links for WorldLinks {
         }
         let server = self.0.servers.lock().unwrap()[&node].clone();
         let caller = caller(Identity::Node(NodeId(1)));
-        server.call(&caller, request, env::time::now()).await
+        let reply = server.call(&caller, request.clone(), env::time::now()).await?;
+        let lie = self.0.lie.lock().unwrap().clone();
+        Ok(lie.map_or_else(|| reply.clone(), |lie| lie(&request, reply.clone())))
     }
 
     async fn register(&self, chunk: Registration) -> Result<Option<Receipt>> {
@@ -113,6 +123,28 @@ impl Bench {
         Ok(self.server(node).get_chunk(&alice(), request).await?.1)
     }
 
+    /// Changes all answers to questions of type `Q` from now on.
+    fn lie<Q: Call>(&self, change: impl Fn(&Q, &mut Q::Answer) + Send + Sync + 'static) {
+        let lie = move |request: &Request, reply: Reply| {
+            if request.method != Q::METHOD as u16 {
+                return reply;
+            }
+            let mut answer = reply.answer::<Q>().unwrap();
+            change(&proto::decode(&request.header).unwrap(), &mut answer);
+            Reply { header: proto::encode(&answer), body: reply.body }
+        };
+        *self.world.lie.lock().unwrap() = Some(Arc::new(lie));
+    }
+
+    fn change_map(&self, change: impl Fn(&mut ClusterMap)) {
+        self.map.send_modify(|map| {
+            let mut new = ClusterMap::clone(map);
+            new.epoch = new.epoch.next();
+            change(&mut new);
+            *map = Arc::new(new);
+        });
+    }
+
     /// Waits until `done`. In real time: the disks have threads of their own, for which no simulated clock waits.
     async fn until(&self, done: impl Fn() -> bool) {
         for _ in 0..3000 {
@@ -149,12 +181,7 @@ impl Bench {
     }
 
     fn change_slot(&self, slot: usize, change: Slot) {
-        self.map.send_modify(|map| {
-            let mut new = ClusterMap::clone(map);
-            new.epoch = new.epoch.next();
-            new.table.as_mut().unwrap().pgs[0][slot] = change;
-            *map = Arc::new(new);
-        });
+        self.change_map(|map| map.table.as_mut().unwrap().pgs[0][slot] = change);
     }
 }
 
@@ -251,6 +278,104 @@ async fn one_node_away_is_a_promise_and_two_are_a_refusal() {
     // The part that was missing exists now: the two nodes that hold its neighbours may go.
     bench.away(&[2, 3]);
     assert_eq!(bench.get(5, chunk::chunk_id(&bytes)).await.unwrap(), bytes);
+}
+
+/// I-ACK: what was not written because a disk was down is promised as well.
+#[tokio::test]
+async fn a_copy_for_which_no_disk_is_up_is_a_promise() {
+    let bench = Bench::new();
+    bench.change_map(|map| (3..=6).for_each(|id| map.nodes.get_mut(&NodeId(id)).unwrap().up = false));
+    let (bytes, server) = (noise(8, 5_000), bench.server(1));
+    bench.put(1, &bytes).await.unwrap();
+    assert_eq!(server.intents.list(None, 10).unwrap().len(), 1, "two copies of three are durable");
+    bench.change_map(|map| map.nodes.values_mut().for_each(|node| node.up = true));
+    bench.until(|| server.intents.list(None, 10).unwrap().is_empty()).await;
+    bench.away(&[1, 2]);
+    assert_eq!(bench.get(5, chunk::chunk_id(&bytes)).await.unwrap(), bytes);
+}
+
+/// Other nodes are input: whatever one answers, the reader gets its bytes from others, or an error.
+#[tokio::test]
+async fn answers_that_cannot_be_are_errors() {
+    let bench = Bench::new();
+    let bytes = noise(11, 300_000);
+    bench.put(1, &bytes).await.unwrap();
+    let id = chunk::chunk_id(&bytes);
+    let lies: [fn(&GetShard, &mut ShardRead); 6] = [
+        |_, read| read.meta.layout = Layout::Shard { k: 255, m: 255 },
+        |_, read| read.meta.layout = Layout::Shard { k: 0, m: 0 },
+        |_, read| read.meta.stored_size = u32::MAX,
+        |_, read| read.key.slot = 77,
+        |asked, read| read.key.slot = asked.slot.map_or(read.key.slot, |slot| (slot + 1) % 6),
+        |asked, read| {
+            read.key.generation = asked.generation.map_or(read.key.generation, |asked| asked.next())
+        },
+    ];
+    for (which, lie) in lies.into_iter().enumerate() {
+        bench.lie::<GetShard>(lie);
+        // Node 7 holds nothing of the chunk, node 2 one shard.
+        for reader in [7, 2] {
+            let found = bench.get(reader, id).await;
+            assert!(found.as_ref().map_or(true, |found| *found == bytes), "lie {which}, reader {reader}");
+        }
+    }
+    bench.lie::<GetShard>(|_, _| {});
+    assert_eq!(bench.get(7, id).await.unwrap(), bytes);
+}
+
+#[tokio::test]
+async fn lists_that_do_not_go_on_are_errors() {
+    let bench = Bench::new();
+    for bytes in samples() {
+        bench.put(1, &bytes).await.unwrap();
+    }
+    let task = Task { pg: PgId(0), slot: 5, disk: DiskId(7) };
+    bench.change_slot(5, Slot { disk: DiskId(7), state: SlotState::Syncing, previous: None, returns: false });
+    let server = bench.server(7);
+    let lies: [fn(&ListShards, &mut ShardList); 4] = [
+        |_, list| list.more = true,
+        |_, list| list.shards.reverse(),
+        |_, list| (list.shards, list.more) = (Vec::new(), true),
+        |_, list| list.shards.iter_mut().for_each(|(_, meta)| meta.layout = Layout::Shard { k: 255, m: 255 }),
+    ];
+    for lie in lies {
+        bench.lie::<ListShards>(lie);
+        let map = server.current_map();
+        let filled = env::time::timeout(Duration::from_secs(20), server.fill_slot(&map, task));
+        let error = filled.await.expect("it ends").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    }
+}
+
+#[tokio::test]
+#[should_panic(expected = "a slot is filled on a disk of this node")]
+async fn nobody_fills_a_slot_of_another_node() {
+    let server = Bench::new().server(7);
+    let _ = server.fill_slot(&server.current_map(), Task { pg: PgId(0), slot: 5, disk: DiskId(6) }).await;
+}
+
+#[tokio::test]
+async fn shards_that_no_chunk_has_are_refused() {
+    let bench = Bench::new();
+    let put = |slot, layout| {
+        let (server, body) = (bench.server(3), noise(1, 100));
+        let meta = ShardMeta { layout, plain_size: 300, stored_size: 300, compressed: false };
+        let key = ShardKey { chunk: ChunkId([3; 32]), generation: types::Generation(1), slot };
+        let request = PutShard { epoch: Epoch(9), disk: DiskId(3), key, meta, crc: crc32fast::hash(&body) };
+        async move {
+            let caller = caller(Identity::Node(NodeId(1)));
+            server.call(&caller, Request::of(&request, body), env::time::now()).await.map(|_| ())
+        }
+    };
+    assert_eq!(put(5, Layout::Shard { k: 4, m: 2 }).await, Ok(()));
+    for (slot, layout) in [
+        (6, Layout::Shard { k: 4, m: 2 }),
+        (0, Layout::Shard { k: 0, m: 2 }),
+        (0, Layout::Shard { k: 255, m: 255 }),
+        (200, Layout::Replica),
+    ] {
+        assert_eq!(put(slot, layout).await.unwrap_err().kind(), ErrorKind::Invalid);
+    }
 }
 
 #[tokio::test]

@@ -65,6 +65,7 @@ impl<'a> Overlay<'a> {
     /// Adds the changes to `batch`, each key after `prefix` (where `base` is a [`crate::Keyspace`], its prefix).
     pub fn write_into(&self, prefix: &[u8], batch: &mut Batch) {
         let mut outer = prefix.to_vec();
+        let before = batch.len();
         for (key, change) in &self.changes {
             outer.truncate(prefix.len());
             outer.extend_from_slice(key);
@@ -73,6 +74,11 @@ impl<'a> Overlay<'a> {
                 None => batch.delete(&outer),
             }
         }
+        assert_eq!(
+            batch.len() - before,
+            self.changes.len(),
+            "a batch has all changes of an overlay, or none"
+        );
     }
 }
 
@@ -109,6 +115,8 @@ fn merge<'a>(
     let mut changes = changes.peekable();
     let mut flow = ControlFlow::Continue(());
     base.scan(start, end, order, &mut |key, value| {
+        assert!(flow.is_continue(), "a scan ends when its visitor says so");
+        debug_assert!(start <= key && (end.is_empty() || key < end), "a scan stays in its range");
         let before = |changed: &[u8]| if order == Order::Forward { changed < key } else { changed > key };
         while let Some((changed, change)) = changes.next_if(|(changed, _)| before(changed)) {
             if let Some(value) = change {
@@ -128,4 +136,69 @@ fn merge<'a>(
         let _: ControlFlow<()> = { rest }.try_for_each(|(key, value)| visit(key, value));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::MemKv;
+
+    /// A store that goes on when it was told to stop.
+    struct Deaf(MemKv);
+
+    impl Read for Deaf {
+        fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
+            self.0.get(key)
+        }
+
+        fn scan(&self, start: &[u8], end: &[u8], order: Order, visit: &mut Visit<'_>) -> Result<()> {
+            self.0.scan(start, end, order, &mut |key, value| {
+                let _ = visit(key, value);
+                ControlFlow::Continue(())
+            })
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "a scan ends when its visitor says so")]
+    fn a_base_that_does_not_stop_is_noticed() {
+        let kv = MemKv::new(0);
+        let mut rows = Overlay::new(&kv);
+        rows.put("a", "1");
+        rows.put("b", "2");
+        crate::Kv::write(&kv, rows.into_batch(), crate::Durability::Buffered).unwrap();
+        let base = Deaf(kv);
+        let overlay = Overlay::new(&base);
+        overlay.scan(b"", b"", Order::Forward, &mut |_, _| ControlFlow::Break(())).unwrap();
+    }
+
+    /// The changes of an overlay as one batch, each key behind the prefix.
+    #[track_caller]
+    fn check(prefix: &str, changes: &[(&str, Option<&str>)], want: &[&str]) {
+        let base = MemKv::new(0);
+        let mut overlay = Overlay::new(&base);
+        for (key, change) in changes {
+            match change {
+                Some(value) => overlay.put((*key).to_owned(), (*value).to_owned()),
+                None => overlay.delete((*key).to_owned()),
+            }
+        }
+        let mut batch = Batch::new();
+        overlay.write_into(prefix.as_bytes(), &mut batch);
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let line = |op| match op {
+            crate::Op::Put(key, value) => format!("{}={}", text(key), text(value)),
+            crate::Op::Delete(key) => format!("-{}", text(key)),
+            crate::Op::DeleteRange(..) => panic!("an overlay removes keys one by one"),
+        };
+        assert_eq!(batch.ops().map(line).collect::<Vec<_>>(), want);
+    }
+
+    #[test]
+    fn a_batch_has_the_last_change_of_each_key_in_order() {
+        check("", &[], &[]);
+        check("", &[("b", Some("1")), ("a", Some("2")), ("b", Some("3"))], &["a=2", "b=3"]);
+        check("p", &[("", Some("1")), ("ab", None), ("a", Some("2"))], &["p=1", "pa=2", "-pab"]);
+        check("p", &[("a", Some("1")), ("a", None), ("b", None), ("b", Some("2"))], &["-pa", "pb=2"]);
+    }
 }

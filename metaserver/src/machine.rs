@@ -16,7 +16,7 @@ impl<M: Machine> StateMachine for Replicated<M> {
         self.0.apply(state, index, command)
     }
 
-    fn restored(&self, state: &dyn Read) {
-        self.0.restored(state);
+    fn restored(&self, state: &dyn Read) -> types::Result<()> {
+        self.0.restored(state)
     }
 }

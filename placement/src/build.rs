@@ -31,7 +31,9 @@ pub fn build(profile: Profile, pg_count: u16, disks: &[Candidate]) -> Result<Tab
     let slots = |disks: Vec<CandidateIndex>| {
         disks.into_iter().map(|disk| Slot::serving(map.disks[disk].id)).collect()
     };
-    Ok(Table { pgs: pgs.into_iter().map(slots).collect() })
+    let table = Table { pgs: pgs.into_iter().map(slots).collect() };
+    debug_assert_eq!(crate::check(&table, profile, disks), [], "a new table keeps every rule (I-PLACE)");
+    Ok(table)
 }
 
 /// Lays out as many cards per disk as it should hold slots, disks of a node and nodes of a zone side by side, and deals
@@ -41,9 +43,12 @@ fn deal(map: &Topology<'_>, pg_count: usize) -> Vec<Vec<CandidateIndex>> {
     let targets = map.targets(pg_count, &vec![0; map.disks.len()]);
     let mut pgs = vec![Vec::with_capacity(map.profile.n()); pg_count];
     let cards = map.live_by_domain().into_iter().flat_map(|disk| std::iter::repeat_n(disk, targets[disk]));
+    let mut dealt = 0;
     for (card, disk) in cards.enumerate() {
         pgs[card % pg_count].push(disk);
+        dealt = card + 1;
     }
+    assert_eq!(dealt, pg_count * map.profile.n(), "enough live disks hold every slot, and each once");
     // Each disk should have every index in turn: data shards are read more than parity.
     for (pg, slots) in pgs.iter_mut().enumerate() {
         let count = slots.len();
@@ -109,6 +114,7 @@ fn appoint_coordinators(map: &Topology<'_>, pgs: &mut [Vec<CandidateIndex>]) {
         let lightest =
             (0..slots.len()).min_by_key(|&i| load(&coordinated, slots[i])).expect("a group has slots");
         if coordinated[slots[0]] * 1_000_000 / share[slots[0]] > load(&coordinated, slots[lightest]) {
+            assert!(coordinated[slots[0]] > 0, "the first pass gave every group a coordinator");
             coordinated[slots[0]] -= 1;
             slots.swap(0, lightest);
             coordinated[slots[0]] += 1;

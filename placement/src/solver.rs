@@ -113,6 +113,11 @@ impl<'a> Solver<'a> {
     /// Gives a slot to another disk, which must then be filled. Passing it on again within one change is free: only
     /// where it was before the change and where it ends count.
     pub(crate) fn move_slot(&mut self, position: Position, target: CandidateIndex) {
+        assert!(self.map.is_live(target), "a slot moves to a disk that may take it");
+        debug_assert!(
+            self.breach(position, target).is_some(),
+            "no two slots of a group share a disk (I-PLACE)"
+        );
         let old = self.before.pgs[position.0][position.1];
         let source = self.holder(position);
         let target_id = self.map.disks[target].id;
@@ -126,10 +131,12 @@ impl<'a> Solver<'a> {
         self.set(position, if target_id == old.disk { old } else { new });
         self.holders[position.0][position.1] = Some(target);
         if let Some(source) = source {
-            self.slots_of[source].remove(&position);
+            let held = self.slots_of[source].remove(&position);
+            assert!(held, "holders and slots_of say the same");
             self.held_first[source] -= usize::from(position.1 == 0);
         }
-        self.slots_of[target].insert(position);
+        let new = self.slots_of[target].insert(position);
+        assert!(new, "a slot has one holder");
         self.held_first[target] += usize::from(position.1 == 0);
     }
 
@@ -161,6 +168,7 @@ impl<'a> Solver<'a> {
         let promised = self.map.promised_limits();
         let relaxed = (0..self.holders.len()).filter(|&pg| self.is_over(pg, promised)).count();
         let moved = self.positions().into_iter().filter(|&position| self.is_moved(position)).count();
+        assert_eq!(self.table.pgs.len(), self.before.pgs.len(), "a change moves slots and makes no groups");
         Change { table: self.table, moved, relaxed }
     }
 
@@ -186,4 +194,56 @@ pub(crate) fn shuffle(number: u64) -> u64 {
     z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ z >> 31
+}
+
+#[cfg(test)]
+mod tests {
+    use types::{DiskId, NodeId};
+
+    use super::*;
+
+    fn disks(down: u32) -> Vec<Candidate> {
+        let disk = |id: u32| Candidate {
+            id: DiskId(id),
+            node: NodeId(id.into()),
+            zone: "z".into(),
+            weight: 1,
+            usable: true,
+            down: id == down,
+        };
+        (1..=4).map(disk).collect()
+    }
+
+    /// One group on disks 1 to 3; moves its first slot to the disk with this index.
+    fn move_first(disks: &[Candidate], target: CandidateIndex) -> Change {
+        let table = Table { pgs: vec![(1..=3).map(|id| Slot::serving(DiskId(id))).collect()] };
+        let mut solver = Solver::new(&table, Profile { k: 2, m: 1 }, disks);
+        solver.move_slot((0, 0), target);
+        solver.finish()
+    }
+
+    #[test]
+    fn a_slot_that_moves_remembers_where_its_shards_are() {
+        let change = move_first(&disks(1), 3);
+        let want =
+            Slot { disk: DiskId(4), state: SlotState::Syncing, previous: Some(DiskId(1)), returns: true };
+        assert_eq!((change.table.pgs[0][0], change.moved), (want, 1));
+        assert!(!move_first(&disks(2), 3).table.pgs[0][0].returns, "its disk is up: this was a plan");
+        let home = move_first(&disks(2), 0);
+        assert_eq!((home.table.pgs[0][0], home.moved), (Slot::serving(DiskId(1)), 0));
+    }
+
+    #[test]
+    #[should_panic(expected = "a slot moves to a disk that may take it")]
+    fn no_slot_moves_to_a_disk_that_is_down() {
+        move_first(&disks(4), 3);
+    }
+
+    /// Frozen: other numbers would be another table on another node (I-PLACE).
+    #[test]
+    fn the_shuffle_is_splitmix64() {
+        assert_eq!(shuffle(0), 0xe220_a839_7b1d_cdaf);
+        assert_eq!(shuffle(0x9e37_79b9_7f4a_7c15), 0x6e78_9e6a_a1b9_65f4);
+        assert_eq!(spread((3, 2), 1), shuffle(3 << 40 ^ 2 << 32 ^ 1));
+    }
 }

@@ -30,6 +30,7 @@ pub(crate) struct Topology<'a> {
 
 impl<'a> Topology<'a> {
     pub(crate) fn new(profile: Profile, disks: &'a [Candidate]) -> Self {
+        assert!(profile.k > 0 && profile.m > 0, "profile {profile}: reading a map refuses such a one");
         let disks: BTreeMap<DiskId, &Candidate> = disks.iter().map(|disk| (disk.id, disk)).collect();
         let disks: Vec<&Candidate> = disks.into_values().collect();
         // A node that claims two zones counts as two nodes.
@@ -153,9 +154,66 @@ fn share_out(total: usize, claims: &[Claim]) -> Vec<usize> {
         shares[i] = usize::try_from(rest * claims[i].weight / weight).expect("a share is at most `total`");
     }
     let given: usize = open.iter().map(|&i| shares[i]).sum();
+    assert!(given as u128 <= rest, "rounding down gives nobody more than there is");
     open.sort_by_key(|&i| (claims[i].held <= shares[i], u128::MAX - rest * claims[i].weight % weight, i));
     for &i in open.iter().take(usize::try_from(rest).expect("`rest` is at most `total`") - given) {
         shares[i] += 1;
     }
+    debug_assert_eq!(
+        shares.iter().sum::<usize>(),
+        total.min(claims.iter().map(|claim| claim.cap).sum()),
+        "all is shared out, or everybody has all they can take"
+    );
     shares
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Shares `total` among claims of weight, cap and what is held now.
+    #[track_caller]
+    fn check(total: usize, claims: &[(u128, usize, usize)], want: &[usize]) {
+        let claims: Vec<Claim> =
+            claims.iter().map(|&(weight, cap, held)| Claim { weight, cap, held }).collect();
+        assert_eq!(share_out(total, &claims), want);
+    }
+
+    #[test]
+    fn shares_follow_weight_as_far_as_caps_allow() {
+        check(0, &[], &[]);
+        check(5, &[], &[]);
+        check(0, &[(1, 9, 0)], &[0]);
+        check(10, &[(1, 100, 0), (1, 100, 0)], &[5, 5]);
+        check(10, &[(1, 100, 0), (4, 100, 0)], &[2, 8]);
+        check(10, &[(u128::from(u64::MAX), 100, 0), (1, 100, 0)], &[10, 0]);
+        // What a cap leaves goes to the others, and may bring them to theirs.
+        check(12, &[(100, 4, 0), (1, 100, 0), (1, 100, 0)], &[4, 4, 4]);
+        check(12, &[(100, 4, 0), (10, 5, 0), (1, 100, 0)], &[4, 5, 3]);
+        // Nobody has room for the rest.
+        check(12, &[(1, 4, 0), (1, 5, 0)], &[4, 5]);
+        // The rest of a rounding goes to the larger fraction, then to whoever comes first.
+        check(10, &[(1, 100, 0), (1, 100, 0), (1, 100, 0)], &[4, 3, 3]);
+        check(10, &[(3, 100, 0), (4, 100, 0)], &[4, 6]);
+        // But nothing moves for a rounding: who holds more keeps it.
+        check(10, &[(1, 100, 3), (1, 100, 3), (1, 100, 4)], &[3, 3, 4]);
+    }
+
+    #[test]
+    fn keys_are_numbered_in_their_order() {
+        assert_eq!(number(["b", "a", "b", "c"].iter()), [1, 0, 1, 2]);
+        assert_eq!(number([0; 0].iter()), [0; 0]);
+    }
+
+    #[test]
+    fn a_zone_takes_what_its_nodes_and_its_limit_allow() {
+        let room = |nodes: &[usize], node, zone| {
+            let nodes: Vec<Vec<CandidateIndex>> = nodes.iter().map(|&disks| vec![0; disks]).collect();
+            zone_room(&nodes, Limits { node, zone })
+        };
+        assert_eq!(room(&[], 1, 9), 0);
+        assert_eq!(room(&[4, 4, 1], 1, 9), 3);
+        assert_eq!(room(&[4, 4, 1], 2, 9), 5);
+        assert_eq!(room(&[4, 4, 1], 2, 2), 2);
+    }
 }

@@ -1,7 +1,8 @@
 //! Messages to blockservers.
 
 use serde::{Deserialize, Serialize};
-use types::{ChunkId, DiskId, Epoch, Generation, PgId};
+use types::limits::{CHUNK_SIZE_MAX, SHARD_COUNT_MAX};
+use types::{ChunkId, DiskId, Epoch, Error, Generation, PgId, Profile, Result};
 
 use crate::seal::{Receipt, Ticket};
 
@@ -80,6 +81,25 @@ pub struct ShardMeta {
     pub compressed: bool,
 }
 
+impl ShardMeta {
+    /// `Invalid` when no chunk has such a shard at `slot`: a peer or a disk may say anything.
+    pub fn check(&self, slot: u8) -> Result<()> {
+        let count = match self.layout {
+            Layout::Shard { k, m } => Profile::new(k, m)?.n(),
+            Layout::Replica => SHARD_COUNT_MAX,
+        };
+        let sizes = [self.plain_size, self.stored_size];
+        if usize::from(slot) >= count
+            || !sizes.iter().all(|size| (1..=CHUNK_SIZE_MAX).contains(&(*size as usize)))
+        {
+            return Err(Error::invalid(format!(
+                "slot {slot} of {count}, as {self:?}, is a part of no chunk"
+            )));
+        }
+        Ok(())
+    }
+}
+
 /// Name of one shard of one incarnation of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ShardKey {
@@ -148,4 +168,34 @@ pub struct ShardList {
     pub shards: Vec<(ShardKey, ShardMeta)>,
     /// There is more after the last one.
     pub more: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(layout: Layout, plain_size: u32, stored_size: u32, slot: u8, want: bool) {
+        let meta = ShardMeta { layout, plain_size, stored_size, compressed: false };
+        assert_eq!(meta.check(slot).is_ok(), want, "slot {slot} of {meta:?}");
+    }
+
+    #[test]
+    fn shards_that_no_chunk_has() {
+        let shard = |k, m| Layout::Shard { k, m };
+        let max = CHUNK_SIZE_MAX as u32;
+        check(shard(4, 2), 100, 90, 0, true);
+        check(shard(4, 2), max, max, 5, true);
+        check(shard(4, 2), 100, 90, 6, false);
+        for (k, m) in [(0, 0), (0, 2), (4, 0), (255, 255), (30, 3)] {
+            check(shard(k, m), 100, 90, 0, false);
+        }
+        check(shard(4, 2), 0, 90, 0, false);
+        check(shard(4, 2), 100, 0, 0, false);
+        check(shard(4, 2), max + 1, 90, 0, false);
+        check(shard(4, 2), 100, u32::MAX, 0, false);
+        check(Layout::Replica, 1, 1, 31, true);
+        check(Layout::Replica, 1, 1, 32, false);
+        check(Layout::Replica, 1, 0, 0, false);
+    }
 }

@@ -22,11 +22,16 @@ const COMPRESS_SIZE_MIN: usize = 512;
 pub fn encode<T: Serialize>(message: &T) -> Bytes {
     let bytes = postcard::to_extend(message, vec![VERSION, PLAIN])
         .expect("our messages have no unserializable parts");
-    if bytes.len() < COMPRESS_SIZE_MIN {
+    let plain = &bytes[2..];
+    // What a reader refuses to decompress is written as it is; whether it may travel is the carrier's business.
+    if bytes.len() < COMPRESS_SIZE_MIN || plain.len() > FRAME_HEADER_SIZE_MAX {
         return bytes.into();
     }
-    match compress(&bytes[2..]) {
-        Some(compressed) => compressed.into(),
+    match compress(plain) {
+        Some(compressed) => {
+            assert!(compressed.len() < bytes.len(), "compression that does not pay is thrown away");
+            compressed.into()
+        }
         None => bytes.into(),
     }
 }
@@ -57,7 +62,12 @@ fn decode_plain<T: DeserializeOwned>(payload: &[u8]) -> Result<T> {
     }
 }
 
+/// `None` when it does not pay.
 fn compress(plain: &[u8]) -> Option<Vec<u8>> {
+    assert!(
+        plain.len() <= FRAME_HEADER_SIZE_MAX,
+        "decompress() would refuse what encode() lets through here"
+    );
     let size = u32::try_from(plain.len()).ok()?;
     let frame = zstd::bulk::compress(plain, 1).ok()?;
     if frame.len() + plain.len() / 8 > plain.len() {
@@ -73,6 +83,7 @@ fn compress(plain: &[u8]) -> Option<Vec<u8>> {
 fn decompress(payload: &[u8]) -> Option<Vec<u8>> {
     let (size, frame) = payload.split_first_chunk()?;
     let size = u32::from_le_bytes(*size) as usize;
+    // Before a byte is allocated for it.
     if size > FRAME_HEADER_SIZE_MAX {
         return None;
     }
@@ -90,6 +101,21 @@ mod tests {
         let compressed = encode(&long);
         assert_eq!(compressed[..6], [1, 1, 0xd2, 0x07, 0, 0]);
         assert_eq!(decode::<Vec<u8>>(&compressed).unwrap(), long);
+    }
+
+    /// More than `decompress` takes is written as it is: a row that grew too large must stay readable.
+    #[test]
+    fn what_is_written_can_be_read_whatever_its_size() {
+        for size in [COMPRESS_SIZE_MIN, FRAME_HEADER_SIZE_MAX - 4, FRAME_HEADER_SIZE_MAX - 3, 9 << 20] {
+            let text = "a".repeat(size);
+            assert!(decode::<String>(&encode(&text)) == Ok(text), "{size} bytes");
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "decompress() would refuse")]
+    fn what_cannot_be_read_again_is_not_compressed() {
+        compress(&vec![0; FRAME_HEADER_SIZE_MAX + 1]);
     }
 
     #[test]

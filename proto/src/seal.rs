@@ -58,7 +58,12 @@ impl ClusterSecret {
 
     /// Creates a ticket for `reader` (the text of an identity).
     pub fn ticket(&self, reader: &str, chunk: &ChunkId, now: Millis) -> Ticket {
-        let expires = Millis(now.0 / TICKET_STEP_MS * TICKET_STEP_MS + TICKET_MS_MAX);
+        let expires = Millis(now.0 / TICKET_STEP_MS * TICKET_STEP_MS).plus(TICKET_MS_MAX);
+        assert!(now < expires, "a ticket is valid when it is handed out (I-AUTH)");
+        assert!(
+            expires.since(now) <= TICKET_MS_MAX,
+            "a ticket opens its chunk for {TICKET_MS_MAX} ms (I-ACL)"
+        );
         Ticket { expires, mac: self.ticket_mac(reader, chunk, expires) }
     }
 
@@ -116,6 +121,19 @@ mod tests {
         assert!(ClusterSecret([8; 32]).check_receipt(&CHUNK, &receipt).is_err());
         assert!(SECRET.check_receipt(&CHUNK, &Receipt { generation: Generation(4), ..receipt }).is_err());
         assert!(SECRET.check_receipt(&CHUNK, &Receipt { epoch: GcEpoch(5), ..receipt }).is_err());
+    }
+
+    #[test]
+    fn tickets_of_a_step_are_equal_and_end_together() {
+        let expires = |now: u64| SECRET.ticket("user/a", &CHUNK, Millis(now)).expires.0;
+        for (now, want) in [
+            (0, TICKET_MS_MAX),
+            (TICKET_STEP_MS - 1, TICKET_MS_MAX),
+            (TICKET_STEP_MS, TICKET_STEP_MS + TICKET_MS_MAX),
+            (7 * TICKET_STEP_MS + 1, 7 * TICKET_STEP_MS + TICKET_MS_MAX),
+        ] {
+            assert_eq!(expires(now), want, "at {now}");
+        }
     }
 
     #[test]

@@ -56,8 +56,11 @@ pub trait StateMachine: Send + Sync + 'static {
     /// Called when the commands up to `index` are visible to reads.
     fn applied(&self, _index: u64) {}
 
-    /// Called with the state when the group is opened and whenever the whole state was replaced by a snapshot.
-    fn restored(&self, _state: &dyn kv::Read) {}
+    /// Called with the state when the group is opened and whenever the whole state was replaced by a snapshot. After an
+    /// error, which is one of this node's disk, the group does not take part.
+    fn restored(&self, _state: &dyn kv::Read) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Carries messages to the hosts of other nodes.

@@ -44,9 +44,10 @@ impl Machine {
     }
 
     /// Tells the state machine and those who wait what the state is now.
-    pub fn announce_restored(&self) {
-        self.machine.restored(&self.store.read());
+    pub fn announce_restored(&self) -> Result<()> {
+        self.machine.restored(&self.store.read())?;
         self.applied.send_replace(self.store.meta().commands);
+        Ok(())
     }
 
     fn apply_batch(&self, entries: &[Entry]) -> Result<Vec<Replies>> {
@@ -150,8 +151,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
             };
             let membership = meta.last_membership.clone();
             self.store.adopt(staged, Meta { generation: 0, log: meta.last_log_id, membership, commands })?;
-            self.announce_restored();
-            Ok(())
+            self.announce_restored()
         };
         blocking::run(install).map_err(error::to_io)
     }

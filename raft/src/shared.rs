@@ -70,7 +70,7 @@ impl Shared {
             let store = Arc::new(StateStore::open(self.kv.clone(), id)?);
             reconcile(&self.log, id, store.meta().log.as_ref().map(EntryId::from))?;
             let machine = Machine::new(store.clone(), machine, applied_sender);
-            machine.announce_restored();
+            machine.announce_restored()?;
             Ok::<_, Error>((store, machine))
         })?;
         let had_voted = self.log.state(id).vote.is_some();

@@ -12,7 +12,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use types::limits::{DISK_QUEUE_COUNT_MAX, DISK_QUEUE_RETRY_MS, GROUP_COMMIT_SIZE_MAX};
 use types::{Error, Result};
 
-use crate::engine::{Change, Engine};
+use crate::change::Change;
+use crate::engine::Engine;
 
 /// Bytes that wait for a group commit: one being written and three after it.
 const QUEUE_SIZE_MAX: usize = 4 * GROUP_COMMIT_SIZE_MAX;
@@ -91,7 +92,9 @@ impl CommitState {
                 .into_iter()
                 .map(|WaitingChange { change, done, _room }| (change, (done, _room)))
                 .unzip();
-            for (result, (done, _room)) in engine.commit(&changes).into_iter().zip(waiting) {
+            let results = engine.commit(&changes);
+            assert_eq!(results.len(), waiting.len(), "everybody who waits gets an answer (I-ACK)");
+            for (result, (done, _room)) in results.into_iter().zip(waiting) {
                 // A caller that went away does not want to know.
                 let _ = done.send(result);
             }

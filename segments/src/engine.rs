@@ -15,8 +15,9 @@ use proto::block::{ShardKey, ShardMeta};
 use types::limits::{CHUNK_SIZE_MAX, DISK_FREE_BYTES_MIN, DISK_FULL_RETRY_MS, KIB, MIB};
 use types::{Error, Result};
 
+use super::change::Change;
 use super::index::{Damage, Entry, IndexChange, ShardIndex, Totals};
-use super::record::{self, Header, Place, Tail};
+use super::record::{self, ALIGNMENT, Header, Place, Tail};
 use super::segment;
 use super::superblock::{self, Superblock};
 
@@ -55,26 +56,6 @@ pub(crate) struct Status {
     pub(crate) state: DiskState,
     pub(crate) totals: Totals,
     pub(crate) damage: Damage,
-}
-
-/// One thing to do in a batch.
-#[derive(Debug)]
-pub(crate) enum Change {
-    Put {
-        key: ShardKey,
-        meta: ShardMeta,
-        payload: Bytes,
-        /// What the payload's CRC must be, when it came from somewhere else.
-        crc: Option<u32>,
-    },
-    Delete {
-        key: ShardKey,
-    },
-    /// A reader found the record damaged: from now on it is lost, and can be put again.
-    Quarantine {
-        key: ShardKey,
-        entry: Entry,
-    },
 }
 
 #[derive(Debug)]
@@ -119,6 +100,7 @@ impl Shared {
         let mut held = self.superblock.lock().expect("never poisoned: no panic inside");
         let mut next = Superblock { generation: held.generation + 1, ..*held };
         update(&mut next);
+        next.check_after(&held);
         superblock::write(&*self.disk, &self.root, next)?;
         *held = next;
         Ok(())
@@ -134,6 +116,15 @@ impl Shared {
         self.index.change(status.totals, status.damage)
     }
 
+    /// Says what the disk can do from now on.
+    fn set_state(&self, state: DiskState) {
+        let before = std::mem::replace(&mut self.status().state, state.clone());
+        assert!(
+            !matches!(before, DiskState::ReadOnly(_)) || matches!(state, DiskState::ReadOnly(_)),
+            "a disk that failed is never written again (I-DISK)"
+        );
+    }
+
     pub(crate) fn is_read_only(&self) -> bool {
         matches!(self.status().state, DiskState::ReadOnly(_))
     }
@@ -144,7 +135,7 @@ impl Shared {
         let root = self.root.display();
         let reason = format!("disk {root}: {what}: {error}; it is read-only from now on, replace it");
         tracing::error!("{reason}");
-        self.status().state = DiskState::ReadOnly(reason.clone());
+        self.set_state(DiskState::ReadOnly(reason.clone()));
         if let Err(error) = self.update_superblock(|superblock| superblock.failed = true) {
             tracing::error!("disk {root}: and its superblock cannot be written: {error}");
         }
@@ -178,12 +169,16 @@ impl Engine {
         let size: u64 = changes.iter().map(Change::size_max).sum();
         let space = self.shared.disk.space(&self.shared.root)?;
         let is_full = space.free < DISK_FREE_BYTES_MIN + size;
-        self.shared.status().state = if is_full { DiskState::Full } else { DiskState::Healthy };
+        self.shared.set_state(if is_full { DiskState::Full } else { DiskState::Healthy });
         let is_long =
             self.active.end > segment::SEGMENT_HEADER_SIZE && self.active.end + size > self.segment_size;
         if is_long {
             self.roll().map_err(|error| self.write_failed(error))?;
         }
+        assert!(
+            self.active.end == segment::SEGMENT_HEADER_SIZE || self.active.end + size <= self.segment_size,
+            "only a batch that is larger than a segment passes its size"
+        );
         Ok(is_full)
     }
 
@@ -191,7 +186,9 @@ impl Engine {
     fn roll(&mut self) -> io::Result<()> {
         let place = self.shared.place(self.active.number);
         segment::write_footer(&*self.active.file, place, self.active.end)?;
-        self.active = Active::create(&self.shared, self.active.number + 1)?;
+        let next = Active::create(&self.shared, self.active.number + 1)?;
+        assert!(next.number > self.active.number, "a sealed segment is never written again");
+        self.active = next;
         Ok(())
     }
 
@@ -230,6 +227,7 @@ impl Engine {
                 payload.len()
             )));
         }
+        meta.check(key.slot)?;
         let tail = record::tail(payload);
         if crc.is_some_and(|crc| crc != tail.payload_crc) {
             return Err(Error::unavailable("a shard was damaged in transit: send it again"));
@@ -280,9 +278,12 @@ impl Engine {
             offset: offset(self.active.end + group.size),
             batch_offset: offset(self.active.end),
         };
+        assert!((header.offset as usize).is_multiple_of(ALIGNMENT), "a search finds every record");
         let bytes = header.to_bytes(self.shared.place(self.active.number));
+        let size = (bytes.len() + payload.len() + tail.bytes.len()) as u64;
+        assert_eq!(size, record::record_size(payload.len()), "the next record begins where this one ends");
         group.parts.extend([Bytes::copy_from_slice(&bytes), payload.clone(), tail.bytes.into()]);
-        group.size += record::record_size(payload.len());
+        group.size += size;
         header
     }
 
@@ -306,6 +307,7 @@ impl Engine {
         }
         match group.change.commit(uuid, Some((self.active.number, end))) {
             Ok((totals, damage)) => {
+                assert!(end >= self.active.end, "the end of what is durable only grows (I-ACK)");
                 self.active.end = end;
                 let mut status = self.shared.status();
                 (status.totals, status.damage) = (totals, damage);
@@ -319,8 +321,10 @@ impl Engine {
     fn append_parts(&mut self, parts: &[Bytes], size: u64) -> Result<()> {
         let end = self.active.end + size;
         let parts: Vec<&[u8]> = parts.iter().map(|part| &part[..]).collect();
+        debug_assert_eq!(parts.iter().map(|part| part.len() as u64).sum::<u64>(), size);
         let written =
             self.active.allocate(end).and_then(|()| self.active.file.write_at(&parts, self.active.end));
+        assert!(written.is_err() || self.active.allocated >= end, "space is reserved before it is written");
         written.map_err(|error| self.write_failed(error))
     }
 
@@ -334,7 +338,7 @@ impl Engine {
         match self.active.file.set_len(self.active.end) {
             Err(error) => self.shared.fail("a failed write could not be undone", &error.into()),
             Ok(()) => {
-                self.shared.status().state = DiskState::Full;
+                self.shared.set_state(DiskState::Full);
                 Error::busy(format!("disk {root} is full; add a disk or delete files"), DISK_FULL_RETRY_MS)
             }
         }
@@ -361,25 +365,6 @@ impl Active {
             self.allocated = allocated;
         }
         Ok(())
-    }
-}
-
-impl Change {
-    /// Bytes it may append.
-    pub(crate) fn size_max(&self) -> u64 {
-        match self {
-            Change::Put { payload, .. } => record::record_size(payload.len()),
-            Change::Delete { .. } => record::record_size(0),
-            Change::Quarantine { .. } => 0,
-        }
-    }
-
-    /// Bytes it holds in memory while it waits.
-    pub(crate) fn weight(&self) -> usize {
-        match self {
-            Change::Put { payload, .. } => payload.len().max(KIB),
-            _ => KIB,
-        }
     }
 }
 

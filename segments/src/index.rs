@@ -11,39 +11,23 @@
 //! c                                     -> version 1, disk uuid 16, segment 4, offset 8, records 8, bytes 8
 //! ```
 
+pub(crate) mod row;
+
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use kv::{Batch, Durability, Kv, Order};
-use proto::block::{Layout, ShardKey, ShardMeta};
-use types::{ChunkId, DiskUuid, Error, Generation, Result};
+use proto::block::ShardKey;
+use types::{ChunkId, DiskUuid, Generation, Result};
+
+pub(crate) use row::{Checkpoint, Entry, Totals};
+use row::{key_bytes, parse_key};
 
 const SHARDS: u8 = b's';
 const QUARANTINE: u8 = b'q';
 const LOST: u8 = b'l';
 const CHECKPOINT: &[u8] = b"c";
-const VERSION: u8 = 1;
-const ENTRY_SIZE: usize = 28;
-const CHECKPOINT_SIZE: usize = 45;
-
-/// Where a record is, and what it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
-    pub(crate) segment: u32,
-    pub(crate) offset: u32,
-    pub(crate) payload_size: u32,
-    pub(crate) payload_crc: u32,
-    pub(crate) meta: ShardMeta,
-}
-
-/// Live records of a disk.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Totals {
-    pub(crate) records: u64,
-    /// Bytes of their payloads.
-    pub(crate) bytes: u64,
-}
 
 /// What is wrong with a disk's bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,15 +36,6 @@ pub(crate) struct Damage {
     pub(crate) quarantined: u64,
     /// Shards among them that have not been put again.
     pub(crate) lost: u64,
-}
-
-/// The index knows every record before this position.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Checkpoint {
-    pub(crate) uuid: DiskUuid,
-    pub(crate) segment: u32,
-    pub(crate) offset: u64,
-    pub(crate) totals: Totals,
 }
 
 #[derive(Clone, Debug)]
@@ -164,7 +139,11 @@ impl ShardIndex {
                 return ControlFlow::Break(());
             }
             match parse_key(key).and_then(|key| Ok((key, Entry::parse(value)?))) {
-                Ok(pair) => list.push(pair),
+                Ok(pair) => {
+                    let last = list.last().map(|(key, _)| *key).or(after);
+                    assert!(last < Some(pair.0), "a listing is in order, each shard once");
+                    list.push(pair);
+                }
                 Err(error) => found = Err(error),
             }
             ControlFlow::Continue(())
@@ -283,6 +262,7 @@ impl IndexChange<'_> {
         if self.is_lost(key)? {
             self.batch.delete(&key_bytes(LOST, key));
             self.lost.insert(*key, false);
+            assert!(self.damage.lost > 0, "what is found was counted as lost");
             self.damage.lost -= 1;
         }
         Ok(())
@@ -297,6 +277,11 @@ impl IndexChange<'_> {
 
     fn uncount(&mut self, key: &ShardKey) -> Result<()> {
         if let Some(old) = self.entry(key)? {
+            let Totals { records, bytes } = self.totals;
+            assert!(
+                records > 0 && bytes >= old.payload_size.into(),
+                "what is taken away was counted: {old:?}"
+            );
             self.totals.records -= 1;
             self.totals.bytes -= u64::from(old.payload_size);
         }
@@ -312,85 +297,5 @@ impl IndexChange<'_> {
         }
         self.index.kv.write(self.batch, Durability::Buffered)?;
         Ok((self.totals, self.damage))
-    }
-}
-
-fn key_bytes(table: u8, key: &ShardKey) -> Vec<u8> {
-    [&[table], &key.chunk.0[..], &key.generation.0.to_be_bytes(), &[key.slot]].concat()
-}
-
-fn parse_key(bytes: &[u8]) -> Result<ShardKey> {
-    let bytes: &[u8; 42] = bytes.try_into().map_err(|_| damaged())?;
-    Ok(ShardKey {
-        chunk: ChunkId(bytes[1..33].try_into().expect("32 bytes")),
-        generation: Generation(u64::from_be_bytes(bytes[33..41].try_into().expect("eight bytes"))),
-        slot: bytes[41],
-    })
-}
-
-fn damaged() -> Error {
-    Error::corrupt(
-        "the disk's index is damaged; stop the node, delete the disk's `index` directory, and start it",
-    )
-}
-
-impl Entry {
-    fn to_bytes(self) -> [u8; ENTRY_SIZE] {
-        let mut bytes = [0; ENTRY_SIZE];
-        for (i, number) in
-            [self.segment, self.offset, self.payload_size, self.payload_crc].into_iter().enumerate()
-        {
-            bytes[4 * i..4 * i + 4].copy_from_slice(&number.to_le_bytes());
-        }
-        if let Layout::Shard { k, m } = self.meta.layout {
-            bytes[16..19].copy_from_slice(&[1, k, m]);
-        }
-        bytes[19] = self.meta.compressed.into();
-        bytes[20..24].copy_from_slice(&self.meta.plain_size.to_le_bytes());
-        bytes[24..28].copy_from_slice(&self.meta.stored_size.to_le_bytes());
-        bytes
-    }
-
-    fn parse(bytes: &[u8]) -> Result<Entry> {
-        let bytes: &[u8; ENTRY_SIZE] = bytes.try_into().map_err(|_| damaged())?;
-        let number = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
-        let layout =
-            if bytes[16] == 1 { Layout::Shard { k: bytes[17], m: bytes[18] } } else { Layout::Replica };
-        Ok(Entry {
-            segment: number(0),
-            offset: number(4),
-            payload_size: number(8),
-            payload_crc: number(12),
-            meta: ShardMeta {
-                layout,
-                plain_size: number(20),
-                stored_size: number(24),
-                compressed: bytes[19] != 0,
-            },
-        })
-    }
-}
-
-impl Checkpoint {
-    fn to_bytes(self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(CHECKPOINT_SIZE);
-        bytes.push(VERSION);
-        bytes.extend_from_slice(&self.uuid.0);
-        bytes.extend_from_slice(&self.segment.to_le_bytes());
-        for number in [self.offset, self.totals.records, self.totals.bytes] {
-            bytes.extend_from_slice(&number.to_le_bytes());
-        }
-        bytes
-    }
-
-    fn parse(bytes: &[u8]) -> Option<Checkpoint> {
-        let bytes: &[u8; CHECKPOINT_SIZE] = bytes.try_into().ok()?;
-        let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
-        (bytes[0] == VERSION).then(|| Checkpoint {
-            uuid: DiskUuid(bytes[1..17].try_into().expect("16 bytes")),
-            segment: u32::from_le_bytes(bytes[17..21].try_into().expect("four bytes")),
-            offset: number(21),
-            totals: Totals { records: number(29), bytes: number(37) },
-        })
     }
 }

@@ -7,6 +7,7 @@
 //! cache: it is completed from the segments at open, and rebuilt when it is lost. A read checks every block it
 //! touches and returns right bytes or an error (I-READ).
 
+mod change;
 mod committer;
 mod engine;
 mod index;

@@ -53,6 +53,9 @@ pub(crate) type Flaw = &'static str;
 
 impl Header {
     pub(crate) fn to_bytes(self, place: Place) -> [u8; HEADER_SIZE] {
+        // What `parse` refuses must not be written: it would count as damage.
+        assert!(self.payload_size as usize <= CHUNK_SIZE_MAX, "plan_put() refuses larger payloads");
+        assert!(self.batch_offset <= self.offset, "a record lies in its batch");
         let (kind, code) = match self.meta.map(|meta| meta.layout) {
             Some(Layout::Shard { k, m }) => (KIND_SHARD, CodeId::new(Profile { k, m }).number()),
             Some(Layout::Replica) => (KIND_REPLICA, 0),
@@ -85,6 +88,7 @@ impl Header {
             put(&number.to_le_bytes());
         }
         put(&place.disk);
+        assert_eq!(at, HEADER_SIZE, "the fields fill the header");
         let crc = crc32fast::hash(&bytes);
         bytes[4..8].copy_from_slice(&crc.to_le_bytes());
         bytes
@@ -174,6 +178,7 @@ pub(crate) fn tail(payload: &[u8]) -> Tail {
     bytes.extend_from_slice(&payload_crc.to_le_bytes());
     bytes.extend_from_slice(&size.to_le_bytes());
     bytes.extend_from_slice(&TRAILER_MAGIC);
+    assert!(bytes.len() <= tail_size(payload.len()), "what follows is padding, never a cut");
     bytes.resize(tail_size(payload.len()), 0);
     Tail { bytes, payload_crc }
 }
@@ -204,18 +209,23 @@ pub(crate) struct Blocks {
 impl Blocks {
     pub(crate) fn of(payload_size: usize, range: &std::ops::Range<usize>) -> Blocks {
         let (first, last) = (range.start / RECORD_BLOCK_SIZE, range.end.div_ceil(RECORD_BLOCK_SIZE));
+        assert!(range.start <= range.end && range.end <= payload_size, "read_record() checked the range");
         let table = HEADER_SIZE + payload_size;
-        Blocks {
+        let blocks = Blocks {
             start: first * RECORD_BLOCK_SIZE,
             end: payload_size.min(last * RECORD_BLOCK_SIZE),
             table_start: table + 4 * first,
             table_end: table + 4 * last,
-        }
+        };
+        assert!(blocks.start <= range.start && range.end <= blocks.end, "the blocks cover the range");
+        blocks
     }
 
     /// Checks the blocks that were read against their part of the table.
     pub(crate) fn check(&self, blocks: &[u8], table: &[u8]) -> Result<(), Flaw> {
         let crcs = table.chunks_exact(4);
+        // `zip` would take a block without a checksum for a good one (I-READ).
+        assert_eq!(blocks.len().div_ceil(RECORD_BLOCK_SIZE), crcs.len(), "one checksum per block");
         let mut pairs = blocks.chunks(RECORD_BLOCK_SIZE).zip(crcs);
         match pairs.all(|(block, crc)| crc32fast::hash(block).to_le_bytes() == crc) {
             true => Ok(()),

@@ -68,6 +68,8 @@ pub(crate) fn recover(shared: &Shared) -> Result<Active> {
         Some((number, file, end)) => Active::resume(shared, number, file, end),
         None => Active::create(shared, numbers.last().map_or(1, |last| last + 1))?,
     };
+    assert!(numbers.iter().max() <= Some(&active.number), "no segment comes after the one that is written");
+    assert!(active.end >= SEGMENT_HEADER_SIZE, "records begin after the header");
     replay.commit(shared.change(), Some((active.number, active.end)))?;
     if is_rebuild {
         // Only now does it count as an index; from now on a missing one means that it was lost.
@@ -114,6 +116,13 @@ fn usable_segments(shared: &Shared) -> Result<Vec<u32>> {
             disk.sync_dir(&segment::directory(&shared.root))?;
             numbers.pop();
         }
+    }
+    if numbers.last() == Some(&u32::MAX) {
+        return Err(Error::corrupt(format!(
+            "disk {}: no segment can follow {:08}.seg; move that file away, it is none of this disk's",
+            shared.root.display(),
+            u32::MAX
+        )));
     }
     Ok(numbers)
 }

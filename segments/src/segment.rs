@@ -147,13 +147,16 @@ impl Iterator for Walk<'_> {
         if self.offset >= self.end {
             return None;
         }
-        Some(match self.record() {
+        let before = self.offset;
+        let step = match self.record() {
             Ok(header) => {
                 self.offset = header.end();
                 Step::Record(header)
             }
             Err(flaw) => self.damaged(flaw),
-        })
+        };
+        assert!(self.offset > before, "a walk goes on, whatever it meets: {step:?}");
+        Some(step)
     }
 }
 

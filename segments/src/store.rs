@@ -13,8 +13,9 @@ use proto::block::{ShardKey, ShardMeta};
 use types::limits::SEGMENT_SIZE_MAX;
 use types::{ChunkId, ClusterId, DiskId, DiskUuid, Error, ErrorKind, Generation, NodeId, Result};
 
+use super::change::Change;
 use super::committer::Committer;
-use super::engine::{Change, DiskState, Engine, Shared, Status, place};
+use super::engine::{DiskState, Engine, Shared, Status, place};
 use super::index::{Damage, Entry, ShardIndex, Totals};
 use super::record::{self, Blocks, HEADER_SIZE, Header};
 use super::recovery;
@@ -158,6 +159,12 @@ impl DiskStore {
                     None => Error::not_found(format!("chunk {chunk} is not on this disk")),
                 });
             };
+            assert!(
+                key.chunk == chunk
+                    && slot.is_none_or(|slot| key.slot == slot)
+                    && generation.is_none_or(|generation| key.generation == generation),
+                "the index answers what it was asked: {key:?}"
+            );
             let bytes = read_record(shared, &key, &entry, range);
             Ok((key, entry, bytes))
         });
@@ -231,6 +238,7 @@ pub(super) fn open_engine(
     open_index: impl Fn(&std::path::Path) -> Result<Arc<dyn Kv>>,
 ) -> Result<Engine> {
     let DiskConfig { root, cluster, node, expected, segment_size } = config;
+    assert!(segment_size <= SEGMENT_SIZE_MAX, "offsets in a segment take 32 bits");
     let (disk, expected) = (env.disk.clone(), Expected { cluster, node, uuid: expected });
     // Before anything is written: the directory may be the wrong one.
     superblock::identify(&*disk, &root, expected)?;

@@ -45,6 +45,18 @@ impl Superblock {
         bytes
     }
 
+    /// What may follow a superblock: the same disk, and no way back from an id or a failure.
+    pub(crate) fn check_after(&self, before: &Superblock) {
+        assert_eq!(self.generation, before.generation + 1, "the next copy is the newer one");
+        assert_eq!(
+            (self.cluster, self.uuid, self.node),
+            (before.cluster, before.uuid, before.node),
+            "a disk stays whose it is (I-DISK)"
+        );
+        assert!(before.disk.is_none() || self.disk == before.disk, "a disk keeps its id");
+        assert!(!before.failed || self.failed, "a failed sync is final (I-DISK)");
+    }
+
     pub(crate) fn parse(bytes: &[u8]) -> Result<Superblock> {
         if bytes.len() != SIZE || bytes[..8] != MAGIC {
             return Err(Error::corrupt("no superblock"));

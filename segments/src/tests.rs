@@ -15,7 +15,8 @@ use kv::{Kv, MemKv};
 use proto::block::{Layout, ShardKey, ShardMeta};
 use types::{ChunkId, ClusterId, Error, Generation, NodeId, Result};
 
-use super::engine::{Change, Engine};
+use super::change::Change;
+use super::engine::Engine;
 use super::store::{DiskConfig, open_engine, read_record};
 use faulty::FaultyDisk;
 

@@ -99,14 +99,23 @@ impl IndexMachine {
     fn register(&self, state: &mut Overlay<'_>, chunks: &[Registration]) -> Result<Vec<Touched>> {
         let epoch = row::epoch(state)?;
         let mut totals: TotalsRow = row::load(state, &row::totals_key())?.unwrap_or_default();
-        let touched =
+        let before = totals.chunks;
+        let touched: Vec<Touched> =
             chunks.iter().map(|new| register_one(state, &mut totals, epoch, new)).collect::<Result<_>>()?;
+        assert!(
+            totals.chunks - before <= chunks.len() as u64,
+            "a chunk is counted when it becomes known, once"
+        );
         state.put(row::totals_key(), proto::encode(&totals));
         let mut filter = self.filter.write().expect("no panic while it is held");
         chunks.iter().for_each(|new| filter.insert(&new.chunk));
         if filter.is_full() {
             *filter = filter_of(state)?;
         }
+        debug_assert!(
+            chunks.iter().all(|new| filter.may_contain(&new.chunk)),
+            "what was just registered is not surely absent"
+        );
         Ok(touched)
     }
 
@@ -170,10 +179,11 @@ impl Machine for IndexMachine {
         answer::encode(&answer)
     }
 
-    fn restored(&self, state: &dyn Read) {
-        // Without its rows the partition can answer nothing: stop rather than say "absent" for what exists.
-        let filter = filter_of(state).expect("the state of an open partition can be read");
+    fn restored(&self, state: &dyn Read) -> Result<()> {
+        // Without its rows the partition can answer nothing: no filter rather than "absent" for what exists.
+        let filter = filter_of(state)?;
         *self.filter.write().expect("no panic while it is held") = filter;
+        Ok(())
     }
 }
 

@@ -19,8 +19,11 @@ pub trait Machine: Send + Sync + 'static {
     /// command give the same changes and the same answer on every replica.
     fn apply(&self, state: &mut kv::Overlay<'_>, index: u64, command: &[u8]) -> Bytes;
 
-    /// Rebuilds what the machine keeps in memory after its whole state was opened or replaced.
-    fn restored(&self, _state: &dyn kv::Read) {}
+    /// Rebuilds what the machine keeps in memory after its whole state was opened or replaced. An error is one of this
+    /// machine's disk: without its rows a partition answers nothing.
+    fn restored(&self, _state: &dyn kv::Read) -> types::Result<()> {
+        Ok(())
+    }
 }
 
 pub use answer::decode as decode_answer;

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use kv::{Overlay, Read};
 use proto::command::{Bootstrap, NewNode, NodeChange, RootCommand, Stamped};
 use proto::map::{ClusterMap, DiskInfo, NodeInfo, Partition, PartitionKind, ROOT};
-use types::limits::{NAMESPACE_COUNT_MAX, NODE_COUNT_MAX, NODE_DISK_COUNT_MAX};
+use types::limits::{NAMESPACE_COUNT_MAX, NODE_COUNT_MAX, NODE_DISK_COUNT_MAX, PARTITION_COUNT_MAX};
 use types::{
     ClusterId, DiskId, DiskUuid, Epoch, Error, GcEpoch, Millis, NamespaceId, NamespaceName, NodeId,
     PartitionId, PgId, Result,
@@ -102,11 +102,26 @@ fn apply_bootstrap(state: &mut Overlay<'_>, bootstrap: &Bootstrap) -> Result<Clu
     if let Some(map) = map(state)? {
         return Ok(map.cluster);
     }
+    check_partition_counts(bootstrap)?;
+    let first = bootstrap_map(bootstrap);
+    first.check()?;
     let secrets = Secrets { authority: bootstrap.authority.clone(), secret: bootstrap.secret.clone() };
     state.put(row::SECRETS, proto::encode(&secrets));
     state.put(row::NODE_COUNT, proto::encode(&1u64));
-    state.put(row::MAP, proto::encode(&bootstrap_map(bootstrap)));
+    state.put(row::MAP, proto::encode(&first));
     Ok(bootstrap.cluster)
+}
+
+/// Before a list of that length is made.
+fn check_partition_counts(bootstrap: &Bootstrap) -> Result<()> {
+    for count in [bootstrap.namespace_partitions, bootstrap.index_partitions] {
+        if !(1..=PARTITION_COUNT_MAX).contains(&count) {
+            return Err(Error::invalid(format!(
+                "{count} partitions of one kind: 1 to {PARTITION_COUNT_MAX} are possible"
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn add_node(state: &mut Overlay<'_>, new: NewNode, token_hash: &[u8; 32], now: Millis) -> Result<NodeId> {
@@ -150,10 +165,12 @@ fn register_disks(state: &mut Overlay<'_>, node: NodeId, disks: Vec<(DiskUuid, u
         )));
     }
     if disks.iter().all(|(uuid, capacity)| known(uuid).is_some_and(|(_, d)| d.capacity == *capacity)) {
-        return Ok(disks.iter().filter_map(|(uuid, _)| Some(*known(uuid)?.0)).collect());
+        let ids: Vec<DiskId> = disks.iter().filter_map(|(uuid, _)| Some(*known(uuid)?.0)).collect();
+        assert_eq!(ids.len(), disks.len(), "the answer has one id per disk of the question");
+        return Ok(ids);
     }
     change_map(state, |state, map| {
-        let mut ids = Vec::new();
+        let mut ids = Vec::with_capacity(disks.len());
         for (uuid, capacity) in disks {
             let id = match map.disks.iter().find(|(_, d)| d.uuid == uuid) {
                 Some((id, _)) => *id,
@@ -213,8 +230,11 @@ fn change_map<T>(
     change: impl FnOnce(&mut Overlay<'_>, &mut ClusterMap) -> Result<T>,
 ) -> Result<T> {
     let mut map = map(state)?.ok_or_else(not_bootstrapped)?;
+    let (epoch, given) = (map.epoch, (map.cluster, map.profile, map.pg_count));
     let done = change(state, &mut map)?;
-    map.epoch = map.epoch.next();
+    assert_eq!(map.epoch, epoch, "the epoch grows here only, by one (I-PLACE)");
+    assert_eq!((map.cluster, map.profile, map.pg_count), given, "a cluster is born with these");
+    map.epoch = epoch.next();
     state.put(row::MAP, proto::encode(&map));
     Ok(done)
 }

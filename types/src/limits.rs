@@ -118,6 +118,8 @@ pub const NAMESPACE_COUNT_MAX: usize = 100_000;
 pub const NODE_COUNT_MAX: usize = 4096;
 /// Disks of one node.
 pub const NODE_DISK_COUNT_MAX: usize = 128;
+/// Partitions of one kind: each is a Raft group, and the index divides by the first byte of a hash.
+pub const PARTITION_COUNT_MAX: u32 = 256;
 /// Placement groups; a power of two.
 pub const PG_COUNT_MAX: u16 = 16384;
 /// Placement groups of a new cluster.

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::limits::SHARD_COUNT_MAX;
 use crate::{Error, Result};
 
-/// `k` data shards and `m` parity shards: any `m` disks may be lost.
+/// `k` data shards and `m` parity shards: any `m` disks may be lost. One that is read is within the limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Unchecked")]
 pub struct Profile {
     /// Data shards of a stripe.
     pub k: u8,
@@ -16,7 +17,25 @@ pub struct Profile {
     pub m: u8,
 }
 
+/// A profile as it was written.
+#[derive(Deserialize)]
+struct Unchecked {
+    k: u8,
+    m: u8,
+}
+
 impl Profile {
+    /// `k` data and `m` parity shards; `Invalid` outside the limits.
+    pub fn new(k: u8, m: u8) -> Result<Self> {
+        let profile = Self { k, m };
+        if k == 0 || m == 0 || profile.n() > SHARD_COUNT_MAX {
+            return Err(Error::invalid(format!(
+                "profile {profile} is not k+m with k >= 1, m >= 1, k+m <= {SHARD_COUNT_MAX}; try 4+2"
+            )));
+        }
+        Ok(profile)
+    }
+
     /// Shards of a stripe: `k + m`.
     pub fn n(self) -> usize {
         usize::from(self.k) + usize::from(self.m)
@@ -35,11 +54,14 @@ impl Profile {
             ))
         };
         let (k, m) = text.split_once('+').ok_or_else(bad)?;
-        let profile = Self { k: k.parse().map_err(|_| bad())?, m: m.parse().map_err(|_| bad())? };
-        if profile.k == 0 || profile.m == 0 || profile.n() > SHARD_COUNT_MAX {
-            return Err(bad());
-        }
-        Ok(profile)
+        Self::new(k.parse().map_err(|_| bad())?, m.parse().map_err(|_| bad())?)
+    }
+}
+
+impl TryFrom<Unchecked> for Profile {
+    type Error = Error;
+    fn try_from(Unchecked { k, m }: Unchecked) -> Result<Self> {
+        Self::new(k, m)
     }
 }
 

@@ -5,13 +5,11 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use proto::map::Role;
-use types::limits::PG_COUNT_MAX;
+use types::limits::{PARTITION_COUNT_MAX, PG_COUNT_MAX};
 use types::{Error, Profile, Result};
 
 use super::settings::NodeConfig;
 
-/// Partitions of one kind: each is a Raft group, and the index divides by the first byte of a hash.
-const PARTITION_COUNT_MAX: u32 = 256;
 /// A zone's name appears in every listing of nodes.
 const ZONE_SIZE_MAX: usize = 63; // Like a namespace's name.
 

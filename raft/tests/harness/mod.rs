@@ -42,8 +42,9 @@ impl StateMachine for Recorder {
         *self.told.lock().unwrap() = index;
     }
 
-    fn restored(&self, state: &dyn Read) {
+    fn restored(&self, state: &dyn Read) -> Result<()> {
         *self.restored.lock().unwrap() = Some(commands(state).len());
+        Ok(())
     }
 }
 

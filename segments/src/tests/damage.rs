@@ -6,7 +6,7 @@ use types::{ErrorKind, Result};
 
 use super::*;
 use crate::index::Entry;
-use crate::{record, segment};
+use crate::{index, record, segment};
 
 const COUNT: u64 = 12;
 
@@ -152,6 +152,59 @@ fn an_index_entry_that_points_at_another_record_is_noticed() {
     assert_eq!(read_record(&engine.shared, &key(1), &entry, None).unwrap_err().kind(), ErrorKind::Corrupt);
     let other = Entry { payload_crc: 0, ..entry };
     assert_eq!(read_record(&engine.shared, &key(3), &other, None).unwrap_err().kind(), ErrorKind::Corrupt);
+}
+
+/// What the index says is input, too: a place or size that no record has is damage, and is not asked for.
+#[test]
+fn an_index_that_says_what_cannot_be_is_damaged() {
+    let (disk, kv, engine) = filled(12);
+    let entry = kv::Read::get(&kv, &index::row::key_bytes(b's', &key(3))).unwrap().unwrap();
+    let checkpoint = kv::Read::get(&kv, b"c").unwrap().unwrap();
+    let write = |key: &[u8], value: &[u8], at: usize, bytes: &[u8]| {
+        let mut value = value.to_vec();
+        value[at..at + bytes.len()].copy_from_slice(bytes);
+        let mut batch = kv::Batch::new();
+        batch.put(key, &value);
+        kv::Kv::write(&kv, batch, kv::Durability::Synced).unwrap();
+    };
+    // Payload size, form of the layout, its k and m.
+    for (at, bytes) in [(8, &[0; 4][..]), (8, &[0xff; 4]), (16, &[2]), (16, &[1, 0, 1]), (16, &[1, 200, 200])]
+    {
+        write(&index::row::key_bytes(b's', &key(3)), &entry, at, bytes);
+        assert_eq!(read(&engine, 3).err().map(|e| e.kind()), Some(ErrorKind::Corrupt), "{bytes:?} at {at}");
+    }
+    write(&index::row::key_bytes(b's', &key(3)), &entry, 0, &[]);
+    assert_eq!(read(&engine, 3), Ok(payload(3)));
+    // The offset up to which the index is complete: before all records, within one, beyond what a record can name.
+    let (shared, end) = (engine.shared.clone(), engine.active.end);
+    let uuid = shared.superblock().uuid;
+    assert_eq!(shared.index.checkpoint(uuid).unwrap().map(|c| c.offset), Some(end));
+    for offset in [0, 4095, end - 1, 1 << 32] {
+        write(b"c", &checkpoint, 21, &u64::to_le_bytes(offset));
+        assert_eq!(shared.index.checkpoint(uuid), Ok(None), "{offset}");
+    }
+    drop(engine);
+    let mut engine = open(&disk, &kv).unwrap();
+    assert_eq!(check_reads(&engine, &[], "rebuilt"), 0);
+    assert_eq!(engine.commit(&[put(90)]), [Ok(())]);
+}
+
+#[test]
+#[should_panic(expected = "what is taken away was counted")]
+fn totals_do_not_fall_below_nothing() {
+    let (_, _, engine) = filled(14);
+    let status = engine.shared.status().clone();
+    let mut change = engine.shared.index.change(crate::index::Totals::default(), status.damage);
+    let _ = change.delete(key(1));
+}
+
+#[test]
+fn a_segment_after_which_there_is_none_is_refused() {
+    let (disk, kv, engine) = filled(13);
+    drop(engine);
+    let file = env::Disk::open(&disk.sim, &segment_path(u32::MAX), env::OpenMode::Create).unwrap();
+    file.write_at(&[&[7; 9000]], 0).unwrap();
+    assert_eq!(open(&disk, &kv).err().map(|e| e.kind()), Some(ErrorKind::Corrupt));
 }
 
 #[test]

@@ -79,6 +79,38 @@ fn record_tails() {
     }
 }
 
+/// Which bytes of a payload are read for a range of it, and where their checksums are.
+#[test]
+fn blocks_of_a_range() {
+    const BLOCK: usize = 65_536;
+    let check = |size: usize, range: std::ops::Range<usize>, bytes: [usize; 2], crcs: [usize; 2]| {
+        let found = record::Blocks::of(size, &range);
+        assert_eq!([found.start, found.end], bytes, "{range:?} of {size}");
+        let table = [found.table_start, found.table_end].map(|at| (at - 96 - size) / 4);
+        assert_eq!(table, crcs, "{range:?} of {size}");
+    };
+    check(10, 0..10, [0, 10], [0, 1]);
+    check(10, 3..3, [0, 10], [0, 1]);
+    check(10, 0..0, [0, 0], [0, 0]);
+    check(3 * BLOCK, 0..BLOCK, [0, BLOCK], [0, 1]);
+    check(3 * BLOCK, BLOCK - 1..BLOCK + 1, [0, 2 * BLOCK], [0, 2]);
+    check(3 * BLOCK, BLOCK..2 * BLOCK, [BLOCK, 2 * BLOCK], [1, 2]);
+    check(3 * BLOCK - 5, 2 * BLOCK..3 * BLOCK - 5, [2 * BLOCK, 3 * BLOCK - 5], [2, 3]);
+    check(3 * BLOCK, 3 * BLOCK..3 * BLOCK, [3 * BLOCK, 3 * BLOCK], [3, 3]);
+}
+
+#[test]
+#[should_panic(expected = "one checksum per block")]
+fn a_block_without_a_checksum_is_not_good() {
+    let _ = record::Blocks::of(100_000, &(0..100_000)).check(&[0; 100_000], &[0; 4]);
+}
+
+#[test]
+#[should_panic(expected = "a record lies in its batch")]
+fn a_header_that_no_reader_takes_is_not_written() {
+    let _ = Header { batch_offset: 9000, ..header(None, b"") }.to_bytes(PLACE);
+}
+
 #[test]
 fn superblocks() {
     let superblock = Superblock {

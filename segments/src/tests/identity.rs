@@ -129,3 +129,18 @@ fn an_index_that_cannot_be_opened_is_made_again() {
     let engine = open_engine(&environment(&disk), config(), open_index).unwrap();
     assert_eq!(engine.shared.status().state, DiskState::Healthy);
 }
+
+#[test]
+#[should_panic(expected = "a disk stays whose it is")]
+fn a_disk_is_not_given_away() {
+    let engine = open(&FaultyDisk::new(1), &MemKv::new(1)).unwrap();
+    let _ = engine.shared.update_superblock(|superblock| superblock.node = NodeId(8));
+}
+
+#[test]
+#[should_panic(expected = "a failed sync is final")]
+fn a_failed_disk_stays_failed() {
+    let engine = open(&FaultyDisk::new(1), &MemKv::new(1)).unwrap();
+    engine.shared.update_superblock(|superblock| superblock.failed = true).unwrap();
+    let _ = engine.shared.update_superblock(|superblock| superblock.failed = false);
+}

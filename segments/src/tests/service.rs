@@ -46,6 +46,8 @@ async fn puts_gets_and_deletes() {
     assert_eq!(kind(store.put_shard(key(1), meta(1), payload(2), None).await), ErrorKind::Conflict);
     assert_eq!(kind(store.put_shard(key(1), meta(2), payload(1), None).await), ErrorKind::Conflict);
     assert_eq!(kind(store.put_shard(key(2), meta(2), Bytes::new(), None).await), ErrorKind::Invalid);
+    let odd = ShardMeta { layout: Layout::Shard { k: 0, m: 2 }, ..meta(2) };
+    assert_eq!(kind(store.put_shard(key(2), odd, payload(2), None).await), ErrorKind::Invalid);
     let crc = crc32fast::hash(&payload(2));
     let damaged = store.put_shard(key(2), meta(2), payload(3), Some(crc)).await;
     assert_eq!(kind(damaged), ErrorKind::Unavailable);

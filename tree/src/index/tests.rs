@@ -1,6 +1,7 @@
 //! Goal: registering, pinning and the filter agree with the rows. Method: the machine over `MemKv`.
 
 use kv::{Durability, Kv, MemKv};
+use proptest::prelude::*;
 use types::Millis;
 
 use super::*;
@@ -16,18 +17,46 @@ impl Bench {
     }
 
     fn apply(&self, command: IndexCommand) -> Vec<Touched> {
+        let reply = self.apply_bytes(&proto::encode(&Stamped { time: Millis(1), command }));
+        answer::decode(&reply).unwrap()
+    }
+
+    fn apply_bytes(&self, bytes: &[u8]) -> Bytes {
         let mut overlay = Overlay::new(&self.kv);
-        let bytes = proto::encode(&Stamped { time: Millis(1), command });
-        let reply = self.machine.apply(&mut overlay, 1, &bytes);
+        let reply = self.machine.apply(&mut overlay, 1, bytes);
         let batch = overlay.into_batch();
         self.kv.write(batch, Durability::Buffered).unwrap();
-        answer::decode(&reply).unwrap()
+        reply
     }
 
     fn set_epoch(&self, epoch: u32) {
         let mut batch = kv::Batch::new();
         batch.put(b"g", &proto::encode(&GcEpoch(epoch)));
         self.kv.write(batch, Durability::Buffered).unwrap();
+    }
+}
+
+/// What holds between the rows whatever commands made them.
+impl Drop for Bench {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let epoch = row::epoch(&self.kv).unwrap();
+        let mut sum = TotalsRow::default();
+        let (start, end) = row::chunk_range();
+        let visit = &mut |key: &[u8], value: &[u8]| {
+            let row: ChunkRow = proto::decode(value).unwrap();
+            sum.chunks += 1;
+            sum.plain_bytes += u64::from(row.plain_size);
+            sum.disk_bytes += u64::from(row.disk_size);
+            assert!(row.touch <= epoch, "no receipt is newer than the partition's epoch (I-GC)");
+            assert_eq!(key[1..], row::chunk_of_key(key).unwrap().0);
+            ControlFlow::Continue(())
+        };
+        self.kv.scan(&start, &end, Order::Forward, visit).unwrap();
+        let totals = row::load::<TotalsRow>(&self.kv, &row::totals_key()).unwrap();
+        assert_eq!(totals.unwrap_or_default(), sum, "the totals are those of the rows");
     }
 }
 
@@ -98,6 +127,49 @@ fn the_filter_grows_and_is_made_again_from_the_rows() {
     assert!(!bench.machine.filter.read().unwrap().is_full());
     let reopened = IndexMachine::default();
     assert!(!known(&reopened), "an empty filter knows nothing");
-    reopened.restored(&bench.kv);
+    reopened.restored(&bench.kv).unwrap();
     assert!(known(&reopened));
+}
+
+/// A disk from which nothing can be read.
+struct Broken;
+
+impl Read for Broken {
+    fn get(&self, _: &[u8]) -> Result<Option<Bytes>> {
+        Err(Error::corrupt("a block does not match its checksum"))
+    }
+
+    fn scan(&self, _: &[u8], _: &[u8], _: Order, _: &mut kv::Visit<'_>) -> Result<()> {
+        Err(Error::corrupt("a block does not match its checksum"))
+    }
+}
+
+/// What the disk says about its damage is an error of opening the partition, not the end of the process.
+#[test]
+fn rows_that_cannot_be_read_are_an_error() {
+    let error = IndexMachine::default().restored(&Broken).unwrap_err();
+    assert!(error.message().contains("does not match its checksum"), "{error}");
+}
+
+proptest! {
+    /// What another program may have written to the log: our commands with one byte changed.
+    #[test]
+    fn no_command_stops_the_partition(damage in proptest::collection::vec((any::<u8>(), any::<usize>()), 4)) {
+        let bench = Bench::new();
+        bench.set_epoch(2);
+        let chunks: Vec<Registration> = (0..4).map(|n| new(n, Generation::new(GcEpoch(1), n.into()))).collect();
+        let pins = vec![chunk(0), chunk(1), chunk(9)];
+        let commands = [
+            IndexCommand::Register(chunks.clone()),
+            IndexCommand::Pin(pins.clone()),
+            IndexCommand::Register(chunks),
+            IndexCommand::Pin(pins),
+        ];
+        for (command, (byte, at)) in commands.into_iter().zip(damage) {
+            let mut bytes = proto::encode(&Stamped { time: Millis(1), command }).to_vec();
+            let at = at % bytes.len();
+            bytes[at] = byte;
+            bench.apply_bytes(&bytes);
+        }
+    }
 }

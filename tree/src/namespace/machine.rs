@@ -49,8 +49,13 @@ impl NamespaceMachine {
         if let Some(known) = row::load::<RequestRow>(state, &key)? {
             return Ok(known.reply);
         }
-        let request = write.request;
-        let reply = answer::encode(&self.write_new(state, time, author, write));
+        let (request, count) = (write.request, write.ops.len());
+        let written = self.write_new(state, time, author, write);
+        assert!(
+            written.as_ref().map_or(true, |written| written.results.len() == count),
+            "a batch has one answer per change"
+        );
+        let reply = answer::encode(&written);
         remember(state, time, request, key, &reply)?;
         Ok(reply)
     }
@@ -120,6 +125,7 @@ impl Machine for NamespaceMachine {
 
 /// The answers to a batch of which nothing was done because the change at index `failed` was refused.
 fn refused(count: usize, failed: usize, error: Error) -> Vec<Result<Done>> {
+    assert!(failed < count, "change {failed} of a batch of {count}");
     let other = Error::conflict(format!("not done, because change {} of the batch was refused", failed + 1));
     (0..count).map(|i| Err(if i == failed { error.clone() } else { other.clone() })).collect()
 }
@@ -144,6 +150,7 @@ fn remember(
             std::ops::ControlFlow::Break(())
         }
     })?;
+    assert!(old.len() <= FORGET_COUNT, "a command forgets a bounded number of answers (I-BOUND)");
     for time_key in old {
         state.delete(row::request_key(row::request_of_time_key(&time_key)?));
         state.delete(time_key);

@@ -44,9 +44,12 @@ pub fn list_dir(
     }
     let limit = page(limit, LIST_PAGE_COUNT_MAX);
     let (start, end) = row::dirent_range(dir.inode, after);
-    let mut entries = Vec::new();
+    let mut entries: Vec<Entry> = Vec::new();
     let more = scan_page(state, &start, &end, limit, |key, value| {
-        entries.push(entry(row::dirent_name(key)?, proto::decode(value)?));
+        let name = row::dirent_name(key)?;
+        let last = entries.last().map(|entry| &entry.name[..]).or(after.map(Name::as_str));
+        assert!(last.is_none_or(|last| last < name), "a listing is in order, each name once (I-TREE)");
+        entries.push(entry(name, proto::decode(value)?));
         Ok(())
     })?;
     Ok(Listing { seq, entries, more })
@@ -78,9 +81,12 @@ pub fn list_versions(
     let file = resolve_file(state, namespace, path)?;
     let limit = page(limit, HISTORY_PAGE_COUNT_MAX);
     let (start, end) = row::version_range(file.inode, before);
-    let mut versions = Vec::new();
+    let mut versions: Vec<Version> = Vec::new();
     let more = scan_page(state, &start, &end, limit, |key, value| {
-        versions.push(describe(row::version_of_key(key)?, &proto::decode(value)?));
+        let id = row::version_of_key(key)?;
+        let newer = versions.last().map(|version| version.id).or(before);
+        assert!(newer.is_none_or(|newer| newer > id), "a history goes from newer versions to older ones");
+        versions.push(describe(id, &proto::decode(value)?));
         Ok(())
     })?;
     Ok(Versions { seq, versions, more })
@@ -95,12 +101,28 @@ pub fn pull_journal(state: &dyn Read, namespace: NamespaceId, after: Seq, limit:
         )));
     }
     let mut records: Vec<Record> = Vec::new();
+    let mut last = after;
     let (start, end) = (row::journal_key(namespace, after.next()), row::journal_key(namespace, head.next()));
-    scan_page(state, &start, &end, page(limit, JOURNAL_PAGE_COUNT_MAX), |_, value| {
-        records.push(proto::decode(value)?);
+    let more = scan_page(state, &start, &end, page(limit, JOURNAL_PAGE_COUNT_MAX), |_, value| {
+        let record: Record = proto::decode(value)?;
+        if record.seq != last.next() {
+            return Err(gap(namespace, last));
+        }
+        last = record.seq;
+        records.push(record);
         Ok(())
     })?;
+    if !more && last != head {
+        return Err(gap(namespace, last));
+    }
     Ok(JournalPage { records, head })
+}
+
+/// A follower must not take a journal for whole that is not (I-JRN).
+fn gap(namespace: NamespaceId, last: Seq) -> Error {
+    Error::corrupt(format!(
+        "the journal of namespace {namespace} does not go on after {last}: ask another replica, this one is damaged"
+    ))
 }
 
 /// The row of the root directory, which no directory lists.
@@ -185,6 +207,7 @@ fn scan_page(
     limit: usize,
     mut visit: impl FnMut(&[u8], &[u8]) -> Result<()>,
 ) -> Result<bool> {
+    assert!(limit > 0, "page() leaves room for one: an empty page with more after it would never end");
     let mut count = 0;
     let mut outcome = Ok(());
     state.scan(start, end, Order::Forward, &mut |key, value| {

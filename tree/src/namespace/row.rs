@@ -218,6 +218,59 @@ mod tests {
         assert_eq!(hex(inode_count_key()), "63");
     }
 
+    /// Which of the keys are in a range.
+    #[track_caller]
+    fn check((start, end): (Vec<u8>, Vec<u8>), keys: &[Vec<u8>], want: &[bool]) {
+        let found = keys.iter().map(|key| start <= *key && *key < end);
+        assert_eq!(found.collect::<Vec<_>>(), want);
+    }
+
+    #[test]
+    fn ranges_hold_what_is_asked_for_and_nothing_else() {
+        let name = |name| Name::parse(name).unwrap();
+        let dir = InodeId(7);
+        let entries = [
+            dirent_key(InodeId(6), "z"),
+            dirent_key(dir, "a"),
+            dirent_key(dir, "a\u{1}"),
+            dirent_key(dir, "ab"),
+            dirent_key(dir, "b"),
+            dirent_key(InodeId(8), "a"),
+        ];
+        check(dirent_range(dir, None), &entries, &[false, true, true, true, true, false]);
+        check(dirent_range(dir, Some(&name("a"))), &entries, &[false, false, true, true, true, false]);
+        check(dirent_range(dir, Some(&name("zz"))), &entries, &[false; 6]);
+
+        let versions = [
+            version_key(InodeId(6), VersionId(1)),
+            version_key(dir, VersionId(u64::MAX)),
+            version_key(dir, VersionId(5)),
+            version_key(dir, VersionId(1)),
+            version_key(InodeId(8), VersionId(9)),
+        ];
+        check(version_range(dir, None), &versions, &[false, true, true, true, false]);
+        check(version_range(dir, Some(VersionId(6))), &versions, &[false, false, true, true, false]);
+        check(version_range(dir, Some(VersionId(5))), &versions, &[false, false, false, true, false]);
+        check(version_range(dir, Some(VersionId(1))), &versions, &[false; 5]);
+        check(version_range(dir, Some(VersionId(0))), &versions, &[false; 5]);
+
+        let namespace = NamespaceId(3);
+        let trash = [
+            trash_key(NamespaceId(2), "/a", Seq(1)),
+            trash_key(namespace, "/a", Seq(9)),
+            trash_key(namespace, "/a", Seq(1)),
+            trash_key(namespace, "/a/b", Seq(1)),
+            trash_key(namespace, "/ab", Seq(1)),
+        ];
+        check(trash_range(namespace, "/a"), &trash, &[false, true, true, false, false]);
+        assert!(trash[1] < trash[2], "removed last comes first");
+
+        let request = |time, id| request_time_key(Millis(time), RequestId([id; 16]));
+        let requests = [request(0, 0xff), request(4, 0xff), request(5, 0), request(6, 0)];
+        check(request_time_range(Millis(0)), &requests, &[false; 4]);
+        check(request_time_range(Millis(5)), &requests, &[true, true, false, false]);
+    }
+
     #[test]
     fn keys_tell_what_they_were_made_of() {
         assert_eq!(dirent_name(&dirent_key(InodeId(1), "näme")), Ok("näme"));

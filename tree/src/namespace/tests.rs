@@ -4,12 +4,15 @@
 use bytes::Bytes;
 use chunk::manifest::Manifest;
 use kv::{Durability, Kv, MemKv, Overlay};
+use proptest::prelude::*;
 use proto::command::{NamespaceCommand, Stamped};
 use proto::namespace::{Base, Change, Mode, Op, WriteNamespace, Written};
 use types::{Error, Millis, NamespaceId, PartitionId, Path, RequestId, Result, Seq, VersionId};
 
 use super::*;
 use crate::{Machine, answer};
+
+mod rows;
 
 const NS: NamespaceId = NamespaceId(7);
 
@@ -31,12 +34,16 @@ impl Bench {
     }
 
     fn apply(&mut self, command: NamespaceCommand, time: u64) -> Bytes {
+        self.apply_bytes(&proto::encode(&Stamped { time: Millis(time), command }))
+    }
+
+    fn apply_bytes(&mut self, bytes: &[u8]) -> Bytes {
         self.index += 1;
-        let bytes = proto::encode(&Stamped { time: Millis(time), command });
         let mut overlay = Overlay::new(&self.kv);
-        let reply = self.machine.apply(&mut overlay, self.index, &bytes);
+        let reply = self.machine.apply(&mut overlay, self.index, bytes);
         let batch = overlay.into_batch();
         self.kv.write(batch, Durability::Buffered).unwrap();
+        rows::check(&self.kv, NS);
         reply
     }
 
@@ -263,6 +270,56 @@ fn the_journal_is_dense_and_tells_everything() {
     assert!(pull_journal(&bench.kv, NS, Seq(6), 1).unwrap_err().message().contains("ahead of the journal"));
 }
 
+/// I-JRN: a follower hears that a record is missing, and not that there was none.
+#[test]
+fn a_journal_with_a_gap_is_corrupt() {
+    for missing in 1..=4 {
+        let mut bench = Bench::new();
+        for name in ["/a", "/b", "/c", "/d"] {
+            bench.ok(mkdir(name));
+        }
+        let mut batch = kv::Batch::new();
+        batch.delete(&row::journal_key(NS, Seq(missing)));
+        bench.kv.write(batch, Durability::Buffered).unwrap();
+        for (after, limit) in [(0, 100), (0, 4), (missing - 1, 1)] {
+            let error = pull_journal(&bench.kv, NS, Seq(after), limit).unwrap_err();
+            assert_eq!(error.kind(), types::ErrorKind::Corrupt, "{error}");
+        }
+        assert!(pull_journal(&bench.kv, NS, Seq(missing), 100).is_ok(), "what follows is whole");
+    }
+}
+
+/// A store that scans backwards whatever it is asked.
+struct Backwards(MemKv);
+
+impl kv::Read for Backwards {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        self.0.get(key)
+    }
+
+    fn scan(&self, start: &[u8], end: &[u8], _: kv::Order, visit: &mut kv::Visit<'_>) -> Result<()> {
+        self.0.scan(start, end, kv::Order::Backward, visit)
+    }
+}
+
+#[test]
+#[should_panic(expected = "a listing is in order")]
+fn a_listing_out_of_order_stops_the_reader() {
+    let mut bench = Bench::new();
+    bench.ok(mkdir("/a"));
+    bench.ok(mkdir("/b"));
+    let _ = list_dir(&Backwards(bench.kv.clone()), NS, &Path::root(), None, 10);
+}
+
+#[test]
+#[should_panic(expected = "from newer versions to older ones")]
+fn a_history_out_of_order_stops_the_reader() {
+    let mut bench = Bench::new();
+    let first = bench.ok(save("/f", Base::Absent, "1")).unwrap();
+    bench.ok(save("/f", Base::Version(first), "2"));
+    let _ = list_versions(&Backwards(bench.kv.clone()), NS, &p("/f"), None, 10);
+}
+
 #[test]
 fn listings_page_by_name_in_byte_order() {
     let mut bench = Bench::new();
@@ -316,4 +373,45 @@ fn bad_commands_and_unknown_namespaces_are_refused() {
     assert!(error.unwrap_err().message().contains("does not exist"));
     let many = vec![mkdir("/x"); types::limits::BATCH_OP_COUNT_MAX + 1];
     assert!(bench.write(Mode::PerItem, many).unwrap_err().message().contains("over the limit"));
+}
+
+/// What another program may have written to the log: our commands with one byte changed.
+fn commands() -> Vec<WriteNamespace> {
+    let ops = vec![
+        Op::Mkdir { path: p("/a/b"), parents: true },
+        save("/a/f", Base::Absent, "one"),
+        mv("/a", "/c"),
+        save("/c/f", Base::Version(VersionId(3)), "two"),
+        rm("/c", true),
+        Op::Undelete { path: p("/a") },
+        Op::Undelete { path: p("/c") },
+        Op::RestoreVersion { path: p("/c/f"), version: VersionId(3) },
+        mv("/c/b", "/b"),
+    ];
+    let write = |id, mode, ops: &[Op]| WriteNamespace {
+        namespace: NS,
+        request: RequestId([id; 16]),
+        mode,
+        ops: ops.to_vec(),
+    };
+    vec![
+        write(1, Mode::PerItem, &ops[..4]),
+        write(2, Mode::Atomic, &ops),
+        write(3, Mode::PerItem, &ops[3..]),
+        write(4, Mode::PerItem, &ops),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn no_command_stops_the_partition(damage in proptest::collection::vec((any::<u8>(), any::<usize>()), 4)) {
+        let mut bench = Bench::new();
+        for (write, (byte, at)) in commands().into_iter().zip(damage) {
+            let command = NamespaceCommand::Write { author: "user/ann".into(), write };
+            let mut bytes = proto::encode(&Stamped { time: Millis(1000), command }).to_vec();
+            let at = at % bytes.len();
+            bytes[at] = byte;
+            bench.apply_bytes(&bytes);
+        }
+    }
 }

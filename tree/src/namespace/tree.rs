@@ -17,6 +17,9 @@ pub struct Tree<'a, 'b> {
     partition: PartitionId,
     namespace: NamespaceId,
     row: NamespaceRow,
+    /// Where the journal ended when the namespace was opened, and how many records there are since.
+    opened: Seq,
+    recorded: u64,
     author: &'a str,
     time: Millis,
     /// The directory that the last change was in: a directory's worth of commits resolves its path once.
@@ -32,19 +35,30 @@ impl<'a, 'b> Tree<'a, 'b> {
         author: &'a str,
         time: Millis,
     ) -> Result<Self> {
-        let row = row::load(state, &row::namespace_key(namespace))?
+        let row: NamespaceRow = row::load(state, &row::namespace_key(namespace))?
             .ok_or_else(|| Error::not_found(format!("namespace {namespace} does not exist")))?;
-        Ok(Self { state, partition, namespace, row, author, time, last_dir: None })
+        let opened = row.seq;
+        Ok(Self { state, partition, namespace, row, opened, recorded: 0, author, time, last_dir: None })
     }
 
     /// Writes the namespace's own row and returns the newest position of its journal.
     pub fn close(self) -> Seq {
+        let grown = self.row.seq.0 - self.opened.0;
+        assert_eq!(grown, self.recorded, "the journal grows by a position per record (I-JRN)");
         self.state.put(row::namespace_key(self.namespace), proto::encode(&self.row));
         self.row.seq
     }
 
     /// Applies one change, or refuses it and leaves everything as it was.
     pub fn apply(&mut self, op: Op) -> Result<Done> {
+        let before = (self.row.seq, self.row.digest, self.state.len());
+        let done = self.change(op);
+        let after = (self.row.seq, self.row.digest, self.state.len());
+        assert!(done.is_ok() || before == after, "a refused change leaves no trace (I-TREE): {done:?}");
+        done
+    }
+
+    fn change(&mut self, op: Op) -> Result<Done> {
         match op {
             Op::Mkdir { path, parents } => self.mkdir(&path, parents),
             Op::CommitVersion { path, base, manifest, receipts: _, modified } => {
@@ -142,6 +156,10 @@ impl<'a, 'b> Tree<'a, 'b> {
             &VersionRow { base, author: self.author.to_owned(), committed: self.time, modified, manifest },
         );
         self.record(inode, change);
+        assert_eq!(
+            version.0, self.row.seq.0,
+            "a version is called after the journal record that tells of it"
+        );
         Ok(Done { inode, version: Some(version) })
     }
 
@@ -221,6 +239,11 @@ impl<'a, 'b> Tree<'a, 'b> {
         if let Some((last, dir)) = &self.last_dir
             && *last == parent
         {
+            debug_assert!(
+                resolve_below(self.state, entry_of_root(self.row.root), &parent)
+                    .map_or(true, |found| found.is_some_and(|found| found.inode == *dir)),
+                "a change that moves directories forgets where the last one was"
+            );
             return Ok(Place { dir: *dir, name });
         }
         let found = resolve_below(self.state, entry_of_root(self.row.root), &parent)?
@@ -279,6 +302,7 @@ impl<'a, 'b> Tree<'a, 'b> {
     /// Appends to the journal: the next position, no gaps.
     fn record(&mut self, inode: InodeId, change: Change) {
         self.row.seq = self.row.seq.next();
+        self.recorded += 1;
         let record =
             Record { seq: self.row.seq, time: self.time, author: self.author.to_owned(), inode, change };
         self.state.put(row::journal_key(self.namespace, self.row.seq), proto::encode(&record));
@@ -312,7 +336,8 @@ fn check_base(path: &Path, base: Base, old: Option<&DirentRow>) -> Result<()> {
     }
 }
 
-fn hash_of_row(key: &[u8], value: &[u8]) -> u128 {
+/// What a row adds to the digest of its namespace.
+pub fn hash_of_row(key: &[u8], value: &[u8]) -> u128 {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&(key.len() as u64).to_le_bytes()).update(key).update(value);
     let mut bytes = [0; 16];

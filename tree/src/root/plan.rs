@@ -29,6 +29,11 @@ pub fn rebalance(map: &mut ClusterMap) {
         // Too few disks for the profile: no table yet, and writes say so.
         None => {
             if let Ok(table) = placement::build(map.profile, map.pg_count, &disks) {
+                assert_eq!(
+                    table.pgs.len(),
+                    usize::from(map.pg_count),
+                    "the groups that chunks are divided into"
+                );
                 // Changes nothing in a new table but tells how many groups had to break a rule.
                 let change = placement::substitute(&table, map.profile, &disks);
                 accept(map, change);
@@ -47,7 +52,14 @@ pub fn settle(map: &mut ClusterMap) {
     }
 }
 
+/// Takes over what `placement` has made of the table.
 fn accept(map: &mut ClusterMap, change: Change) {
+    let groups = change.table.pgs.len();
+    assert!(change.relaxed <= groups, "no group breaks its rules twice");
+    assert!(
+        map.table.as_ref().is_none_or(|before| before.pgs.len() == groups),
+        "a change of the table neither adds nor loses groups (I-PLACE)"
+    );
     map.relaxed_count = change.relaxed as u32;
     map.table = Some(change.table);
 }

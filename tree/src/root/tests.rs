@@ -1,6 +1,7 @@
 //! Goal: what the root partition decides. Method: the machine over `MemKv`, with clusters of a few nodes.
 
 use kv::{Durability, Kv, MemKv};
+use proptest::prelude::*;
 use proto::map::Role;
 use proto::seal::ClusterSecret;
 use serde::de::DeserializeOwned;
@@ -8,6 +9,7 @@ use types::Profile;
 
 use super::*;
 
+/// The machine's rows, which are looked through after every command.
 struct Bench(MemKv);
 
 const TOKEN: [u8; 32] = [9; 32];
@@ -16,17 +18,7 @@ impl Bench {
     /// A cluster of `nodes` nodes with one disk each, spread over three zones.
     fn new(nodes: u64) -> Self {
         let bench = Self(MemKv::new(0));
-        let bootstrap = Bootstrap {
-            cluster: ClusterId([1; 16]),
-            profile: Profile { k: 4, m: 2 },
-            pg_count: 256,
-            namespace_partitions: 2,
-            index_partitions: 2,
-            authority: "pem".into(),
-            secret: ClusterSecret([2; 32]),
-            node: new_node(1),
-        };
-        bench.ok::<ClusterId>(RootCommand::Bootstrap(Box::new(bootstrap)));
+        bench.ok::<ClusterId>(RootCommand::Bootstrap(Box::new(bootstrap())));
         bench.ok::<()>(RootCommand::AddToken { hash: TOKEN, expires: Millis(100) });
         for id in 2..=nodes {
             let command = RootCommand::AddNode { node: new_node(id), token_hash: TOKEN };
@@ -40,12 +32,19 @@ impl Bench {
     }
 
     fn apply<T: DeserializeOwned>(&self, command: RootCommand, time: u64) -> Result<T> {
-        let bytes = proto::encode(&Stamped { time: Millis(time), command });
+        answer::decode(&self.apply_bytes(&proto::encode(&Stamped { time: Millis(time), command })))
+    }
+
+    fn apply_bytes(&self, bytes: &[u8]) -> Bytes {
+        let before = map(&self.0).unwrap();
         let mut overlay = Overlay::new(&self.0);
-        let reply = RootMachine.apply(&mut overlay, 1, &bytes);
+        let reply = RootMachine.apply(&mut overlay, 1, bytes);
         let batch = overlay.into_batch();
         self.0.write(batch, Durability::Buffered).unwrap();
-        answer::decode(&reply)
+        if let Some(map) = map(&self.0).unwrap() {
+            check_map(before.as_ref(), &map);
+        }
+        reply
     }
 
     #[track_caller]
@@ -72,6 +71,40 @@ impl Bench {
     }
 }
 
+/// What holds for every map that follows from commands, and between it and the one before.
+#[track_caller]
+fn check_map(before: Option<&ClusterMap>, map: &ClusterMap) {
+    map.check().unwrap();
+    if let Some(before) = before.filter(|before| *before != map) {
+        assert_eq!(map.epoch, before.epoch.next(), "another map is another epoch, and the next one");
+        assert!(before.disks.iter().all(|(id, disk)| map.disks[id].uuid == disk.uuid), "ids are not reused");
+        assert!(before.nodes.keys().all(|id| map.nodes.contains_key(id)), "nobody is forgotten");
+    }
+    let uuids: std::collections::BTreeSet<DiskUuid> = map.disks.values().map(|disk| disk.uuid).collect();
+    assert_eq!(uuids.len(), map.disks.len(), "a physical disk has one id");
+    for slots in map.table.iter().flat_map(|table| &table.pgs) {
+        let disks: std::collections::BTreeSet<DiskId> = slots.iter().map(|slot| slot.disk).collect();
+        assert_eq!(disks.len(), slots.len(), "no two slots of a group share a disk (I-PLACE)");
+        assert!(disks.iter().all(|disk| map.disks.contains_key(disk)));
+        for slot in slots.iter().filter(|slot| slot.state == placement::SlotState::Serving) {
+            assert_eq!(*slot, placement::Slot::serving(slot.disk), "a filled slot needs no other disk");
+        }
+    }
+}
+
+fn bootstrap() -> Bootstrap {
+    Bootstrap {
+        cluster: ClusterId([1; 16]),
+        profile: Profile { k: 4, m: 2 },
+        pg_count: 256,
+        namespace_partitions: 2,
+        index_partitions: 2,
+        authority: "pem".into(),
+        secret: ClusterSecret([2; 32]),
+        node: new_node(1),
+    }
+}
+
 fn new_node(id: u64) -> NewNode {
     NewNode {
         zone: format!("z{}", (id - 1) % 3),
@@ -79,6 +112,28 @@ fn new_node(id: u64) -> NewNode {
         native: format!("127.0.0.1:{}", 7000 + id * 2).parse().unwrap(),
         control: format!("127.0.0.1:{}", 7001 + id * 2).parse().unwrap(),
     }
+}
+
+/// A log may say what no program of ours would: the partition goes on, without a cluster.
+#[test]
+fn a_beginning_that_is_no_cluster_is_refused() {
+    let refused = |change: &dyn Fn(&mut Bootstrap), want: &str| {
+        let bench = Bench(MemKv::new(0));
+        let mut bootstrap = bootstrap();
+        change(&mut bootstrap);
+        let found = bench.apply::<ClusterId>(RootCommand::Bootstrap(Box::new(bootstrap)), 1);
+        assert!(found.clone().is_err_and(|e| e.message().contains(want)), "{want}: {found:?}");
+        assert_eq!(map(&bench.0), Ok(None));
+        let disks = (1..=8).map(|n| (DiskUuid([n; 16]), 1)).collect();
+        let registered = bench.apply::<Vec<DiskId>>(RootCommand::RegisterDisks { node: NodeId(1), disks }, 1);
+        assert!(registered.is_err_and(|e| e.message().contains("not initialised")));
+    };
+    refused(&|b| b.profile = Profile { k: 0, m: 0 }, "cannot be read");
+    refused(&|b| b.pg_count = 0, "0 placement groups");
+    refused(&|b| b.pg_count = 100, "100 placement groups");
+    refused(&|b| b.namespace_partitions = 0, "0 partitions of one kind");
+    refused(&|b| b.index_partitions = 0, "0 partitions of one kind");
+    refused(&|b| b.index_partitions = u32::MAX, "4294967295 partitions of one kind");
 }
 
 #[test]
@@ -215,4 +270,41 @@ fn namespaces_have_one_id_per_name() {
     assert_eq!(bench.ok::<NamespaceId>(create("home")), NamespaceId(1));
     let name = NamespaceName::parse("nope").unwrap();
     assert!(find_namespace(&bench.0, &name).unwrap_err().message().contains("create it first"));
+}
+
+/// What another program may have written to the log: our commands with one byte changed.
+fn commands() -> Vec<RootCommand> {
+    let change = |node: u64, up: bool| {
+        let NewNode { native, control, .. } = new_node(node);
+        NodeChange { node: NodeId(node), up, native, control, broken_disks: vec![DiskId(3)] }
+    };
+    let slots = (0..4).map(|slot| (PgId(u16::from(slot)), slot, DiskId(u32::from(slot)))).collect();
+    vec![
+        RootCommand::Bootstrap(Box::new(bootstrap())),
+        RootCommand::AddToken { hash: TOKEN, expires: Millis(100) },
+        RootCommand::AddNode { node: new_node(9), token_hash: TOKEN },
+        RootCommand::SetNodes { changes: vec![change(2, false), change(3, true)] },
+        RootCommand::RegisterDisks {
+            node: NodeId(2),
+            disks: vec![(DiskUuid([2; 16]), 77), (DiskUuid([99; 16]), 5)],
+        },
+        RootCommand::FinishSync { slots },
+        RootCommand::CreateNamespace { name: NamespaceName::parse("team").unwrap() },
+        RootCommand::SetVoters { voters: vec![NodeId(1), NodeId(2)] },
+        RootCommand::SetNodes { changes: vec![change(2, true)] },
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+    #[test]
+    fn no_command_stops_the_partition(damage in proptest::collection::vec((any::<u8>(), any::<usize>()), 9)) {
+        let bench = Bench::new(8);
+        for (command, (byte, at)) in commands().into_iter().zip(damage) {
+            let mut bytes = proto::encode(&Stamped { time: Millis(1), command }).to_vec();
+            let at = at % bytes.len();
+            bytes[at] = byte;
+            bench.apply_bytes(&bytes);
+        }
+    }
 }

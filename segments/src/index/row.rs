@@ -1,0 +1,133 @@
+//! Keys and values of the index (see `index.rs` for the picture).
+//!
+//! Owns: their bytes, and the refusal of what no record can be: the index is on a disk, too (I-DISK).
+//! Knows nothing of: what is live, batches.
+
+use proto::block::{Layout, ShardKey, ShardMeta};
+use types::limits::CHUNK_SIZE_MAX;
+use types::{ChunkId, DiskUuid, Error, Generation, Profile, Result};
+
+use crate::record::ALIGNMENT;
+use crate::segment::SEGMENT_HEADER_SIZE;
+
+const VERSION: u8 = 1;
+const ENTRY_SIZE: usize = 28;
+const CHECKPOINT_SIZE: usize = 45;
+
+/// Where a record is, and what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) segment: u32,
+    pub(crate) offset: u32,
+    pub(crate) payload_size: u32,
+    pub(crate) payload_crc: u32,
+    pub(crate) meta: ShardMeta,
+}
+
+/// Live records of a disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    pub(crate) records: u64,
+    /// Bytes of their payloads.
+    pub(crate) bytes: u64,
+}
+
+/// The index knows every record before this position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Checkpoint {
+    pub(crate) uuid: DiskUuid,
+    pub(crate) segment: u32,
+    pub(crate) offset: u64,
+    pub(crate) totals: Totals,
+}
+
+pub(crate) fn key_bytes(table: u8, key: &ShardKey) -> Vec<u8> {
+    [&[table], &key.chunk.0[..], &key.generation.0.to_be_bytes(), &[key.slot]].concat()
+}
+
+pub(crate) fn parse_key(bytes: &[u8]) -> Result<ShardKey> {
+    let bytes: &[u8; 42] = bytes.try_into().map_err(|_| damaged())?;
+    Ok(ShardKey {
+        chunk: ChunkId(bytes[1..33].try_into().expect("32 bytes")),
+        generation: Generation(u64::from_be_bytes(bytes[33..41].try_into().expect("eight bytes"))),
+        slot: bytes[41],
+    })
+}
+
+fn damaged() -> Error {
+    Error::corrupt(
+        "the disk's index is damaged; stop the node, delete the disk's `index` directory, and start it",
+    )
+}
+
+impl Entry {
+    pub(crate) fn to_bytes(self) -> [u8; ENTRY_SIZE] {
+        let mut bytes = [0; ENTRY_SIZE];
+        for (i, number) in
+            [self.segment, self.offset, self.payload_size, self.payload_crc].into_iter().enumerate()
+        {
+            bytes[4 * i..4 * i + 4].copy_from_slice(&number.to_le_bytes());
+        }
+        if let Layout::Shard { k, m } = self.meta.layout {
+            bytes[16..19].copy_from_slice(&[1, k, m]);
+        }
+        bytes[19] = self.meta.compressed.into();
+        bytes[20..24].copy_from_slice(&self.meta.plain_size.to_le_bytes());
+        bytes[24..28].copy_from_slice(&self.meta.stored_size.to_le_bytes());
+        bytes
+    }
+
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Entry> {
+        let bytes: &[u8; ENTRY_SIZE] = bytes.try_into().map_err(|_| damaged())?;
+        let number = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
+        let layout = match bytes[16..19] {
+            [0, 0, 0] => Layout::Replica,
+            [1, k, m] if Profile::new(k, m).is_ok() => Layout::Shard { k, m },
+            _ => return Err(damaged()),
+        };
+        // Before so many bytes are read.
+        if !(1..=CHUNK_SIZE_MAX).contains(&(number(8) as usize)) {
+            return Err(damaged());
+        }
+        Ok(Entry {
+            segment: number(0),
+            offset: number(4),
+            payload_size: number(8),
+            payload_crc: number(12),
+            meta: ShardMeta {
+                layout,
+                plain_size: number(20),
+                stored_size: number(24),
+                compressed: bytes[19] != 0,
+            },
+        })
+    }
+}
+
+impl Checkpoint {
+    pub(crate) fn to_bytes(self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(CHECKPOINT_SIZE);
+        bytes.push(VERSION);
+        bytes.extend_from_slice(&self.uuid.0);
+        bytes.extend_from_slice(&self.segment.to_le_bytes());
+        for number in [self.offset, self.totals.records, self.totals.bytes] {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        bytes
+    }
+
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Checkpoint> {
+        let bytes: &[u8; CHECKPOINT_SIZE] = bytes.try_into().ok()?;
+        let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
+        // Records begin at such places, and nowhere else does writing go on.
+        let offset = number(21);
+        let is_place = offset.is_multiple_of(ALIGNMENT as u64)
+            && (SEGMENT_HEADER_SIZE..=u32::MAX.into()).contains(&offset);
+        (bytes[0] == VERSION && is_place).then(|| Checkpoint {
+            uuid: DiskUuid(bytes[1..17].try_into().expect("16 bytes")),
+            segment: u32::from_le_bytes(bytes[17..21].try_into().expect("four bytes")),
+            offset,
+            totals: Totals { records: number(29), bytes: number(37) },
+        })
+    }
+}
