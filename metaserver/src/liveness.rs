@@ -79,7 +79,7 @@ mod tests {
 
     use proto::cluster::DiskReport;
     use proto::command::{Bootstrap, NewNode};
-    use proto::map::{Disk, Role};
+    use proto::map::{DiskInfo, Role};
     use proto::seal::ClusterSecret;
     use types::{ClusterId, DiskUuid, Epoch, Profile};
 
@@ -112,7 +112,7 @@ mod tests {
             map.nodes.insert(NodeId(id), node);
         }
         for (id, healthy) in [(1, true), (2, false)] {
-            let disk = Disk { node: NodeId(1), uuid: DiskUuid([id as u8; 16]), capacity: 1, healthy };
+            let disk = DiskInfo { node: NodeId(1), uuid: DiskUuid([id as u8; 16]), capacity: 1, healthy };
             map.disks.insert(DiskId(id), disk);
         }
         map

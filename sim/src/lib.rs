@@ -1,8 +1,8 @@
 //! Whole clusters in one process: real nodes, real openraft, the real client library, on simulated time, disks and
-//! network. A seed decides everything.
+//! network. A seed decides everything (decision 0014).
 //!
-//! Owns: the world and its faults, runs and their traces, what must hold under which fault, replaying and shrinking.
-//! Knows nothing of: sockets, files, real time; how a promise is checked (`oracle`).
+//! Owns: the world: machines, what they stand on, and how they lose their power, stand still and start.
+//! Knows nothing of: sockets, files, real time.
 
 #[cfg(not(tokio_unstable))]
 compile_error!(
@@ -11,3 +11,6 @@ compile_error!(
 
 pub mod platform;
 pub mod world;
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use client::{Cluster, Endpoints};
 use env::disk::SimDisk;
 use env::task::Owner;
-use env::time::Duration;
 use env::{Env, Random};
 use net::Transport;
 use net::testing::Switchboard;
@@ -15,8 +14,8 @@ use node::config::{ClusterConfig, NodeConfig};
 use node::{JoinToken, Node, Platform};
 use proto::cluster::CreateToken;
 use proto::map::Role;
-use tokio::sync::{oneshot, watch};
-use types::{Error, Identity, NodeId, Profile, Result};
+use tokio::sync::oneshot;
+use types::{Error, Identity, NodeId, Profile, Result, limits};
 
 use crate::platform::SimPlatform;
 
@@ -37,7 +36,7 @@ pub struct Shape {
 pub struct World {
     /// Every choice of the world that is not one of its parts'.
     pub random: Random,
-    /// The network.
+    /// What carries every message between them; no address is open until its node has started.
     pub network: Switchboard,
     nodes: Vec<SimNode>,
 }
@@ -53,10 +52,9 @@ struct SimNode {
     process: Option<Process>,
 }
 
+/// A running node. Ending it in an orderly way is not what a simulation is for.
 struct Process {
     owner: Owner,
-    stop: Option<oneshot::Sender<()>>,
-    ended: watch::Receiver<Option<Result<()>>>,
 }
 
 impl World {
@@ -64,7 +62,7 @@ impl World {
     pub fn new(seed: u64, shape: Shape) -> Self {
         let random = Random::seeded(seed);
         let network = Switchboard::new();
-        network.set_latency(Duration::from_millis(1));
+        network.set_latency(limits::SIM_LATENCY);
         let node = |number: u64| SimNode::new(number, shape, &random, &network);
         let nodes = (1..=shape.nodes).map(node).collect();
         Self { random, network, nodes }
@@ -103,7 +101,7 @@ impl World {
         let dial = self.network.dialer(Self::client_address(number), Identity::Admin("admin".to_owned()));
         let addresses = self.nodes.iter().map(|node| node.config.native).collect();
         let endpoints = Endpoints { addresses, transport: Transport::Quic };
-        Cluster::connect(env, dial, endpoints, Duration::from_secs(20)).await
+        Cluster::connect(env, dial, endpoints, limits::SIM_CONNECT_TIMEOUT).await
     }
 
     /// Starts the process of a node.
@@ -115,6 +113,20 @@ impl World {
     pub fn crash(&mut self, id: NodeId) {
         let network = self.network.clone();
         self.node(id).crash(&network);
+    }
+
+    /// Lets a node stand still; time goes on without it.
+    pub fn pause(&self, id: NodeId) {
+        self.get(id).process.iter().for_each(|process| process.owner.pause());
+    }
+
+    /// Lets a node go on.
+    pub fn resume(&self, id: NodeId) {
+        self.get(id).process.iter().for_each(|process| process.owner.resume());
+    }
+
+    fn get(&self, id: NodeId) -> &SimNode {
+        self.nodes.iter().find(|node| node.id == id).expect("only ids of the world are used")
     }
 
     fn node(&mut self, id: NodeId) -> &mut SimNode {
@@ -173,21 +185,18 @@ impl SimNode {
         let owner = self.new_owner();
         let (env, platform, config) = (self.env.clone(), self.platform.clone(), self.config.clone());
         let (started, start) = oneshot::channel();
-        let (stop, stopped) = oneshot::channel();
-        let (end, ended) = watch::channel(None);
         owner.spawn(async move {
-            let node = match Node::start(env, platform, config).await {
-                Ok(node) => node,
-                Err(e) => {
-                    let _ = started.send(Err(e));
-                    return;
-                }
+            let started_node = Node::start(env, platform, config).await;
+            let (node, outcome) = match started_node {
+                Ok(node) => (Some(node), Ok(())),
+                Err(e) => (None, Err(e)),
             };
-            let _ = started.send(Ok(()));
-            let _ = stopped.await;
-            end.send_replace(Some(node.stop().await));
+            let _ = started.send(outcome); // The world may have ended.
+            if node.is_some() {
+                std::future::pending::<()>().await; // Until the power fails.
+            }
         });
-        self.process = Some(Process { owner, stop: Some(stop), ended });
+        self.process = Some(Process { owner });
         let outcome = start.await.unwrap_or_else(|_| Err(Error::unavailable("killed while it started")));
         if outcome.is_err() {
             self.process = None;

@@ -259,6 +259,10 @@ pub const PURGE_DELAY_MS: i32 = 10_000;
 pub const PROCESS_LOOK_PERIOD: Duration = Duration::from_millis(20);
 /// How often a progress line is drawn.
 pub const PROGRESS_PERIOD_MS: u64 = 100;
+/// How long a message takes in a simulation.
+pub const SIM_LATENCY: Duration = Duration::from_millis(1);
+/// How long a client of a simulation looks for its cluster, in simulated time.
+pub const SIM_CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long one question to a development cluster may take; it is asked again while the cluster starts.
 pub const DEV_QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a starting development cluster may make no progress: eight nodes on two busy cores need a tenth of it.

@@ -26,11 +26,11 @@ pub struct Owner(Arc<Shared>);
 struct Shared {
     name: String,
     random: Random,
-    state: Mutex<State>,
+    state: Mutex<Life>,
 }
 
 #[derive(Default)]
-struct State {
+struct Life {
     is_dead: bool,
     /// Wakers of tasks that were to run while the owner was paused; `None` while it runs.
     paused: Option<Vec<Waker>>,
@@ -142,7 +142,7 @@ impl Owner {
         done
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Life> {
         self.0.state.lock().expect("no panic while it is held")
     }
 }

@@ -154,14 +154,17 @@ impl Metaserver {
             applied.borrow_and_update();
             let state = group.read();
             let missing = match namespace::owner(&state, view.namespace) {
-                Ok((owner, seq)) if seq >= wanted => {
+                Ok((owner, seq)) => {
+                    // Before anything is said about the namespace, its position included (I-AUTH).
                     authorize(&caller.identity, Action::UseNamespace { owner: &owner })?;
-                    return Ok((state, seq));
+                    if seq >= wanted {
+                        return Ok((state, seq));
+                    }
+                    let namespace = view.namespace;
+                    Error::invalid(format!(
+                        "position {wanted} is ahead of namespace {namespace}, which is at {seq}"
+                    ))
                 }
-                Ok((_, seq)) => Error::invalid(format!(
-                    "position {wanted} is ahead of namespace {}, which is at {seq}",
-                    view.namespace
-                )),
                 Err(e) => e,
             };
             drop(state);

@@ -35,6 +35,18 @@ const DOORS: &[(&[&str], &[&str], &str)] = &[
     ),
 ];
 
+/// Calls that hold a thread while they wait, who may make them, and what the others do instead: in a simulation there is
+/// one thread, and it must not wait. Tests may.
+const WAITING: &[(&[&str], &[&str], &str)] = &[
+    (
+        &[".blocking_recv(", ".blocking_send(", "Condvar"],
+        &["env"],
+        "use env::task::blocking, Disk::submit or DiskQueue",
+    ),
+    // openraft's runtime has both.
+    (&["block_in_place", ".block_on("], &["env", "raft"], "use env::task::blocking or Disk::submit"),
+];
+
 /// Libraries that one room wraps for all others, by package name.
 const LIBRARIES: &[(&[&str], &str)] = &[
     (&["rand", "getrandom", "fastrand", "tempfile"], "env"),
@@ -46,7 +58,8 @@ const LIBRARIES: &[(&[&str], &str)] = &[
 /// Looks at all Rust code and at what the manifests import.
 pub fn check(files: &[SourceFile], rooms: &[Room]) -> Vec<Finding> {
     let code = files.iter().filter(|file| file.is_rust()).flat_map(check_code);
-    rooms.iter().flat_map(check_manifest).chain(code).collect()
+    let waiting = files.iter().filter(|file| file.is_rust()).flat_map(check_waiting);
+    rooms.iter().flat_map(check_manifest).chain(code).chain(waiting).collect()
 }
 
 fn check_manifest(room: &Room) -> Vec<Finding> {
@@ -68,6 +81,26 @@ fn check_manifest(room: &Room) -> Vec<Finding> {
 
 fn owner(package: &str) -> Option<&'static str> {
     LIBRARIES.iter().find(|(packages, _)| packages.contains(&package)).map(|(_, owner)| *owner)
+}
+
+fn check_waiting(file: &SourceFile) -> Vec<Finding> {
+    let room = file.room();
+    if room == "xtask" {
+        return Vec::new();
+    }
+    let code = file.product_code();
+    let lines = code.lines().enumerate();
+    let refused = |line: &str| {
+        let mut doors = WAITING.iter().filter(|(_, rooms, _)| !rooms.contains(&room));
+        doors.find_map(|(calls, _, advice)| Some((calls.iter().find(|call| line.contains(**call))?, *advice)))
+    };
+    lines
+        .filter_map(|(index, line)| {
+            let (call, advice) = refused(line)?;
+            let call = call.trim_matches(['.', '(']);
+            Some(Finding::new(RULE, &file.path, index + 1, format!("{call} holds a thread: {advice}")))
+        })
+        .collect()
 }
 
 fn check_code(file: &SourceFile) -> Vec<Finding> {
@@ -149,6 +182,22 @@ mod tests {
             check_in("kv/src/real.rs", code, &[want]);
             check_in("kv/tests/real.rs", code, &[want]);
         }
+    }
+
+    #[test]
+    fn nobody_holds_a_thread() {
+        check_in(
+            "segments/src/a.rs",
+            "\nqueue.blocking_recv()",
+            &["a.rs:2 blocking_recv holds a thread: use env::task"],
+        );
+        check_in("client/src/a.rs", "sender.blocking_send(x)", &["blocking_send holds"]);
+        check_in("client/src/a.rs", "handle.block_on(f)", &["block_on holds"]);
+        check_in("kv/src/a.rs", "use std::sync::Condvar;", &["Condvar holds"]);
+        check_in("node/src/a.rs", "tokio::task::block_in_place(f)", &["block_in_place holds"]);
+        check_in("raft/src/blocking.rs", "tokio::task::block_in_place(f)", &[]);
+        check_in("env/src/task.rs", "runtime.block_on(f)", &[]);
+        check_in("kv/src/a.rs", "// .block_on(\nlet a = \".block_on(\";", &[]);
     }
 
     #[test]

@@ -18,13 +18,14 @@ use proto::namespace::{Mode, Op, WriteNamespace, Written};
 use raft::Group;
 use tokio::sync::watch;
 use tree::root;
+use types::limits::CERTIFICATE_VALIDITY;
 use types::{GcEpoch, Identity, Millis, NamespaceId, NodeId, PartitionId, Profile, RequestId, Result};
 
 use super::links::Links;
 use super::words::{
     ANNS, CLUSTER, SECRET, TOKEN_MS, admin, ann, caller, eventually, heartbeat, join_with, new_node,
 };
-use crate::{Config, Metaserver};
+use crate::{Config, Metaserver, Signer};
 
 /// What a node keeps over a restart.
 struct Machine {
@@ -105,6 +106,9 @@ impl World {
             secret: SECRET,
             map: ClusterMap::clone(&machine.map.borrow()),
             bootstrap: (id == 1).then(|| self.bootstrap.clone()),
+            signer: Signer(Arc::new(|authority, request, identity| {
+                Authority::from_pem(authority)?.sign(request, identity, CERTIFICATE_VALIDITY, &Env::real())
+            })),
         };
         let (env, network) = (machine.env.clone(), self.net.line(id));
         let kv = Arc::new(machine.kv.clone());

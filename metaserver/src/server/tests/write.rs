@@ -184,7 +184,7 @@ async fn a_batch_has_a_limit_and_all_of_it_can_be_used() {
     let many = vec![mkdir("/d"); BATCH_OP_COUNT_MAX + 1];
     refused(write(many).await, ErrorKind::Invalid, "over the limit of 512");
     let large = files(&world, 2 * BATCH_OP_COUNT_MAX);
-    refused(write(large).await, ErrorKind::Invalid, "makes a command of");
+    refused(write(large).await, ErrorKind::Invalid, "becomes a command of");
     assert_eq!(seq(&world).await, Seq(0));
     let full = write(files(&world, BATCH_OP_COUNT_MAX)).await.unwrap();
     assert!(full.results.iter().all(Result::is_ok));
