@@ -23,11 +23,11 @@ use std::sync::Arc;
 
 use env::Random;
 use env::task::Owner;
+use env::time::Duration;
 use types::{ClusterId, Identity};
 
 use crate::desk::Desk;
-use crate::server::Load;
-use crate::{Dial, Service};
+use crate::{Dial, Load, Service};
 use attached::{Attached, Attachments};
 use fabric::Fabric;
 use port::Port;
@@ -40,7 +40,7 @@ pub use link::{Jitter, LinkFaults};
 ///
 /// A message that is lost shows as silence: the caller hears so after the time in which a real connection notices it,
 /// or at the end of its own patience. Request and answer are two messages: when only the answer is lost, the work was
-/// done.
+/// done. Links and cuts are those of machines: what is said of an address holds for all ports of its IP address.
 #[derive(Clone)]
 pub struct Switchboard {
     fabric: Arc<Fabric>,
@@ -90,15 +90,20 @@ impl Switchboard {
         Arc::new(Port { fabric, attachments, address, identity })
     }
 
-    /// How messages fare that are sent from now on, where [`Switchboard::set_link`] says nothing else. A message to
-    /// oneself always arrives at once.
+    /// How messages fare that are sent from now on, where [`Switchboard::set_link`] says nothing else. Within a
+    /// machine they always arrive at once.
     pub fn set_default(&self, faults: LinkFaults) {
         self.fabric.lock().default = faults;
     }
 
+    /// All links are perfect from now on but for this delay, where [`Switchboard::set_link`] says nothing else.
+    pub fn set_latency(&self, latency: Duration) {
+        self.set_default(LinkFaults { delay: latency, ..LinkFaults::default() });
+    }
+
     /// How messages fare that `from` sends to `to` from now on.
     pub fn set_link(&self, from: SocketAddr, to: SocketAddr, faults: LinkFaults) {
-        self.fabric.lock().links.insert((from, to), faults);
+        self.fabric.lock().set_link(from, to, faults);
     }
 
     /// Nothing arrives any more between `a` and `b`, in both directions and without notice.

@@ -3,7 +3,7 @@
 //! Knows nothing of: servers and callers.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use env::Random;
@@ -35,9 +35,9 @@ pub(super) struct Ground {
     random: Random,
     pub cuts: Cuts,
     pub default: LinkFaults,
-    /// By from and to.
-    pub links: BTreeMap<(SocketAddr, SocketAddr), LinkFaults>,
-    directions: BTreeMap<(SocketAddr, SocketAddr), Direction>,
+    /// By sender and receiver, as all that belongs to links.
+    links: BTreeMap<(IpAddr, IpAddr), LinkFaults>,
+    directions: BTreeMap<(IpAddr, IpAddr), Direction>,
     pub counts: LinkCounts,
     /// Has no entry for an address without calls.
     pub open: BTreeMap<SocketAddr, OpenCalls>,
@@ -143,6 +143,10 @@ impl Fabric {
 }
 
 impl Ground {
+    pub(super) fn set_link(&mut self, from: SocketAddr, to: SocketAddr, faults: LinkFaults) {
+        self.links.insert((from.ip(), to.ip()), faults);
+    }
+
     fn send(&mut self, letter: &Letter) -> Option<Instant> {
         let now = time::now();
         if self.meets_cut(letter) {
@@ -150,7 +154,7 @@ impl Ground {
         }
         let link = self.link(letter);
         let Self { random, directions, counts, .. } = self;
-        let direction = directions.entry((letter.from, letter.to)).or_default();
+        let direction = directions.entry((letter.from.ip(), letter.to.ip())).or_default();
         link.pass(direction, random, counts, now, letter.size())
     }
 
@@ -160,12 +164,13 @@ impl Ground {
         is_cut
     }
 
-    /// What a message to oneself meets is no network.
+    /// What a message within a machine meets is no network.
     fn link(&self, letter: &Letter) -> LinkFaults {
-        if letter.from == letter.to {
+        let (from, to) = (letter.from.ip(), letter.to.ip());
+        if from == to {
             return LinkFaults::default();
         }
-        self.links.get(&(letter.from, letter.to)).copied().unwrap_or(self.default)
+        self.links.get(&(from, to)).copied().unwrap_or(self.default)
     }
 }
 

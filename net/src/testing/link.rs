@@ -13,7 +13,7 @@ use super::event::LinkCounts;
 const MILLION: u64 = 1_000_000;
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
-/// How messages fare in one direction between two addresses, each for itself. The default is a perfect link.
+/// How messages fare in one direction between two machines, each for itself. The default is a perfect link.
 ///
 /// Nothing arrives when [`super::Switchboard::cut_one_way`] says so. The clock of a simulation ticks in milliseconds:
 /// an arrival is rounded up.

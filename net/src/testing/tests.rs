@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::Ordering::SeqCst;
 
 use async_trait::async_trait;
-use env::time::{self, Duration, Instant};
+use env::time::{self, Instant};
 use types::limits::PEER_SILENCE_MS_MAX;
 use types::{ErrorKind, Identity, Result};
 
@@ -129,7 +129,7 @@ async fn a_slow_service_on_a_good_link_is_waited_for() {
 #[tokio::test(start_paused = true)]
 async fn delay_counts_both_ways() {
     let two = Two::new();
-    two.network.set_default(link(ms(30)));
+    two.network.set_latency(ms(30));
     two.check(ECHO, Ok(()), ms(60)).await;
     two.network.set_link(two.b, two.a, link(ms(5)));
     two.check(ECHO, Ok(()), ms(35)).await;

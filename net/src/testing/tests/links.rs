@@ -252,11 +252,21 @@ async fn a_refusal_travels_as_well() {
     two.check_nothing_left();
 }
 
+/// What is said of one port holds for all of its machine.
 #[tokio::test(start_paused = true)]
-async fn a_node_always_hears_itself() {
+async fn a_machine_always_hears_itself() {
     let two = Two::new();
+    let (control, recorder) = (SocketAddr::new(two.b.ip(), 2), Arc::new(Recorder::default()));
+    two.network.attach(control, recorder);
     two.network.set_default(LinkFaults { delay: ms(10), ..lossy() });
     two.network.isolate(two.b);
     let dial = two.network.dialer(two.b, Identity::Anonymous);
-    call(&dial, two.b, request(ECHO, b"", ""), ms(1)).await.unwrap();
+    for to in [two.b, control] {
+        call(&dial, to, request(ECHO, b"", ""), ms(1)).await.unwrap();
+    }
+    two.network.set_default(LinkFaults::default());
+    two.network.heal(two.a, control);
+    two.check(ECHO, Ok(()), Duration::ZERO).await;
+    two.network.cut(two.a, control);
+    two.check(ECHO, Err("silent"), SILENCE).await;
 }
