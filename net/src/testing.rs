@@ -1,52 +1,71 @@
-//! For simulations and tests: a network in memory, whose links can be cut.
+//! For simulations and tests: a network in memory, whose links fail as a seed says.
+//!
+//! Owns: what happens to a message between two addresses, and who answers at an address.
+//! Knows nothing of: what a request means, nodes, disks.
 //!
 //! Behaves as [`crate::Client`] and [`crate::Server`] do (deadlines, load shedding, panics, errors) and passes the same
-//! conformance suite, without sockets or certificates. Works on a paused clock.
+//! conformance suite, without sockets or certificates. Works on a paused clock. On one thread the same seed and the
+//! same calls give the same fates.
+
+mod attached;
+mod cuts;
+mod event;
+mod fabric;
+mod link;
+mod port;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
-use async_trait::async_trait;
-use env::task::JoinSet;
-use env::time::{self, Duration};
-use tokio::sync::oneshot;
-use types::limits::PEER_SILENCE_MS_MAX;
-use types::{ClusterId, Identity, Result};
+use env::Random;
+use env::task::Owner;
+use env::time::Duration;
+use types::{ClusterId, Identity};
 
-use crate::admission::{Line, Load};
-use crate::desk::{Desk, Outlet};
-use crate::frame::{Frame, check_size};
-use crate::{Caller, Dial, Reply, Request, Service, Target, explain};
+use crate::desk::Desk;
+use crate::{Dial, Load, Service};
+use attached::{Attached, Attachments};
+use fabric::Fabric;
+use port::Port;
+
+pub use event::{Letter, LinkCounts, LinkEvent, LinkEventKind};
+pub use fabric::OpenCalls;
+pub use link::{Jitter, LinkFaults};
 
 /// The network. Clones are the same network.
-#[derive(Clone, Default)]
-pub struct Switchboard(Arc<Mutex<State>>);
-
-#[derive(Default)]
-struct State {
-    servers: BTreeMap<SocketAddr, Arc<Attached>>,
-    /// Directions in which nothing arrives.
-    cuts: BTreeSet<(SocketAddr, SocketAddr)>,
-    latency: Duration,
+///
+/// A message that is lost shows as silence: the caller hears so after the time in which a real connection notices it,
+/// or at the end of its own patience. Request and answer are two messages: when only the answer is lost, the work was
+/// done. Links and cuts are those of machines: what is said of an address holds for all ports of its IP address.
+#[derive(Clone)]
+pub struct Switchboard {
+    fabric: Arc<Fabric>,
+    attachments: Arc<Attachments>,
 }
 
-struct Attached {
-    desk: Arc<Desk>,
-    /// Ends with the process: what it was doing stops half-way.
-    calls: Mutex<JoinSet<()>>,
+impl Default for Switchboard {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Switchboard {
-    /// A network with nobody on it.
+    /// A perfect network with nobody on it, for tests that leave nothing to chance.
     pub fn new() -> Self {
-        Self::default()
+        Self::seeded(Random::seeded(0))
     }
 
-    /// Lets `service` answer at `address`, instead of whoever did before.
+    /// A network with nobody on it that draws the fates of messages from `random`. Its time begins now.
+    pub fn seeded(random: Random) -> Self {
+        Self { fabric: Fabric::new(random), attachments: Arc::default() }
+    }
+
+    /// Lets `service` answer at `address`, instead of whoever did before, in tasks of the current owner. Without one the
+    /// service is its own owner.
     pub fn attach(&self, address: SocketAddr, service: Arc<dyn Service>) {
         self.attach_with_load(address, service, Load::default());
     }
@@ -54,131 +73,88 @@ impl Switchboard {
     /// As [`Switchboard::attach`], refusing more than `load`.
     pub fn attach_with_load(&self, address: SocketAddr, service: Arc<dyn Service>, load: Load) {
         let desk = Desk::new(ClusterId::default(), service, load);
-        self.detach(address);
-        self.lock().servers.insert(address, Arc::new(Attached { desk, calls: Mutex::default() }));
+        let alone = || Owner::new(address.to_string(), self.fabric.split_random());
+        let owner = Owner::current().unwrap_or_else(alone);
+        self.attachments.replace(address, Some(Attached::new(self.fabric.clone(), desk, owner)));
     }
 
-    /// The process at `address` is killed: its calls stop half-way and fail, new ones are refused.
+    /// The process at `address` is killed: its calls stop half-way, their callers see a closed connection, new ones are
+    /// refused. For a machine that loses power [`Switchboard::isolate`] it first: nothing speaks for it then.
     pub fn detach(&self, address: SocketAddr) {
-        let attached = self.lock().servers.remove(&address);
-        if let Some(attached) = attached {
-            attached.lock_calls().abort_all();
-        }
-    }
-
-    /// Nothing arrives any more between `a` and `b`, in both directions and without notice.
-    pub fn cut(&self, a: SocketAddr, b: SocketAddr) {
-        self.cut_one_way(a, b);
-        self.cut_one_way(b, a);
-    }
-
-    /// Nothing that `from` sends arrives at `to`.
-    pub fn cut_one_way(&self, from: SocketAddr, to: SocketAddr) {
-        self.lock().cuts.insert((from, to));
-    }
-
-    /// Undoes [`Switchboard::cut`] and [`Switchboard::cut_one_way`]. What was lost stays lost.
-    pub fn heal(&self, a: SocketAddr, b: SocketAddr) {
-        let mut state = self.lock();
-        state.cuts.remove(&(a, b));
-        state.cuts.remove(&(b, a));
-    }
-
-    /// Undoes all cuts.
-    pub fn heal_all(&self) {
-        self.lock().cuts.clear();
-    }
-
-    /// Everything takes this long in each direction.
-    pub fn set_latency(&self, latency: Duration) {
-        self.lock().latency = latency;
+        self.attachments.replace(address, None);
     }
 
     /// The network as `identity` at `address` uses it.
     pub fn dialer(&self, address: SocketAddr, identity: Identity) -> Arc<dyn Dial> {
-        Arc::new(Port { network: self.clone(), address, identity, line: Line::default() })
+        let (fabric, attachments) = (self.fabric.clone(), self.attachments.clone());
+        Arc::new(Port { fabric, attachments, address, identity })
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().expect("no panic while it is held")
+    /// How messages fare that are sent from now on, where [`Switchboard::set_link`] says nothing else. Within a
+    /// machine they always arrive at once.
+    pub fn set_default(&self, faults: LinkFaults) {
+        self.fabric.lock().default = faults;
     }
 
-    /// Returns when a message from `from` has arrived at `to`. One that is lost shows as silence, after the time in
-    /// which a real connection notices it.
-    async fn travel(&self, from: SocketAddr, to: SocketAddr) -> Result<()> {
-        let latency = self.lock().latency;
-        if !latency.is_zero() {
-            time::sleep(latency).await;
-        }
-        let lost = self.lock().cuts.contains(&(from, to));
-        if lost {
-            time::sleep(Duration::from_millis(PEER_SILENCE_MS_MAX)).await;
-            return Err(explain::silent());
-        }
-        Ok(())
-    }
-}
-
-impl Attached {
-    fn spawn(&self, call: impl Future<Output = ()> + Send + 'static) {
-        let mut calls = self.lock_calls();
-        while calls.try_join_next().is_some() {}
-        calls.spawn(call);
+    /// All links are perfect from now on but for this delay, where [`Switchboard::set_link`] says nothing else.
+    pub fn set_latency(&self, latency: Duration) {
+        self.set_default(LinkFaults { delay: latency, ..LinkFaults::default() });
     }
 
-    fn lock_calls(&self) -> MutexGuard<'_, JoinSet<()>> {
-        self.calls.lock().expect("no panic while it is held")
+    /// How messages fare that `from` sends to `to` from now on.
+    pub fn set_link(&self, from: SocketAddr, to: SocketAddr, faults: LinkFaults) {
+        self.fabric.lock().set_link(from, to, faults);
     }
-}
 
-struct Port {
-    network: Switchboard,
-    address: SocketAddr,
-    identity: Identity,
-    line: Line,
-}
-
-impl Port {
-    async fn exchange(&self, target: &Target, request: Request, timeout: Duration) -> Result<Frame> {
-        self.network.travel(self.address, target.address).await?;
-        let server =
-            self.network.lock().servers.get(&target.address).cloned().ok_or_else(explain::refused)?;
-        let ms = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX).max(1);
-        let frame = Frame::request(1, request, ms);
-        let caller =
-            Caller { identity: self.identity.clone(), address: self.address, transport: target.transport };
-        let answer = match server.desk.admit(&caller, &self.line, &frame.prefix) {
-            Err(refusal) => refusal,
-            Ok(ticket) => {
-                let (outlet, answer) = oneshot::channel();
-                let desk = server.desk.clone();
-                server.spawn(async move {
-                    desk.answer(&caller, ticket, frame.into_request(), Once(outlet)).await;
-                });
-                answer.await.map_err(|_| explain::closed())?
-            }
-        };
-        self.network.travel(target.address, self.address).await?;
-        Ok(answer)
+    /// Nothing arrives any more between `a` and `b`, in both directions and without notice.
+    pub fn cut(&self, a: SocketAddr, b: SocketAddr) {
+        self.fabric.lock().cuts.cut(a, b);
     }
-}
 
-#[async_trait]
-impl Dial for Port {
-    async fn call(&self, target: &Target, request: Request, timeout: Duration) -> Result<Reply> {
-        check_size(request.header.len(), request.body.len())?;
-        match time::timeout(timeout, self.exchange(target, request, timeout)).await {
-            Ok(Ok(answer)) => answer.into_result(),
-            Ok(Err(e)) => Err(e.context(target)),
-            Err(time::Elapsed) => Err(explain::late().context(target)),
-        }
+    /// Nothing that `from` sends, or has on its way, arrives at `to`.
+    pub fn cut_one_way(&self, from: SocketAddr, to: SocketAddr) {
+        self.fabric.lock().cuts.cut_one_way(from, to);
     }
-}
 
-struct Once(oneshot::Sender<Frame>);
+    /// Cuts every two addresses of different sides. Who is on no side still hears all.
+    pub fn partition(&self, sides: &[&[SocketAddr]]) {
+        self.fabric.lock().cuts.partition(sides);
+    }
 
-impl Outlet for Once {
-    async fn deliver(self, answer: Frame) {
-        let _ = self.0.send(answer);
+    /// Cuts `address` off from all others, also from those that come later.
+    pub fn isolate(&self, address: SocketAddr) {
+        self.fabric.lock().cuts.isolate(address);
+    }
+
+    /// Undoes every cut between `a` and `b`, also where one of them is isolated. What was lost stays lost.
+    pub fn heal(&self, a: SocketAddr, b: SocketAddr) {
+        self.fabric.lock().cuts.heal(a, b);
+    }
+
+    /// Undoes every cut around `address`. Another that is isolated stays so.
+    pub fn rejoin(&self, address: SocketAddr) {
+        self.fabric.lock().cuts.rejoin(address);
+    }
+
+    /// Undoes all cuts. Links keep their other faults.
+    pub fn heal_all(&self) {
+        self.fabric.lock().cuts.heal_all();
+    }
+
+    /// Calls `hook` with everything that happens from now on. Panics when there is a hook already.
+    ///
+    /// It may change links and owners. It runs inside of a task: one whose owner it kills goes on until it next waits.
+    pub fn on_event(&self, hook: impl Fn(&LinkEvent) + Send + Sync + 'static) {
+        self.fabric.set_hook(Box::new(hook));
+    }
+
+    /// What happened until now.
+    pub fn counts(&self) -> LinkCounts {
+        self.fabric.lock().counts
+    }
+
+    /// Calls in progress by address; an address without any is not listed. Empty when nobody has left anything behind.
+    pub fn open_calls(&self) -> BTreeMap<SocketAddr, OpenCalls> {
+        self.fabric.lock().open.clone()
     }
 }
