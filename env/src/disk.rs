@@ -17,7 +17,7 @@ use bytes::BytesMut;
 use types::Millis;
 
 pub use real::RealDisk;
-pub use sim::SimDisk;
+pub use sim::{DiskCounts, DiskFault, DiskFaults, FaultRule, SimDisk, When};
 
 /// How to open a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
