@@ -18,7 +18,7 @@ use bytes::BytesMut;
 use types::Millis;
 
 pub use real::RealDisk;
-pub use sim::SimDisk;
+pub use sim::{DiskCounts, DiskFault, DiskFaults, FaultRule, SimDisk, When};
 
 /// How to open a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,10 +79,10 @@ pub trait Disk: Send + Sync + Debug {
     /// Space on the file system that holds `path`.
     fn space(&self, path: &Path) -> io::Result<Space>;
 
-    /// How long the next operation takes in a simulation, on top of what every operation takes; a real disk takes its
-    /// own time.
-    fn delay(&self) -> Duration {
-        Duration::ZERO
+    /// How long the next operation takes in a simulation, on top of what every operation takes, and `None` while the
+    /// disk hangs; a real disk takes its own time.
+    fn delay(&self) -> Option<Duration> {
+        Some(Duration::ZERO)
     }
 
     /// True when something is at `path`.

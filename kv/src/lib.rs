@@ -23,7 +23,7 @@ use types::Result;
 
 pub use batch::{Batch, Op};
 pub use keyspace::Keyspace;
-pub use memory::MemKv;
+pub use memory::{KvCounts, KvFaults, KvImage, MemKv};
 pub use overlay::{Changes, Overlay};
 pub use rocks::{Options, RocksKv};
 

@@ -261,6 +261,8 @@ pub const PROCESS_LOOK_PERIOD: Duration = Duration::from_millis(20);
 pub const PROGRESS_PERIOD_MS: u64 = 100;
 /// How long a message takes in a simulation.
 pub const SIM_LATENCY: Duration = Duration::from_millis(1);
+/// How often a simulated disk that hangs is asked whether it still does.
+pub const SIM_HUNG_DISK_PERIOD: Duration = Duration::from_millis(10);
 /// How long a client of a simulation looks for its cluster, in simulated time.
 pub const SIM_CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long one question to a development cluster may take; it is asked again while the cluster starts.

@@ -1,373 +1,193 @@
-//! A disk in memory that behaves as badly as the contract allows: a crash loses any part of what was not synced.
+//! A disk in memory that behaves as badly as the contract allows, and worse on demand.
+//!
+//! Owns: the simulated file system and its faults. All chance comes from one seed: the same calls give the same result.
+//! Knows nothing of: time. It says how long an operation should take; whoever calls it waits.
 
-use std::collections::BTreeMap;
+mod content;
+mod faults;
+mod file;
+mod names;
+mod state;
+mod tree;
+
+#[cfg(test)]
+mod tests;
+
 use std::ffi::OsString;
 use std::io;
-use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use types::Millis;
 
 use super::{Disk, File, Metadata, OpenMode, Space};
-use crate::Random;
+use file::SimFile;
+use state::State;
 
-/// A simulated disk. Clones share the same content. Namespace operations (create, rename, remove) are durable at once;
-/// file content is durable after [`File::sync_data`].
+pub use faults::{DiskCounts, DiskFault, DiskFaults, FaultRule, When};
+
+/// A simulated disk. Clones share the same content. Bytes are durable after [`File::sync_data`] of their file, names
+/// after [`Disk::sync_dir`] of their directory, and both only as far as the directories above are durable as well.
 #[derive(Clone, Debug)]
 pub struct SimDisk {
     state: Arc<Mutex<State>>,
-    random: Random,
-}
-
-#[derive(Debug)]
-struct State {
-    files: BTreeMap<PathBuf, Arc<Mutex<Content>>>,
-    dirs: BTreeMap<PathBuf, ()>,
-    capacity: u64,
-    inode_next: u64,
-}
-
-#[derive(Debug, Default)]
-struct Content {
-    /// What a crash cannot take away.
-    durable: Vec<u8>,
-    /// What reads see.
-    current: Vec<u8>,
-    /// Changes since the last sync, in order: a crash keeps any subset of them, any write perhaps torn.
-    unsynced: Vec<Change>,
-    inode: u64,
-    changes: u64,
-    locked: bool,
-    fail_sync: bool,
-    fail_read: bool,
-}
-
-#[derive(Clone, Debug)]
-enum Change {
-    Write(u64, Vec<u8>),
-    SetLen(u64),
-}
-
-#[derive(Debug)]
-struct SimFile {
-    disk: SimDisk,
-    content: Arc<Mutex<Content>>,
-    holds_lock: Mutex<bool>,
+    life: u64,
 }
 
 impl SimDisk {
-    /// An empty disk of 1 TiB whose crashes are drawn from `seed`.
+    /// An empty, healthy disk of 1 TiB; `seed` decides on crashes and faults.
     pub fn new(seed: u64) -> Self {
-        let state = State {
-            files: BTreeMap::new(),
-            dirs: BTreeMap::from([(PathBuf::from("/"), ())]),
-            capacity: 1 << 40,
-            inode_next: 1,
-        };
-        Self { state: Arc::new(Mutex::new(state)), random: Random::seeded(seed) }
+        let state = State::new(seed);
+        Self { life: state.life, state: Arc::new(Mutex::new(state)) }
     }
 
-    /// Power loss: of every file's unsynced changes a random subset survives, any write perhaps in part; locks are
-    /// released. Handles still open see what survived: drop them, as the process that held them is gone.
+    /// Power loss. Of what was not synced a random part survives: of each file any changes, any write perhaps only in
+    /// some of its sectors; of all creations, renames and removals any that do not need one that is lost. Locks are
+    /// released, and files that are open fail with ESTALE from now on.
     pub fn crash(&self) {
-        for content in self.lock().files.values() {
-            let mut content = content.lock().expect("not poisoned");
-            let mut survived = std::mem::take(&mut content.durable);
-            for change in std::mem::take(&mut content.unsynced) {
-                match (self.random.below(3), change) {
-                    (0, _) => {}
-                    (1, Change::Write(offset, bytes)) => {
-                        let kept = self.random.below(bytes.len() as u64 + 1) as usize;
-                        Change::Write(offset, bytes[..kept].to_vec()).apply(&mut survived);
-                    }
-                    (_, change) => change.apply(&mut survived),
-                }
-            }
-            content.current.clone_from(&survived);
-            content.durable = survived;
-            content.locked = false;
-        }
+        self.lock().crash();
     }
 
-    /// Flips one bit of a file, durably: bit rot.
+    /// Gives the disk to a new process: what was written stays, locks are released, and all handles from before, this
+    /// one as a [`Disk`] included, fail with ESTALE, so that what is left of the old process changes nothing.
+    pub fn reopen(&self) -> Self {
+        let life = self.lock().start_life();
+        Self { state: self.state.clone(), life }
+    }
+
+    /// Replaces the plan of what goes wrong.
+    pub fn set_faults(&self, faults: DiskFaults) {
+        self.lock().dice.plan = faults;
+    }
+
+    /// The plan as it stands, with what is left of [`When::Next`].
+    pub fn faults(&self) -> DiskFaults {
+        self.lock().dice.plan.clone()
+    }
+
+    /// What has gone wrong so far.
+    pub fn counts(&self) -> DiskCounts {
+        self.lock().dice.counts
+    }
+
+    /// Bit rot: flips `count` random bits in the durable bytes of all files at or below `prefix`. Returns how many, 0
+    /// when there are no bytes.
+    pub fn rot(&self, prefix: &Path, count: u64) -> u64 {
+        self.lock().rot(prefix, count)
+    }
+
+    /// Empties the page cache: from now on reads see what a lost write or a failed sync left on the platter.
+    pub fn drop_caches(&self) {
+        self.lock().tree.drop_caches();
+    }
+
+    /// Flips one bit of a file, durably.
     pub fn flip_bit(&self, path: &Path, offset: u64, bit: u8) {
-        let content = self.lock().files[path].clone();
-        let mut content = content.lock().expect("not poisoned");
-        for bytes in [0, 1] {
-            let bytes = if bytes == 0 { &mut content.durable } else { &mut content.current };
-            if let Some(byte) = bytes.get_mut(offset as usize) {
-                *byte ^= 1 << bit;
-            }
-        }
+        let mut state = self.lock();
+        let found = state.tree.find(path).expect("there is such a file");
+        state.tree.edit(found, |body| body.content.flip_bit(offset, bit));
+        state.dice.counts.rotten_bits += 1;
     }
 
-    /// From now on syncs of this file fail.
+    /// From now on syncs of this file fail: the short form of a rule.
     pub fn fail_syncs(&self, path: &Path) {
-        self.lock().files[path].lock().expect("not poisoned").fail_sync = true;
+        self.lock().always(path, DiskFault::SyncError);
     }
 
-    /// From now on reads of this file fail.
+    /// From now on reads of this file fail: the short form of a rule.
     pub fn fail_reads(&self, path: &Path) {
-        self.lock().files[path].lock().expect("not poisoned").fail_read = true;
+        self.lock().always(path, DiskFault::ReadError);
     }
 
     /// Limits the disk to `bytes`.
     pub fn set_capacity(&self, bytes: u64) {
-        self.lock().capacity = bytes;
+        self.lock().dice.plan.capacity = bytes;
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("not poisoned")
+        self.state.lock().expect("never poisoned: no panic inside")
     }
-}
 
-impl State {
-    fn used(&self) -> u64 {
-        self.files.values().map(|f| f.lock().expect("not poisoned").current.len() as u64).sum()
+    /// For the operations of a process. Those of the harness work through any handle.
+    fn lock_as_disk(&self) -> io::Result<MutexGuard<'_, State>> {
+        let mut state = self.lock();
+        if state.life == self.life { Ok(state) } else { Err(state.stale()) }
     }
-}
 
-impl Change {
-    fn apply(&self, bytes: &mut Vec<u8>) {
-        match self {
-            Change::Write(offset, part) => {
-                let end = *offset as usize + part.len();
-                if bytes.len() < end {
-                    bytes.resize(end, 0);
-                }
-                bytes[*offset as usize..end].copy_from_slice(part);
-            }
-            Change::SetLen(len) => bytes.resize(*len as usize, 0),
-        }
+    /// For operations on names.
+    fn lock_names(&self, path: &Path) -> io::Result<MutexGuard<'_, State>> {
+        let mut state = self.lock_as_disk()?;
+        state.dice.check(DiskFault::NameError, path)?;
+        Ok(state)
     }
 }
 
 impl Disk for SimDisk {
+    fn delay(&self) -> Option<Duration> {
+        self.lock().dice.delay()
+    }
+
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
-        let mut state = self.lock();
-        let content = match (state.files.get(path).cloned(), mode) {
-            (Some(_), OpenMode::CreateNew) => return Err(io::ErrorKind::AlreadyExists.into()),
-            (Some(content), _) => content,
-            (None, OpenMode::Read | OpenMode::ReadWrite) => return Err(io::ErrorKind::NotFound.into()),
-            (None, OpenMode::Create | OpenMode::CreateNew) => {
-                let parent = path.parent().unwrap_or(Path::new("/"));
-                if !parent.as_os_str().is_empty() && !state.dirs.contains_key(parent) {
-                    return Err(io::ErrorKind::NotFound.into());
-                }
-                let inode = state.inode_next;
-                state.inode_next += 1;
-                let content = Arc::new(Mutex::new(Content { inode, ..Content::default() }));
-                state.files.insert(path.to_owned(), content.clone());
-                content
+        let mut state = self.lock_names(path)?;
+        let creates = matches!(mode, OpenMode::Create | OpenMode::CreateNew);
+        let inode = match state.tree.find(path) {
+            Ok(_) if mode == OpenMode::CreateNew => return Err(io::ErrorKind::AlreadyExists.into()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && creates => {
+                state.tree.create_file(path)?
             }
+            found => found?,
         };
-        Ok(Arc::new(SimFile { disk: self.clone(), content, holds_lock: Mutex::new(false) }))
+        if state.tree.file(inode).is_none() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        Ok(Arc::new(SimFile::open(&self.state, &mut state, inode, mode != OpenMode::Read)))
     }
 
     fn metadata(&self, path: &Path) -> io::Result<Metadata> {
-        let state = self.lock();
-        if let Some(content) = state.files.get(path) {
-            let content = content.lock().expect("not poisoned");
-            return Ok(Metadata {
-                is_file: true,
-                is_dir: false,
-                size: content.current.len() as u64,
-                modified: Millis(content.changes),
-                stamp: (content.changes, content.inode),
-            });
-        }
-        if state.dirs.contains_key(path) {
-            return Ok(Metadata {
-                is_file: false,
-                is_dir: true,
-                size: 0,
-                modified: Millis(0),
-                stamp: (0, 0),
-            });
-        }
-        Err(io::ErrorKind::NotFound.into())
+        let state = self.lock_names(path)?;
+        let inode = state.tree.find(path)?;
+        let content = state.tree.file(inode).map(|body| &body.content);
+        let changes = content.map_or(0, |content| content.changes());
+        Ok(Metadata {
+            is_file: content.is_some(),
+            is_dir: content.is_none(),
+            size: content.map_or(0, |content| content.len()),
+            modified: Millis(changes),
+            stamp: (changes, inode.0),
+        })
     }
 
     fn read_dir(&self, path: &Path) -> io::Result<Vec<OsString>> {
-        let state = self.lock();
-        if !state.dirs.contains_key(path) {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        let children = state.files.keys().chain(state.dirs.keys()).filter(|p| p.parent() == Some(path));
-        let mut names: Vec<OsString> = children.filter_map(|p| Some(p.file_name()?.to_owned())).collect();
-        names.sort();
-        Ok(names)
+        self.lock_names(path)?.tree.list(path)
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        let mut state = self.lock();
-        for dir in path.ancestors().filter(|p| !p.as_os_str().is_empty()) {
-            state.dirs.insert(dir.to_owned(), ());
-        }
-        Ok(())
+        self.lock_names(path)?.tree.create_dirs(path)
     }
 
     fn rename(&self, source: &Path, target: &Path) -> io::Result<()> {
-        let mut state = self.lock();
-        if let Some(content) = state.files.remove(source) {
-            state.files.insert(target.to_owned(), content);
-            return Ok(());
-        }
-        if state.dirs.remove(source).is_none() {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        let moved = |path: &PathBuf| Some(target.join(path.strip_prefix(source).ok()?));
-        state.files = std::mem::take(&mut state.files)
-            .into_iter()
-            .map(|(path, content)| (moved(&path).unwrap_or(path), content))
-            .collect();
-        state.dirs = std::mem::take(&mut state.dirs)
-            .into_keys()
-            .map(|path| (moved(&path).unwrap_or(path), ()))
-            .collect();
-        state.dirs.insert(target.to_owned(), ());
-        Ok(())
+        self.lock_names(source)?.tree.rename(source, target)
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
-        self.lock().files.remove(path).map(|_| ()).ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.lock_names(path)?.tree.remove_file(path)
     }
 
     fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
-        let mut state = self.lock();
-        if !state.dirs.contains_key(path) {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        state.files.retain(|p, _| !p.starts_with(path));
-        state.dirs.retain(|p, _| !p.starts_with(path));
-        Ok(())
+        self.lock_names(path)?.tree.remove_dirs(path)
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        if self.lock().dirs.contains_key(path) { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
+        let mut state = self.lock_as_disk()?;
+        state.dice.check(DiskFault::SyncError, path)?;
+        state.tree.sync_dir(path)
     }
 
-    fn space(&self, _path: &Path) -> io::Result<Space> {
-        let state = self.lock();
-        Ok(Space { free: state.capacity.saturating_sub(state.used()), total: state.capacity })
-    }
-}
-
-impl SimFile {
-    fn lock(&self) -> MutexGuard<'_, Content> {
-        self.content.lock().expect("not poisoned")
-    }
-
-    fn change(&self, change: Change) {
-        let mut content = self.lock();
-        change.apply(&mut content.current);
-        content.unsynced.push(change);
-        content.changes += 1;
-    }
-}
-
-impl File for SimFile {
-    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-        let content = self.lock();
-        if content.fail_read {
-            return Err(io::Error::from_raw_os_error(libc::EIO));
-        }
-        let rest = content.current.get(offset as usize..).unwrap_or_default();
-        let count = rest.len().min(bytes.len());
-        bytes[..count].copy_from_slice(&rest[..count]);
-        Ok(count)
-    }
-
-    fn write_at(&self, parts: &[&[u8]], offset: u64) -> io::Result<()> {
-        let bytes = parts.concat();
-        let end = offset + bytes.len() as u64;
-        let grows = end.saturating_sub(self.lock().current.len() as u64);
-        let state = self.disk.lock();
-        if state.used() + grows > state.capacity {
-            return Err(io::Error::from_raw_os_error(libc::ENOSPC));
-        }
-        drop(state);
-        self.change(Change::Write(offset, bytes));
-        Ok(())
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        let mut content = self.lock();
-        if content.fail_sync {
-            return Err(io::Error::from_raw_os_error(libc::EIO));
-        }
-        content.unsynced.clear();
-        content.durable = content.current.clone();
-        Ok(())
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.lock().current.len() as u64)
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.change(Change::SetLen(len));
-        Ok(())
-    }
-
-    fn allocate(&self, _len: u64) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn uncache(&self, _range: Range<u64>) {}
-
-    fn try_lock(&self) -> io::Result<bool> {
-        let mut content = self.lock();
-        let free = !content.locked;
-        content.locked = true;
-        *self.holds_lock.lock().expect("not poisoned") |= free;
-        Ok(free)
-    }
-}
-
-impl Drop for SimFile {
-    fn drop(&mut self) {
-        if *self.holds_lock.lock().expect("not poisoned") {
-            self.lock().locked = false;
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_crash_keeps_what_was_synced_and_only_a_part_of_the_rest() {
-        let mut outcomes = std::collections::BTreeSet::new();
-        for seed in 0..50 {
-            let disk = SimDisk::new(seed);
-            let file = disk.open(Path::new("/a"), OpenMode::CreateNew).unwrap();
-            file.write_at(&[b"safe"], 0).unwrap();
-            file.sync_data().unwrap();
-            file.write_at(&[b"lost"], 4).unwrap();
-            disk.crash();
-            let after = disk.read(Path::new("/a")).unwrap();
-            assert!(after.starts_with(b"safe") && b"safelost".starts_with(&after[..]));
-            outcomes.insert(after);
-        }
-        assert!(outcomes.len() > 3, "crashes differ: {outcomes:?}");
-    }
-
-    #[test]
-    fn faults_are_told() {
-        let disk = SimDisk::new(1);
-        let path = Path::new("/a");
-        let file = disk.open(path, OpenMode::CreateNew).unwrap();
-        disk.set_capacity(8);
-        file.write_at(&[b"12345678"], 0).unwrap();
-        assert_eq!(file.write_at(&[b"9"], 8).unwrap_err().raw_os_error(), Some(libc::ENOSPC));
-        disk.flip_bit(path, 0, 0);
-        assert_eq!(disk.read(path).unwrap(), b"02345678");
-        disk.fail_syncs(path);
-        assert!(file.sync_data().is_err());
-        disk.fail_reads(path);
-        assert!(disk.read(path).is_err());
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        let state = self.lock_as_disk()?;
+        state.tree.find(path)?;
+        let total = state.dice.plan.capacity;
+        Ok(Space { free: total.saturating_sub(state.tree.used()), total })
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, mpsc as thread_mpsc};
 
 use tokio::sync::mpsc;
-use types::limits::DISK_JOB_COUNT_MAX;
+use types::limits::{DISK_JOB_COUNT_MAX, SIM_HUNG_DISK_PERIOD};
 
 use super::{Owner, thread};
 use crate::Disk;
@@ -68,8 +68,19 @@ impl Drop for DiskQueue {
 
 async fn run_simulated(owner: Owner, disk: Arc<dyn Disk>, mut jobs: mpsc::Receiver<Job>) {
     while let Some(job) = jobs.recv().await {
-        time::sleep(owner.draw_delay() + disk.delay()).await;
+        wait_for(&owner, &*disk).await;
         job();
+    }
+}
+
+/// What the next operation of a simulated disk has to wait for.
+async fn wait_for(owner: &Owner, disk: &dyn Disk) {
+    time::sleep(owner.draw_delay()).await;
+    loop {
+        match disk.delay() {
+            Some(delay) => return time::sleep(delay).await,
+            None => time::sleep(SIM_HUNG_DISK_PERIOD).await,
+        }
     }
 }
 
@@ -81,10 +92,12 @@ impl dyn Disk {
         operation: impl FnOnce(&dyn Disk) -> types::Result<T> + Send + 'static,
     ) -> types::Result<T> {
         let disk = self.clone();
-        let work = move || operation(&*disk);
         let task = match Owner::current() {
-            Some(owner) => owner.spawn_delayed(owner.draw_delay() + self.delay(), work),
-            None => tokio::task::spawn_blocking(work),
+            Some(owner) => owner.clone().spawn(async move {
+                wait_for(&owner, &*disk).await;
+                operation(&*disk)
+            }),
+            None => tokio::task::spawn_blocking(move || operation(&*disk)),
         };
         task.await.map_err(|e| types::Error::internal(format!("a disk's thread failed: {e}")))?
     }

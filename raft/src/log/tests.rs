@@ -16,6 +16,9 @@ const B: PartitionId = PartitionId(2);
 
 fn sim(seed: u64) -> (Env, SimDisk) {
     let disk = SimDisk::new(seed);
+    // The directory is there: a log that has to create it does not sync the one above.
+    disk.create_dir_all(Path::new("/log")).unwrap();
+    disk.sync_dir(Path::new("/")).unwrap();
     (Env { disk: Arc::new(disk.clone()), ..Env::simulated(seed) }, disk)
 }
 
