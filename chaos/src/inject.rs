@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use client::Cluster;
 use client::health::{Complement, missing};
 use env::Random;
 use env::process::Signal;
+use env::time::Instant;
 use types::{Error, NodeId, Result};
 
 use crate::cluster::Victim;
 use crate::fault::{self, Fault, Planned};
-use crate::session::Session;
-use crate::worker::Shared;
 
 /// A cluster that is not whole after this time does not heal: rebuilding takes seconds, or a minute on a busy machine.
 const HEALTHY_TIMEOUT: Duration = Duration::from_secs(150);
@@ -38,34 +38,39 @@ pub struct Injector<'a> {
     /// What is broken.
     pub cluster: &'a Victim,
     /// Asks the cluster how it is.
-    pub session: Arc<Session>,
+    pub view: Arc<Cluster>,
     /// Chooses victims.
     pub random: Random,
     /// What the cluster has when it is whole.
     pub whole: Complement,
-    /// The clock of the run.
-    pub shared: Arc<Shared>,
+    /// When the run began.
+    pub started: Instant,
 }
 
 impl Injector<'_> {
+    /// Milliseconds since the run began.
+    pub fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).expect("a run does not last forever")
+    }
+
     /// Performs a fault and waits until the cluster is whole again. An error means that it is not.
     pub async fn inject(&self, planned: Planned) -> Result<Injection> {
         env::time::sleep(Duration::from_millis(planned.calm_ms)).await;
-        let status = self.session.cluster.fetch_status().await?;
+        let status = self.view.fetch_status().await?;
         let victims = fault::victims(planned.fault, &status, &self.random);
         if victims.is_empty() {
             return Err(Error::unavailable(format!("cannot {}: a partition has no leader", planned.fault)));
         }
-        let at_ms = self.shared.now_ms();
+        let at_ms = self.now_ms();
         crate::say::say(format_args!("{at_ms} ms: {} {victims:?} for {} ms", planned.fault, planned.away_ms));
         self.perform(planned, &victims).await?;
-        let undone_ms = self.shared.now_ms();
+        let undone_ms = self.now_ms();
         let context = |e: Error| e.context(format!("after {} {victims:?} at {at_ms} ms", planned.fault));
         self.wait_until_whole().await.map_err(context)?;
-        let heal_ms = self.shared.now_ms() - undone_ms;
+        let heal_ms = self.now_ms() - undone_ms;
         crate::say::say(format_args!(
             "{} ms: whole again, {heal_ms} ms after the end of the fault",
-            self.shared.now_ms()
+            self.now_ms()
         ));
         Ok(Injection { fault: planned.fault, at_ms, away_ms: undone_ms - at_ms, heal_ms })
     }
@@ -94,7 +99,7 @@ impl Injector<'_> {
             if let Some(ended) = self.cluster.ended()?.into_iter().next() {
                 return Err(Error::unavailable(ended));
             }
-            let missing = match self.session.cluster.fetch_status().await {
+            let missing = match self.view.fetch_status().await {
                 Ok(status) => missing(&status, self.whole),
                 Err(e) => vec![e.to_string()],
             };

@@ -1,22 +1,15 @@
 //! `make chaos`: breaks a cluster of real processes on purpose and checks the promises.
 //!
-//! Owns: faults, a seeded workload, checkers over what was seen, and the report. Clusters are real processes of the
-//! `cloudsync` binary, clients are the `client` library in this process.
+//! Owns: faults on real processes of the `cloudsync` binary, the run and its report. What clients do meanwhile, and what
+//! counts as a broken promise, is `oracle`'s.
 //! Knows nothing of: being imported; the servers' insides.
 
-mod check;
 mod cluster;
-mod content;
 mod fault;
-mod history;
 mod inject;
-mod replay;
 mod report;
 mod run;
 mod say;
-mod session;
-mod survey;
-mod worker;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -2,9 +2,9 @@
 
 use std::fmt::{self, Write};
 
-use crate::check::Verdict;
+use oracle::{Asked, Color, History, Operation, Outcome, Step, Verdict};
+
 use crate::fault::Fault;
-use crate::history::{History, Outcome, Promise};
 use crate::inject::Injection;
 
 /// Violations shown for one promise; the first ones say most.
@@ -27,43 +27,34 @@ struct Operations {
     commits: usize,
     reads: usize,
     unknown: usize,
+    refused: usize,
     slowest_ms: u64,
-}
-
-/// How a promise stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Color {
-    Green,
-    Red,
-    /// Never exercised: nothing is known.
-    Grey,
 }
 
 impl Report {
     /// Puts the results of a run together.
-    pub fn new(seed: u64, verdicts: Vec<Verdict>, injections: Vec<Injection>, history: History) -> Self {
-        let commits = history.commits.iter().filter(|c| c.outcome == Outcome::Unknown).count();
-        let steps = history.steps.iter().filter(|s| s.outcome == Outcome::Unknown).count();
+    pub fn new(seed: u64, verdicts: Vec<Verdict>, injections: Vec<Injection>, history: &History) -> Self {
+        let count = |is: &dyn Fn(&&Operation) -> bool| history.operations.iter().filter(is).count();
+        let took_ms = |operation: &Operation| operation.end_ms - operation.start_ms;
         let operations = Operations {
-            all: history.answers.len(),
-            commits: history.commits.len(),
-            reads: history.reads.len(),
-            unknown: commits + steps,
-            slowest_ms: history.answers.iter().map(|answer| answer.took_ms).max().unwrap_or(0),
+            all: history.operations.len(),
+            commits: count(&|o| matches!(o.steps(), [Step::Commit { .. }])),
+            reads: count(&|o| matches!(o.asked, Asked::Read(..))),
+            unknown: count(&|o| o.is_write() && matches!(o.outcome, Outcome::Unknown)),
+            refused: count(&|o| o.is_write() && matches!(o.outcome, Outcome::Refused(..))),
+            slowest_ms: history.operations.iter().map(took_ms).max().unwrap_or(0),
         };
-        let mut write_times_ms = history.write_times_ms;
-        write_times_ms.sort_unstable();
-        Self { seed, verdicts, injections, operations, write_times_ms }
+        Self { seed, verdicts, injections, operations, write_times_ms: history.write_times_ms() }
     }
 
     /// True when no promise was seen broken.
     pub fn is_good(&self) -> bool {
-        self.verdicts.iter().all(|verdict| color(verdict) != Color::Red)
+        self.verdicts.iter().all(|verdict| verdict.color() != Color::Red)
     }
 
     /// How many promises were exercised and kept, and how many were not.
     pub fn counts(&self) -> (usize, usize) {
-        let green = self.verdicts.iter().filter(|verdict| color(verdict) == Color::Green).count();
+        let green = self.verdicts.iter().filter(|verdict| verdict.color() == Color::Green).count();
         (green, self.verdicts.len() - green)
     }
 }
@@ -72,13 +63,13 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "seed {}", self.seed)?;
         for verdict in &self.verdicts {
-            let Verdict { promise, exercised, violations } = verdict;
-            let color = match color(verdict) {
+            let Verdict { invariant, claim, exercised, violations } = verdict;
+            let color = match verdict.color() {
                 Color::Green => "green",
                 Color::Red => "RED",
                 Color::Grey => "grey",
             };
-            writeln!(f, "{color:<6} {:<10} {exercised:>7} times: {}", name(*promise), meaning(*promise))?;
+            writeln!(f, "{color:<6} {invariant:<10} {exercised:>7} times: {claim}")?;
             for violation in violations.iter().take(SHOWN_COUNT) {
                 writeln!(f, "       ! {violation}")?;
             }
@@ -86,11 +77,11 @@ impl fmt::Display for Report {
                 writeln!(f, "       ! and {} more", violations.len() - SHOWN_COUNT)?;
             }
         }
-        let Operations { all, commits, reads, unknown, slowest_ms } = self.operations;
+        let Operations { all, commits, reads, unknown, refused, slowest_ms } = self.operations;
         writeln!(
             f,
-            "operations: {all}, of these {commits} commits and {reads} whole reads; {unknown} changes of unknown \
-             outcome; the slowest took {slowest_ms} ms"
+            "operations: {all}, of these {commits} commits and {reads} reads of files; {refused} changes were refused, \
+             {unknown} of unknown outcome; the slowest took {slowest_ms} ms"
         )?;
         f.write_str("faults:")?;
         for fault in Fault::ALL {
@@ -124,46 +115,10 @@ fn longest_gap(times_ms: &[u64], start_ms: u64, end_ms: u64) -> u64 {
     longest
 }
 
-fn color(verdict: &Verdict) -> Color {
-    match verdict {
-        Verdict { violations, .. } if !violations.is_empty() => Color::Red,
-        Verdict { exercised: 0, .. } => Color::Grey,
-        _ => Color::Green,
-    }
-}
-
-fn name(promise: Promise) -> &'static str {
-    match promise {
-        Promise::Ack => "I-ACK",
-        Promise::Read => "I-READ",
-        Promise::Cas => "I-CAS",
-        Promise::Lin => "I-LIN",
-        Promise::Jrn => "I-JRN",
-        Promise::Tree => "I-TREE",
-        Promise::Det => "I-DET",
-        Promise::Heal => "I-HEAL",
-        Promise::Answers => "answers",
-        Promise::Processes => "processes",
-    }
-}
-
-fn meaning(promise: Promise) -> &'static str {
-    match promise {
-        Promise::Ack => "every acknowledged change is there",
-        Promise::Read => "right bytes or an error",
-        Promise::Cas => "no silent overwrite",
-        Promise::Lin => "every answer is the tree at the position it names",
-        Promise::Jrn => "the journal is whole and its replay is the tree",
-        Promise::Tree => "always a tree",
-        Promise::Det => "voters have the same digest",
-        Promise::Heal => "the cluster is whole after every fault",
-        Promise::Answers => "every operation is answered in time, and not with an error of our making",
-        Promise::Processes => "no process ended or panicked on its own",
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use oracle::Invariant;
+
     use super::*;
 
     #[test]
@@ -174,16 +129,13 @@ mod tests {
     }
 
     #[test]
-    fn red_before_grey_before_green() {
+    fn one_broken_promise_makes_a_bad_run_and_an_unknown_one_no_good_smoke() {
         let verdict = |exercised, violations: &[&str]| Verdict {
-            promise: Promise::Ack,
             exercised,
             violations: violations.iter().map(|v| (*v).to_owned()).collect(),
+            ..Verdict::new(Invariant::Ack, "what was acknowledged stays")
         };
-        assert_eq!(color(&verdict(0, &["x"])), Color::Red);
-        assert_eq!(color(&verdict(0, &[])), Color::Grey);
-        assert_eq!(color(&verdict(9, &[])), Color::Green);
-        let report = |verdicts| Report::new(7, verdicts, Vec::new(), History::default());
+        let report = |verdicts| Report::new(7, verdicts, Vec::new(), &History::default());
         let mixed = report(vec![verdict(1, &[]), verdict(0, &[]), verdict(1, &["lost"])]);
         assert_eq!((mixed.is_good(), mixed.counts()), (false, (1, 2)));
         assert!(mixed.to_string().contains("! lost"));

@@ -10,7 +10,7 @@ use crate::tree::SourceFile;
 /// Name of the rule.
 pub const RULE: &str = "bounds";
 
-const TOOLS: &[&str] = &["bench", "chaos", "xtask"];
+const TOOLS: &[&str] = &["bench", "chaos", "oracle", "xtask"];
 
 /// Functions that make a queue or a gate of the size they are given.
 const SIZED: &[[&str; 2]] = &[
@@ -140,8 +140,13 @@ mod tests {
     #[track_caller]
     fn check_code(code: &str, want: &[&str]) {
         expect(&check(&[SourceFile::new("kv/src/a.rs", code)]), want);
-        for path in ["types/src/limits.rs", "types/src/limits/times.rs", "chaos/src/a.rs", "kv/src/tests.rs"]
-        {
+        for path in [
+            "types/src/limits.rs",
+            "types/src/limits/times.rs",
+            "chaos/src/a.rs",
+            "oracle/src/a.rs",
+            "kv/src/tests.rs",
+        ] {
             expect(&check(&[SourceFile::new(path, code)]), &[]);
         }
         expect(

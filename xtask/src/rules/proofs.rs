@@ -1,4 +1,4 @@
-//! Every promise of docs/invariants.md is cited where a machine checks it: in a test, in a checker of `chaos` or in
+//! Every promise of docs/invariants.md is cited where a machine checks it: in a test, in a checker of `oracle` or in
 //! a script. A promise without a checker is a wish.
 
 use std::collections::BTreeSet;
@@ -27,7 +27,7 @@ pub fn check(files: &[SourceFile]) -> Vec<Finding> {
 /// The parts of a file that check something when they run. The tests of these rules cite promises only as examples,
 /// and nobody runs an example.
 fn checkers(file: &SourceFile) -> Vec<&str> {
-    let is_checker = file.path.starts_with("chaos/src/check") || file.path == "chaos/src/survey.rs";
+    let is_checker = file.path.starts_with("oracle/src/check") || file.path == "oracle/src/survey.rs";
     let is_script = file.path.starts_with("scripts/") && file.path.ends_with(".sh");
     if is_script || (is_checker && file.is_rust()) {
         vec![&file.text]
@@ -64,9 +64,9 @@ mod tests {
         check_cited("kv/tests/a.rs", "/// I-GC-1.\n#[test]\nfn a() {}", true);
         check_cited("kv/src/a.rs", "#[cfg(test)]\nmod tests {\n    // I-GC\n}", true);
         check_cited("kv/src/conformance.rs", "// I-GC", true);
-        check_cited("chaos/src/check.rs", "//! Checks I-GC.", true);
-        check_cited("chaos/src/check/tree.rs", "//! Checks I-GC.", true);
-        check_cited("chaos/src/survey.rs", "// I-GC", true);
+        check_cited("oracle/src/check.rs", "//! Checks I-GC.", true);
+        check_cited("oracle/src/check/tree.rs", "//! Checks I-GC.", true);
+        check_cited("oracle/src/survey.rs", "// I-GC", true);
         check_cited("scripts/smoke.sh", "# I-GC", true);
     }
 
@@ -74,7 +74,7 @@ mod tests {
     fn what_does_not_run_is_none() {
         check_cited("kv/src/a.rs", "// Keeps I-GC.\n#[cfg(test)]\nmod tests { }", false);
         check_cited("kv/src/tests.rs", "// I-GCX, I-LIN", false);
-        check_cited("chaos/src/worker.rs", "// I-GC", false);
+        check_cited("oracle/src/worker.rs", "// I-GC", false);
         check_cited("net/examples/a.rs", "// I-GC", false);
         check_cited("xtask/src/rules/tests.rs", "// I-GC", false);
         check_cited("docs/tests.md", "I-GC", false);

@@ -1,21 +1,49 @@
 //! The tree that a journal describes.
 //!
-//! Owns: the rules about which record may follow which (I-TREE, I-CAS).
+//! Owns: the rules about which record may follow which (I-TREE, I-CAS), and how a path is found.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use proto::namespace::{Change, Kind, Place, Record};
-use types::{InodeId, Name, Path, VersionId};
+use types::{ChunkId, ErrorKind, InodeId, Name, Path, VersionId};
 
 /// A file or directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inode {
     /// Which of the two.
     pub kind: Kind,
-    /// Newest version; 0 for a directory.
-    pub version: VersionId,
+    /// All versions of a file; none of a directory.
+    pub versions: BTreeMap<VersionId, Revision>,
     /// Where it is; `None` in the trash, and for the root.
     pub place: Option<Place>,
+}
+
+/// A version, as far as the journal tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Revision {
+    /// The version it replaced; `None` for the first.
+    pub base: Option<VersionId>,
+    /// Bytes.
+    pub size: u64,
+    /// Identifies the content.
+    pub root: ChunkId,
+}
+
+impl Inode {
+    fn new(kind: Kind) -> Self {
+        Self { kind, versions: BTreeMap::new(), place: None }
+    }
+
+    /// Newest version; 0 for a directory.
+    pub fn version(&self) -> VersionId {
+        self.versions.last_key_value().map_or(VersionId(0), |(id, _)| *id)
+    }
+
+    /// The newest version; `None` for a directory.
+    pub fn newest(&self) -> Option<&Revision> {
+        self.versions.last_key_value().map(|(_, revision)| revision)
+    }
 }
 
 /// A tree at one position of the journal.
@@ -31,9 +59,16 @@ pub struct Tree {
 impl Tree {
     /// The tree before the first record.
     pub fn new(root: InodeId) -> Self {
-        let inode = Inode { kind: Kind::Dir, version: VersionId(0), place: None };
-        let inodes = BTreeMap::from([(root, inode)]);
+        let inodes = BTreeMap::from([(root, Inode::new(Kind::Dir))]);
         Self { root, entries: BTreeMap::new(), inodes, trash: Vec::new() }
+    }
+
+    /// The tree after these records, and which rules they break; what breaks a rule is left out.
+    pub fn after(root: InodeId, records: &[Record]) -> (Self, Vec<String>) {
+        let mut tree = Self::new(root);
+        let apply = |record| tree.apply(record).err().map(|e| format!("position {}: {e}", record.seq));
+        let broken = records.iter().filter_map(apply).collect();
+        (tree, broken)
     }
 
     /// Applies one record. The error says which rule it breaks; then nothing is changed.
@@ -41,11 +76,12 @@ impl Tree {
         let inode = record.inode;
         match &record.change {
             Change::Added { at, kind } => self.add(inode, at, *kind),
-            Change::Versioned { at, version, base, .. } => {
+            Change::Versioned { at, version, base, size, content_root } => {
                 if version.0 != record.seq.0 {
                     return Err(format!("version {version} was made at another position, {}", record.seq));
                 }
-                self.commit(inode, at, *version, *base)
+                let revision = Revision { base: *base, size: *size, root: *content_root };
+                self.commit(inode, at, *version, revision)
             }
             Change::Moved { source, target } => {
                 self.check_entry(source, inode)?;
@@ -59,8 +95,7 @@ impl Tree {
             }
             Change::Removed { at } => {
                 self.check_entry(at, inode)?;
-                let path =
-                    self.path_of(inode).ok_or_else(|| format!("{inode} is removed but not in the tree"))?;
+                let path = self.path_of(inode).expect("check_entry() found it in the tree");
                 self.unlink(at);
                 self.trash.push((path, inode));
                 Ok(())
@@ -68,16 +103,40 @@ impl Tree {
         }
     }
 
-    /// What is at a path.
-    pub fn find(&self, path: &Path) -> Option<(InodeId, &Inode)> {
-        let step = |dir, name: &Name| self.entries.get(&(dir, name.clone())).copied();
-        let inode = path.names().iter().try_fold(self.root, step)?;
-        Some((inode, &self.inodes[&inode]))
+    /// What is at a path; `Invalid` when a part of it that should be a directory is a file.
+    pub fn find(&self, path: &Path) -> Result<Option<(InodeId, &Inode)>, ErrorKind> {
+        let mut at = self.root;
+        for name in path.names() {
+            if self.inodes[&at].kind == Kind::File {
+                return Err(ErrorKind::Invalid);
+            }
+            match self.entry(at, name) {
+                Some(inode) => at = inode,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some((at, &self.inodes[&at])))
     }
 
-    /// Newest version of an entry; 0 for a directory.
-    pub fn version_of(&self, inode: InodeId) -> VersionId {
-        self.inodes.get(&inode).map_or(VersionId(0), |inode| inode.version)
+    /// The directory and name that a path means: `NotFound` when there is no such directory, `Invalid` for the root and
+    /// where a file is in its place.
+    pub fn place(&self, path: &Path) -> Result<Place, ErrorKind> {
+        let (parent, name) = path.split_last().ok_or(ErrorKind::Invalid)?;
+        let (dir, inode) = self.find(&parent)?.ok_or(ErrorKind::NotFound)?;
+        if inode.kind == Kind::File {
+            return Err(ErrorKind::Invalid);
+        }
+        Ok(Place { dir, name: name.clone() })
+    }
+
+    /// What has this name in a directory.
+    pub fn entry(&self, dir: InodeId, name: &Name) -> Option<InodeId> {
+        self.entries.get(&(dir, name.clone())).copied()
+    }
+
+    /// What is known of an entry, in the tree or in the trash.
+    pub fn inode(&self, id: InodeId) -> Option<&Inode> {
+        self.inodes.get(&id)
     }
 
     /// Where an entry is; `None` when it, or a directory above it, is in the trash.
@@ -93,19 +152,25 @@ impl Tree {
         Path::try_from(names).ok()
     }
 
-    /// What is in a directory.
-    pub fn list(&self, dir: InodeId) -> impl Iterator<Item = (&Name, InodeId)> {
-        let within = move |((parent, _), _): &(&(InodeId, Name), &InodeId)| *parent == dir;
-        let first = Name::parse("\u{1}").expect("the smallest name is a name");
-        self.entries.range((dir, first)..).take_while(within).map(|((_, name), inode)| (name, *inode))
+    /// What is in a directory after a name, in order of names.
+    pub fn list<'a>(
+        &'a self,
+        dir: InodeId,
+        after: Option<&Name>,
+    ) -> impl Iterator<Item = (&'a Name, InodeId, &'a Inode)> {
+        let start = match after {
+            Some(name) => Bound::Excluded((dir, name.clone())),
+            None => Bound::Included((dir, Name::parse("\u{1}").expect("the smallest name is a name"))),
+        };
+        let entries = self.entries.range((start, Bound::Unbounded));
+        let within = entries.take_while(move |((parent, _), _)| *parent == dir);
+        within.map(|((_, name), inode)| (name, *inode, &self.inodes[inode]))
     }
 
     /// All that can be reached from the root.
-    pub fn paths(&self) -> BTreeMap<Path, (InodeId, Kind, VersionId)> {
+    pub fn paths(&self) -> BTreeMap<Path, (InodeId, &Inode)> {
         let found = self.inodes.iter().filter(|(id, _)| **id != self.root);
-        let found =
-            found.filter_map(|(id, inode)| Some((self.path_of(*id)?, (*id, inode.kind, inode.version))));
-        found.collect()
+        found.filter_map(|(id, inode)| Some((self.path_of(*id)?, (*id, inode)))).collect()
     }
 
     /// What was removed and not brought back, oldest first, with the path it was removed from.
@@ -120,9 +185,7 @@ impl Tree {
             Some(known) if known.kind != kind => return Err(format!("{inode} comes back as something else")),
             Some(_) => self.trash.retain(|(_, id)| *id != inode),
             None if kind == Kind::File => return Err(format!("file {inode} is added without a version")),
-            None => {
-                self.inodes.insert(inode, Inode { kind, version: VersionId(0), place: None });
-            }
+            None => drop(self.inodes.insert(inode, Inode::new(kind))),
         }
         self.link(at, inode);
         Ok(())
@@ -133,11 +196,11 @@ impl Tree {
         inode: InodeId,
         at: &Place,
         version: VersionId,
-        base: Option<VersionId>,
+        revision: Revision,
     ) -> Result<(), String> {
-        if base.is_some() {
+        if revision.base.is_some() {
             self.check_entry(at, inode)?;
-            let newest = self.inodes[&inode].version;
+            let (newest, base) = (self.inodes[&inode].version(), revision.base);
             if Some(newest) != base {
                 return Err(format!(
                     "version {version} of {inode} replaces {base:?}, but {newest} was the newest"
@@ -148,10 +211,11 @@ impl Tree {
             if self.inodes.contains_key(&inode) {
                 return Err(format!("{inode} is created a second time"));
             }
-            self.inodes.insert(inode, Inode { kind: Kind::File, version, place: None });
+            self.inodes.insert(inode, Inode::new(Kind::File));
             self.link(at, inode);
         }
-        self.inodes.get_mut(&inode).expect("linked above or checked").version = version;
+        let inode = self.inodes.get_mut(&inode).expect("linked above or checked");
+        inode.versions.insert(version, revision);
         Ok(())
     }
 
@@ -167,8 +231,11 @@ impl Tree {
     }
 
     fn check_entry(&self, at: &Place, inode: InodeId) -> Result<(), String> {
-        match self.entries.get(&(at.dir, at.name.clone())) {
-            Some(found) if *found == inode => Ok(()),
+        if !self.is_in_tree(at.dir) {
+            return Err(format!("{inode} is changed where nobody can reach it"));
+        }
+        match self.entry(at.dir, &at.name) {
+            Some(found) if found == inode => Ok(()),
             found => {
                 Err(format!("{inode} should be {:?} of {}, but there is {found:?}", at.name.as_str(), at.dir))
             }
@@ -177,13 +244,21 @@ impl Tree {
 
     fn check_free(&self, at: &Place) -> Result<(), String> {
         let kind = self.inodes.get(&at.dir).map(|inode| inode.kind);
-        if kind != Some(Kind::Dir) || self.path_of(at.dir).is_none() {
+        if kind != Some(Kind::Dir) || !self.is_in_tree(at.dir) {
             return Err(format!("{} is not a directory of the tree", at.dir));
         }
-        match self.entries.get(&(at.dir, at.name.clone())) {
+        match self.entry(at.dir, &at.name) {
             Some(found) => Err(format!("{:?} of {} is taken by {found}", at.name.as_str(), at.dir)),
             None => Ok(()),
         }
+    }
+
+    fn is_in_tree(&self, inode: InodeId) -> bool {
+        let mut at = inode;
+        while let Some(place) = self.inodes.get(&at).and_then(|inode| inode.place.as_ref()) {
+            at = place.dir;
+        }
+        at == self.root
     }
 
     fn ancestors(&self, inode: InodeId) -> Vec<InodeId> {
