@@ -56,6 +56,7 @@ impl Group {
 
     /// First start of a new group, on one of its nodes. `Exists` when it has a log already.
     pub async fn initialize(&self, voters: BTreeSet<NodeId>) -> Result<()> {
+        assert!(voters.contains(&self.node), "a group begins on one of its voters");
         self.raft.initialize(plain_ids(&voters)).await.map_err(|e| error::initialize(self.id, e))
     }
 
@@ -320,6 +321,12 @@ pub(crate) fn reconcile(log: &Log, group: PartitionId, applied: Option<EntryId>)
     if !agrees {
         log.truncate(group, 0);
         log.purge(group, applied);
+        let state = log.state(group);
+        assert_eq!(
+            (state.purged, state.last),
+            (Some(applied), Some(applied)),
+            "the log goes on where the state ends"
+        );
     }
     Ok(())
 }

@@ -172,3 +172,42 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
         Ok(Snapshot { meta, snapshot })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use env::Env;
+    use kv::{MemKv, Read};
+    use types::{Error, PartitionId};
+
+    use super::*;
+
+    /// A state machine whose rows cannot be read.
+    struct Damaged;
+
+    impl StateMachine for Damaged {
+        fn apply(&self, _state: &mut Overlay<'_>, _index: u64, _command: &[u8]) -> Bytes {
+            Bytes::new()
+        }
+
+        fn restored(&self, _state: &dyn Read) -> Result<()> {
+            Err(Error::corrupt("a block does not match its checksum"))
+        }
+    }
+
+    #[async_trait::async_trait]
+    impl crate::Network for Damaged {
+        async fn send(&self, _: types::NodeId, _: Bytes, _: std::time::Duration) -> Result<Bytes> {
+            Err(Error::unavailable("nobody is there"))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_group_whose_state_cannot_be_read_is_not_opened() {
+        let config = crate::HostConfig::new(types::NodeId(1), "/log".into());
+        let (kv, network) = (Arc::new(MemKv::new(1)), Arc::new(Damaged));
+        let host = crate::Host::open(Env::simulated(1), config, kv, network).await.unwrap();
+        let error = host.open_group(PartitionId(3), Arc::new(Damaged)).await.unwrap_err();
+        assert!(error.message().contains("open partition 3: a block does not match"), "{error}");
+        assert!(host.groups().is_empty());
+    }
+}

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest};
 use serde::{Deserialize, Serialize};
-use types::{NodeId, PartitionId, Result};
+use types::{Error, NodeId, PartitionId, Result};
 
 use crate::codec;
 use crate::engine::{LogId, SnapshotMeta, TypeConfig, Vote};
@@ -101,8 +101,10 @@ impl Append {
         }
     }
 
-    /// For openraft.
+    /// For openraft. `Invalid` when no leader would say this: openraft takes it for granted that entries follow each
+    /// other.
     pub fn into_request(self) -> Result<AppendEntriesRequest<TypeConfig>> {
+        self.check()?;
         let decode =
             |(term, index, body)| codec::decode_entry(log::LogEntry { id: EntryId { term, index }, body });
         Ok(AppendEntriesRequest {
@@ -111,5 +113,96 @@ impl Append {
             leader_commit: self.committed,
             entries: self.entries.into_iter().map(decode).collect::<Result<_>>()?,
         })
+    }
+
+    /// One entry after the other, terms that never fall, and none after the leader's.
+    fn check(&self) -> Result<()> {
+        let mut last = self.prev.as_ref().map(EntryId::from);
+        let ids = self.entries.iter().map(|(term, index, _)| EntryId { term: *term, index: *index });
+        for id in ids {
+            let next = last.map_or(Some(0), |last| last.index.checked_add(1));
+            if next != Some(id.index) || last.is_some_and(|last| last.term > id.term) {
+                return Err(Error::invalid(format!("a raft message has entry {id:?} after {last:?}")));
+            }
+            last = Some(id);
+        }
+        if last.is_some_and(|last| last.term > self.vote.leader_id.term) {
+            return Err(Error::invalid(format!("a raft message has entry {last:?} of a term to come")));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use async_trait::async_trait;
+    use env::Env;
+    use kv::{MemKv, Overlay};
+    use types::ErrorKind;
+
+    use super::*;
+    use crate::{Host, HostConfig, Network, Role, StateMachine};
+
+    const GROUP: PartitionId = PartitionId(1);
+
+    struct Nothing;
+
+    impl StateMachine for Nothing {
+        fn apply(&self, _state: &mut Overlay<'_>, _index: u64, _command: &[u8]) -> Bytes {
+            Bytes::new()
+        }
+    }
+
+    #[async_trait]
+    impl Network for Nothing {
+        async fn send(&self, _target: NodeId, _message: Bytes, _timeout: Duration) -> Result<Bytes> {
+            Err(Error::unavailable("nobody is there"))
+        }
+    }
+
+    /// Terms and indexes of the entries that the leader of term 5 sends after an entry of term 3 with index 7, to a node
+    /// that has nothing.
+    async fn answer(prev: Option<(u64, u64)>, entries: &[(u64, u64)]) -> Result<Bytes> {
+        let host = HostConfig::new(NodeId(1), "/log".into());
+        let kv = Arc::new(MemKv::new(1));
+        let host = Host::open(Env::simulated(1), host, kv, Arc::new(Nothing)).await.unwrap();
+        let group = host.open_group(GROUP, Arc::new(Nothing)).await.unwrap();
+        let append = Append {
+            vote: Vote::new_committed(5, 2),
+            prev: prev.map(|(term, index)| EntryId { term, index }.into()),
+            committed: None,
+            entries: entries.iter().map(|(term, index)| (*term, *index, Bytes::from_static(&[0]))).collect(),
+        };
+        let message = Envelope { group: GROUP, source: NodeId(2), message: Message::Append(append) };
+        let answer = host.handle(message.encode()).await;
+        assert_ne!(group.status().role, Role::Stopped, "{entries:?} after {prev:?} ended the group");
+        answer
+    }
+
+    /// A node's message is input: what no leader says is refused, and the group goes on.
+    #[tokio::test(start_paused = true)]
+    async fn entries_that_do_not_follow_each_other_are_refused() {
+        for (prev, entries) in [(None, &[(5, 0), (5, 1)][..]), (None, &[]), (Some((3, 7)), &[(4, 8), (5, 9)])]
+        {
+            answer(prev, entries).await.unwrap();
+        }
+        for (prev, entries) in [
+            (None, &[(5, 1)][..]),
+            (None, &[(5, 0), (5, 2)]),
+            (None, &[(5, 0), (5, 0)]),
+            (None, &[(5, 0), (4, 1)]),
+            (None, &[(6, 0)]),
+            (None, &[(5, u64::MAX), (5, 0)]),
+            (Some((3, 7)), &[(3, 7)]),
+            (Some((3, 7)), &[(2, 8)]),
+            (Some((3, u64::MAX)), &[(3, 8)]),
+            (Some((9, 7)), &[]),
+        ] {
+            let error = answer(prev, entries).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Invalid, "{entries:?} after {prev:?}: {error}");
+        }
     }
 }

@@ -83,7 +83,8 @@ impl Proposer {
 
 impl Drop for Reserved {
     fn drop(&mut self) {
-        self.queued.fetch_sub(self.size, Ordering::Relaxed);
+        let queued = self.queued.fetch_sub(self.size, Ordering::Relaxed);
+        assert!(queued >= self.size, "what leaves the queue was counted when it came");
     }
 }
 
@@ -117,6 +118,7 @@ fn gather(
     held: &mut Option<Proposal>,
     queue: &mut mpsc::Receiver<Proposal>,
 ) -> Vec<Proposal> {
+    assert!(held.is_none(), "what did not fit goes first into the next entry: commands stay in order");
     let mut size = first.command.len();
     let mut proposals = vec![first];
     while proposals.len() < BATCH_OP_COUNT_MAX {
@@ -128,6 +130,10 @@ fn gather(
         }
         proposals.push(next);
     }
+    assert!(
+        size <= ENTRY_SIZE_TARGET || held.is_some() || proposals.len() == 1,
+        "entries have a size (I-BOUND)"
+    );
     // Nobody waits for these any more, and nobody was told that they were done.
     proposals.retain(|proposal| !proposal.answer.is_closed());
     proposals
@@ -142,6 +148,11 @@ async fn write(group: PartitionId, raft: Raft, proposals: Vec<Proposal>) {
     match raft.client_write(Commands(commands)).await {
         Ok(written) => {
             let replies = written.data;
+            assert_eq!(
+                replies.replies.len(),
+                proposals.len(),
+                "every command of an entry is answered (I-LIN)"
+            );
             for ((proposal, reply), index) in proposals.into_iter().zip(replies.replies).zip(replies.first..)
             {
                 drop(proposal.answer.send(Ok(Applied { index, reply })));

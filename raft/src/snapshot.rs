@@ -63,6 +63,10 @@ impl Cutter {
             *count += 1;
             ControlFlow::Continue(())
         })?;
+        assert!(
+            next.as_ref().is_none_or(|next| *next > start),
+            "every piece brings the snapshot closer to its end"
+        );
         self.next = next;
         Ok(rows.freeze())
     }
@@ -134,5 +138,34 @@ impl Receiver {
             )));
         }
         Ok(Some((staged, end)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The rows of a piece as text, or that it cannot be read.
+    #[track_caller]
+    fn check(piece: &[u8], want: Option<&[(&str, &str)]>) {
+        let found = decode_rows(&Bytes::copy_from_slice(piece)).ok();
+        let text = |bytes: Bytes| String::from_utf8(bytes.to_vec()).unwrap();
+        let found: Option<Vec<(String, String)>> =
+            found.map(|rows| rows.into_iter().map(|(key, value)| (text(key), text(value))).collect());
+        let want = want.map(|rows| rows.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect());
+        assert_eq!(found, want, "{piece:?}");
+    }
+
+    #[test]
+    fn rows_are_read_whole_or_not_at_all() {
+        check(b"", Some(&[]));
+        check(b"\x01\0\0\0a\x02\0\0\0bc", Some(&[("a", "bc")]));
+        check(b"\0\0\0\0\0\0\0\0\x01\0\0\0a\0\0\0\0", Some(&[("", ""), ("a", "")]));
+        // A key without a value, a part that is cut, a size that is cut or beyond the end, a byte too many.
+        check(b"\x01\0\0\0a", None);
+        check(b"\x01\0\0\0a\x02\0\0\0b", None);
+        check(b"\x01\0\0", None);
+        check(b"\xff\xff\xff\xff\0\0\0\0", None);
+        check(b"\x01\0\0\0a\0\0\0\0z", None);
     }
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use bytes::Bytes;
 use kv::{Batch, Durability, Keyspace, Kv, Order, Overlay, Read, Visit, prefix_end};
 use serde::{Deserialize, Serialize};
-use types::{PartitionId, Result};
+use types::{Error, PartitionId, Result};
 
 use crate::codec;
 use crate::engine::{LogId, StoredMembership};
@@ -117,7 +117,11 @@ impl StateStore {
             }
         }
         let generation = Arc::new(Generation { kv: kv.clone(), prefix, retired: AtomicBool::new(false) });
-        let generation_next = meta.generation + 1;
+        // Generations are begun by this node only: a number without a next is not one of ours.
+        let generation_next = meta.generation.checked_add(1);
+        let generation_next = generation_next.ok_or_else(|| {
+            Error::corrupt(format!("the state of partition {group} is of an impossible generation"))
+        })?;
         Ok(Self { kv, group, current: Mutex::new(Current { meta, generation, generation_next }) })
     }
 
@@ -136,6 +140,7 @@ impl StateStore {
         };
         let meta = read_meta(&*snapshot, self.group)?;
         let prefix = state_prefix(self.group, meta.generation);
+        assert_eq!(prefix, generation.prefix, "a reader holds the generation that it reads");
         Ok((State { space: Keyspace::new(snapshot, prefix), _generation: generation }, meta))
     }
 
@@ -147,6 +152,8 @@ impl StateStore {
     /// Writes changes of the state, and what is known of it then, as one batch.
     pub fn commit(&self, changes: &Overlay<'_>, meta: Meta) -> Result<()> {
         let mut current = self.lock();
+        check_order(&current.meta, &meta);
+        assert_eq!(meta.generation, current.meta.generation, "only adopt() begins another generation");
         let mut batch = Batch::new();
         changes.write_into(&current.generation.prefix, &mut batch);
         batch.put(&meta_key(self.group), &codec::encode(&meta));
@@ -159,6 +166,7 @@ impl StateStore {
     pub fn stage(&self) -> Staged {
         let mut current = self.lock();
         let number = current.generation_next;
+        assert!(number > current.meta.generation, "rows are staged beside the state, never in it");
         current.generation_next += 1;
         let prefix = state_prefix(self.group, number);
         Staged {
@@ -167,10 +175,20 @@ impl StateStore {
         }
     }
 
-    /// Makes `staged` the state, durable on return.
+    /// Makes `staged` the state, durable on return. `Corrupt` when it has seen fewer commands than this one.
     pub fn adopt(&self, staged: Staged, meta: Meta) -> Result<()> {
         let mut current = self.lock();
+        // The count comes from another node. One that is smaller for a longer log is of another history (I-DET).
+        if meta.commands < current.meta.commands {
+            return Err(Error::corrupt(format!(
+                "a snapshot with {} commands is to replace the state of partition {}, which has seen {}",
+                meta.commands, self.group, current.meta.commands
+            )));
+        }
         let meta = Meta { generation: staged.number, ..meta };
+        let prefix = state_prefix(self.group, staged.number);
+        assert_eq!(staged.generation.prefix, prefix, "a group adopts what it has staged itself");
+        assert!(meta.log >= current.meta.log, "openraft installs no snapshot that is older than the state");
         let mut batch = Batch::new();
         batch.put(&meta_key(self.group), &codec::encode(&meta));
         // After the rows in the order of the store's writes: a crash keeps them all or forgets this.
@@ -184,7 +202,7 @@ impl StateStore {
     }
 
     fn lock(&self) -> MutexGuard<'_, Current> {
-        self.current.lock().expect("never poisoned: no panic inside")
+        self.current.lock().expect("poisoned by a broken promise only")
     }
 }
 
@@ -227,6 +245,16 @@ impl Drop for Generation {
     }
 }
 
+/// A state goes forward: it never forgets a command or an entry it has seen.
+fn check_order(before: &Meta, after: &Meta) {
+    assert!(after.commands >= before.commands, "the index of commands only grows");
+    assert!(after.log >= before.log, "entries are applied in their order");
+    assert!(
+        after.log > before.log || after.commands == before.commands,
+        "commands are counted with the entry that has them"
+    );
+}
+
 fn has_key(read: &dyn Read, start: &[u8], end: &[u8]) -> Result<bool> {
     let mut found = false;
     read.scan(start, end, Order::Forward, &mut |_, _| {
@@ -241,6 +269,7 @@ mod tests {
     use kv::MemKv;
 
     use super::*;
+    use crate::log::EntryId;
 
     const GROUP: PartitionId = PartitionId(5);
 
@@ -259,7 +288,8 @@ mod tests {
         let mut overlay = Overlay::new(&state);
         overlay.put(key.to_owned(), value.to_owned());
         let meta = store.meta();
-        store.commit(&overlay, Meta { commands: meta.commands + 1, ..meta }).unwrap();
+        let log = Some(EntryId { term: 1, index: meta.commands }.into());
+        store.commit(&overlay, Meta { commands: meta.commands + 1, log, ..meta }).unwrap();
     }
 
     /// Readers keep the state they hold, new readers get the new one, and the old rows go with the last reader.
@@ -293,6 +323,47 @@ mod tests {
         staged.copy(&neighbour.read()).unwrap();
         store.adopt(staged, store.meta()).unwrap();
         assert_eq!(list(&store.read()), "a=other");
+    }
+
+    fn open() -> StateStore {
+        StateStore::open(Arc::new(MemKv::new(1)), GROUP).unwrap()
+    }
+
+    #[test]
+    #[should_panic(expected = "the index of commands only grows")]
+    fn no_command_is_forgotten() {
+        let store = open();
+        put(&store, "a", "1");
+        let state = store.read();
+        let meta = Meta { commands: 0, ..store.meta() };
+        let _ = store.commit(&Overlay::new(&state), meta);
+    }
+
+    /// The state was replaced between the reading of what is known of it and the writing of changes.
+    #[test]
+    #[should_panic(expected = "only adopt() begins another generation")]
+    fn changes_of_a_state_that_was_replaced_are_not_written() {
+        let store = open();
+        let meta = store.meta();
+        store.adopt(store.stage(), store.meta()).unwrap();
+        let state = store.read();
+        let _ = store.commit(&Overlay::new(&state), meta);
+    }
+
+    #[test]
+    fn a_snapshot_that_forgets_commands_is_refused() {
+        let store = open();
+        put(&store, "a", "1");
+        let error = store.adopt(store.stage(), Meta { commands: 0, ..store.meta() }).unwrap_err();
+        assert!(error.message().contains("which has seen 1"), "{error}");
+        assert_eq!(list(&store.read()), "a=1");
+    }
+
+    #[test]
+    #[should_panic(expected = "a group adopts what it has staged itself")]
+    fn what_another_group_staged_is_not_adopted() {
+        let (store, other) = (open(), StateStore::open(Arc::new(MemKv::new(1)), PartitionId(6)).unwrap());
+        let _ = store.adopt(other.stage(), store.meta());
     }
 
     /// A crash at any time leaves the old or the new state, and the next start removes the remains.

@@ -39,12 +39,21 @@ pub async fn run(host: Weak<Shared>) {
 /// A quarter more than the tail, so that trimming is rare.
 fn is_long(group: &Group, tail: LogTail) -> bool {
     let (count, size) = group.log.usage(group.id);
-    count > tail.count + tail.count / 4 || size > tail.size + tail.size / 4
+    is_over(count, tail.count) || is_over(size, tail.size)
+}
+
+fn is_over(found: u64, tail: u64) -> bool {
+    found > tail.saturating_add(tail / 4)
+}
+
+/// The last entry to remove: before the tail, and on disk as part of the state.
+fn upto(tail_start: u64, flushed: u64) -> u64 {
+    tail_start.saturating_sub(1).min(flushed)
 }
 
 /// Removes what is before the tail and covered by `flushed`, the newest entry whose effect is on disk.
 async fn trim(group: &Group, flushed: u64, tail: LogTail) -> Result<()> {
-    let upto = group.log.tail_start(group.id, tail.count, tail.size).saturating_sub(1).min(flushed);
+    let upto = upto(group.log.tail_start(group.id, tail.count, tail.size), flushed);
     let fatal = |e| error::fatal(group.id, &e);
     // openraft removes only what it knows to be in a snapshot.
     group.raft.trigger().snapshot().await.map_err(fatal)?;
@@ -53,4 +62,27 @@ async fn trim(group: &Group, flushed: u64, tail: LogTail) -> Result<()> {
     let waited = group.raft.wait(Some(SNAPSHOT_NOTE_TIMEOUT)).metrics(noted, "snapshot").await;
     waited.map_err(|e| types::Error::unavailable(format!("no snapshot: {e}")))?;
     group.raft.trigger().purge_log(upto).await.map_err(fatal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_is_trimmed_when_it_is_a_quarter_too_long() {
+        for (found, tail, want) in
+            [(0, 0, false), (1, 0, true), (125, 100, false), (126, 100, true), (u64::MAX, u64::MAX, false)]
+        {
+            assert_eq!(is_over(found, tail), want, "{found} of {tail}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_on_disk_leaves_the_log() {
+        for (tail_start, flushed, want) in
+            [(0, 9, 0), (1, 9, 0), (5, 9, 4), (10, 9, 9), (11, 9, 9), (5, 0, 0)]
+        {
+            assert_eq!(upto(tail_start, flushed), want, "tail from {tail_start}, flushed {flushed}");
+        }
+    }
 }

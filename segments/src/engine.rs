@@ -92,12 +92,12 @@ impl Shared {
     }
 
     pub(crate) fn superblock(&self) -> Superblock {
-        *self.superblock.lock().expect("never poisoned: no panic inside")
+        *self.superblock.lock().expect("poisoned by a broken promise only")
     }
 
     /// Writes the next generation of the superblock.
     pub(crate) fn update_superblock(&self, update: impl FnOnce(&mut Superblock)) -> Result<()> {
-        let mut held = self.superblock.lock().expect("never poisoned: no panic inside");
+        let mut held = self.superblock.lock().expect("poisoned by a broken promise only");
         let mut next = Superblock { generation: held.generation + 1, ..*held };
         update(&mut next);
         next.check_after(&held);
