@@ -66,7 +66,7 @@ pub trait Disk: Send + Sync + Debug {
     fn metadata(&self, path: &Path) -> io::Result<Metadata>;
     /// Names in a directory, sorted.
     fn read_dir(&self, path: &Path) -> io::Result<Vec<OsString>>;
-    /// Creates a directory and those above it that are missing.
+    /// Creates a directory and those above it that are missing. A crash may take them away again.
     fn create_dir_all(&self, path: &Path) -> io::Result<()>;
     /// Renames a file or directory, replacing a file at `target`. Durable after [`Disk::sync_dir`] of the parent.
     fn rename(&self, source: &Path, target: &Path) -> io::Result<()>;
@@ -88,6 +88,14 @@ pub trait Disk: Send + Sync + Debug {
     /// True when something is at `path`.
     fn exists(&self, path: &Path) -> bool {
         self.metadata(path).is_ok()
+    }
+
+    /// As [`Disk::create_dir_all`], for directories that must still be there after a crash.
+    fn create_dir_durably(&self, path: &Path) -> io::Result<()> {
+        let is_missing = |dir: &&Path| !dir.as_os_str().is_empty() && !self.exists(dir);
+        let missing: Vec<&Path> = path.ancestors().take_while(is_missing).collect();
+        self.create_dir_all(path)?;
+        missing.into_iter().filter_map(Path::parent).try_for_each(|parent| self.sync_dir(parent))
     }
 
     /// The whole content of a file.

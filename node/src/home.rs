@@ -41,7 +41,7 @@ impl Home {
     /// Locks a data directory, creating it if it is missing. `Exists` when another process uses it.
     pub fn lock(env: &Env, path: &Path) -> Result<Self> {
         let at = |e: std::io::Error| Error::from(e).context(format!("data directory {}", path.display()));
-        env.disk.create_dir_all(path).map_err(at)?;
+        env.disk.create_dir_durably(path).map_err(at)?;
         let lock = env.disk.open(&path.join("LOCK"), OpenMode::Create).map_err(at)?;
         if !lock.try_lock().map_err(at)? {
             return Err(Error::exists(format!(

@@ -75,7 +75,7 @@ impl Content {
 /// How to make a content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Recipe {
-    /// Of the run.
+    /// Equal for all contents of one run.
     pub seed: u64,
     /// Who writes it.
     pub client: usize,

@@ -126,7 +126,7 @@ pub enum Shown {
     Versions(Vec<Version>, bool),
     /// A version, and the hash of the bytes that were asked for, or why they did not come.
     File(Version, Result<Hash>),
-    /// A position.
+    /// The newest position, which is all that was asked for.
     Head,
     /// So many records.
     Records(usize),

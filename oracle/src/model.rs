@@ -140,30 +140,22 @@ pub fn is_version(version: &Version, id: VersionId, revision: &Revision) -> bool
     (version.id, version.base, version.size, version.content_root) == (id, base, size, root)
 }
 
-/// With which error changes that are done entirely or not at all must be refused; `None` when they must not.
-pub fn refusal(tree: &Tree, steps: &[Step]) -> Option<ErrorKind> {
-    let (first, others) = steps.split_first()?;
-    // Of what is refused, most is refused at once; only for the rest the tree has to be copied.
-    let effect_of_first = match effect(tree, first, HYPOTHETICAL) {
-        Err(kind) => return Some(kind),
-        Ok(_) if others.is_empty() => return None,
-        Ok(effect) => effect,
-    };
-    let mut tree = tree.clone();
-    suppose(&mut tree, effect_of_first);
-    for step in others {
-        match effect(&tree, step, HYPOTHETICAL) {
-            Err(kind) => return Some(kind),
-            Ok(effect) => suppose(&mut tree, effect),
+/// With which error changes that are done entirely or not at all must be refused; `None` when they must not. Several are
+/// an exchange: each but the last moves something. The tree is as before in the end.
+pub fn refusal(tree: &mut Tree, steps: &[Step]) -> Option<ErrorKind> {
+    let (last, others) = steps.split_last()?;
+    let mut moves: Vec<Record> = Vec::new();
+    let mut judge = |tree: &mut Tree| {
+        for step in others {
+            let Effect { inode, change } = effect(tree, step, HYPOTHETICAL)?;
+            let inode = inode.expect("only what is there is moved");
+            let record = Record { seq: HYPOTHETICAL, time: Millis(0), author: String::new(), inode, change };
+            tree.apply(&record).expect("the reference breaks no rule of the tree");
+            moves.push(record);
         }
-    }
-    None
-}
-
-/// Does to a copy of a tree what would have been done.
-fn suppose(tree: &mut Tree, effect: Effect) {
-    let inode = effect.inode.unwrap_or(InodeId(u64::MAX));
-    let (time, author) = (Millis(0), String::new());
-    let record = Record { seq: HYPOTHETICAL, time, author, inode, change: effect.change };
-    tree.apply(&record).expect("the reference breaks no rule of the tree");
+        effect(tree, last, HYPOTHETICAL)
+    };
+    let refused = judge(tree).err();
+    moves.iter().rev().for_each(|record| tree.undo_move(record));
+    refused
 }

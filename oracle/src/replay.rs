@@ -24,7 +24,7 @@ pub struct Inode {
 pub struct Revision {
     /// The version it replaced; `None` for the first.
     pub base: Option<VersionId>,
-    /// Bytes.
+    /// Length in bytes.
     pub size: u64,
     /// Identifies the content.
     pub root: ChunkId,
@@ -101,6 +101,13 @@ impl Tree {
                 Ok(())
             }
         }
+    }
+
+    /// Takes back a move that was just applied.
+    pub fn undo_move(&mut self, record: &Record) {
+        let Change::Moved { source, target } = &record.change else { panic!("{record:?} is no move") };
+        self.unlink(target);
+        self.link(source, record.inode);
     }
 
     /// What is at a path; `Invalid` when a part of it that should be a directory is a file.

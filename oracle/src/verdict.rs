@@ -50,7 +50,7 @@ impl fmt::Display for Invariant {
 pub enum Color {
     /// Exercised, and kept every time.
     Green,
-    /// Broken.
+    /// Seen to be broken at least once.
     Red,
     /// Never exercised: nothing is known.
     Grey,

@@ -89,7 +89,7 @@ impl Log {
 
     fn open_with(env: &Env, dir: PathBuf, queue: DiskQueue, segment_size: u64) -> Result<Self> {
         let what = format!("open the raft log in {}", dir.display());
-        env.disk.create_dir_all(&dir).map_err(|e| Error::from(e).context(&what))?;
+        env.disk.create_dir_durably(&dir).map_err(|e| Error::from(e).context(&what))?;
         let recovered = recover::recover(&*env.disk, &dir).map_err(|e| e.context(&what))?;
         let state = Mutex::new(LogState::new(recovered, segment_size));
         let shared = Arc::new(LogShared { disk: env.disk.clone(), dir, segment_size, state });

@@ -242,7 +242,7 @@ pub(super) fn open_engine(
     let (disk, expected) = (env.disk.clone(), Expected { cluster, node, uuid: expected });
     // Before anything is written: the directory may be the wrong one.
     superblock::identify(&*disk, &root, expected)?;
-    disk.create_dir_all(&segment::directory(&root))?;
+    disk.create_dir_durably(&segment::directory(&root))?;
     let lock = recovery::lock(&*disk, &root)?;
     let superblock = match superblock::identify(&*disk, &root, expected)? {
         Some(found) if found.failed => found,

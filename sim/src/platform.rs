@@ -69,8 +69,11 @@ fn holder(credentials: &str) -> Result<Identity> {
 #[async_trait]
 impl Platform for SimPlatform {
     fn open_kv(&self, path: &Path) -> Result<Arc<dyn Kv>> {
-        let seed = || MemKv::new(self.random.u64());
-        Ok(Arc::new(self.stores().entry(path.to_owned()).or_insert_with(seed).clone()))
+        let empty = || MemKv::new(self.random.u64());
+        let mut stores = self.stores();
+        let store = stores.entry(path.to_owned()).or_insert_with(empty);
+        *store = store.reopen(); // What is left of an earlier process changes nothing.
+        Ok(Arc::new(store.clone()))
     }
 
     async fn listen(

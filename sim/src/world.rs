@@ -61,7 +61,7 @@ impl World {
     /// A world in which nothing runs yet.
     pub fn new(seed: u64, shape: Shape) -> Self {
         let random = Random::seeded(seed);
-        let network = Switchboard::new();
+        let network = Switchboard::seeded(Random::seeded(random.u64()));
         network.set_latency(limits::SIM_LATENCY);
         let node = |number: u64| SimNode::new(number, shape, &random, &network);
         let nodes = (1..=shape.nodes).map(node).collect();
@@ -166,7 +166,7 @@ impl SimNode {
     where
         F: Future<Output = Result<()>> + Send + 'static,
     {
-        let owner = self.new_owner();
+        let owner = self.new_life();
         let (env, platform, config) = (self.env.clone(), self.platform.clone(), self.config.clone());
         let done = owner.spawn(async move { step(env, platform, config).await });
         let done = done.await.map_err(|e| Error::internal(e.to_string()))?;
@@ -174,15 +174,18 @@ impl SimNode {
         done
     }
 
-    fn new_owner(&mut self) -> Owner {
+    /// The owner of a new process, and a disk on which what is left of the one before changes nothing.
+    fn new_life(&mut self) -> Owner {
         self.lives += 1;
+        self.disk = self.disk.reopen();
+        self.env.disk = Arc::new(self.disk.clone());
         Owner::new(format!("node{}.{}", self.id, self.lives), Random::seeded(self.env.random.u64()))
     }
 
     /// Starts the process; returns when it serves, or with the reason why it does not.
     async fn start(&mut self) -> Result<()> {
         assert!(self.process.is_none(), "node {} runs already", self.id);
-        let owner = self.new_owner();
+        let owner = self.new_life();
         let (env, platform, config) = (self.env.clone(), self.platform.clone(), self.config.clone());
         let (started, start) = oneshot::channel();
         owner.spawn(async move {

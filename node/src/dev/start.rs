@@ -37,7 +37,7 @@ impl DevCluster {
     pub async fn up(&self, shape: Shape, say: &(dyn Fn(&str) + Sync)) -> Result<Started> {
         shape.check()?;
         let disk = &self.env.disk;
-        disk.create_dir_all(&self.dir).map_err(|e| Error::from(e).context(self.dir.display()))?;
+        disk.create_dir_durably(&self.dir).map_err(|e| Error::from(e).context(self.dir.display()))?;
         let _lock = self.lock()?;
         let mut layout = self.load_or_plan(shape)?;
         let was_up = layout.nodes.iter().all(|node| self.running(node).is_some());
@@ -57,8 +57,8 @@ impl DevCluster {
         let layout = Layout::plan(shape, &free_ports(usize::from(shape.nodes) * 2)?);
         for node in &layout.nodes {
             let config = layout.config(node, &self.dir)?;
-            disk.create_dir_all(&config.data)?;
-            config.disks.iter().try_for_each(|dir| disk.create_dir_all(dir))?;
+            disk.create_dir_durably(&config.data)?;
+            config.disks.iter().try_for_each(|dir| disk.create_dir_durably(dir))?;
             disk.write_atomic(&node.config_file(&self.dir), config.to_toml().as_bytes())?;
         }
         self.save(&layout)?;

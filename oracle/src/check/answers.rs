@@ -79,7 +79,7 @@ fn sweep(survey: &Survey, order: &Order, mut pending: Vec<Pending<'_>>, verdicts
             let wrong = if is_inside {
                 Err("the change at it is half done".to_owned())
             } else {
-                fits(&tree, operation)
+                fits(&mut tree, operation)
             };
             if let Err(why) = &wrong
                 && *last == seq
@@ -125,7 +125,7 @@ fn displaced(operation: &Operation, seq: Seq, past: Option<Seq>, future: Seq, en
 }
 
 /// Why an answer is not what this tree gives.
-fn fits(tree: &Tree, operation: &Operation) -> Result<(), String> {
+fn fits(tree: &mut Tree, operation: &Operation) -> Result<(), String> {
     let shown = match &operation.outcome {
         Outcome::Done(shown, _) => shown,
         Outcome::Refused(e, _) => {
@@ -185,7 +185,7 @@ fn fits(tree: &Tree, operation: &Operation) -> Result<(), String> {
 }
 
 /// With which error the tree refuses what was asked for; `None` when it does not.
-fn refusal(tree: &Tree, operation: &Operation) -> Option<ErrorKind> {
+fn refusal(tree: &mut Tree, operation: &Operation) -> Option<ErrorKind> {
     match &operation.asked {
         Asked::Write(steps) => model::refusal(tree, steps),
         Asked::Stat(path) => model::found(tree, path).err(),

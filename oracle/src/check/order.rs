@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proto::namespace::{Change, Record};
 use types::{InodeId, Seq, VersionId};
 
-use super::realtime::RealTime;
+use super::realtime::{RealTime, first};
 use crate::content::Content;
 use crate::history::{History, Operation, Outcome, Shown, Step};
 use crate::model::{self, Effect};
@@ -42,13 +42,16 @@ impl Order {
             operations,
             seqs: told.clone(),
             real_time: RealTime::new(operations, &told),
+            end: Seq(survey.early.len() as u64),
             claims: BTreeMap::new(),
-            floating: Vec::new(),
+            waiting: Vec::new(),
+            open: Vec::new(),
+            lost: Vec::new(),
             ambiguous: BTreeSet::new(),
             contents: BTreeMap::new(),
             faults: Vec::new(),
         };
-        search.claim_told(history.began, survey.early.len() as u64);
+        search.claim_told(history.began);
         let mut tree = Tree::new(survey.root);
         for record in &survey.early {
             if record.seq > history.began {
@@ -56,7 +59,7 @@ impl Order {
             }
             let _ = tree.apply(record); // A record that breaks a rule is reported by the checker of I-TREE.
         }
-        search.give_up_floating();
+        search.give_up();
         search.finish()
     }
 
@@ -79,10 +82,16 @@ struct Search<'a> {
     operations: &'a [Operation],
     seqs: Vec<Option<Seq>>,
     real_time: RealTime,
+    /// The last position of the journal.
+    end: Seq,
     /// Which step of which operation should be at a position.
     claims: BTreeMap<Seq, (usize, usize)>,
-    /// Acknowledged ones first, those that must come soonest first.
-    floating: Vec<Floating>,
+    /// Changes that stand further on, the next ones last.
+    waiting: Vec<Floating>,
+    /// Changes that may stand here.
+    open: Vec<Floating>,
+    /// Changes that should have stood before.
+    lost: Vec<Floating>,
     /// Operations of which one could as well be where another is.
     ambiguous: BTreeSet<usize>,
     contents: BTreeMap<VersionId, Content>,
@@ -91,38 +100,41 @@ struct Search<'a> {
 
 impl Search<'_> {
     /// Gives the changes that named a position that position, and sorts out those that did not.
-    fn claim_told(&mut self, began: Seq, end: u64) {
-        let mut unknown = Vec::new();
+    fn claim_told(&mut self, began: Seq) {
         for (index, operation) in self.operations.iter().enumerate().filter(|(_, o)| o.is_write()) {
             let after = self.real_time.told_before(operation.start_ms);
-            match (&operation.outcome, operation.seq()) {
-                (Outcome::Done(..), Some(seq)) if seq.0 > end || seq <= began => {
+            let before = match (&operation.outcome, operation.seq()) {
+                (Outcome::Refused(..), _) => continue,
+                (Outcome::Done(..), Some(seq)) if seq > self.end || seq <= began => {
+                    let end = self.end;
                     let text =
                         format!("{operation} was acknowledged at position {seq}, the journal ends at {end}");
                     self.faults.push((Invariant::Ack, text));
                     self.seqs[index] = None;
+                    continue;
                 }
-                (Outcome::Done(..), Some(seq)) => self.claim(index, seq),
-                (Outcome::Done(..), None) => {
-                    let before = self.real_time.begun_after(operation.end_ms);
-                    self.floating.push(Floating { operation: index, after, before });
+                (Outcome::Done(..), Some(seq)) => {
+                    self.claim(index, seq);
+                    continue;
                 }
-                (Outcome::Unknown, _) => {
-                    unknown.push(Floating { operation: index, after, before: Seq(u64::MAX) });
-                }
-                (Outcome::Refused(..), _) => {}
-            }
+                (Outcome::Done(..), None) => self.real_time.begun_after(operation.end_ms),
+                (Outcome::Unknown, _) => Seq(u64::MAX),
+            };
+            self.waiting.push(Floating { operation: index, after, before });
         }
-        self.floating.sort_by_key(|floating| floating.before);
-        self.floating.extend(unknown);
+        self.waiting.sort_by_key(|floating| std::cmp::Reverse(floating.after));
     }
 
     /// Notes that an operation's last record is at `last`.
     fn claim(&mut self, index: usize, last: Seq) {
         self.seqs[index] = Some(last);
-        let count = self.operations[index].steps().len();
-        for step in 0..count {
-            let seq = Seq((last.0 + 1 + step as u64).saturating_sub(count as u64));
+        if last > self.end {
+            let (operation, end) = (&self.operations[index], self.end);
+            self.faults
+                .push((Invariant::Lin, format!("{operation} is half done, the journal ends at {end}")));
+        }
+        for step in 0..self.operations[index].steps().len() {
+            let seq = Seq(first(&self.operations[index], last).0 + step as u64);
             if let Some((other, _)) = self.claims.insert(seq, (index, step)) {
                 let (a, b) = (&self.operations[other], &self.operations[index]);
                 self.faults.push((Invariant::Lin, format!("{a} and {b} are both at position {seq}")));
@@ -138,21 +150,14 @@ impl Search<'_> {
             return self.keep_content(&operation.steps()[step], record);
         }
         let seq = record.seq;
-        let is_it = |floating: &Floating| {
-            let operation = &self.operations[floating.operation];
-            floating.after < seq && seq < floating.before && made(tree, operation, 0, record)
-        };
-        let fitting: Vec<usize> = self
-            .floating
-            .iter()
-            .filter(|floating| is_it(floating))
-            .map(|floating| floating.operation)
-            .collect();
+        self.open_until(seq);
+        let fits = |floating: &&Floating| made(tree, &self.operations[floating.operation], 0, record);
+        let fitting: Vec<usize> = self.open.iter().filter(fits).map(|floating| floating.operation).collect();
         if let Some(index) = fitting.first().copied() {
             if fitting.len() > 1 {
                 self.ambiguous.extend(fitting);
             }
-            self.floating.retain(|floating| floating.operation != index);
+            self.open.retain(|floating| floating.operation != index);
             let steps = self.operations[index].steps();
             self.claim(index, Seq(seq.0 + steps.len() as u64 - 1));
             return self.keep_content(&steps[0], record);
@@ -179,11 +184,22 @@ impl Search<'_> {
         self.contents.extend(content.map(|content| (VersionId(record.seq.0), content)));
     }
 
-    fn give_up_floating(&mut self) {
-        let lost = self.floating.iter().map(|floating| &self.operations[floating.operation]);
-        let lost = lost.filter(|operation| operation.is_done());
+    /// Opens what may stand at `seq`, and gives up what should have stood before. Those that must come soonest are first,
+    /// those that were acknowledged before those that may never have been done.
+    fn open_until(&mut self, seq: Seq) {
+        while let Some(floating) = self.waiting.pop_if(|floating| floating.after < seq) {
+            let at = self.open.partition_point(|open| open.before <= floating.before);
+            self.open.insert(at, floating);
+        }
+        let passed = self.open.partition_point(|open| open.before <= seq);
+        self.lost.extend(self.open.drain(..passed));
+    }
+
+    fn give_up(&mut self) {
+        let left = self.lost.iter().chain(&self.open).chain(&self.waiting);
+        let left = left.map(|floating| &self.operations[floating.operation]).filter(|o| o.is_done());
         let faults =
-            lost.map(|o| (Invariant::Ack, format!("{o} was acknowledged and is not in the journal")));
+            left.map(|o| (Invariant::Ack, format!("{o} was acknowledged and is not in the journal")));
         self.faults.extend(faults);
     }
 
@@ -196,21 +212,8 @@ impl Search<'_> {
         let placed = |operation: &&Operation| !matches!(operation.outcome, Outcome::Refused(..));
         let writes = self.operations.iter().zip(&certain).filter(|(o, _)| o.is_write() && placed(o));
         let writes: Vec<_> = writes.filter_map(|(operation, seq)| Some((operation, (*seq)?))).collect();
-        for (operation, last) in &writes {
-            let first = Seq(last.0 + 1 - operation.steps().len() as u64);
-            let (past, future) =
-                (real_time.told_before(operation.start_ms), real_time.begun_after(operation.end_ms));
-            let is_answered = operation.is_done();
-            if past >= first {
-                let text =
-                    format!("{operation} is at position {first}, but {past} had been told before it began");
-                self.faults.push((Invariant::Lin, text));
-            } else if is_answered && future <= *last {
-                let text =
-                    format!("{operation} is at position {last}, but {future} began after it had ended");
-                self.faults.push((Invariant::Lin, text));
-            }
-        }
+        let displaced = writes.iter().filter_map(|(operation, last)| displaced(operation, *last, &real_time));
+        self.faults.extend(displaced.map(|text| (Invariant::Lin, text)));
         let acknowledged = self.operations.iter().filter(|o| o.is_write() && o.is_done()).count();
         let conditional = self.operations.iter().filter(|operation| is_conditional(operation)).count();
         let mut verdicts = [
@@ -232,6 +235,17 @@ impl Search<'_> {
         let inside = self.claims.iter().filter(|(_, (index, step))| *step < last(*index));
         inside.map(|(seq, _)| *seq).collect()
     }
+}
+
+/// What real time says against the position of a change.
+fn displaced(operation: &Operation, last: Seq, real_time: &RealTime) -> Option<String> {
+    let first = first(operation, last);
+    let (past, future) = (real_time.told_before(operation.start_ms), real_time.begun_after(operation.end_ms));
+    if past >= first {
+        return Some(format!("{operation} is at position {first}, but {past} had been told before it began"));
+    }
+    let is_too_late = operation.is_done() && future <= last;
+    is_too_late.then(|| format!("{operation} is at position {last}, but {future} began after it had ended"))
 }
 
 /// A commit that was told whether what its writer had seen was still there.
@@ -273,10 +287,8 @@ fn compare(tree: &Tree, operation: &Operation, step: usize, record: &Record) -> 
         Ok(Effect { change, .. }) => format!("it should be {change:?}"),
         Err(kind) => format!("it should have been refused: {kind}"),
     };
-    Some((
-        invariant,
-        format!("{operation} was acknowledged at position {seq}, which is {}; {should}", told(record)),
-    ))
+    let was = if operation.is_done() { "was acknowledged" } else { "was begun, and should end" };
+    Some((invariant, format!("{operation} {was} at position {seq}, which is {}; {should}", told(record))))
 }
 
 fn told(record: &Record) -> String {

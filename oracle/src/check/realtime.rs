@@ -27,7 +27,6 @@ impl RealTime {
             *seq = newest;
         }
         let changes = placed().filter(|(operation, _)| operation.is_write() && !is_refused(operation));
-        let first = |operation: &Operation, seq: Seq| Seq(seq.0 + 1 - operation.steps().len() as u64);
         let mut started: Vec<(u64, Seq)> =
             changes.map(|(operation, seq)| (operation.start_ms, first(operation, seq))).collect();
         started.sort_unstable();
@@ -51,6 +50,13 @@ impl RealTime {
         let first = self.started.partition_point(|(start, _)| *start <= time_ms);
         self.started.get(first).map_or(Seq(u64::MAX), |(_, seq)| *seq)
     }
+}
+
+/// Where the first record of a change is, whose last is at `last`.
+pub fn first(operation: &Operation, last: Seq) -> Seq {
+    let others = operation.steps().len().saturating_sub(1) as u64;
+    // A position that is too small for the change is wrong, but not here.
+    Seq(last.0.saturating_sub(others))
 }
 
 fn is_refused(operation: &Operation) -> bool {

@@ -126,6 +126,11 @@ fn changes_that_nobody_asked_for() {
             s.early.push(record(seq, FILE, change));
         }
     });
+    // A batch of which the end is missing, though nobody was told that it was done.
+    plant(Lin, "is half done, the journal ends at 11", |h, s| {
+        find(h, "rename /d to /x, rename /e to /d, rename /x to /e").outcome = Outcome::Unknown;
+        s.early.truncate(11);
+    });
     // What nobody answered may have been done.
     allow(|h, _| find(h, "remove /d/g").outcome = Outcome::Unknown);
     allow(|h, _| find(h, "rename /d to /x, rename /e to /d, rename /x to /e").outcome = Outcome::Unknown);

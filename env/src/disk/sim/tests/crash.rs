@@ -6,7 +6,7 @@ use super::*;
 
 const SEEDS: u64 = 400;
 
-/// Runs a script: `new PATH` creates a file with durable bytes, counted from 1; `dir`, `mv`, `rm`, `rmdir`, `sync PATH`.
+/// Runs a script: `new PATH` creates a file with durable bytes, counted from 1; `dir`, `durable` (a directory), `mv`, `rm`, `rmdir`, `sync PATH`.
 fn run(disk: &SimDisk, script: &str) {
     let mut created = 0u8;
     for line in script.split("; ").filter(|line| !line.is_empty()) {
@@ -18,6 +18,7 @@ fn run(disk: &SimDisk, script: &str) {
                 file.write_at(&[&[b'0' + created]], 0).unwrap();
                 file.sync_data().unwrap();
             }
+            ["durable", name] => disk.create_dir_durably(path(name)).unwrap(),
             ["dir", name] => disk.create_dir_all(path(name)).unwrap(),
             ["mv", source, target] => disk.rename(path(source), path(target)).unwrap(),
             ["rm", name] => disk.remove_file(path(name)).unwrap(),
@@ -200,4 +201,10 @@ fn old_changes_are_written_back_without_being_asked() {
     let bytes = disk.read(path("/a")).unwrap();
     assert!(bytes[..20 << 20].iter().all(|byte| *byte == 1), "half of them at least");
     assert!(disk.counts().crash_lost_changes > 0);
+}
+
+#[test]
+fn a_durable_directory_stays_with_all_above_it() {
+    check("durable /a/b", &["a/ a/b/"]);
+    check("dir /a; sync /; durable /a/b/c; new /a/b/c/d; sync /a/b/c", &["a/ a/b/ a/b/c/ a/b/c/d=1"]);
 }
