@@ -24,6 +24,11 @@ impl Liveness {
 
     /// Takes a heartbeat.
     pub fn heard(&mut self, now_ms: u64, heartbeat: Heartbeat) {
+        let before = self.last.get(&heartbeat.node).map_or(self.since_ms, |(heard_ms, _)| *heard_ms);
+        assert!(
+            before <= now_ms,
+            "the clock is read in the order of the heartbeats: {before} ms, now {now_ms} ms"
+        );
         self.last.insert(heartbeat.node, (now_ms, heartbeat));
     }
 
@@ -38,7 +43,12 @@ impl Liveness {
         map.nodes
             .iter()
             .filter_map(|(id, node)| {
-                let silent_ms = now_ms - self.last.get(id).map_or(self.since_ms, |(heard_ms, _)| *heard_ms);
+                let heard_ms = self.last.get(id).map_or(self.since_ms, |(heard_ms, _)| *heard_ms);
+                assert!(
+                    heard_ms <= now_ms,
+                    "nobody is heard in the future: at {heard_ms} ms, now {now_ms} ms"
+                );
+                let silent_ms = now_ms - heard_ms;
                 let down = silent_ms > NODE_SILENCE_MS_MAX;
                 let change = match self.last.get(id) {
                     Some((_, h)) if !down => NodeChange {
