@@ -18,6 +18,8 @@ use tokio::sync::oneshot;
 use types::{Error, Identity, NodeId, Profile, Result, limits};
 
 use crate::platform::SimPlatform;
+use crate::strike::healthy_links;
+use crate::trace::Trace;
 
 /// What a world is like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +40,7 @@ pub struct World {
     pub random: Random,
     /// What carries every message between them; no address is open until its node has started.
     pub network: Switchboard,
+    trace: Trace,
     nodes: Vec<SimNode>,
 }
 
@@ -59,13 +62,15 @@ struct Process {
 
 impl World {
     /// A world in which nothing runs yet.
-    pub fn new(seed: u64, shape: Shape) -> Self {
+    pub fn new(seed: u64, shape: Shape, trace: &Trace) -> Self {
         let random = Random::seeded(seed);
         let network = Switchboard::seeded(Random::seeded(random.u64()));
-        network.set_latency(limits::SIM_LATENCY);
+        network.set_default(healthy_links());
+        let links = trace.clone();
+        network.on_event(move |event| links.link(*event));
         let node = |number: u64| SimNode::new(number, shape, &random, &network);
         let nodes = (1..=shape.nodes).map(node).collect();
-        Self { random, network, nodes }
+        Self { random, network, nodes, trace: trace.clone() }
     }
 
     /// Founds the cluster on node 1, lets all others join, and starts them.
@@ -104,15 +109,95 @@ impl World {
         Cluster::connect(env, dial, endpoints, limits::SIM_CONNECT_TIMEOUT).await
     }
 
-    /// Starts the process of a node.
-    pub async fn start(&mut self, id: NodeId) -> Result<()> {
-        self.node(id).start().await
+    /// All nodes.
+    pub fn ids(&self) -> Vec<NodeId> {
+        self.nodes.iter().map(|node| node.id).collect()
+    }
+
+    /// Where a node is reached: the native address, by which it also speaks to others, and the one for control.
+    pub fn addresses(&self, id: NodeId) -> Vec<SocketAddr> {
+        let config = &self.get(id).config;
+        vec![config.native, config.control]
+    }
+
+    /// The disk of a node.
+    pub fn disk(&self, id: NodeId) -> &SimDisk {
+        &self.get(id).disk
+    }
+
+    /// Starts the processes of nodes, one after the other.
+    pub async fn start_all(&mut self, ids: &[NodeId]) -> Result<()> {
+        for id in ids {
+            self.trace.note(format_args!("node {id} starts"));
+            self.node(*id).start().await.map_err(|e| e.context(format!("starting node {id}")))?;
+        }
+        Ok(())
     }
 
     /// Power loss of a node: its process ends where it is, and its disk and stores lose what was not synced.
     pub fn crash(&mut self, id: NodeId) {
+        self.trace.note(format_args!("node {id} loses its power"));
         let network = self.network.clone();
         self.node(id).crash(&network);
+    }
+
+    /// Lets a node stand still.
+    pub fn pause(&self, id: NodeId) {
+        self.get(id).process.iter().for_each(|process| process.owner.pause());
+    }
+
+    /// Lets a node go on.
+    pub fn resume(&self, id: NodeId) {
+        self.get(id).process.iter().for_each(|process| process.owner.resume());
+    }
+
+    /// Sets the wall clock of a node by this many milliseconds.
+    pub fn jump_clock(&self, id: NodeId, ms: i64) {
+        self.get(id).env.clock.jump(ms);
+    }
+
+    /// Lets the stores of a node fail so many of a million reads.
+    pub fn fail_stores(&self, id: NodeId, per_million: u32) {
+        self.get(id).platform.fail_reads(per_million);
+    }
+
+    /// The index of a node's disk is gone. Its process must not run.
+    pub fn lose_index(&self, id: NodeId) {
+        self.get(id).platform.lose("/disk1");
+    }
+
+    /// Disks that will never be written again, by what the disks themselves have seen.
+    pub fn damaged_disks(&self) -> usize {
+        self.nodes.iter().filter(|node| node.disk.counts().ends_writing()).count()
+    }
+
+    /// Calls that somebody took in and neither answered nor gave up.
+    pub fn forgotten_calls(&self) -> u64 {
+        self.network.open_calls().values().map(|calls| calls.total()).sum()
+    }
+
+    /// How often each thing went wrong.
+    pub fn counts(&self) -> Vec<(String, u64)> {
+        let links = self.network.counts().rows();
+        let disks = self.nodes.iter().flat_map(|node| node.disk.counts().rows());
+        let mut sum = std::collections::BTreeMap::new();
+        links.into_iter().chain(disks).for_each(|(name, count)| *sum.entry(name).or_insert(0) += count);
+        let exercised = sum.into_iter().filter(|(_, count)| *count > 0);
+        exercised.map(|(name, count)| (name.to_owned(), count)).collect()
+    }
+
+    /// Every node that was not told to end still runs.
+    pub fn process_verdict(&self) -> oracle::Verdict {
+        let mut verdict = oracle::Verdict::new(oracle::Invariant::Processes, "no process ends on its own");
+        for node in &self.nodes {
+            let runs = node.process.as_ref().is_some_and(|process| process.ended.borrow().is_none());
+            verdict.judge(if runs { Ok(()) } else { Err(format!("node {} does not run", node.id)) });
+        }
+        verdict
+    }
+
+    fn get(&self, id: NodeId) -> &SimNode {
+        self.nodes.iter().find(|node| node.id == id).expect("only ids of the world are used")
     }
 
     /// Lets a node stand still; time goes on without it.
