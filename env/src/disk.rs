@@ -92,10 +92,21 @@ pub trait Disk: Send + Sync + Debug {
 
     /// As [`Disk::create_dir_all`], for directories that must still be there after a crash.
     fn create_dir_durably(&self, path: &Path) -> io::Result<()> {
-        let is_missing = |dir: &&Path| !dir.as_os_str().is_empty() && !self.exists(dir);
-        let missing: Vec<&Path> = path.ancestors().take_while(is_missing).collect();
-        self.create_dir_all(path)?;
-        missing.into_iter().filter_map(Path::parent).try_for_each(|parent| self.sync_dir(parent))
+        let above: Vec<&Path> = path.ancestors().filter(|dir| dir.file_name().is_some()).collect();
+        let missing = above.iter().take_while(|dir| !self.exists(dir)).count();
+        // The lowest one that exists may be what a process created last before it was killed. In a directory that we
+        // may not read we have created nothing.
+        if let Some(parent) = above.get(missing).and_then(|dir| dir.parent())
+            && let Err(error) = self.sync_dir(parent)
+            && error.kind() != io::ErrorKind::PermissionDenied
+        {
+            return Err(error);
+        }
+        for dir in above[..missing].iter().rev() {
+            self.create_dir_all(dir)?;
+            self.sync_dir(dir.parent().unwrap_or(Path::new("")))?;
+        }
+        Ok(())
     }
 
     /// The whole content of a file.

@@ -13,7 +13,7 @@ use super::index::IndexChange;
 use super::record::Header;
 use super::segment::{self, SEGMENT_HEADER_SIZE, Step, Walk};
 
-/// ShardIndex changes that are written together; bounds the memory of a rebuild.
+/// Index changes that are written together; bounds the memory of a rebuild.
 const BATCH_COUNT_MAX: usize = 4096;
 
 /// A segment that can be continued: its number, its file, and where its last good record ends.
@@ -34,6 +34,7 @@ pub(crate) fn recover(shared: &Shared) -> Result<Active> {
         let file = disk.open(&segment::path(&shared.root, number), OpenMode::ReadWrite)?;
         shared.segments.write().expect("never poisoned: no panic inside").insert(number, file);
     }
+    keep_names(shared);
     let known = known_position(shared)?;
     let is_rebuild = known.is_none();
     if is_rebuild {
@@ -89,6 +90,16 @@ fn is_durable(shared: &Shared, number: u32) -> bool {
     synced.map_err(|error| shared.fail("a sync failed", &error.into())).is_ok()
 }
 
+/// Makes the names of the segments durable: a process that was killed may have created the last one without it.
+fn keep_names(shared: &Shared) {
+    if !shared.is_read_only()
+        && let Err(error) = shared.disk.sync_dir(&segment::directory(&shared.root))
+    {
+        // All who want to write are told of the failure; reading goes on.
+        shared.fail("a sync failed", &error.into());
+    }
+}
+
 /// For a disk that is never written again: whatever is there.
 fn last_segment(shared: &Shared) -> Result<Active> {
     let last = shared
@@ -113,7 +124,6 @@ fn usable_segments(shared: &Shared) -> Result<Vec<u32>> {
         let has_header = segment::has_header(&*file, shared.superblock().uuid, last);
         if !has_header && file.len()? <= SEGMENT_HEADER_SIZE && !shared.is_read_only() {
             disk.remove_file(&path)?;
-            disk.sync_dir(&segment::directory(&shared.root))?;
             numbers.pop();
         }
     }

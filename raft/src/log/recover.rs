@@ -1,7 +1,6 @@
 //! Reads the segments when a node starts: whole commits count, a torn tail is cut, anything else is corruption.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -67,13 +66,12 @@ pub fn recover(disk: &dyn Disk, dir: &Path) -> Result<Recovered> {
         }
         if extent.end == 0 {
             disk.remove_file(&path)?;
-            disk.sync_dir(dir)?;
             break;
         }
         let file = disk.open(&path, OpenMode::ReadWrite)?;
         if !extent.whole {
             tracing::info!(path = %path.display(), at = extent.end, "cut a torn commit, which nobody was told of");
-            cut(&*file, extent.end as u64)?;
+            file.set_len(extent.end as u64)?;
         }
         segments.insert(number, file);
         tail = extent.end as u64;
@@ -81,14 +79,15 @@ pub fn recover(disk: &dyn Disk, dir: &Path) -> Result<Recovered> {
             break;
         }
     }
+    // What a process that was killed has left in memory is read, so it must not be lost with the power. Of the bytes
+    // only the last commit can be.
+    if let Some((_, last)) = segments.last_key_value() {
+        last.sync_data()?;
+    }
+    disk.sync_dir(dir)?;
     let commit_next = replay.commit_next;
     let groups = replay.finish()?;
     Ok(Recovered { groups, segments, tail, commit_next })
-}
-
-fn cut(file: &dyn File, len: u64) -> io::Result<()> {
-    file.set_len(len)?;
-    file.sync_data()
 }
 
 /// A commit begins only when the one before is durable. So a whole record of a later commit after damaged bytes

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::mpsc;
 
-use env::disk::SimDisk;
+use env::disk::{DiskFaults, SimDisk};
 use env::task::DiskQueue;
 use env::testing::temp_dir;
 use types::ErrorKind;
@@ -16,9 +16,6 @@ const B: PartitionId = PartitionId(2);
 
 fn sim(seed: u64) -> (Env, SimDisk) {
     let disk = SimDisk::new(seed);
-    // The directory is there: a log that has to create it does not sync the one above.
-    disk.create_dir_all(Path::new("/log")).unwrap();
-    disk.sync_dir(Path::new("/")).unwrap();
     (Env { disk: Arc::new(disk.clone()), ..Env::simulated(seed) }, disk)
 }
 
@@ -238,7 +235,9 @@ fn a_failed_sync_is_final() {
     }
     assert_eq!(log.broken().unwrap().kind(), ErrorKind::Unavailable);
     drop(log);
+    assert!(open(&env).is_err(), "what it shows must be durable");
     disk.crash();
+    disk.set_faults(DiskFaults::default());
     let last = open(&env).unwrap().state(A).last.unwrap();
     assert!(last.index <= 1, "only the commit that failed may be there, not a later one: {last:?}");
 }
@@ -290,5 +289,38 @@ fn reads_v1() {
         record::encode(&mut bytes, A, 9, &Record::State(state));
         let (framed, size) = record::decode(&bytes.clone().into()).unwrap();
         assert_eq!((framed.record, size), (Record::State(state), bytes.len()));
+    }
+}
+
+/// What a log shows after it was opened is durable, whatever a process that was killed had synced before: entries (I-ACK)
+/// and the names of segments.
+#[test]
+fn what_a_killed_process_left_is_durable_once_it_is_read() {
+    let path = Path::new("/log/0000000000000001.raftlog");
+    let (env, disk) = sim(0);
+    let log = open(&env).unwrap();
+    append(&log, A, [entry(1, 0)]).unwrap();
+    let size = disk.metadata(path).unwrap().size as usize;
+    append(&log, A, [entry(1, 1)]).unwrap();
+    drop(log);
+    let bytes = disk.read(path).unwrap();
+    for seed in 0..40 {
+        // Killed between sync_data and sync_dir of the new segment, or between write_at and sync_data.
+        for synced in [size, bytes.len()] {
+            let (env, disk) = sim(seed);
+            disk.create_dir_durably(Path::new("/log")).unwrap();
+            let file = disk.open(path, env::OpenMode::CreateNew).unwrap();
+            file.write_at(&[&bytes[..synced]], 0).unwrap();
+            file.sync_data().unwrap();
+            file.write_at(&[&bytes[synced..]], synced as u64).unwrap();
+            drop(file);
+            let log = open(&env).unwrap();
+            assert_eq!(log.state(A).last.unwrap().index, 1);
+            disk.crash();
+            drop(log);
+            let log = open(&Env { disk: Arc::new(disk.reopen()), ..env }).unwrap();
+            let last = log.state(A).last.map(|last| last.index);
+            assert_eq!(last, Some(1), "seed {seed}, {synced} bytes were synced");
+        }
     }
 }

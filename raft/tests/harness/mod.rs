@@ -6,14 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use env::disk::SimDisk;
-use env::{Disk, Env, Random};
+use env::{Env, Random};
 use kv::{MemKv, Order, Overlay, Read};
 use raft::{Applied, Group, Host, HostConfig, LogTail, Network, StateMachine};
 use types::{Error, ErrorKind, NodeId, PartitionId, Result};
@@ -155,9 +154,6 @@ impl Cluster {
     pub async fn add(&mut self, id: NodeId) {
         let seed = self.seed * 1000 + id.0;
         let disk = SimDisk::new(seed);
-        // The directory is there: a log that has to create it does not sync the one above.
-        disk.create_dir_all(Path::new("/log")).unwrap();
-        disk.sync_dir(Path::new("/")).unwrap();
         let env = Env { disk: Arc::new(disk.clone()), ..Env::simulated(seed) };
         let node = Node { id, env, disk, kv: MemKv::new(seed), machines: BTreeMap::new(), host: None };
         self.nodes.insert(id, node);

@@ -2,13 +2,10 @@
 //! Method: random batches against a model; the power is cut, or the process killed, at a random operation (also during
 //! recovery); the index is set back or lost; after each restart every key is read and compared.
 
-use std::path::Path;
-
 use env::Random;
 use types::ErrorKind;
 
 use super::*;
-use crate::segment;
 
 const KEYS: u64 = 80;
 const SEEDS: u64 = 300;
@@ -45,9 +42,6 @@ impl Run {
     fn new(seed: u64) -> Self {
         let model = vec![Known::Absent; usize::try_from(KEYS).unwrap()];
         let (disk, kv) = (FaultyDisk::new(seed), MemKv::new(seed));
-        // A mount point, which is there: a store that has to create its directory does not sync the one above.
-        env::Disk::create_dir_all(&disk.sim, Path::new("/disk")).unwrap();
-        env::Disk::sync_dir(&disk.sim, Path::new("/")).unwrap();
         Self { random: Random::seeded(seed), disk, kv, model, rebuilt: false }
     }
 
@@ -62,10 +56,8 @@ impl Run {
                 self.work(engine);
             }
             if self.random.below(3) == 0 {
-                // Only the process dies: what it wrote is still in memory, and the next cut may take it. Except for
-                // names: opening a disk syncs the files of its segments, not their directory.
+                // Only the process dies: what it wrote is still in memory, and the next cut may take it.
                 self.disk.power_on();
-                let _ = env::Disk::sync_dir(&self.disk.sim, &segment::directory(Path::new("/disk")));
             } else {
                 self.disk.sim.crash();
                 self.disk.power_on();

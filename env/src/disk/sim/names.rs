@@ -111,7 +111,8 @@ impl Links {
             if covers {
                 dirs.extend(&change.dirs);
                 let is_move = makes_home || change.is_rename;
-                homes.extend(change.target.iter().filter(|_| is_move).map(|(dir, _)| *dir));
+                let targets = change.target.iter().filter(|_| is_move);
+                homes.extend(targets.flat_map(|(dir, _)| self.durable.at_and_above(*dir)));
             }
         }
         let pending = std::mem::take(&mut self.pending).into_iter().zip(covered.into_iter().rev());
@@ -191,6 +192,11 @@ impl Names {
             at = *parent;
         }
         true
+    }
+
+    /// `dir`, the directory it is in, and so on as far as there are places.
+    fn at_and_above(&self, dir: InodeNumber) -> impl Iterator<Item = InodeNumber> {
+        std::iter::successors(Some(dir), |at| self.places.get(at).map(|(parent, _)| *parent))
     }
 
     /// Forgets what is in directories that are gone.

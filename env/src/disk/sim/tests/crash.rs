@@ -206,5 +206,14 @@ fn old_changes_are_written_back_without_being_asked() {
 #[test]
 fn a_durable_directory_stays_with_all_above_it() {
     check("durable /a/b", &["a/ a/b/"]);
-    check("dir /a; sync /; durable /a/b/c; new /a/b/c/d; sync /a/b/c", &["a/ a/b/ a/b/c/ a/b/c/d=1"]);
+    check("dir /a; durable /a/b/c; new /a/b/c/d; sync /a/b/c", &["a/ a/b/ a/b/c/ a/b/c/d=1"]);
+}
+
+/// The directory that a file moves to is in one whose own name nobody has synced.
+#[test]
+fn what_moves_keeps_its_new_home() {
+    check(
+        "dir /e; new /e/a; sync /e; sync /; dir /d/f; mv /e/a /d/f/b; sync /d; sync /d/f",
+        &["d/ d/f/ d/f/b=1 e/"],
+    );
 }
