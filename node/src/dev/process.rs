@@ -1,10 +1,11 @@
 //! The processes of a development cluster: starting, finding, stopping.
 
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::ops::Range;
 use std::path::Path;
 
 use env::process::{self, Signal};
-use env::{Disk, OpenMode};
+use env::{Disk, OpenMode, Random};
 use types::limits::{DEV_STOP_TIMEOUT, PROCESS_LOOK_PERIOD};
 use types::{Error, Result};
 
@@ -13,6 +14,8 @@ use super::layout::NodePlan;
 
 /// Longer command lines are not ours.
 const COMMAND_LINE_SIZE_MAX: usize = 64 * 1024;
+/// Linux gives none of these to an outgoing connection on its own: nobody takes a node's port while it is down.
+const PORTS: Range<u16> = 10_000..32_768;
 /// Lines of a log that say why a node ended.
 const LOG_LINES: usize = 5;
 
@@ -106,18 +109,24 @@ fn command_line(disk: &dyn Disk, pid: u32) -> Option<Vec<u8>> {
     Some(line)
 }
 
-/// Ports on loopback that nobody uses, for TCP and UDP alike.
-pub(super) fn free_ports(count: usize) -> Result<Vec<u16>> {
+/// Ports on loopback that nobody uses, for TCP and UDP alike. `Unavailable` when there are too few.
+pub(super) fn free_ports(random: &Random, count: usize) -> Result<Vec<u16>> {
     // All are held until all are found, so that none is found twice.
     let mut held = Vec::new();
-    while held.len() < count {
-        let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let port = tcp.local_addr()?.port();
-        if let Ok(udp) = UdpSocket::bind((Ipv4Addr::LOCALHOST, port)) {
+    for _ in PORTS {
+        if held.len() == count {
+            return Ok(held.into_iter().map(|(port, _, _)| port).collect());
+        }
+        let port = PORTS.start + random.below(PORTS.len() as u64) as u16;
+        let sockets =
+            (TcpListener::bind((Ipv4Addr::LOCALHOST, port)), UdpSocket::bind((Ipv4Addr::LOCALHOST, port)));
+        if let (Ok(tcp), Ok(udp)) = sockets {
             held.push((port, tcp, udp));
         }
     }
-    Ok(held.into_iter().map(|(port, _, _)| port).collect())
+    Err(Error::unavailable(format!(
+        "{count} free ports from {PORTS:?} are not to be found: stop what uses them"
+    )))
 }
 
 #[cfg(test)]
@@ -130,8 +139,9 @@ mod tests {
 
     #[test]
     fn ports_are_free_and_different() {
-        let ports: BTreeSet<u16> = free_ports(16).unwrap().into_iter().collect();
+        let ports: BTreeSet<u16> = free_ports(&Random::seeded(1), 16).unwrap().into_iter().collect();
         assert_eq!(ports.len(), 16);
+        assert!(ports.iter().all(|port| PORTS.contains(port)));
     }
 
     #[test]
