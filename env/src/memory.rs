@@ -4,6 +4,7 @@
 //! system's allocator gives such memory back to the kernel at once and has it zeroed again, page by page.
 
 use std::ffi::{c_int, c_long};
+
 use types::limits::PURGE_DELAY_MS;
 
 #[global_allocator]

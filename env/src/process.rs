@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
+
 use types::limits::PROCESS_LOOK_PERIOD;
 
 /// Environment variable with the number of threads that run a program's tasks; without it, one per core.

@@ -146,7 +146,7 @@ pub struct Entry {
     pub kind: Kind,
     /// Bytes; 0 for a directory.
     pub size: u64,
-    /// The writer's time of change.
+    /// Time of its last change: the writer's for an upload, otherwise the leader's.
     pub modified: Millis,
     /// Newest version; 0 for a directory.
     pub version: VersionId,

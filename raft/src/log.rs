@@ -153,19 +153,19 @@ impl Log {
         let found: Vec<_> = {
             let state = self.lock();
             let Some(group) = state.groups.get(&group) else { return Ok(Vec::new()) };
-            let with_file = |(id, slot, body): (EntryId, EntryPlace, Option<Bytes>)| {
-                let file = state.segments.get(&slot.segment).and_then(|segment| segment.file.clone());
-                (id, slot, body, file)
+            let with_file = |(id, place, body): (EntryId, EntryPlace, Option<Bytes>)| {
+                let file = state.segments.get(&place.segment).and_then(|segment| segment.file.clone());
+                (id, place, body, file)
             };
             group.find(start, end, size_max).into_iter().map(with_file).collect()
         };
-        let read = |(id, slot, body, file): (EntryId, EntryPlace, Option<Bytes>, Option<Arc<dyn File>>)| {
+        let read = |(id, place, body, file): (EntryId, EntryPlace, Option<Bytes>, Option<Arc<dyn File>>)| {
             let body = match body {
                 Some(body) => body,
                 None => {
                     let file = file.expect("only written entries leave the memory");
-                    let mut bytes = vec![0; slot.size as usize];
-                    file.read_exact_at(&mut bytes, u64::from(slot.offset))?;
+                    let mut bytes = vec![0; place.size as usize];
+                    file.read_exact_at(&mut bytes, u64::from(place.offset))?;
                     record::decode_entry(bytes.into(), group, id)?
                 }
             };

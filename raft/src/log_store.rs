@@ -1,11 +1,11 @@
 //! One group's part of the shared log, as openraft wants to see it.
 
-use env::mutant::Mutant;
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
+use env::mutant::Mutant;
 use futures::stream::{self, Stream, StreamExt, TryStreamExt};
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use openraft::{OptionalSend, RaftLogReader};

@@ -42,20 +42,13 @@ impl SimPlatform {
         self.stores().values().for_each(MemKv::crash);
     }
 
-    /// The stores whose path contains `part`.
-    pub fn stores_at(&self, part: &str) -> Vec<MemKv> {
-        let stores = self.stores();
-        let at = |path: &Path| path.to_string_lossy().contains(part);
-        stores.iter().filter(|(path, _)| at(path)).map(|(_, store)| store.clone()).collect()
-    }
-
     fn stores(&self) -> MutexGuard<'_, BTreeMap<PathBuf, MemKv>> {
         self.stores.lock().expect("no panic while it is held")
     }
 }
 
 /// The credentials of an identity, as this platform writes them.
-pub fn credentials_of(identity: &Identity) -> String {
+fn credentials_of(identity: &Identity) -> String {
     format!("{CERTIFICATE}{identity}")
 }
 

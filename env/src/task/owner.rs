@@ -26,7 +26,7 @@ pub struct Owner(Arc<Shared>);
 struct Shared {
     name: String,
     random: Random,
-    state: Mutex<Life>,
+    life: Mutex<Life>,
 }
 
 #[derive(Default)]
@@ -47,7 +47,7 @@ impl fmt::Debug for Owner {
 impl Owner {
     /// An owner whose delays are drawn from `random`.
     pub fn new(name: impl Into<String>, random: Random) -> Self {
-        Self(Arc::new(Shared { name: name.into(), random, state: Mutex::default() }))
+        Self(Arc::new(Shared { name: name.into(), random, life: Mutex::default() }))
     }
 
     /// The owner of the running task; `None` outside of simulations.
@@ -92,10 +92,10 @@ impl Owner {
     /// Ends all tasks where they are, as the end of a process does. Their values are dropped, nothing of them runs.
     pub fn kill(&self) {
         let tasks = {
-            let mut state = self.lock();
-            state.is_dead = true;
-            state.paused = None;
-            std::mem::take(&mut state.tasks)
+            let mut life = self.lock();
+            life.is_dead = true;
+            life.paused = None;
+            std::mem::take(&mut life.tasks)
         };
         tasks.into_values().flatten().for_each(|task| task.abort());
     }
@@ -118,18 +118,18 @@ impl Owner {
 
     /// Makes a task of `future`. Whoever spawns it gives its handle to [`Owner::remember`].
     pub(crate) fn own<F: Future>(&self, future: F) -> (u64, Owned<F>) {
-        let mut state = self.lock();
-        state.next_id += 1;
-        let id = state.next_id;
-        state.tasks.insert(id, None);
+        let mut life = self.lock();
+        life.next_id += 1;
+        let id = life.next_id;
+        life.tasks.insert(id, None);
         (id, Owned { id, owner: self.clone(), future: Some(Box::pin(future)) })
     }
 
     pub(crate) fn remember(&self, id: u64, handle: AbortHandle) {
-        let mut state = self.lock();
-        if state.is_dead {
+        let mut life = self.lock();
+        if life.is_dead {
             handle.abort();
-        } else if let Some(task) = state.tasks.get_mut(&id) {
+        } else if let Some(task) = life.tasks.get_mut(&id) {
             *task = Some(handle);
         }
     }
@@ -143,7 +143,7 @@ impl Owner {
     }
 
     fn lock(&self) -> MutexGuard<'_, Life> {
-        self.0.state.lock().expect("no panic while it is held")
+        self.0.life.lock().expect("no panic while it is held")
     }
 }
 
@@ -160,11 +160,11 @@ impl<F: Future> Future for Owned<F> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         let owner = self.owner.clone();
         {
-            let mut state = owner.lock();
-            if state.is_dead {
+            let mut life = owner.lock();
+            if life.is_dead {
                 return Poll::Pending; // Aborted; the runtime drops it next.
             }
-            if let Some(held) = &mut state.paused {
+            if let Some(held) = &mut life.paused {
                 held.push(context.waker().clone());
                 return Poll::Pending;
             }

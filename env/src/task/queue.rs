@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, mpsc as thread_mpsc};
 
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 use types::limits::{DISK_JOB_COUNT_MAX, SIM_HUNG_DISK_PERIOD};
 
 use super::{Owner, thread};
@@ -48,10 +48,13 @@ impl DiskQueue {
             Inner::Inline => job(),
             Inner::Thread { jobs, .. } => {
                 let jobs = jobs.as_ref().expect("only drop() takes it");
-                jobs.send(Box::new(job)).expect("the thread ends after its queue");
+                jobs.send(Box::new(job)).expect("a job that panicked ended the queue");
             }
-            // A killed node has no use for it.
-            Inner::Simulated(jobs) => drop(jobs.try_send(Box::new(job))),
+            Inner::Simulated(jobs) => match jobs.try_send(Box::new(job)) {
+                Err(TrySendError::Full(_)) => panic!("users of a disk's queue wait for its jobs"),
+                // A killed node has no use for it.
+                Ok(()) | Err(TrySendError::Closed(_)) => {}
+            },
         }
     }
 }

@@ -34,8 +34,8 @@ impl LogState {
             .into_iter()
             .map(|(number, file)| (number, Segment { file: Some(file), live: 0 }))
             .collect();
-        for slot in recovered.groups.values().flat_map(GroupLog::slots) {
-            segments.get_mut(&slot.segment).expect("found in this segment").live += 1;
+        for place in recovered.groups.values().flat_map(GroupLog::places) {
+            segments.get_mut(&place.segment).expect("found in this segment").live += 1;
         }
         let mut state = Self {
             groups: recovered.groups,
@@ -75,24 +75,24 @@ impl LogState {
             )));
         }
         let offset = self.pending_start + self.pending.len() as u64;
-        let slot = EntryPlace::new(entry_id.term, self.current, offset, &body);
+        let place = EntryPlace::new(entry_id.term, self.current, offset, &body);
         let removed = self.group(id).truncate(entry_id.index);
         self.release(&removed);
-        if !self.group(id).push(entry_id.index, slot, body.clone()) {
+        if !self.group(id).push(entry_id.index, place, body.clone()) {
             return Err(Error::internal(format!(
                 "entry {} of partition {id} would leave a hole",
                 entry_id.index
             )));
         }
-        self.segments.entry(slot.segment).or_default().live += 1;
+        self.segments.entry(place.segment).or_default().live += 1;
         self.write(id, &Record::Entry(entry_id, body));
         Ok(())
     }
 
     /// Counts entries as gone.
     pub(super) fn release(&mut self, removed: &[EntryPlace]) {
-        for slot in removed {
-            self.segments.get_mut(&slot.segment).expect("deleted only when empty").live -= 1;
+        for place in removed {
+            self.segments.get_mut(&place.segment).expect("deleted only when empty").live -= 1;
         }
     }
 

@@ -28,10 +28,10 @@ pub struct GroupLog {
     pub committed: Option<EntryId>,
     /// `committed` is newer than the newest record of it.
     pub committed_unwritten: bool,
-    /// Log index of `slots[0]`.
+    /// Log index of `places[0]`.
     start: u64,
-    slots: VecDeque<EntryPlace>,
-    /// Bytes of all records in `slots`.
+    places: VecDeque<EntryPlace>,
+    /// Bytes of all records in `places`.
     size: u64,
     /// Bodies of the last entries.
     cache: VecDeque<Bytes>,
@@ -40,10 +40,10 @@ pub struct GroupLog {
 
 impl GroupLog {
     /// A group as found on disk.
-    pub fn recovered(state: GroupState, start: u64, slots: VecDeque<EntryPlace>) -> Self {
-        let size = slots.iter().map(|slot| u64::from(slot.size)).sum();
+    pub fn recovered(state: GroupState, start: u64, places: VecDeque<EntryPlace>) -> Self {
+        let size = places.iter().map(|place| u64::from(place.size)).sum();
         let GroupState { vote, purged, committed, .. } = state;
-        Self { vote, purged, committed, start, slots, size, ..Self::default() }
+        Self { vote, purged, committed, start, places, size, ..Self::default() }
     }
 
     /// Everything but the entries.
@@ -53,38 +53,38 @@ impl GroupLog {
 
     /// The newest entry, or what was purged when there is none.
     pub fn last(&self) -> Option<EntryId> {
-        match self.slots.back() {
-            Some(slot) => Some(EntryId { term: slot.term, index: self.end() - 1 }),
+        match self.places.back() {
+            Some(place) => Some(EntryId { term: place.term, index: self.end() - 1 }),
             None => self.purged,
         }
     }
 
     /// One more than the index of the last entry.
     pub fn end(&self) -> u64 {
-        self.start + self.slots.len() as u64
+        self.start + self.places.len() as u64
     }
 
     /// Number and bytes of the entries.
     pub fn usage(&self) -> (u64, u64) {
-        (self.slots.len() as u64, self.size)
+        (self.places.len() as u64, self.size)
     }
 
-    /// The slots of all entries.
-    pub fn slots(&self) -> impl Iterator<Item = &EntryPlace> {
-        self.slots.iter()
+    /// The places of all entries.
+    pub fn places(&self) -> impl Iterator<Item = &EntryPlace> {
+        self.places.iter()
     }
 
     /// Adds an entry at the end. False when it would leave a hole.
-    pub fn push(&mut self, index: u64, slot: EntryPlace, body: Bytes) -> bool {
-        if self.slots.is_empty() && self.purged.is_none() {
+    pub fn push(&mut self, index: u64, place: EntryPlace, body: Bytes) -> bool {
+        if self.places.is_empty() && self.purged.is_none() {
             self.start = index;
         }
         if index != self.end() {
             return false;
         }
-        self.size += u64::from(slot.size);
+        self.size += u64::from(place.size);
         self.cache_size += body.len();
-        self.slots.push_back(slot);
+        self.places.push_back(place);
         self.cache.push_back(body);
         true
     }
@@ -92,8 +92,8 @@ impl GroupLog {
     /// Removes the entries from `index` on and returns where they were.
     pub fn truncate(&mut self, index: u64) -> Vec<EntryPlace> {
         let kept =
-            usize::try_from(index.saturating_sub(self.start)).unwrap_or(usize::MAX).min(self.slots.len());
-        let removed: Vec<EntryPlace> = self.slots.drain(kept..).collect();
+            usize::try_from(index.saturating_sub(self.start)).unwrap_or(usize::MAX).min(self.places.len());
+        let removed: Vec<EntryPlace> = self.places.drain(kept..).collect();
         for _ in 0..removed.len() {
             self.cache_size -= self.cache.pop_back().map_or(0, |body| body.len());
         }
@@ -104,8 +104,8 @@ impl GroupLog {
     /// Removes the entries up to `id` and returns where they were.
     pub fn purge(&mut self, id: EntryId) -> Vec<EntryPlace> {
         let gone = usize::try_from((id.index + 1).saturating_sub(self.start)).unwrap_or(usize::MAX);
-        let removed: Vec<EntryPlace> = self.slots.drain(..gone.min(self.slots.len())).collect();
-        while self.cache.len() > self.slots.len() {
+        let removed: Vec<EntryPlace> = self.places.drain(..gone.min(self.places.len())).collect();
+        while self.cache.len() > self.places.len() {
             self.cache_size -= self.cache.pop_front().map_or(0, |body| body.len());
         }
         self.forget(&removed);
@@ -117,8 +117,8 @@ impl GroupLog {
     /// Drops bodies from memory that are written (before `written`, a segment and an offset) and beyond the limit.
     pub fn evict(&mut self, written: (u64, u64)) {
         while self.cache_size > CACHE_SIZE_MAX {
-            let slot = self.slots[self.slots.len() - self.cache.len()];
-            if (slot.segment, u64::from(slot.offset)) >= written {
+            let place = self.places[self.places.len() - self.cache.len()];
+            if (place.segment, u64::from(place.offset)) >= written {
                 return;
             }
             self.cache_size -= self.cache.pop_front().map_or(0, |body| body.len());
@@ -128,18 +128,18 @@ impl GroupLog {
     /// Where the entries from `start` (inclusive) to `end` are, until `size_max` bytes are reached but at least one;
     /// with the body of those in memory.
     pub fn find(&self, start: u64, end: u64, size_max: u64) -> Vec<(EntryId, EntryPlace, Option<Bytes>)> {
-        let cached_from = self.slots.len() - self.cache.len();
+        let cached_from = self.places.len() - self.cache.len();
         let mut found = Vec::new();
         let mut size = 0;
         for index in start.max(self.start)..end.min(self.end()) {
             let at = usize::try_from(index - self.start).expect("less than the length of a queue");
-            let slot = self.slots[at];
-            size += u64::from(slot.size);
+            let place = self.places[at];
+            size += u64::from(place.size);
             if !found.is_empty() && size > size_max {
                 break;
             }
             let body = at.checked_sub(cached_from).map(|at| self.cache[at].clone());
-            found.push((EntryId { term: slot.term, index }, slot, body));
+            found.push((EntryId { term: place.term, index }, place, body));
         }
         found
     }
@@ -148,23 +148,23 @@ impl GroupLog {
     pub fn tail_start(&self, count: u64, size: u64) -> u64 {
         let mut left = size;
         let mut kept = 0;
-        for slot in self.slots.iter().rev() {
-            if kept == count || u64::from(slot.size) > left {
+        for place in self.places.iter().rev() {
+            if kept == count || u64::from(place.size) > left {
                 break;
             }
-            left -= u64::from(slot.size);
+            left -= u64::from(place.size);
             kept += 1;
         }
         self.end() - kept
     }
 
     fn forget(&mut self, removed: &[EntryPlace]) {
-        self.size -= removed.iter().map(|slot| u64::from(slot.size)).sum::<u64>();
+        self.size -= removed.iter().map(|place| u64::from(place.size)).sum::<u64>();
     }
 }
 
 impl EntryPlace {
-    /// The slot of an entry that is about to be written.
+    /// The place of an entry that is about to be written.
     pub fn new(term: u64, segment: u64, offset: u64, body: &[u8]) -> Self {
         let offset = u32::try_from(offset).expect("a segment ends soon after its target size");
         let size = u32::try_from(record::entry_size(body.len())).expect("append() refuses larger entries");
