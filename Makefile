@@ -39,6 +39,22 @@ bench: build ## Measure this machine and CloudSync on it (ARGS='--write' keeps t
 chaos: setup ## Break things on purpose and check the promises
 	$(WITH_ROCKSDB) cargo run --release --locked --package chaos -- $(ARGS)
 
+.PHONY: sim
+sim: setup ## Whole clusters in one process: 200 seeds (ARGS='--seeds 20')
+	$(WITH_ROCKSDB) cargo run --release --locked --package sim -- batch $(ARGS)
+
+.PHONY: sim-run
+sim-run: setup # One seed, with all that happened (docs/simulation.md)
+	$(WITH_ROCKSDB) cargo run --release --locked --package sim -- run $(ARGS)
+
+.PHONY: sim-shrink
+sim-shrink: setup # A smaller run of a seed that breaks a promise
+	$(WITH_ROCKSDB) cargo run --release --locked --package sim -- shrink $(ARGS)
+
+.PHONY: mutants
+mutants: setup ## Plant bugs and see which are found, by which check, in how many seeds
+	$(WITH_ROCKSDB) cargo run --release --locked --package sim --features mutants -- mutants $(ARGS)
+
 .PHONY: accept
 accept: build ## The long acceptance scripts (about five minutes each)
 	$(WITH_ROCKSDB) scripts/accept.sh

@@ -40,7 +40,9 @@ pub fn start(server: &Arc<Blockserver>) {
     let mut map = server.map.clone();
     env::task::spawn(async move {
         loop {
-            let _ = env::time::timeout(HEAL_PERIOD, map.changed()).await;
+            if let Ok(Err(_)) = env::time::timeout(HEAL_PERIOD, map.changed()).await {
+                return; // The node ends.
+            }
             let Some(server) = this.upgrade() else { return };
             let tasks = server.syncing();
             server.syncing_slots.store(tasks.len() as u32, Ordering::Relaxed);

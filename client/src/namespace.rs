@@ -115,13 +115,17 @@ impl Namespace {
     /// A page of a file's versions, newest first, starting with those older than `before`.
     pub async fn list_versions(&self, path: &Path, before: Option<VersionId>) -> Result<Versions> {
         let limit = HISTORY_PAGE_COUNT_MAX as u32;
-        self.read(|view| ListVersions { view, path: path.clone(), before, limit }).await
+        let page = self.read(|view| ListVersions { view, path: path.clone(), before, limit }).await?;
+        self.see(page.seq);
+        Ok(page)
     }
 
     /// Newest position and digest of the namespace.
     pub async fn fetch_namespace(&self) -> Result<NamespaceStats> {
         let view = View { namespace: self.id, freshness: Freshness::Linearizable };
-        self.cluster.ask(self.partition, &FetchNamespace { view }).await
+        let stats = self.cluster.ask(self.partition, &FetchNamespace { view }).await?;
+        self.see(stats.seq);
+        Ok(stats)
     }
 
     /// The changes after a position; waits up to `wait` for the first.
@@ -131,7 +135,10 @@ impl Namespace {
         let question = PullJournal { namespace: self.id, after, limit, wait_ms };
         let attempt = wait + LEADER_ATTEMPT_TIMEOUT;
         let deadline = self.cluster.deadline() + wait;
-        self.cluster.ask_until(self.partition, &question, attempt, deadline).await
+        let page = self.cluster.ask_until(self.partition, &question, attempt, deadline).await?;
+        // Who was told of a change and then looks must find it.
+        self.see(page.records.last().map_or(after, |record| record.seq));
+        Ok(page)
     }
 
     /// Asks for an answer as fresh as this session has a right to: at first everything acknowledged before, later what

@@ -36,7 +36,7 @@ impl Mutant {
         Mutant::DuplicateApply,
     ];
 
-    /// What `CLOUDSYNC_MUTANT` is set to for it.
+    /// What [`MUTANT_VARIABLE`] is set to for it.
     pub fn name(self) -> &'static str {
         match self {
             Mutant::SkippedSync => "skipped-sync",
@@ -57,13 +57,16 @@ impl Mutant {
     }
 }
 
+/// Environment variable with the name of the bug that a process is to have.
+pub const MUTANT_VARIABLE: &str = "CLOUDSYNC_MUTANT";
+
 /// True when this program was built with the bugs in it.
 pub const ARE_PLANTED: bool = cfg!(feature = "mutants");
 
 fn planted() -> Option<Mutant> {
     static PLANTED: std::sync::OnceLock<Option<Mutant>> = std::sync::OnceLock::new();
     *PLANTED.get_or_init(|| {
-        let name = std::env::var("CLOUDSYNC_MUTANT").ok()?;
+        let name = std::env::var(MUTANT_VARIABLE).ok()?;
         Mutant::ALL.into_iter().find(|mutant| mutant.name() == name)
     })
 }

@@ -56,6 +56,15 @@ pub async fn run_detached_with(
     Ok(String::from_utf8_lossy(&std::fs::read(log)?).trim().to_owned())
 }
 
+/// Ends this process with a message and exit code 3 if it still runs after `time` of real time, whatever its threads do.
+pub fn end_after(time: std::time::Duration) {
+    std::thread::spawn(move || {
+        std::thread::sleep(time);
+        eprintln!("not done after {} s: it hangs", time.as_secs());
+        std::process::exit(3);
+    });
+}
+
 /// A process whose end is waited for, at the latest when this is dropped.
 struct Running(u32);
 

@@ -120,11 +120,13 @@ pub fn run<F: Future>(program: F) -> F::Output {
 }
 
 /// Starts a runtime for a simulation: one thread, a clock that jumps to the next event when nothing can run, and every
-/// choice of the runtime drawn from `seed`.
+/// choice of the runtime drawn from `seed`. What belongs to no other owner belongs to the simulation.
 #[cfg(tokio_unstable)]
 pub fn run_simulated<F: Future>(seed: u64, program: F) -> F::Output {
+    crate::memory::tune();
+    let owner = Owner::new("simulation", crate::Random::seeded(seed));
     let seed = tokio::runtime::RngSeed::from_bytes(&seed.to_le_bytes());
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).rng_seed(seed).build();
-    runtime.expect("the system can start a runtime").block_on(program)
+    runtime.expect("the system can start a runtime").block_on(owner.own(program).1)
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use env::Random;
-use kv::{Kv, MemKv};
+use kv::{Kv, KvFaults, MemKv};
 use net::testing::Switchboard;
 use net::{Counters, Dial, Service};
 use node::config::NodeConfig;
@@ -40,6 +40,25 @@ impl SimPlatform {
     /// The power fails: every store forgets what it had not made durable.
     pub fn crash(&self) {
         self.stores().values().for_each(MemKv::crash);
+    }
+
+    /// From now on the stores of the node fail as `faults` say.
+    pub fn set_faults(&self, faults: KvFaults) {
+        self.stores().values().for_each(|store| store.set_faults(faults));
+    }
+
+    /// The stores whose path contains `part` lose everything. Their process must not run.
+    pub fn lose(&self, part: &str) {
+        let stores = self.stores();
+        stores
+            .iter()
+            .filter(|(path, _)| path.to_string_lossy().contains(part))
+            .for_each(|(_, store)| store.lose());
+    }
+
+    /// How often each thing went wrong in the stores of the node.
+    pub fn counts(&self) -> Vec<(&'static str, u64)> {
+        self.stores().values().flat_map(|store| store.counts().rows()).collect()
     }
 
     fn stores(&self) -> MutexGuard<'_, BTreeMap<PathBuf, MemKv>> {

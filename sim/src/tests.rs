@@ -7,6 +7,7 @@ use env::time::{self, Duration};
 use proto::namespace::{Mode, Op};
 use types::{NamespaceName, NodeId, Path, Profile};
 
+use crate::trace::Trace;
 use crate::world::{Shape, World};
 
 const SHAPE: Shape = Shape { nodes: 7, meta: 3, profile: Profile { k: 4, m: 2 }, pg_count: 16 };
@@ -29,7 +30,7 @@ async fn wait_until_whole(world: &World) {
 /// Founds a cluster, lets nodes crash and stand still while directories are created, and says what happened when.
 fn story(seed: u64) -> String {
     env::task::run_simulated(seed, async move {
-        let mut world = World::new(seed, SHAPE);
+        let mut world = World::new(seed, SHAPE, &Trace::new(false));
         let began = time::now();
         world.found().await.unwrap();
         wait_until_whole(&world).await;

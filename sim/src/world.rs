@@ -1,5 +1,6 @@
 //! The world of a run: nodes with their disks, stores, clocks and processes, clients, and the network between them.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,15 +10,17 @@ use env::disk::SimDisk;
 use env::task::Owner;
 use env::{Env, Random};
 use net::Transport;
-use net::testing::Switchboard;
+use net::testing::{Jitter, LinkFaults, Switchboard};
 use node::config::{ClusterConfig, NodeConfig};
 use node::{JoinToken, Node, Platform};
+use oracle::Inventory;
 use proto::cluster::CreateToken;
 use proto::map::Role;
 use tokio::sync::oneshot;
 use types::{Error, Identity, NodeId, Profile, Result, limits};
 
 use crate::platform::SimPlatform;
+use crate::trace::Trace;
 
 /// What a world is like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +41,7 @@ pub struct World {
     pub random: Random,
     /// What carries every message between them; no address is open until its node has started.
     pub network: Switchboard,
+    trace: Trace,
     nodes: Vec<SimNode>,
 }
 
@@ -57,15 +61,23 @@ struct Process {
     owner: Owner,
 }
 
+/// The links of a healthy world.
+pub fn healthy_links() -> LinkFaults {
+    let delay = limits::SIM_LATENCY;
+    LinkFaults { delay, jitter: Jitter::Uniform(delay), ..LinkFaults::default() }
+}
+
 impl World {
-    /// A world in which nothing runs yet.
-    pub fn new(seed: u64, shape: Shape) -> Self {
+    /// A world in which nothing runs yet. What happens in it is written to `trace`.
+    pub fn new(seed: u64, shape: Shape, trace: &Trace) -> Self {
         let random = Random::seeded(seed);
         let network = Switchboard::seeded(Random::seeded(random.u64()));
-        network.set_latency(limits::SIM_LATENCY);
+        network.set_default(healthy_links());
+        let links = trace.clone();
+        network.on_event(move |event| links.link(*event));
         let node = |number: u64| SimNode::new(number, shape, &random, &network);
         let nodes = (1..=shape.nodes).map(node).collect();
-        Self { random, network, nodes }
+        Self { random, network, trace: trace.clone(), nodes }
     }
 
     /// Founds the cluster on node 1, lets all others join, and starts them.
@@ -104,15 +116,72 @@ impl World {
         Cluster::connect(env, dial, endpoints, limits::SIM_CONNECT_TIMEOUT).await
     }
 
-    /// Starts the process of a node.
-    pub async fn start(&mut self, id: NodeId) -> Result<()> {
-        self.node(id).start().await
+    /// All nodes.
+    pub fn ids(&self) -> Vec<NodeId> {
+        self.nodes.iter().map(|node| node.id).collect()
     }
 
-    /// Power loss of a node: its process ends where it is, and its disk and stores lose what was not synced.
+    /// Where a node is reached. All its ports are at one machine.
+    pub fn address(&self, id: NodeId) -> SocketAddr {
+        self.get(id).config.native
+    }
+
+    /// The disk of a node.
+    pub fn disk(&self, id: NodeId) -> &SimDisk {
+        &self.get(id).disk
+    }
+
+    /// The stores of a node.
+    pub fn platform(&self, id: NodeId) -> &SimPlatform {
+        &self.get(id).platform
+    }
+
+    /// Starts the process of a node; returns when it serves.
+    pub async fn start(&mut self, id: NodeId) -> Result<()> {
+        self.trace.note(format_args!("node {id} starts"));
+        self.network.rejoin(self.address(id));
+        self.node(id).start().await.map_err(|e| e.context(format!("start node {id}")))
+    }
+
+    /// Power loss of a node: its process ends where it is, nothing speaks for it, and its disk and stores lose what was
+    /// not synced.
     pub fn crash(&mut self, id: NodeId) {
+        self.trace.note(format_args!("node {id} loses its power"));
+        self.network.isolate(self.address(id));
         let network = self.network.clone();
         self.node(id).crash(&network);
+    }
+
+    /// Sets the wall clock of a node by this many milliseconds.
+    pub fn jump_clock(&self, id: NodeId, ms: i64) {
+        self.get(id).env.clock.jump(ms);
+    }
+
+    /// What nodes and clients have in their hands right now.
+    pub fn inventory(&self) -> Inventory {
+        let processes = self.nodes.iter().filter_map(|node| node.process.as_ref());
+        let tasks = processes.map(|process| process.owner.task_count() as u64).sum();
+        let calls = self.network.open_calls();
+        let requests = calls.values().map(|calls| (calls.asked + calls.answering) as u64).sum();
+        Inventory { permits: 0, tasks, requests }
+    }
+
+    /// Disks that failed a write, and so are read-only until they are replaced.
+    pub fn failed_disk_count(&self) -> usize {
+        let counts = self.nodes.iter().map(|node| node.disk.counts());
+        counts.filter(|counts| counts.write_errors + counts.short_writes > 0).count()
+    }
+
+    /// How often each thing went wrong, where it did.
+    pub fn counts(&self) -> BTreeMap<&'static str, u64> {
+        let disks = self.nodes.iter().flat_map(|node| node.disk.counts().rows());
+        let stores = self.nodes.iter().flat_map(|node| node.platform.counts());
+        let mut counts = BTreeMap::new();
+        for (name, count) in self.network.counts().rows().into_iter().chain(disks).chain(stores) {
+            *counts.entry(name).or_insert(0) += count;
+        }
+        counts.retain(|_, count| *count > 0);
+        counts
     }
 
     /// Lets a node stand still; time goes on without it.

@@ -259,8 +259,22 @@ pub const PURGE_DELAY_MS: i32 = 10_000;
 pub const PROCESS_LOOK_PERIOD: Duration = Duration::from_millis(20);
 /// How often a progress line is drawn.
 pub const PROGRESS_PERIOD_MS: u64 = 100;
-/// How long a message takes in a simulation.
+/// How long a message takes in a simulation at least, and at most so much longer when all is well: one way between two
+/// machines of a data centre.
 pub const SIM_LATENCY: Duration = Duration::from_millis(1);
+/// For how long a simulation holds back a message that others are to overtake: several round trips.
+pub const SIM_LATE_BY: Duration = Duration::from_millis(80);
+/// How long a simulated cluster may take to become whole after the last fault: failure detection, elections and filling
+/// all slots of a disk, several times over.
+pub const SIM_HEAL_TIMEOUT: Duration = Duration::from_secs(180);
+/// How often a simulation looks whether its cluster is whole.
+pub const SIM_HEAL_PERIOD: Duration = Duration::from_millis(500);
+/// How far apart a simulation looks at what a cluster at rest holds: no multiple of what happens periodically.
+pub const SIM_REST_LOOK_PERIOD: Duration = Duration::from_millis(37);
+/// How long the clients of a simulation may take to come back once they are told to stop.
+pub const SIM_STOP_TIMEOUT: Duration = Duration::from_secs(240);
+/// Real time after which a simulation hangs: a hundred times what a minute of eight nodes takes.
+pub const SIM_RUN_TIMEOUT: Duration = Duration::from_secs(240);
 /// How often a simulated disk that hangs is asked whether it still does.
 pub const SIM_HUNG_DISK_PERIOD: Duration = Duration::from_millis(10);
 /// How long a client of a simulation looks for its cluster, in simulated time.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use access::{Action, authorize};
 use chunk::manifest::{Content, Manifest};
 use env::mutant::Mutant;
+use env::time::Instant;
 use net::Caller;
 use proto::command::NamespaceCommand;
 use proto::namespace::{
@@ -12,6 +13,7 @@ use proto::namespace::{
     OpenVersion, Opened, PullJournal, Stat, Versions, View, WriteNamespace, Written,
 };
 use proto::seal::{Receipt, Ticket};
+use tokio::sync::watch;
 use tree::namespace;
 use types::limits::{JOURNAL_WAIT_MS_MAX, READ_CATCH_UP_MS_MAX};
 use types::{ChunkId, Error, NamespaceId, RequestId, Result, Seq};
@@ -133,7 +135,7 @@ impl Metaserver {
                 return Ok(journal);
             }
             drop(state);
-            let _ = env::time::timeout_at(deadline, applied.changed()).await;
+            self.wait_for_change(&mut applied, deadline).await?;
         }
     }
 
@@ -175,9 +177,22 @@ impl Metaserver {
             if group.is_leader() {
                 group.linearize().await?;
                 confirmed = true;
-            } else if env::time::timeout_at(deadline, applied.changed()).await.is_err() {
+            } else if !self.wait_for_change(&mut applied, deadline).await? {
                 return Err(Error::stale_epoch(format!("node {} is behind: ask another voter", self.node)));
             }
+        }
+    }
+
+    /// Waits until something more is applied here; false when the time is up before. `StaleEpoch` when this replica has
+    /// stopped for good.
+    async fn wait_for_change(&self, applied: &mut watch::Receiver<u64>, deadline: Instant) -> Result<bool> {
+        match env::time::timeout_at(deadline, applied.changed()).await {
+            Ok(Ok(())) => Ok(true),
+            Ok(Err(_)) => Err(Error::stale_epoch(format!(
+                "the replica on node {} has stopped: ask another voter",
+                self.node
+            ))),
+            Err(_) => Ok(false),
         }
     }
 

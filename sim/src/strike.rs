@@ -1,0 +1,136 @@
+//! Does to a world what a plan says, and undoes it.
+
+use std::num::NonZeroU64;
+
+use client::Cluster;
+use client::health::leader;
+use env::disk::{DiskFault, DiskFaults, FaultRule, When};
+use env::time::Duration;
+use kv::KvFaults;
+use net::testing::{Jitter, LinkFaults};
+use types::limits::SIM_LATE_BY;
+use types::{NodeId, Result};
+
+use crate::plan::Fault;
+use crate::world::{World, healthy_links};
+
+/// Where shards are, on every node.
+const DISK: &str = "/disk1";
+/// Where their bytes are.
+const SEGMENTS: &str = "/disk1/seg";
+/// Begins a fault. Returns the nodes whose processes it ended.
+pub async fn begin(world: &mut World, fault: &Fault, client: &Cluster) -> Vec<NodeId> {
+    let all: Vec<NodeId> = world.ids();
+    match fault {
+        Fault::Crash(nodes) => return crash(world, nodes),
+        Fault::CrashAll => return crash(world, &all),
+        Fault::CrashLeader(place) => {
+            let victim = client.fetch_status().await.ok().and_then(|status| {
+                let partition = status.map.partitions[place % status.map.partitions.len()].id;
+                leader(&status, partition)
+            });
+            return crash(world, &victim.into_iter().collect::<Vec<_>>());
+        }
+        Fault::Pause(node) => world.pause(*node),
+        Fault::Isolate(node) => world.network.isolate(world.address(*node)),
+        Fault::CutOneWay(from, to) => {
+            world.network.cut_one_way(world.address(*from), world.address(*to));
+        }
+        Fault::Split(nodes) => {
+            let (few, others): (Vec<NodeId>, Vec<NodeId>) = all.iter().partition(|id| nodes.contains(id));
+            let few: Vec<_> = few.into_iter().map(|id| world.address(id)).collect();
+            let others: Vec<_> = others.into_iter().map(|id| world.address(id)).collect();
+            world.network.partition(&[&few, &others]);
+        }
+        Fault::Loss(chance) => {
+            world.network.set_default(LinkFaults { loss_per_million: *chance, ..healthy_links() })
+        }
+        Fault::Reorder(chance) => world.network.set_default(LinkFaults {
+            late_per_million: *chance,
+            late_by: SIM_LATE_BY,
+            duplicate_per_million: *chance / 4,
+            ..healthy_links()
+        }),
+        Fault::Delay(ms) => world.network.set_default(LinkFaults {
+            jitter: Jitter::HeavyTail {
+                usual: Duration::from_millis(*ms),
+                most: Duration::from_millis(ms * 20),
+            },
+            bytes_per_second: NonZeroU64::new(4 << 20),
+            ..healthy_links()
+        }),
+        Fault::ClockJump(node, ms) => world.jump_clock(*node, *ms),
+        Fault::ReadErrors(node, chance) => {
+            rule(world, *node, DiskFault::ReadError, When::PerMillion(*chance));
+        }
+        Fault::WriteError(node) => rule(world, *node, DiskFault::WriteError, When::Next(1)),
+        Fault::ShortWrite(node) => rule(world, *node, DiskFault::ShortWrite, When::Next(1)),
+        Fault::BitRot(node, count) => {
+            world.disk(*node).rot(SEGMENTS.as_ref(), *count);
+        }
+        Fault::Misdirect(node, chance) => {
+            rule(world, *node, DiskFault::MisdirectedWrite, When::PerMillion(*chance));
+        }
+        Fault::Full(node) => world.disk(*node).set_capacity(0),
+        Fault::Hang(node) => plan(world, *node, |faults| faults.hung = true),
+        Fault::Slow(node, ms) => {
+            let most = Duration::from_millis(*ms);
+            plan(world, *node, |faults| faults.delay = most / 4..most);
+        }
+        Fault::StoreErrors(node, chance) => {
+            let reads = When::PerMillion(*chance);
+            world.platform(*node).set_faults(KvFaults { reads, scans: reads, ..KvFaults::default() });
+        }
+        Fault::LostIndex(node) => {
+            let down = crash(world, &[*node]);
+            world.platform(*node).lose(DISK);
+            return down;
+        }
+    }
+    Vec::new()
+}
+
+/// Ends a fault. What it damaged stays damaged.
+pub async fn end(world: &mut World, fault: &Fault, down: &[NodeId]) -> Result<()> {
+    match fault {
+        Fault::Pause(node) => world.resume(*node),
+        Fault::Isolate(_) | Fault::CutOneWay(..) | Fault::Split(_) => world.network.heal_all(),
+        Fault::Loss(_) | Fault::Reorder(_) | Fault::Delay(_) => world.network.set_default(healthy_links()),
+        Fault::ReadErrors(node, _)
+        | Fault::WriteError(node)
+        | Fault::ShortWrite(node)
+        | Fault::Misdirect(node, _)
+        | Fault::Hang(node)
+        | Fault::Slow(node, _) => world.disk(*node).set_faults(DiskFaults::default()),
+        Fault::Full(node) => {
+            world.disk(*node).set_faults(DiskFaults::default());
+            // A Raft log that found no room has stopped its groups until somebody starts the node again.
+            world.crash(*node);
+            world.start(*node).await?;
+        }
+        Fault::StoreErrors(node, _) => world.platform(*node).set_faults(KvFaults::default()),
+        Fault::Crash(_) | Fault::CrashAll | Fault::CrashLeader(_) | Fault::LostIndex(_) => {}
+        // A clock that was set wrong stays so; nobody takes bits back.
+        Fault::ClockJump(..) | Fault::BitRot(..) => {}
+    }
+    for node in down {
+        world.start(*node).await?;
+    }
+    Ok(())
+}
+
+fn crash(world: &mut World, nodes: &[NodeId]) -> Vec<NodeId> {
+    nodes.iter().for_each(|node| world.crash(*node));
+    nodes.to_vec()
+}
+
+fn rule(world: &World, node: NodeId, fault: DiskFault, when: When) {
+    plan(world, node, |faults| faults.rules.push(FaultRule { prefix: DISK.into(), fault, when }));
+}
+
+fn plan(world: &World, node: NodeId, change: impl FnOnce(&mut DiskFaults)) {
+    let disk = world.disk(node);
+    let mut faults = disk.faults();
+    change(&mut faults);
+    disk.set_faults(faults);
+}
