@@ -135,7 +135,8 @@ pub fn missing(status: &ClusterStatus, want: Complement) -> Vec<String> {
         }
     };
     need(map.nodes.values().filter(|node| node.up).count(), want.nodes, "nodes up");
-    need(map.voters.len(), want.voters, "voters");
+    let is_up = |id: &&NodeId| map.nodes.get(id).is_some_and(|node| node.up);
+    need(map.voters.iter().filter(is_up).count(), want.voters, "voters up");
     need(map.disks.keys().filter(|id| map.is_live(**id)).count(), want.disks, "disks writable");
     let slots = Slots::of(map);
     match (&map.table, slots.syncing + slots.offline) {

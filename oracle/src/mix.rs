@@ -157,6 +157,39 @@ impl Default for Mix {
 }
 
 impl Mix {
+    /// Asks the leader and nobody else, more often than anyone works: for a client that nothing tells of a new leader.
+    pub fn asking(&self) -> Self {
+        let pause_ms = self.pause_ms.start..self.pause_ms.start + 1;
+        Self { ask_leader: 1, pause_ms, ..self.idle() }
+    }
+
+    /// No weights at all.
+    fn idle(&self) -> Self {
+        Self {
+            mkdir: 0,
+            put: 0,
+            copy: 0,
+            overwrite: 0,
+            race: 0,
+            rename: 0,
+            rename_dir: 0,
+            swap: 0,
+            remove: 0,
+            remove_dir: 0,
+            undelete: 0,
+            restore: 0,
+            read: 0,
+            read_old: 0,
+            read_range: 0,
+            stat: 0,
+            list: 0,
+            versions: 0,
+            show: 0,
+            ask_leader: 0,
+            ..self.clone()
+        }
+    }
+
     /// What to do next.
     pub(crate) fn draw(&self, random: &Random) -> Act {
         let weights = [

@@ -22,6 +22,8 @@ use crate::worker::{Shared, Worker};
 pub struct Workload {
     /// How often what.
     pub mix: Mix,
+    /// So many of the clients, fewer than all, only ask the leader for the newest state.
+    pub asker_count: usize,
     /// So many more clients only follow the journal.
     pub follower_count: usize,
     /// How long an operation may take beyond the deadlines of its requests: on simulated time next to nothing, on a
@@ -31,7 +33,7 @@ pub struct Workload {
 
 impl Default for Workload {
     fn default() -> Self {
-        Self { mix: Mix::default(), follower_count: 2, grace: Duration::from_secs(1) }
+        Self { mix: Mix::default(), asker_count: 0, follower_count: 2, grace: Duration::from_secs(1) }
     }
 }
 
@@ -47,10 +49,12 @@ pub async fn run(
     stop: watch::Receiver<bool>,
 ) -> Result<History> {
     let sessions: Vec<Arc<Session>> = sessions.into_iter().map(Arc::new).collect();
+    assert!(workload.asker_count < sessions.len().max(1), "somebody must work");
     let first = sessions.first().ok_or_else(|| Error::invalid("a run needs a client"))?;
     let began = first.namespace.fetch_namespace().await?.seq;
     let shared = Arc::new(Shared {
         mix: workload.mix.clone(),
+        asker_count: workload.asker_count,
         grace: workload.grace,
         started,
         began,

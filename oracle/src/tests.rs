@@ -7,6 +7,7 @@ mod twin;
 use std::time::Duration;
 
 use client::{Cluster, Endpoints};
+use env::task::run_simulated;
 use env::{Env, Random};
 use net::Transport;
 use tokio::sync::watch;
@@ -60,10 +61,10 @@ fn mix() -> Mix {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_good_cluster_is_green_and_everything_is_exercised() {
+#[test]
+fn a_good_cluster_is_green_and_everything_is_exercised() {
     for seed in 1..=6 {
-        let (history, survey) = work(Bug::None, seed, mix(), 20).await;
+        let (history, survey) = run_simulated(seed, work(Bug::None, seed, mix(), 20));
         for verdict in check(&history, &survey, Exceptions::default()) {
             assert_eq!(
                 (verdict.color(), &verdict.violations[..]),
@@ -78,9 +79,9 @@ async fn a_good_cluster_is_green_and_everything_is_exercised() {
 }
 
 /// Runs a cluster with a bug; `invariant` must be found broken.
-async fn find(bug: Bug, invariant: Invariant) {
+fn find(bug: Bug, invariant: Invariant) {
     let (swap, seconds) = if bug == Bug::DoesHalves { (20, 60) } else { (mix().swap, 20) };
-    let (history, survey) = work(bug, 1, Mix { swap, ..mix() }, seconds).await;
+    let (history, survey) = run_simulated(1, work(bug, 1, Mix { swap, ..mix() }, seconds));
     let verdicts = check(&history, &survey, Exceptions::default());
     let broken: Vec<_> = verdicts.iter().filter(|verdict| verdict.color() == Color::Red).collect();
     assert!(broken.iter().any(|verdict| verdict.invariant == invariant), "{bug:?}: {broken:#?}");
@@ -89,8 +90,8 @@ async fn find(bug: Bug, invariant: Invariant) {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn bugs_are_found() {
+#[test]
+fn bugs_are_found() {
     for (bug, invariant) in [
         (Bug::LosesWrites, Invariant::Ack),
         (Bug::DoesTwice, Invariant::Lin),
@@ -107,30 +108,28 @@ async fn bugs_are_found() {
         (Bug::Hangs, Invariant::Bound),
         (Bug::LosesVoter, Invariant::Heal),
     ] {
-        Box::pin(find(bug, invariant)).await;
+        find(bug, invariant);
     }
 }
 
-/// Uploads read their files on threads of their own, which no paused clock waits for: without them, a seed is a history.
-#[tokio::test(start_paused = true)]
-async fn a_seed_replays() {
-    let replay = async |seed| {
-        let mix = Mix { put: 0, copy: 0, overwrite: 0, race: 0, ..mix() };
-        let (history, _) = Box::pin(work(Bug::None, seed, mix, 10)).await;
+#[test]
+fn a_seed_replays() {
+    let replay = |seed| {
+        let (history, _) = run_simulated(seed, work(Bug::None, seed, mix(), 10));
         assert!(history.operations.len() > 500, "{}", history.operations.len());
         format!("{history:?}")
     };
-    let (first, second, other) = (replay(5).await, replay(5).await, replay(6).await);
+    let (first, second, other) = (replay(5), replay(5), replay(6));
     assert!(first == second, "the same seed, another history");
     assert!(first != other, "another seed, the same history");
 }
 
-#[tokio::test(start_paused = true)]
-async fn long_files_are_read_back_piece_by_piece() {
+#[test]
+fn long_files_are_read_back_piece_by_piece() {
     let sizes = Sizes { inline: 0, replica: 1, stripe: 1, chunks: 2, tree: 1 };
     let (put, overwrite, read, read_range) = (5, 1, 3, 3);
     let none = Mix { race: 0, copy: 2, shared_percent: 0, sizes, put, overwrite, read, read_range, ..mix() };
-    let (history, survey) = work(Bug::None, 3, none, 4).await;
+    let (history, survey) = run_simulated(3, work(Bug::None, 3, none, 4));
     let verdicts = check(&history, &survey, Exceptions::default());
     assert!(verdicts.iter().all(|verdict| verdict.color() != Color::Red), "{verdicts:#?}");
     let is_long = |operation: &&Operation| match operation.steps() {

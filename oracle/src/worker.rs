@@ -35,6 +35,8 @@ const CONTENT_COUNT: usize = 32;
 pub(crate) struct Shared {
     /// What they do.
     pub mix: Mix,
+    /// So many of them, the last ones, only ask the leader.
+    pub asker_count: usize,
     /// How long an operation may take beyond the deadlines of its requests.
     pub grace: Duration,
     /// When the run began.
@@ -98,6 +100,7 @@ pub(crate) struct Worker {
     /// The other side of its races: another client's session, and that client.
     rival: (usize, Arc<Session>),
     shared: Arc<Shared>,
+    mix: Mix,
     random: Random,
     maker: Maker,
     ground: Ground,
@@ -105,7 +108,8 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// The `client`-th of these sessions. Its choices follow from `random`, its contents also from the `seed` of all.
+    /// The `client`-th of these sessions, of which the last ones only ask. Its choices follow from `random`, its contents
+    /// also from the `seed` of all.
     pub fn new(
         client: usize,
         sessions: &[Arc<Session>],
@@ -113,7 +117,9 @@ impl Worker {
         seed: u64,
         random: Random,
     ) -> Self {
-        let rival = (client + 1) % sessions.len();
+        let worker_count = sessions.len() - shared.asker_count;
+        let rival = (client + 1) % worker_count;
+        let mix = if client < worker_count { shared.mix.clone() } else { shared.mix.asking() };
         Self {
             client,
             session: sessions[client].clone(),
@@ -122,6 +128,7 @@ impl Worker {
             maker: Maker::new(seed, client),
             ground: Ground::new(client, shared.began, &shared.mix),
             operations: Vec::new(),
+            mix,
             shared,
         }
     }
@@ -130,7 +137,7 @@ impl Worker {
     pub async fn run(mut self) -> Vec<Operation> {
         while !self.shared.is_over() {
             Box::pin(self.act()).await;
-            let pause = &self.shared.mix.pause_ms;
+            let pause = &self.mix.pause_ms;
             let ms = pause.start + self.random.below((pause.end - pause.start).max(1));
             env::time::sleep(Duration::from_millis(ms)).await;
         }

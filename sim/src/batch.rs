@@ -1,15 +1,13 @@
-//! Many runs: one process per seed, as many at once as there are cores.
+//! Many seeds: what they broke, what they exercised, and whether they replay.
 
 use std::collections::BTreeMap;
 
-use env::Env;
-use env::mutant::MUTANT_VARIABLE;
-use futures::StreamExt;
-use futures::stream;
 use types::Result;
 
 use crate::outcome::Outcome;
 use crate::say::{print, say};
+use crate::seeds::{each, replay};
+use crate::shrink;
 use crate::what::What;
 
 /// Problems of a run that are printed.
@@ -31,11 +29,8 @@ pub fn all(first: u64, count: u64, twice: u64, what: &What) -> Result<bool> {
         }
         if !outcome.is_good {
             say(format_args!("seed {} is broken:", outcome.seed));
-            outcome
-                .problems
-                .iter()
-                .take(PROBLEM_COUNT)
-                .for_each(|problem| say(format_args!("    {problem}")));
+            let problems = outcome.problems.iter().take(PROBLEM_COUNT);
+            problems.for_each(|problem| say(format_args!("    {problem}")));
             say(format_args!("    replay: {}", replay(outcome.seed, what)));
             failed.push(outcome.seed);
         }
@@ -45,6 +40,10 @@ pub fn all(first: u64, count: u64, twice: u64, what: &What) -> Result<bool> {
     let equal = repeated - unequal.len();
     say(format_args!("{equal} of {repeated} repeated seeds have equal traces; unequal: {unequal:?}"));
     say(format_args!("broken seeds: {failed:?}"));
+    if let Some(seed) = failed.first() {
+        say(format_args!("a smaller run that breaks the same promise as seed {seed}:"));
+        shrink::shrink(*seed, what)?;
+    }
     print(format_args!(
         "{} passed, {} failed",
         outcomes.len() - failed.len() + equal,
@@ -79,37 +78,4 @@ fn summary(outcomes: &BTreeMap<u64, Outcome>, what: &What) {
     let never: Vec<&str> =
         grey.iter().filter(|(_, count)| **count == outcomes.len()).map(|(c, _)| *c).collect();
     say(format_args!("never exercised (grey): {never:?}"));
-}
-
-/// Runs seeds in processes of their own, with a planted bug unless its name is empty, and hands over their outcomes in
-/// order.
-pub fn each(seeds: &[u64], what: &What, mutant: &str, mut take: impl FnMut(Outcome)) -> Result<()> {
-    env::task::run(async {
-        let env = Env::real();
-        let program = env::process::current_exe()?;
-        let logs = std::env::temp_dir().join(format!("cloudsync-sim-{:x}", env.random.u64()));
-        env.disk.create_dir_all(&logs)?;
-        let runs = stream::iter(seeds.iter().enumerate()).map(|(index, seed)| {
-            let log = logs.join(index.to_string());
-            let mut words = vec!["run".to_owned(), "--json".to_owned(), format!("--seed={seed}")];
-            words.extend(what.words());
-            let (program, variables) = (program.clone(), [(MUTANT_VARIABLE, mutant.to_owned())]);
-            async move {
-                let said = env::process::run_detached_with(&program, &words, &variables, &log).await?;
-                Result::<Outcome>::Ok(Outcome::read(*seed, &said))
-            }
-        });
-        let mut runs = runs.buffered(env::process::core_count());
-        while let Some(outcome) = runs.next().await {
-            take(outcome?);
-        }
-        drop(runs);
-        Ok(env.disk.remove_dir_all(&logs)?)
-    })
-}
-
-/// The command that runs a seed again and shows all of it.
-pub fn replay(seed: u64, what: &What) -> String {
-    let words = what.words().join(" ");
-    format!("make sim-run ARGS='--seed={seed} {words} --trace trace.txt --picture picture.svg'")
 }

@@ -10,6 +10,7 @@ compile_error!(
     "the simulation draws tokio's own choices from its seed: build with --cfg tokio_unstable (.cargo/config.toml)"
 );
 
+mod parts;
 pub mod picture;
 pub mod plan;
 pub mod platform;

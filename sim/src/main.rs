@@ -8,6 +8,7 @@ mod mutants;
 mod one;
 mod outcome;
 mod say;
+mod seeds;
 mod shrink;
 mod what;
 

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use types::limits::{SIM_HEAL_PERIOD, SIM_HEAL_TIMEOUT, SIM_REST_LOOK_PERIOD, SIM_STOP_TIMEOUT};
 use types::{Error, NamespaceName, Result};
 
+use crate::parts;
 use crate::plan::Plan;
 use crate::strike;
 use crate::trace::Trace;
@@ -22,10 +23,12 @@ const WORKLOAD_SEED: u64 = 0x0dd5;
 const NAMESPACE: &str = "home";
 /// Looks in a row that must find it whole: a table that is balanced again is filled once more.
 const WHOLE_COUNT: usize = 4;
+/// One more client only asks the leader.
+const ASKER_COUNT: u64 = 1;
 /// How often we look at what a cluster at rest holds.
 const REST_LOOK_COUNT: usize = 100;
 /// Bytes of chunks that a survey asks every node for.
-const SERVED_BYTES_MAX: u64 = 4 << 20;
+const SERVED_BYTES_MAX: u64 = 64 << 20;
 
 /// What came of a run.
 #[derive(Debug)]
@@ -73,7 +76,7 @@ pub async fn run(plan: &Plan, trace: &Trace) -> Report {
     let limit = Duration::from_secs(plan.seconds) + SIM_HEAL_TIMEOUT + SIM_STOP_TIMEOUT;
     let outcome = time::timeout(limit, run_in(world, plan, trace)).await.unwrap_or_else(|_| {
         let calls = network.open_calls();
-        Err(Error::internal(format!("clients do not come back; calls in progress: {calls:?}")))
+        Err(Error::internal(format!("the run does not come to its end; calls in progress: {calls:?}")))
     });
     let mut report = outcome.unwrap_or_else(|e| Report {
         verdicts: Vec::new(),
@@ -100,14 +103,14 @@ async fn run_in(mut world: World, plan: &Plan, trace: &Trace) -> Result<Report> 
     let held = at_rest(&world).await;
     let name = NamespaceName::parse(NAMESPACE)?;
     let mut sessions = Vec::new();
-    for client in 1..=plan.clients {
+    for client in 1..=plan.clients + ASKER_COUNT {
         sessions.push(Session::new(world.client(client).await?, &name).await?);
     }
-    let survey_session = Session::new(world.client(plan.clients + 1).await?, &name).await?;
+    let survey_session = Session::new(world.client(plan.clients + ASKER_COUNT + 1).await?, &name).await?;
     let random = Random::seeded(plan.seed ^ WORKLOAD_SEED);
     let (stop, stopped) = watch::channel(false);
     let began = time::now();
-    let workload = Workload { follower_count: 2, ..Workload::default() };
+    let workload = Workload { asker_count: ASKER_COUNT as usize, ..Workload::default() };
     let working =
         env::task::spawn(async move { oracle::run(sessions, &workload, &random, began, stopped).await });
 
@@ -125,12 +128,19 @@ async fn run_in(mut world: World, plan: &Plan, trace: &Trace) -> Result<Report> 
     let history = working.await.map_err(|e| Error::internal(e.to_string()))??;
     trace.note(format_args!("{} operations", history.operations.len()));
 
-    let whole = Complement { disks: whole.disks - world.failed_disk_count(), ..whole };
+    let gone = plan.gone().len();
+    let disks = whole.disks - world.failed_disk_count() - gone;
+    let whole = Complement { disks, nodes: whole.nodes - gone, ..whole };
     let healed = wait_until_whole(&harness, whole).await;
     trace.note(format_args!("healed: {}", healed.is_ok()));
     let survey = oracle::survey(&survey_session, SERVED_BYTES_MAX).await;
-    let mut verdicts = oracle::check(&history, &survey, Exceptions::default());
+    let exceptions = Exceptions { leaderless_reads: !plan.is_strict };
+    let mut verdicts = oracle::check(&history, &survey, exceptions);
     verdicts.push(heal_verdict(healed));
+    if plan.is_strict {
+        let chunks = survey.iter().flat_map(|survey| &survey.served).map(|served| served.chunk).collect();
+        verdicts.push(parts::judge(&world, &harness.map(), &chunks).await);
+    }
     let after = at_rest(&world).await;
     trace.note(format_args!("held: {held:?}, {after:?}"));
     verdicts.push(oracle::leaks(held, after));

@@ -24,24 +24,14 @@ pub async fn begin(world: &mut World, fault: &Fault, client: &Cluster) -> Vec<No
     match fault {
         Fault::Crash(nodes) => return crash(world, nodes),
         Fault::CrashAll => return crash(world, &all),
-        Fault::CrashLeader(place) => {
-            let victim = client.fetch_status().await.ok().and_then(|status| {
-                let partition = status.map.partitions[place % status.map.partitions.len()].id;
-                leader(&status, partition)
-            });
-            return crash(world, &victim.into_iter().collect::<Vec<_>>());
-        }
+        Fault::CrashLeader(place) => return crash(world, &leader_of(client, *place).await),
         Fault::Pause(node) => world.pause(*node),
         Fault::Isolate(node) => world.network.isolate(world.address(*node)),
         Fault::CutOneWay(from, to) => {
             world.network.cut_one_way(world.address(*from), world.address(*to));
         }
-        Fault::Split(nodes) => {
-            let (few, others): (Vec<NodeId>, Vec<NodeId>) = all.iter().partition(|id| nodes.contains(id));
-            let few: Vec<_> = few.into_iter().map(|id| world.address(id)).collect();
-            let others: Vec<_> = others.into_iter().map(|id| world.address(id)).collect();
-            world.network.partition(&[&few, &others]);
-        }
+        Fault::Split(nodes) => split(world, nodes),
+        Fault::SplitLeader(place) => split(world, &leader_of(client, *place).await),
         Fault::Loss(chance) => {
             world.network.set_default(LinkFaults { loss_per_million: *chance, ..healthy_links() })
         }
@@ -86,6 +76,13 @@ pub async fn begin(world: &mut World, fault: &Fault, client: &Cluster) -> Vec<No
             world.platform(*node).lose(DISK);
             return down;
         }
+        Fault::LostMetadata(node) => {
+            let down = crash(world, &[*node]);
+            world.lose_metadata(*node);
+            return down;
+        }
+        Fault::Gone(nodes) => drop(crash(world, nodes)),
+        Fault::GoneBehindSlow(slow, _) => plan(world, *slow, |faults| faults.hung = true),
     }
     Vec::new()
 }
@@ -94,7 +91,9 @@ pub async fn begin(world: &mut World, fault: &Fault, client: &Cluster) -> Vec<No
 pub async fn end(world: &mut World, fault: &Fault, down: &[NodeId]) -> Result<()> {
     match fault {
         Fault::Pause(node) => world.resume(*node),
-        Fault::Isolate(_) | Fault::CutOneWay(..) | Fault::Split(_) => world.network.heal_all(),
+        Fault::Isolate(_) | Fault::CutOneWay(..) | Fault::Split(_) | Fault::SplitLeader(_) => {
+            world.network.heal_all()
+        }
         Fault::Loss(_) | Fault::Reorder(_) | Fault::Delay(_) => world.network.set_default(healthy_links()),
         Fault::ReadErrors(node, _)
         | Fault::WriteError(node)
@@ -109,6 +108,11 @@ pub async fn end(world: &mut World, fault: &Fault, down: &[NodeId]) -> Result<()
             world.start(*node).await?;
         }
         Fault::StoreErrors(node, _) => world.platform(*node).set_faults(KvFaults::default()),
+        Fault::GoneBehindSlow(slow, nodes) => {
+            crash(world, nodes);
+            world.disk(*slow).set_faults(DiskFaults::default());
+        }
+        Fault::Gone(_) | Fault::LostMetadata(_) => {}
         Fault::Crash(_) | Fault::CrashAll | Fault::CrashLeader(_) | Fault::LostIndex(_) => {}
         // A clock that was set wrong stays so; nobody takes bits back.
         Fault::ClockJump(..) | Fault::BitRot(..) => {}
@@ -122,6 +126,20 @@ pub async fn end(world: &mut World, fault: &Fault, down: &[NodeId]) -> Result<()
 fn crash(world: &mut World, nodes: &[NodeId]) -> Vec<NodeId> {
     nodes.iter().for_each(|node| world.crash(*node));
     nodes.to_vec()
+}
+
+/// Who leads a partition, by its place in the map; nobody when nobody answers.
+async fn leader_of(client: &Cluster, place: usize) -> Vec<NodeId> {
+    let Ok(status) = client.fetch_status().await else { return Vec::new() };
+    let partition = status.map.partitions[place % status.map.partitions.len()].id;
+    leader(&status, partition).into_iter().collect()
+}
+
+fn split(world: &World, nodes: &[NodeId]) {
+    let (few, others): (Vec<NodeId>, Vec<NodeId>) =
+        world.ids().into_iter().partition(|id| nodes.contains(id));
+    let addresses = |ids: Vec<NodeId>| Vec::from_iter(ids.into_iter().map(|id| world.address(id)));
+    world.network.partition(&[&addresses(few), &addresses(others)]);
 }
 
 fn rule(world: &World, node: NodeId, fault: DiskFault, when: When) {

@@ -16,34 +16,44 @@ pub struct What {
     /// Simulated seconds of work
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub seconds: u64,
-    /// Only these kinds of faults, for example crash,pause; all unless given, `none` for none
+    /// Only these kinds of faults, for example crash,pause; `none` for none, `all` for those that a cluster
+    /// survives as it is: the default. `metadata`, `voter` and `loss` are beyond that
     #[arg(long, value_delimiter = ',')]
     pub faults: Vec<String>,
     /// Leave out these faults of the plan, counted from 0
     #[arg(long, value_delimiter = ',')]
     pub without: Vec<usize>,
+    /// Judge also what is known to be broken: answers without a leader, and parts that repair forgets
+    #[arg(long)]
+    pub strict: bool,
 }
 
 impl What {
     /// As the plan is drawn with them; `Invalid` for a kind of fault that there is not.
     pub fn options(&self) -> Result<Options> {
-        let unknown = |name: &String| {
-            let known: Vec<String> = FaultKind::ALL.iter().map(|k| format!("{k:?}").to_lowercase()).collect();
+        let unknown = |name: &str| {
+            let known: Vec<String> = FaultKind::all().map(|k| format!("{k:?}").to_lowercase()).collect();
             Error::invalid(format!(
                 "there is no kind of fault {name:?}: choose of {}, none",
                 known.join(", ")
             ))
         };
         let kinds = match &self.faults[..] {
-            [] => FaultKind::ALL.to_vec(),
+            [] => FaultKind::SURVIVED.to_vec(),
             [none] if none == "none" => Vec::new(),
-            names => names
-                .iter()
-                .map(|name| FaultKind::parse(name).ok_or_else(|| unknown(name)))
-                .collect::<Result<_>>()?,
+            names => {
+                let mut kinds = Vec::new();
+                for name in names {
+                    match name.as_str() {
+                        "all" => kinds.extend(FaultKind::SURVIVED),
+                        name => kinds.push(FaultKind::parse(name).ok_or_else(|| unknown(name))?),
+                    }
+                }
+                kinds
+            }
         };
         let (nodes, clients, seconds) = (self.nodes, self.clients, self.seconds);
-        Ok(Options { nodes, clients, seconds, kinds, without: self.without.clone() })
+        Ok(Options { nodes, clients, seconds, kinds, without: self.without.clone(), is_strict: self.strict })
     }
 
     /// The same as words of a command line.
@@ -59,6 +69,9 @@ impl What {
         if !self.without.is_empty() {
             let without: Vec<String> = self.without.iter().map(usize::to_string).collect();
             words.push(format!("--without={}", without.join(",")));
+        }
+        if self.strict {
+            words.push("--strict".to_owned());
         }
         words
     }

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use client::{Cluster, Endpoints};
 use env::disk::SimDisk;
 use env::task::Owner;
-use env::{Env, Random};
-use net::Transport;
+use env::{Disk, Env, Random};
 use net::testing::{Jitter, LinkFaults, Switchboard};
+use net::{Dial, Transport};
 use node::config::{ClusterConfig, NodeConfig};
 use node::{JoinToken, Node, Platform};
 use oracle::Inventory;
@@ -21,6 +21,9 @@ use types::{Error, Identity, NodeId, Profile, Result, limits};
 
 use crate::platform::SimPlatform;
 use crate::trace::Trace;
+
+/// The address of who looks at disks.
+const OBSERVER: ([u8; 4], u16) = ([10, 2, 0, 1], 1);
 
 /// What a world is like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +119,11 @@ impl World {
         Cluster::connect(env, dial, endpoints, limits::SIM_CONNECT_TIMEOUT).await
     }
 
+    /// The network as somebody beside the cluster uses it who passes for `identity`.
+    pub fn dialer(&self, identity: Identity) -> Arc<dyn Dial> {
+        self.network.dialer(SocketAddr::from(OBSERVER), identity)
+    }
+
     /// All nodes.
     pub fn ids(&self) -> Vec<NodeId> {
         self.nodes.iter().map(|node| node.id).collect()
@@ -150,6 +158,14 @@ impl World {
         self.network.isolate(self.address(id));
         let network = self.network.clone();
         self.node(id).crash(&network);
+    }
+
+    /// The metadata of a node is gone: its log and its state, but not its name. Its process must not run.
+    pub fn lose_metadata(&self, id: NodeId) {
+        let node = self.get(id);
+        let directory = node.config.data.join("meta");
+        node.disk.reopen().remove_dir_all(&directory).expect("a healthy disk removes what is there");
+        node.platform.lose("/meta/");
     }
 
     /// Sets the wall clock of a node by this many milliseconds.

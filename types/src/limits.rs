@@ -267,6 +267,8 @@ pub const SIM_LATE_BY: Duration = Duration::from_millis(80);
 /// How long a simulated cluster may take to become whole after the last fault: failure detection, elections and filling
 /// all slots of a disk, several times over.
 pub const SIM_HEAL_TIMEOUT: Duration = Duration::from_secs(180);
+/// How long every acknowledged chunk may lack parts once its cluster is whole: several rounds of repair.
+pub const SIM_PARTS_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often a simulation looks whether its cluster is whole.
 pub const SIM_HEAL_PERIOD: Duration = Duration::from_millis(500);
 /// How far apart a simulation looks at what a cluster at rest holds: no multiple of what happens periodically.

@@ -25,7 +25,7 @@ impl Worker {
             let home = self.ground.new_home();
             return self.change(vec![Step::Mkdir(home)]).await;
         }
-        match self.shared.mix.draw(&self.random) {
+        match self.mix.draw(&self.random) {
             Act::Put | Act::Copy if self.ground.is_full() => self.remove().await,
             Act::Put => self.put_new().await,
             Act::Copy => self.copy().await,

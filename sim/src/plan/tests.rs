@@ -1,0 +1,85 @@
+//! Plans keep their budget, and draw all there is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::*;
+
+#[test]
+fn a_seed_has_one_plan_and_seeds_differ() {
+    let options = Options::default();
+    assert_eq!(Plan::draw(7, &options), Plan::draw(7, &options));
+    assert_ne!(Plan::draw(7, &options).strikes, Plan::draw(8, &options).strikes);
+}
+
+#[test]
+fn plans_stay_within_the_budget() {
+    for seed in 0..300 {
+        let plan = Plan::draw(seed, &Options::default());
+        let is_voter = |node: &NodeId| node.0 <= plan.shape.meta;
+        let (mut damaged, mut skews) = (BTreeSet::new(), BTreeMap::from([(NodeId(1), 0)]));
+        for strike in &plan.strikes {
+            match &strike.fault {
+                Fault::Crash(nodes) | Fault::Split(nodes) => {
+                    assert!(
+                        nodes.len() <= 2 && nodes.iter().filter(|n| is_voter(n)).count() <= 1,
+                        "{strike}"
+                    );
+                    assert!(nodes.len() < 2 || nodes[0] != nodes[1], "{strike}");
+                }
+                Fault::CutOneWay(from, to) => assert_ne!(from, to),
+                Fault::ClockJump(node, ms) => *skews.entry(*node).or_insert(0) += ms,
+                Fault::WriteError(node)
+                | Fault::ShortWrite(node)
+                | Fault::BitRot(node, _)
+                | Fault::Misdirect(node, _)
+                | Fault::StoreErrors(node, _) => {
+                    assert!(!is_voter(node), "{strike}");
+                    damaged.insert(*node);
+                }
+                _ => {}
+            }
+        }
+        assert!(damaged.len() <= 2, "seed {seed}");
+        let (least, most) = (skews.values().min().unwrap(), skews.values().max().unwrap());
+        assert!(most - least <= CLOCK_SKEW_MAX.as_millis() as i64, "seed {seed}: {skews:?}");
+        let ends = plan.strikes.windows(2).all(|two| two[0].at_ms + two[0].for_ms < two[1].at_ms);
+        assert!(ends, "seed {seed}: two faults at once");
+    }
+}
+
+/// A plan with faults of one kind: of the first seed that draws any.
+fn only(kind: FaultKind) -> Plan {
+    let options = Options { kinds: vec![kind], ..Options::default() };
+    (0..).map(|seed| Plan::draw(seed, &options)).find(|plan| !plan.strikes.is_empty()).expect("some does")
+}
+
+#[test]
+fn what_is_gone_for_good_comes_last_and_leaves_enough() {
+    for kind in [FaultKind::Voter, FaultKind::Loss] {
+        let kinds = FaultKind::SURVIVED.into_iter().chain([kind]).collect();
+        let plan = Plan::draw(5, &Options { kinds, ..Options::default() });
+        let (last, before) = plan.strikes.split_last().unwrap();
+        assert!(last.at_ms >= 60_000, "{last}");
+        assert_eq!(plan.gone().len(), if kind == FaultKind::Loss { 2 } else { 1 });
+        assert!(before.iter().all(|strike| strike.fault.gone().is_empty()));
+    }
+}
+
+#[test]
+fn every_kind_is_drawn_and_can_be_left_out() {
+    let kinds: BTreeSet<String> = (0..100)
+        .flat_map(|seed| Plan::draw(seed, &Options::default()).strikes)
+        .chain(FaultKind::UNSOLVED.map(|kind| only(kind).strikes.remove(0)))
+        .map(|strike| format!("{:?}", strike.fault).chars().take_while(char::is_ascii_alphabetic).collect())
+        .collect();
+    assert_eq!(kinds.len(), 25, "{kinds:?}");
+    let only = Options { kinds: vec![FaultKind::Pause], ..Options::default() };
+    for strike in (0..20).flat_map(|seed| Plan::draw(seed, &only).strikes) {
+        assert!(matches!(strike.fault, Fault::Pause(_)), "{strike}");
+    }
+    let all = Plan::draw(3, &Options::default());
+    let fewer = Plan::draw(3, &Options { without: vec![0], ..Options::default() });
+    assert_eq!(fewer.strikes, all.strikes[1..]);
+    assert_eq!(FaultKind::parse("diskrot"), Some(FaultKind::DiskRot));
+    assert_eq!(FaultKind::parse("x"), None);
+}
