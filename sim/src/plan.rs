@@ -63,8 +63,8 @@ pub enum Fault {
     LostMetadata(NodeId),
     /// These nodes are gone for good.
     Gone(Vec<NodeId>),
-    /// While the disk of the first hangs, the others are gone for good: what was acknowledged meanwhile has lost no more
-    /// than a profile allows.
+    /// The disk of the first hangs; then it loses its power for a moment, and the others are gone for good. What was
+    /// acknowledged meanwhile has lost no more disks than a profile allows.
     GoneBehindSlow(NodeId, Vec<NodeId>),
 }
 

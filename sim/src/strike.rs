@@ -110,7 +110,9 @@ pub async fn end(world: &mut World, fault: &Fault, down: &[NodeId]) -> Result<()
         Fault::StoreErrors(node, _) => world.platform(*node).set_faults(KvFaults::default()),
         Fault::GoneBehindSlow(slow, nodes) => {
             crash(world, nodes);
+            world.crash(*slow);
             world.disk(*slow).set_faults(DiskFaults::default());
+            world.start(*slow).await?;
         }
         Fault::Gone(_) | Fault::LostMetadata(_) => {}
         Fault::Crash(_) | Fault::CrashAll | Fault::CrashLeader(_) | Fault::LostIndex(_) => {}
