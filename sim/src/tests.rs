@@ -1,11 +1,17 @@
 //! Goal: a cluster founds itself, survives crashes and pauses of its nodes, and does so the same way for the same seed.
 //! Method: whole nodes on simulated time; one process, one thread.
 
-use client::Namespace;
-use client::health::{Complement, missing};
+use std::path::Path as LocalPath;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use client::health::{Complement, leader, missing};
+use client::{Cluster, Namespace};
 use env::time::{self, Duration};
-use proto::namespace::{Mode, Op};
-use types::{NamespaceName, NodeId, Path, Profile};
+use net::Request;
+use oracle::Session;
+use proto::namespace::{FetchNamespace, Mode, Op};
+use types::{ErrorKind, NamespaceName, NodeId, Path, Profile};
 
 use crate::trace::Trace;
 use crate::world::{Shape, World};
@@ -68,4 +74,65 @@ fn a_cluster_survives_and_a_seed_tells_the_same_story() {
     assert_eq!(first, story(1));
     assert_ne!(first, story(2));
     (3..=20).for_each(|seed| drop(story(seed)));
+}
+
+/// Runs a story in a cluster that is whole, with a client that has a namespace.
+fn in_a_whole_cluster<F: Future<Output = ()>>(story: impl FnOnce(World, Arc<Cluster>, Session) -> F) {
+    env::task::run_simulated(1, async move {
+        let mut world = World::new(1, SHAPE, &Trace::new(false));
+        world.found().await.unwrap();
+        wait_until_whole(&world).await;
+        let client = world.client(1).await.unwrap();
+        let session = session(&client).await;
+        story(world, client, session).await;
+    });
+}
+
+async fn session(client: &Arc<Cluster>) -> Session {
+    Session::new(client.clone(), &NamespaceName::parse("home").unwrap()).await.unwrap()
+}
+
+/// A voter of the session's partition that does not lead it.
+async fn follower(client: &Cluster, session: &Session) -> NodeId {
+    let partition = client.map().namespace_partition(session.newest().namespace);
+    let leader = leader(&client.fetch_status().await.unwrap(), partition);
+    *client.map().voters.iter().find(|voter| Some(**voter) != leader).expect("there are three")
+}
+
+/// Found by a seed: the server itself asked such a replica again without end.
+#[test]
+fn a_replica_that_has_stopped_says_so() {
+    in_a_whole_cluster(|world, client, session| async move {
+        let stopped = follower(&client, &session).await;
+        world.disk(stopped).fail_syncs(LocalPath::new("/data/meta/log"));
+        let seq = session.put(&Path::parse("/f").unwrap(), None, Bytes::from_static(b"1")).await.unwrap().0;
+        let question = FetchNamespace { view: session.at_least(types::Seq(seq)) };
+        let request = Request::of(&question, Bytes::new());
+        let reply = client.call_node(stopped, request, Duration::from_secs(20)).await;
+        let answer = reply.and_then(|reply| reply.answer::<FetchNamespace>());
+        assert_eq!(answer.unwrap_err().kind(), ErrorKind::StaleEpoch);
+    });
+}
+
+/// Found by a seed: a list of versions was forgotten, and an older state was shown after it.
+#[test]
+fn a_session_remembers_how_new_a_list_of_versions_was() {
+    in_a_whole_cluster(|world, client, writer| async move {
+        let path = Path::parse("/f").unwrap();
+        writer.put(&path, None, Bytes::from_static(b"1")).await.unwrap();
+        let seen = writer.namespace.stat(&path).await.unwrap();
+        let behind = follower(&client, &writer).await;
+        let others = Vec::from_iter(world.ids().into_iter().filter(|id| *id != behind));
+        let reader = session(&world.client(2).await.unwrap()).await;
+        world.network.isolate(world.address(behind));
+        writer.put(&path, seen, Bytes::from_static(b"2")).await.unwrap();
+        assert_eq!(reader.namespace.list_versions(&path, None).await.unwrap().versions.len(), 2);
+        world.network.rejoin(world.address(behind));
+        for other in others {
+            world.network.cut(World::client_address(2), world.address(other));
+            world.network.cut(world.address(behind), world.address(other));
+        }
+        let shown = time::timeout(Duration::from_secs(2), reader.namespace.stat(&path)).await;
+        assert!(!matches!(shown, Ok(Ok(_))), "who has seen two versions is shown one: {shown:?}");
+    });
 }

@@ -20,18 +20,6 @@ fn fixed_seeds_break_no_promise_and_replay() {
     assert!(said.ends_with("15 passed, 0 failed"), "{said}");
 }
 
-/// Seeds that found bugs, and what those were.
-#[test]
-fn what_was_found_once_is_not_found_again() {
-    for (seed, what) in [
-        (2, "a request to a replica that has stopped was asked again without end, by the server itself"),
-        (41, "a session forgot how new a list of versions was, and was then taken back in time"),
-    ] {
-        let said = sim(&format!("run --seed {seed}"));
-        assert!(said.ends_with("good"), "{what}: {said}");
-    }
-}
-
 #[test]
 fn a_run_tells_its_plan_and_draws_what_it_saw() {
     let directory = temp_dir();
