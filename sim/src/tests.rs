@@ -124,6 +124,7 @@ fn a_session_remembers_how_new_a_list_of_versions_was() {
         let behind = follower(&client, &writer).await;
         let others = Vec::from_iter(world.ids().into_iter().filter(|id| *id != behind));
         let reader = session(&world.client(2).await.unwrap()).await;
+        reader.namespace.stat(&path).await.unwrap();
         world.network.isolate(world.address(behind));
         writer.put(&path, seen, Bytes::from_static(b"2")).await.unwrap();
         assert_eq!(reader.namespace.list_versions(&path, None).await.unwrap().versions.len(), 2);
