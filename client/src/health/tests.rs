@@ -107,11 +107,14 @@ fn what_is_missing() {
         status
     };
     assert_eq!(missing(&whole(), want), [""; 0]);
-    assert_eq!(missing(&whole(), Complement { voters: 3, ..want }), ["1 of 3 voters"]);
+    assert_eq!(missing(&whole(), Complement { voters: 3, ..want }), ["1 of 3 voters up"]);
 
     let mut status = whole();
     status.map.nodes.get_mut(&NodeId(3)).unwrap().up = false;
     assert_eq!(missing(&status, want), ["2 of 3 nodes up", "2 of 3 disks writable"]);
+    status.map.voters = vec![NodeId(1), NodeId(3)];
+    let more = Complement { nodes: 2, disks: 2, voters: 2 };
+    assert_eq!(missing(&status, more), ["1 of 2 voters up"], "one that is away has no vote to give");
 
     let mut status = whole();
     status.map.table.as_mut().unwrap().pgs[0][0].state = SlotState::Syncing;
