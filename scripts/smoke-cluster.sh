@@ -142,5 +142,17 @@ check "the tree is still equal" diff -r "$tree" "$work/out2"
 check "and its copy" cloudsync get /again "$work/out3"
 check "is equal too" diff -r "$tree" "$work/out3"
 check "the large file is the changed one" bash -c "'$bin' cat /large | cmp - '$work/large'"
+# Without a quorum nothing old is shown to who did not ask for it.
+cloudsync -o json admin cluster status >"$work/status.json"
+mapfile -t voters < <(value "$work/status.json" '"\n".join(map(str, v["voters"]))')
+check "two of ${#voters[@]} voters are killed" dev kill "${voters[0]}" "${voters[1]}"
+check "a read fails, and fails soon" exits 1 timeout 15 "$bin" ls /
+check "and says why" says "no leader of partition" "$bin" ls /
+check "who accepts an old answer is given one" bash -c "'$bin' ls / --stale-ok -o json >'$work/stale.json' 2>'$work/stale.err'"
+check "which is marked" holds "$work/stale.json" 'len(v) >= 3 and all(e["stale"] for e in v)'
+check "and announced" grep -q "no leader answers: this is what a replica has, and may be old" "$work/stale.err"
+check "they start again" dev restart "${voters[0]}" "${voters[1]}"
+check "a read is answered again" says "tree" "$bin" ls /
+
 check "all nodes stop when asked" dev down
 sum_up

@@ -8,7 +8,7 @@ use env::task::JoinHandle;
 use env::time::Instant;
 use env::{Env, Random};
 use net::ClientConfig;
-use oracle::{Exceptions, History, Invariant, Session, Verdict, Workload};
+use oracle::{History, Invariant, Session, Verdict, Workload};
 use tokio::sync::watch;
 use types::{Error, NamespaceName, Result};
 
@@ -74,7 +74,7 @@ pub async fn run(env: &Env, plan: &Plan, dir: &Path) -> Result<Report> {
     let history = clients.end().await?;
     crate::say::say(format_args!("{} ms: clients stopped, looking at everything", injector.now_ms()));
     let survey = oracle::survey(&open(env, &cluster, PATIENT).await?, SERVED_BYTES_MAX).await;
-    let mut verdicts = oracle::check(&history, &survey, Exceptions::default());
+    let mut verdicts = oracle::check(&history, &survey);
     let mut healed = Verdict::new(Invariant::Heal, "the cluster is whole after every fault");
     healed.exercised = (injections.len() + broken.len()) as u64;
     healed.violations = broken;

@@ -49,6 +49,14 @@ pub struct Global {
     pub timeout: u64,
 }
 
+/// How old an answer may be, for commands that change nothing.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Reading {
+    /// When no leader answers, show what a replica has, which may be old, and say so
+    #[arg(long)]
+    pub stale_ok: bool,
+}
+
 /// All commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -104,6 +112,9 @@ pub enum Command {
         path: Remote,
         /// Where to put it; if this is an existing directory, a file goes into it
         dest: PathBuf,
+        /// How old it may be.
+        #[command(flatten)]
+        reading: Reading,
     },
     /// List a directory
     Ls {
@@ -116,12 +127,18 @@ pub enum Command {
         /// Directory to list, or a file
         #[arg(value_parser = remote(), default_value = "/")]
         path: Remote,
+        /// How old it may be.
+        #[command(flatten)]
+        reading: Reading,
     },
     /// Show what is known about a file or directory
     Stat {
         /// File or directory to show
         #[arg(value_parser = remote())]
         path: Remote,
+        /// How old it may be.
+        #[command(flatten)]
+        reading: Reading,
     },
     /// Print the content of a file
     Cat {
@@ -131,6 +148,9 @@ pub enum Command {
         /// File to print
         #[arg(value_parser = remote())]
         path: Remote,
+        /// How old it may be.
+        #[command(flatten)]
+        reading: Reading,
     },
     /// Create a directory
     Mkdir {
@@ -164,6 +184,9 @@ pub enum Command {
         /// File whose versions to list
         #[arg(value_parser = remote())]
         path: Remote,
+        /// How old it may be.
+        #[command(flatten)]
+        reading: Reading,
     },
     /// Bring back what was removed, or an old version of a file
     Restore {
@@ -179,6 +202,9 @@ pub enum Command {
         /// Directory to add up, or a file
         #[arg(value_parser = remote(), default_value = "/")]
         path: Remote,
+        /// How old it may be.
+        #[command(flatten)]
+        reading: Reading,
     },
     /// Administer the cluster
     #[command(subcommand)]

@@ -16,12 +16,14 @@ mod session;
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Parser;
 use env::Env;
 use types::Error;
 
-use args::{Cli, Command, Dev};
+use args::{Cli, Command, Dev, Reading};
 use exit::Exit;
 use output::{Format, Outcome};
 use session::Session;
@@ -51,27 +53,39 @@ async fn run(cli: Cli) -> exit::Result<Outcome> {
     let env = Env::real();
     let global = cli.global;
     let session = async || Session::open(&env, &global).await;
-    let outcome = match cli.command {
+    let stale = Arc::new(AtomicBool::new(false));
+    let reader = async |reading: Reading| {
+        let session = session().await?;
+        Ok::<Session, Error>(if reading.stale_ok { session.accept_stale(&stale) } else { session })
+    };
+    let mut outcome = match cli.command {
         Command::Up { data, disks, listen } => serve::up(env.clone(), &data, disks, listen).await?,
         Command::Node { config } => serve::run(env.clone(), &config).await?,
         Command::Init { config } => serve::init(&env, &config).await?,
         Command::Join { config, token } => serve::join(&env, &config, &token).await?,
         Command::Dev(Dev::Cluster { dir, command }) => dev::run(&env, &global, &dir, command).await?,
         Command::Put { source, path } => files::put(&session().await?, &source, &path).await?,
-        Command::Get { path, dest } => files::get(&session().await?, &path.path, &dest).await?,
-        Command::Ls { long, recursive, path } => {
-            files::ls(&session().await?, &path.path, long, recursive).await?
+        Command::Get { path, dest, reading } => {
+            files::get(&reader(reading).await?, &path.path, &dest).await?
         }
-        Command::Stat { path } => files::stat(&session().await?, &path.path).await?,
-        Command::Cat { range, path } => files::cat(&session().await?, &path.path, range).await?,
+        Command::Ls { long, recursive, path, reading } => {
+            files::ls(&reader(reading).await?, &path.path, long, recursive).await?
+        }
+        Command::Stat { path, reading } => files::stat(&reader(reading).await?, &path.path).await?,
+        Command::Cat { range, path, reading } => {
+            files::cat(&reader(reading).await?, &path.path, range).await?
+        }
         Command::Mkdir { parents, path } => files::mkdir(&session().await?, &path.path, parents).await?,
         Command::Mv { source, target } => files::mv(&session().await?, &source.path, &target).await?,
         Command::Rm { recursive, path } => files::rm(&session().await?, &path.path, recursive).await?,
-        Command::History { path } => files::history(&session().await?, &path.path).await?,
+        Command::History { path, reading } => files::history(&reader(reading).await?, &path.path).await?,
         Command::Restore { version, path } => files::restore(&session().await?, &path.path, version).await?,
-        Command::Du { path } => files::du(&session().await?, &path.path).await?,
+        Command::Du { path, reading } => files::du(&reader(reading).await?, &path.path).await?,
         Command::Admin(command) => admin::run(&session().await?, command).await?,
     };
+    if stale.load(Ordering::Relaxed) {
+        outcome.mark_stale();
+    }
     Ok(outcome)
 }
 

@@ -37,6 +37,24 @@ impl Outcome {
         Self { text: text.into(), json, complaints: Vec::new(), exit: Exit::Ok }
     }
 
+    /// Says that it may be old: on standard error whatever the format, and in each value for programs.
+    pub fn mark_stale(&mut self) {
+        // Nobody is left to be told when standard error is closed.
+        let _ = writeln!(
+            io::stderr(),
+            "cloudsync: no leader answers: this is what a replica has, and may be old"
+        );
+        let mark = |value: &mut Value| {
+            if let Value::Object(fields) = value {
+                fields.insert("stale".to_owned(), true.into());
+            }
+        };
+        match &mut self.json {
+            Value::Array(values) => values.iter_mut().for_each(mark),
+            value => mark(value),
+        }
+    }
+
     /// Writes it to standard output and standard error.
     pub fn print(&self, format: Format) -> Result<()> {
         let text = match format {
@@ -176,6 +194,16 @@ mod tests {
     fn descriptions_line_up() {
         let text = describe(&[("path", "/a".to_owned()), ("modified", "now".to_owned())]);
         assert_eq!(text, "path      /a\nmodified  now\n");
+    }
+
+    #[test]
+    fn old_answers_are_marked() {
+        let mut one = Outcome::ok("", serde_json::json!({ "a": 1 }));
+        one.mark_stale();
+        assert_eq!(one.json.to_string(), r#"{"a":1,"stale":true}"#);
+        let mut many = Outcome::ok("", serde_json::json!([{ "a": 1 }, { "a": 2 }]));
+        many.mark_stale();
+        assert_eq!(many.json.to_string(), r#"[{"a":1,"stale":true},{"a":2,"stale":true}]"#);
     }
 
     #[test]

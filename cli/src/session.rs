@@ -1,6 +1,7 @@
 //! A command's connection to the cluster.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use client::{Blocks, Cluster, Connection, CredentialFile, Namespace};
@@ -21,6 +22,8 @@ pub struct Session {
     pub credentials: CredentialFile,
     name: NamespaceName,
     counters: Arc<Counters>,
+    /// Where to say that an answer may be old; `None` when none may be.
+    stale: Option<Arc<AtomicBool>>,
 }
 
 impl Session {
@@ -30,12 +33,22 @@ impl Session {
         let timeout = Duration::from_secs(global.timeout);
         let Connection { cluster, counters } =
             credentials.connect(env, ClientConfig::default(), timeout).await?;
-        Ok(Self { env: env.clone(), cluster, credentials, name: global.namespace.clone(), counters })
+        let name = global.namespace.clone();
+        Ok(Self { env: env.clone(), cluster, credentials, name, counters, stale: None })
+    }
+
+    /// For a command that changes nothing: takes an answer that may be old when there is no other, and sets `told` then.
+    pub fn accept_stale(self, told: &Arc<AtomicBool>) -> Self {
+        Self { stale: Some(told.clone()), ..self }
     }
 
     /// Opens the namespace; `NotFound` when there is none of that name.
     pub async fn namespace(&self) -> Result<Arc<Namespace>> {
-        Ok(Arc::new(Namespace::open(self.cluster.clone(), &self.name).await?))
+        let namespace = Namespace::open(self.cluster.clone(), &self.name).await?;
+        Ok(Arc::new(match &self.stale {
+            Some(told) => namespace.accept_stale(told.clone()),
+            None => namespace,
+        }))
     }
 
     /// Bytes this command has sent so far: everything above QUIC itself, so names, hashes and retries too.

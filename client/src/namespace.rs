@@ -1,7 +1,7 @@
 //! One namespace: changes (batched), listings, versions, the journal.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use proto::Call;
@@ -24,13 +24,16 @@ use crate::cluster::Cluster;
 /// Bytes of changes in one batch: a batch of inline files stays well below the limit of a command.
 const BATCH_SIZE_MAX: usize = MIB;
 
-/// A namespace. As long as a leader answers, reads see at least what was written and read through this value before.
+/// A namespace. Reads see at least what was written and read through this value before, the first one everything that was
+/// acknowledged before it began.
 pub struct Namespace {
     cluster: Arc<Cluster>,
     id: NamespaceId,
     partition: PartitionId,
     seen: Arc<AtomicU64>,
     writes: Batcher<Op, Done>,
+    /// Set when an answer may be old; `None` when none may be.
+    stale: Option<Arc<AtomicBool>>,
 }
 
 impl std::fmt::Debug for Namespace {
@@ -52,7 +55,13 @@ impl Namespace {
             let (cluster, seen) = (writer.clone(), writer_seen.clone());
             async move { write_namespace(&cluster, id, partition, Mode::PerItem, ops, &seen).await }
         });
-        Ok(Self { cluster, id, partition, seen, writes })
+        Ok(Self { cluster, id, partition, seen, writes, stale: None })
+    }
+
+    /// From now on reads are answered from a replica that may be behind when no leader answers for a while, and `told` is
+    /// set then. For people who want to see what there is: nothing may be done because of such an answer.
+    pub fn accept_stale(self, told: Arc<AtomicBool>) -> Self {
+        Self { stale: Some(told), ..self }
     }
 
     /// Assigned by the root partition when it was created.
@@ -142,8 +151,7 @@ impl Namespace {
     }
 
     /// Asks for an answer as fresh as this session has a right to: at first everything acknowledged before, later what
-    /// the session has seen. When no leader answers for a while, a replica's last state is better than nothing; the log
-    /// says so.
+    /// the session has seen. Without it fails with the cause, in less time than a change is given.
     async fn read<Q: Call>(&self, question: impl Fn(View) -> Q) -> Result<Q::Answer> {
         let view = |freshness| View { namespace: self.id, freshness };
         let seen = match self.seen.load(Ordering::Relaxed) {
@@ -156,13 +164,13 @@ impl Namespace {
             let question = question(view(freshness));
             async move { self.cluster.ask_until(partition, &question, LEADER_ATTEMPT_TIMEOUT, deadline).await }
         };
-        match ask(seen, patience.min(deadline)).await {
-            Err(e) if e.is_transient() => {
-                let answer = ask(Freshness::AtLeast(Seq(0)), deadline).await.map_err(|_| e.clone())?;
-                tracing::warn!("answered from a replica that may be behind, because no leader answers: {e}");
+        match (ask(seen, patience.min(deadline)).await, &self.stale) {
+            (Err(e), Some(told)) if e.is_transient() => {
+                let answer = ask(Freshness::Stale, deadline).await.map_err(|_| e)?;
+                told.store(true, Ordering::Relaxed);
                 Ok(answer)
             }
-            answer => answer,
+            (answer, _) => answer,
         }
     }
 

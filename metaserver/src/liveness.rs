@@ -1,6 +1,6 @@
 //! The failure detector of the root leader: decides from heartbeats which nodes are up. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proto::cluster::Heartbeat;
 use proto::command::NodeChange;
@@ -33,13 +33,21 @@ impl Liveness {
         Some((now_ms.saturating_sub(*heard_ms), heartbeat))
     }
 
+    /// The nodes that have been silent for longer than `away_ms`.
+    pub fn away(&self, now_ms: u64, away_ms: u64, map: &ClusterMap) -> BTreeSet<NodeId> {
+        map.nodes.keys().copied().filter(|id| self.silence(*id, now_ms) > away_ms).collect()
+    }
+
+    fn silence(&self, node: NodeId, now_ms: u64) -> u64 {
+        now_ms - self.last.get(&node).map_or(self.since_ms, |(heard_ms, _)| *heard_ms)
+    }
+
     /// The changes that would make the map agree with what was heard.
     pub fn changes(&self, now_ms: u64, map: &ClusterMap) -> Vec<NodeChange> {
         map.nodes
             .iter()
             .filter_map(|(id, node)| {
-                let silent_ms = now_ms - self.last.get(id).map_or(self.since_ms, |(heard_ms, _)| *heard_ms);
-                let down = silent_ms > NODE_SILENCE_MS_MAX;
+                let down = self.silence(*id, now_ms) > NODE_SILENCE_MS_MAX;
                 let change = match self.last.get(id) {
                     Some((_, h)) if !down => NodeChange {
                         node: *id,

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use access::{Action, authorize};
 use async_trait::async_trait;
@@ -54,6 +55,8 @@ pub struct Config {
     pub bootstrap: Option<Bootstrap>,
     /// Signs the certificates of nodes that join.
     pub signer: Signer,
+    /// How long a voter may be away before another takes its place.
+    pub down_out: Duration,
 }
 
 type Sign = dyn Fn(&str, &str, &Identity) -> Result<String> + Send + Sync;
@@ -82,6 +85,7 @@ pub struct Metaserver {
     map: watch::Sender<Arc<ClusterMap>>,
     /// What this node has heard while it leads the root partition.
     liveness: Mutex<Option<Liveness>>,
+    down_out_ms: u64,
     retired: AtomicBool,
     started: env::time::Instant,
 }
@@ -125,6 +129,7 @@ impl Metaserver {
             indexes,
             map,
             liveness: Mutex::new(None),
+            down_out_ms: config.down_out.as_millis() as u64,
             retired: AtomicBool::new(false),
             started: env::time::now(),
         });

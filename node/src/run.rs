@@ -120,6 +120,7 @@ impl Node {
             signer: metaserver::Signer(Arc::new(move |authority, request, identity| {
                 signer.sign(authority, request, identity)
             })),
+            down_out: start.config.meta_down_out,
         };
         let network = Arc::new(RaftLinks(start.view()?));
         let meta = Metaserver::start(env.clone(), config, state.clone(), network, map.clone()).await?;

@@ -20,18 +20,18 @@ use types::Result;
 
 use crate::history::History;
 use crate::survey::Survey;
-use crate::verdict::{Exceptions, Verdict};
+use crate::verdict::Verdict;
 
 pub use limits::{Inventory, leaks};
 
 /// Judges everything that a history and a survey can show. When looking at the cluster failed, nothing that had to be
 /// seen counts as kept.
-pub fn check(history: &History, survey: &Result<Survey>, exceptions: Exceptions) -> Vec<Verdict> {
+pub fn check(history: &History, survey: &Result<Survey>) -> Vec<Verdict> {
     let (seen, problem) = match survey {
         Ok(survey) => (survey, None),
         Err(e) => (&Survey::default(), Some(e)),
     };
-    let mut verdicts = judge(history, seen, exceptions);
+    let mut verdicts = judge(history, seen);
     if let Some(e) = problem {
         for verdict in &mut verdicts {
             *verdict = Verdict::new(verdict.invariant, verdict.claim);
@@ -42,9 +42,9 @@ pub fn check(history: &History, survey: &Result<Survey>, exceptions: Exceptions)
     verdicts
 }
 
-fn judge(history: &History, survey: &Survey, exceptions: Exceptions) -> Vec<Verdict> {
+fn judge(history: &History, survey: &Survey) -> Vec<Verdict> {
     let order = order::Order::of(history, survey);
-    let known = sessions::known(&history.operations, &order.certain, exceptions);
+    let known = sessions::known(&history.operations, &order.certain);
     let mut verdicts = order.verdicts().to_vec();
     verdicts.extend(answers::verdicts(history, survey, &order, &known));
     verdicts.push(sessions::never_back(history, &known));

@@ -38,9 +38,6 @@ pub struct Operation {
     pub asked: Asked,
     /// What came of it.
     pub outcome: Outcome,
-    /// No leader answered for so long that the session may have turned to a replica that is behind: the exception of
-    /// I-LIN.
-    pub leaderless: bool,
 }
 
 /// Who was asked for which state.

@@ -37,4 +37,4 @@ pub use replay::{Inode, Revision, Tree};
 pub use run::{Workload, run};
 pub use session::Session;
 pub use survey::{Digest, Kept, Served, Survey, survey};
-pub use verdict::{Color, Exceptions, Invariant, Verdict};
+pub use verdict::{Color, Invariant, Verdict};

@@ -20,6 +20,7 @@ use patience::{CATCH_UP_PERIOD, CATCH_UP_TIMEOUT, READS_IN_FLIGHT, patiently};
 /// back, and looked at like the rest. Chunks are asked of every node that can serve them until `served_bytes_max` bytes
 /// have come. An error is of what must always work: no leader answers for long, or a directory cannot be listed.
 pub async fn survey(session: &Session, served_bytes_max: u64) -> Result<Survey> {
+    session.cluster.refresh_map(session.cluster.map().epoch).await; // Who votes may have changed.
     let root = session.namespace.stat(&Path::root()).await?;
     let root = root.ok_or_else(|| Error::not_found("there is no root"))?.inode;
     let early = journal(session).await?;

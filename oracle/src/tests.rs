@@ -65,7 +65,7 @@ fn mix() -> Mix {
 fn a_good_cluster_is_green_and_everything_is_exercised() {
     for seed in 1..=6 {
         let (history, survey) = run_simulated(seed, work(Bug::None, seed, mix(), 20));
-        for verdict in check(&history, &survey, Exceptions::default()) {
+        for verdict in check(&history, &survey) {
             assert_eq!(
                 (verdict.color(), &verdict.violations[..]),
                 (Color::Green, &[][..]),
@@ -82,7 +82,7 @@ fn a_good_cluster_is_green_and_everything_is_exercised() {
 fn find(bug: Bug, invariant: Invariant) {
     let (swap, seconds) = if bug == Bug::DoesHalves { (20, 60) } else { (mix().swap, 20) };
     let (history, survey) = run_simulated(1, work(bug, 1, Mix { swap, ..mix() }, seconds));
-    let verdicts = check(&history, &survey, Exceptions::default());
+    let verdicts = check(&history, &survey);
     let broken: Vec<_> = verdicts.iter().filter(|verdict| verdict.color() == Color::Red).collect();
     assert!(broken.iter().any(|verdict| verdict.invariant == invariant), "{bug:?}: {broken:#?}");
     for verdict in broken {
@@ -130,7 +130,7 @@ fn long_files_are_read_back_piece_by_piece() {
     let (put, overwrite, read, read_range) = (5, 1, 3, 3);
     let none = Mix { race: 0, copy: 2, shared_percent: 0, sizes, put, overwrite, read, read_range, ..mix() };
     let (history, survey) = run_simulated(3, work(Bug::None, 3, none, 4));
-    let verdicts = check(&history, &survey, Exceptions::default());
+    let verdicts = check(&history, &survey);
     assert!(verdicts.iter().all(|verdict| verdict.color() != Color::Red), "{verdicts:#?}");
     let is_long = |operation: &&Operation| match operation.steps() {
         [Step::Commit { content, .. }] => operation.is_done() && content.recipe.size >= 22 << 20,

@@ -91,20 +91,6 @@ impl Verdict {
     }
 }
 
-/// What is not held against a cluster, because its promise has an exception.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Exceptions {
-    /// I-LIN: when no leader answers for long, a session may be answered from a replica that is behind what it has seen.
-    pub leaderless_reads: bool,
-}
-
-impl Default for Exceptions {
-    /// As `docs/invariants.md` has them.
-    fn default() -> Self {
-        Self { leaderless_reads: true }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

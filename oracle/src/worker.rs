@@ -14,7 +14,6 @@ use env::Random;
 use env::time::Instant;
 use proto::namespace::{Done, Entry, Mode, Op};
 use tokio::sync::watch;
-use types::limits::LEADER_PATIENCE;
 use types::{Error, ErrorKind, Path, Result, Seq, VersionId};
 
 use crate::content::{Content, Maker, Recipe};
@@ -23,8 +22,6 @@ use crate::history::{Asked, Operation, Outcome, Shown, Step, Via};
 use crate::mix::{Mix, SizeClass, Sizes};
 use crate::session::Session;
 
-/// The client may give up this long before a deadline: more than its longest pause.
-const PAUSE: Duration = Duration::from_millis(200);
 /// Roughly the bytes of a change without content.
 const STEP_SIZE: usize = 100;
 /// Contents that may be stored once more.
@@ -89,8 +86,7 @@ impl Shared {
 /// An operation of which nothing is known yet but what is asked.
 pub(crate) fn unanswered(client: usize, allowed: Duration, via: Via, asked: Asked) -> Operation {
     let allowed_ms = u64::try_from(allowed.as_millis()).expect("a deadline is no eternity");
-    let (outcome, leaderless) = (Outcome::Unknown, false);
-    Operation { client, start_ms: 0, end_ms: 0, allowed_ms, via, asked, outcome, leaderless }
+    Operation { client, start_ms: 0, end_ms: 0, allowed_ms, via, asked, outcome: Outcome::Unknown }
 }
 
 /// A client and what it knows.
@@ -154,9 +150,7 @@ impl Worker {
     ) -> &Operation {
         let allowed = self.shared.allowed(&self.session, requests);
         let begun = unanswered(self.client, allowed, via, asked);
-        let mut done = self.shared.timed(begun, work).await;
-        let took = Duration::from_millis(done.end_ms - done.start_ms);
-        done.leaderless = !done.is_write() && via == Via::Session && self.is_leaderless(took);
+        let done = self.shared.timed(begun, work).await;
         self.note(done)
     }
 
@@ -168,11 +162,6 @@ impl Worker {
         }
         self.operations.push(operation);
         self.operations.last().expect("one was pushed")
-    }
-
-    /// An answer that took this long may be from a replica that is behind.
-    fn is_leaderless(&self, took: Duration) -> bool {
-        took + PAUSE >= LEADER_PATIENCE.min(self.session.timeout)
     }
 
     /// Changes the tree, through the session or by asking the leader itself, which then says at which position.
@@ -251,21 +240,16 @@ impl Worker {
     async fn read(&mut self, path: Path, version: Option<VersionId>, range: Option<std::ops::Range<u64>>) {
         let session = self.session.clone();
         let asked = Asked::Read(path.clone(), version, range.clone());
-        let mut opening = Duration::ZERO;
         let work = async {
-            let start = env::time::now();
-            let opened = session.namespace.open_version(&path, version).await;
-            opening = start.elapsed();
-            let Ok(opened) = opened else {
-                return Outcome::of(opened.map(|_| unreachable!("it is an error")));
+            let opened = match session.namespace.open_version(&path, version).await {
+                Ok(opened) => opened,
+                Err(e) => return Outcome::of(Err(e)),
             };
             let (version, seq) = (opened.version.clone(), opened.seq);
             let hash = session.read(opened, range).await;
             Outcome::Done(Shown::File(version, hash), Some(seq))
         };
         self.perform(Via::Session, asked, 4, work).await;
-        let leaderless = self.is_leaderless(opening);
-        self.operations.last_mut().expect("one was noted").leaderless = leaderless;
     }
 
     fn keep(&self, done: &Operation, content: Content) {

@@ -124,6 +124,8 @@ pub enum Freshness {
     Linearizable,
     /// At least the state at this position.
     AtLeast(Seq),
+    /// Whatever the replica has, however old: for people who asked for it by name, never to act on.
+    Stale,
 }
 
 /// What every read begins with.

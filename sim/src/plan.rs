@@ -82,14 +82,14 @@ pub enum FaultKind {
     DiskSpace,
     DiskTime,
     Store,
-    Metadata,
     Voter,
+    Metadata,
     Loss,
 }
 
 impl FaultKind {
     /// Kinds that a cluster survives as it is: what a plan is drawn from unless others are named.
-    pub const SURVIVED: [FaultKind; 10] = [
+    pub const SURVIVED: [FaultKind; 11] = [
         FaultKind::Crash,
         FaultKind::Pause,
         FaultKind::Partition,
@@ -100,10 +100,11 @@ impl FaultKind {
         FaultKind::DiskSpace,
         FaultKind::DiskTime,
         FaultKind::Store,
+        FaultKind::Voter,
     ];
 
     /// Kinds that break promises as long as nobody has built what survives them; each names what it finds.
-    pub const UNSOLVED: [FaultKind; 3] = [FaultKind::Metadata, FaultKind::Voter, FaultKind::Loss];
+    pub const UNSOLVED: [FaultKind; 2] = [FaultKind::Metadata, FaultKind::Loss];
 
     /// All kinds.
     pub fn all() -> impl Iterator<Item = Self> {
@@ -160,8 +161,8 @@ pub struct Plan {
     pub seconds: u64,
     /// What goes wrong, by time.
     pub strikes: Vec<Strike>,
-    /// True when also that is held against the cluster which is known to be broken until its part is replaced: a session
-    /// that is answered from an older state when no leader answers, and parts of chunks that repair forgets.
+    /// True when also that is held against the cluster which is known to be broken until its part is replaced: parts of
+    /// chunks that repair forgets.
     pub is_strict: bool,
 }
 
@@ -196,6 +197,9 @@ impl Default for Options {
     }
 }
 
+/// Nodes that hold metadata: the voters, and one more that can take the place of one.
+const META_COUNT: u64 = 4;
+
 /// The budget: what may be wrong at once, so that every promise must still hold. With 4+2 over eight nodes any two may
 /// be away or damaged; when two of three voters are away there are no answers, and nothing is lost.
 struct Budget {
@@ -209,7 +213,8 @@ impl Plan {
     /// The plan of a seed.
     pub fn draw(seed: u64, options: &Options) -> Self {
         let random = Random::seeded(seed ^ 0x5eed);
-        let shape = Shape { nodes: options.nodes, meta: 3, profile: Profile { k: 4, m: 2 }, pg_count: 64 };
+        let shape =
+            Shape { nodes: options.nodes, meta: META_COUNT, profile: Profile { k: 4, m: 2 }, pg_count: 64 };
         // A swarm: every seed leaves out about a third of the kinds.
         let (last, others): (Vec<FaultKind>, Vec<FaultKind>) =
             options.kinds.iter().partition(|kind| kind.is_for_good());
@@ -227,7 +232,8 @@ impl Plan {
             at_ms += for_ms + 2_000 + random.below(6_000);
         }
         // Nothing may come after what takes the whole budget.
-        if let Some(kind) = last.first() {
+        let is_lost = options.kinds.len() == 1 || random.below(3) == 0;
+        if let Some(kind) = last.first().filter(|_| is_lost) {
             at_ms = at_ms.max(options.seconds * 1_000);
             let fault = budget.draw(*kind, shape, &random);
             strikes.extend(fault.map(|fault| Strike { at_ms, for_ms: duration(*kind, &random), fault }));
@@ -312,12 +318,15 @@ impl Budget {
                 _ => Fault::LostIndex(node()),
             },
             FaultKind::Metadata => Fault::LostMetadata(NodeId(1 + pick(shape.meta))),
-            FaultKind::Voter => Fault::Gone(vec![NodeId(1 + pick(shape.meta))]),
+            FaultKind::Voter => {
+                let node = NodeId(1 + pick(shape.meta));
+                self.has_room(shape, 1).then_some(Fault::Gone(vec![node]))?
+            }
             FaultKind::Loss => {
                 let mut others: Vec<NodeId> = (shape.meta + 1..=shape.nodes).map(NodeId).collect();
                 let slow = others.swap_remove(pick(others.len() as u64) as usize);
                 others.truncate(shape.profile.m.into());
-                Fault::GoneBehindSlow(slow, others)
+                self.has_room(shape, others.len()).then_some(Fault::GoneBehindSlow(slow, others))?
             }
         })
     }
@@ -330,6 +339,11 @@ impl Budget {
         Fault::ClockJump(node, skew - before)
     }
 
+    /// True when so many more nodes may be gone for good.
+    fn has_room(&self, shape: Shape, count: usize) -> bool {
+        self.damaged.len() + count <= usize::from(shape.profile.m)
+    }
+
     /// A node that may lose something for good: one of at most two, and none that votes, because what a voter's log
     /// has lost is another budget.
     fn damage(&mut self, shape: Shape, random: &Random) -> Option<NodeId> {
@@ -338,7 +352,7 @@ impl Budget {
         if self.damaged.contains(&node) {
             return Some(node);
         }
-        let is_allowed = self.damaged.len() < usize::from(shape.profile.m);
+        let is_allowed = self.has_room(shape, 1);
         if is_allowed {
             self.damaged.push(node);
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use client::health::{Complement, missing};
 use env::Random;
 use env::time::{self, Duration};
-use oracle::{Color, Exceptions, Invariant, Inventory, Session, Verdict, Workload};
+use oracle::{Color, Invariant, Inventory, Session, Verdict, Workload};
 use tokio::sync::watch;
 use types::limits::{SIM_HEAL_PERIOD, SIM_HEAL_TIMEOUT, SIM_REST_LOOK_PERIOD, SIM_STOP_TIMEOUT};
 use types::{Error, NamespaceName, Result};
@@ -23,6 +23,8 @@ const WORKLOAD_SEED: u64 = 0x0dd5;
 const NAMESPACE: &str = "home";
 /// Looks in a row that must find it whole: a table that is balanced again is filled once more.
 const WHOLE_COUNT: usize = 4;
+/// Voters of every partition.
+const VOTER_COUNT: usize = 3;
 /// One more client only asks the leader.
 const ASKER_COUNT: u64 = 1;
 /// How often we look at what a cluster at rest holds.
@@ -96,7 +98,7 @@ async fn run_in(mut world: World, plan: &Plan, trace: &Trace) -> Result<Report> 
     let whole = Complement {
         nodes: plan.shape.nodes as usize,
         disks: plan.shape.nodes as usize,
-        voters: plan.shape.meta as usize,
+        voters: VOTER_COUNT,
     };
     let harness = world.client(0).await?;
     wait_until_whole(&harness, whole).await?;
@@ -134,8 +136,7 @@ async fn run_in(mut world: World, plan: &Plan, trace: &Trace) -> Result<Report> 
     let healed = wait_until_whole(&harness, whole).await;
     trace.note(format_args!("healed: {}", healed.is_ok()));
     let survey = oracle::survey(&survey_session, SERVED_BYTES_MAX).await;
-    let exceptions = Exceptions { leaderless_reads: !plan.is_strict };
-    let mut verdicts = oracle::check(&history, &survey, exceptions);
+    let mut verdicts = oracle::check(&history, &survey);
     verdicts.push(heal_verdict(healed));
     if plan.is_strict {
         let chunks = survey.iter().flat_map(|survey| &survey.served).map(|served| served.chunk).collect();

@@ -23,7 +23,7 @@ pub struct What {
     /// Leave out these faults of the plan, counted from 0
     #[arg(long, value_delimiter = ',')]
     pub without: Vec<usize>,
-    /// Judge also what is known to be broken: answers without a leader, and parts that repair forgets
+    /// Judge also what is known to be broken: parts of chunks that repair forgets
     #[arg(long)]
     pub strict: bool,
 }

@@ -231,6 +231,7 @@ impl SimNode {
             native: address(7400),
             control: address(7401),
             disks: vec![PathBuf::from("/disk1")],
+            meta_down_out: limits::SIM_META_DOWN_OUT,
             cluster: ClusterConfig {
                 profile: shape.profile,
                 pg_count: shape.pg_count,

@@ -259,11 +259,18 @@ pub const PURGE_DELAY_MS: i32 = 10_000;
 pub const PROCESS_LOOK_PERIOD: Duration = Duration::from_millis(20);
 /// How often a progress line is drawn.
 pub const PROGRESS_PERIOD_MS: u64 = 100;
+/// How long a voter may be away, unless the configuration says otherwise, before another takes its place: longer than a
+/// reboot or an update takes.
+pub const META_DOWN_OUT_DEFAULT: Duration = Duration::from_secs(600);
+/// The least and the most that a configuration may say. A voter must be down, and stay so for a moment.
+pub const META_DOWN_OUT_RANGE: std::ops::RangeInclusive<u32> = 5..=86_400;
 /// How long a message takes in a simulation at least, and at most so much longer when all is well: one way between two
 /// machines of a data centre.
 pub const SIM_LATENCY: Duration = Duration::from_millis(1);
 /// For how long a simulation holds back a message that others are to overtake: several round trips.
 pub const SIM_LATE_BY: Duration = Duration::from_millis(80);
+/// How long a voter of a simulation may be away before another takes its place: longer than any fault that ends.
+pub const SIM_META_DOWN_OUT: Duration = Duration::from_secs(20);
 /// How long a simulated cluster may take to become whole after the last fault: failure detection, elections and filling
 /// all slots of a disk, several times over.
 pub const SIM_HEAL_TIMEOUT: Duration = Duration::from_secs(180);

@@ -144,7 +144,7 @@ impl Metaserver {
         let group = self.group(self.partition_of(view.namespace))?;
         let mut confirmed = view.freshness == Freshness::Linearizable;
         let wanted = match view.freshness {
-            Freshness::Linearizable => Seq(0),
+            Freshness::Linearizable | Freshness::Stale => Seq(0),
             Freshness::AtLeast(seq) => seq,
         };
         if confirmed {

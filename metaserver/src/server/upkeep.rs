@@ -103,7 +103,7 @@ impl Metaserver {
     }
 
     async fn watch_nodes_once(&self) -> Result<()> {
-        let changes = {
+        let (changes, away) = {
             let mut liveness = self.liveness.lock().expect("no panic while it is held");
             if !self.root().is_leader() {
                 *liveness = None;
@@ -111,7 +111,8 @@ impl Metaserver {
             }
             let now_ms = self.now_ms();
             let map = self.map.borrow();
-            liveness.get_or_insert_with(|| Liveness::new(now_ms)).changes(now_ms, &map)
+            let liveness = liveness.get_or_insert_with(|| Liveness::new(now_ms));
+            (liveness.changes(now_ms, &map), liveness.away(now_ms, self.down_out_ms, &map))
         };
         if !changes.is_empty() {
             for change in &changes {
@@ -121,25 +122,30 @@ impl Metaserver {
         }
         let (wanted, current) = {
             let map = self.map.borrow();
-            (root::desired_voters(&map), map.voters.clone())
+            (root::desired_voters(&map, &away), map.voters.clone())
         };
-        if wanted != current {
+        // One change after the other, unless the one under way waits for somebody who will not come.
+        let voters = self.root().voters();
+        let is_under_way = current.iter().any(|id| !voters.contains(id) && !away.contains(id));
+        if wanted != current && !is_under_way {
             info!(?wanted, "changing the voters");
             let _: types::Epoch = self.propose(ROOT, RootCommand::SetVoters { voters: wanted }).await?;
         }
         Ok(())
     }
 
-    /// Gives every group that this node leads the voters named in the map.
+    /// Gives every group that this node leads the voters named in the map. One that cannot be changed keeps no other
+    /// waiting.
     async fn keep_voters(self: Arc<Self>) {
         while !self.is_stopped() {
             env::time::sleep(VOTERS_CHECK_PERIOD).await;
             let wanted: BTreeSet<NodeId> = self.map.borrow().voters.iter().copied().collect();
-            for (id, group) in &self.groups {
+            let kept = self.groups.iter().map(async |(id, group)| {
                 if let Err(e) = keep_voters_of(group, &wanted).await {
                     warn!(partition = %id, "its voters could not be changed, trying again: {e}");
                 }
-            }
+            });
+            futures::future::join_all(kept).await;
         }
     }
 

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use proto::map::Role;
-use types::limits::{PARTITION_COUNT_MAX, PG_COUNT_MAX};
+use types::limits::{META_DOWN_OUT_RANGE, PARTITION_COUNT_MAX, PG_COUNT_MAX};
 use types::{Error, Profile, Result};
 
 use super::settings::NodeConfig;
@@ -87,6 +88,12 @@ pub(super) const KEYS: &[Key] = &[
         set: |config, given| store(&mut config.cluster.index_partitions, given.partition_count()),
         show: |config| number(config.cluster.index_partitions),
     },
+    Key {
+        name: "meta.down_out",
+        allowed: "a number of seconds from 5 to 86400",
+        set: |config, given| store(&mut config.meta_down_out, given.down_out()),
+        show: |config| number(config.meta_down_out.as_secs() as i64),
+    },
 ];
 
 impl Key {
@@ -164,6 +171,11 @@ impl Given<'_> {
 
     fn pg_count(&self) -> Option<u16> {
         self.number().filter(|count: &u16| count.is_power_of_two() && *count <= PG_COUNT_MAX)
+    }
+
+    fn down_out(&self) -> Option<Duration> {
+        let seconds = self.number().filter(|seconds: &u32| META_DOWN_OUT_RANGE.contains(seconds))?;
+        Some(Duration::from_secs(seconds.into()))
     }
 
     fn partition_count(&self) -> Option<u32> {

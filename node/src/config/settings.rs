@@ -2,10 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use proto::map::Role;
 use types::Profile;
-use types::limits::PG_COUNT_DEFAULT;
+use types::limits::{META_DOWN_OUT_DEFAULT, PG_COUNT_DEFAULT};
 
 /// Port of a node that is given none; its control port is the next one.
 pub const NATIVE_PORT: u16 = 7400;
@@ -26,6 +27,8 @@ pub struct NodeConfig {
     pub disks: Vec<PathBuf>,
     /// What `init` creates; ignored on nodes that join.
     pub cluster: ClusterConfig,
+    /// How long a voter may be away before another node takes its place.
+    pub meta_down_out: Duration,
 }
 
 /// What a new cluster is like. None of this can be changed later.
@@ -52,6 +55,7 @@ impl Default for NodeConfig {
             control: local(NATIVE_PORT + 1),
             disks: Vec::new(),
             cluster: ClusterConfig::default(),
+            meta_down_out: META_DOWN_OUT_DEFAULT,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! One table per question: what is read, what is refused and how the refusal is worded.
 
+use std::time::Duration;
+
 use env::disk::SimDisk;
 
 use types::Profile;
@@ -49,6 +51,8 @@ fn every_key_is_read() {
         pg_count = 64
         namespace_partitions = 3
         index_partitions = 256
+        [meta]
+        down_out = 30
         "#,
         &[],
     )
@@ -66,6 +70,7 @@ fn every_key_is_read() {
             namespace_partitions: 3,
             index_partitions: 256,
         },
+        meta_down_out: Duration::from_secs(30),
     };
     assert_eq!(config, want);
     assert_eq!(load(&want.to_toml(), &[]), Ok(want));
@@ -130,6 +135,11 @@ fn bad_values_say_what_is_allowed() {
         ("[cluster]\npg_count = \"8\"", "a power of two"),
         ("[cluster]\nnamespace_partitions = 0", "a number from 1 to 256"),
         ("[cluster]\nindex_partitions = 257", "a number from 1 to 256"),
+        (
+            "[meta]\ndown_out = 4",
+            "key `meta.down_out` cannot be 4: it must be a number of seconds from 5 to 86400",
+        ),
+        ("[meta]\ndown_out = \"10m\"", "a number of seconds"),
         ("a = 1\nb = = 2", "line 2"),
     ] {
         check_refused(text, &[], want);

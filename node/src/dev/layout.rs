@@ -149,6 +149,7 @@ impl Layout {
                 pg_count: PG_COUNT,
                 ..ClusterConfig::default()
             },
+            ..NodeConfig::default()
         })
     }
 }

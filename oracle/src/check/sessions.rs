@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use types::Seq;
 
 use crate::history::{Asked, History, Operation, Via};
-use crate::verdict::{Exceptions, Invariant, Verdict};
+use crate::verdict::{Invariant, Verdict};
 
 /// For each operation the oldest state that its answer may be from, by what its client, or whoever told it, had seen.
 /// `certain` says where the operations stand.
-pub fn known(operations: &[Operation], certain: &[Option<Seq>], exceptions: Exceptions) -> Vec<Seq> {
+pub fn known(operations: &[Operation], certain: &[Option<Seq>]) -> Vec<Seq> {
     let mut answers: BTreeMap<usize, Vec<(u64, Seq)>> = BTreeMap::new();
     for (operation, seq) in operations.iter().zip(certain) {
         let Some(seq) = seq.filter(|_| is_remembered(operation)) else { continue };
@@ -25,7 +25,6 @@ pub fn known(operations: &[Operation], certain: &[Option<Seq>], exceptions: Exce
     }
     let known = |operation: &Operation| match operation.via {
         Via::Node { shown, .. } => shown,
-        Via::Session if operation.leaderless && exceptions.leaderless_reads => Seq(0),
         Via::Session => {
             let answers = answers.get(&operation.client).map_or(&[][..], Vec::as_slice);
             // What happens in the same millisecond has no order.

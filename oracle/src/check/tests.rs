@@ -13,7 +13,7 @@ use crate::verdict::{Color, Invariant};
 use good::*;
 
 fn judged(history: &History, survey: Survey) -> Vec<Verdict> {
-    check(history, &Ok(survey), Exceptions::default())
+    check(history, &Ok(survey))
 }
 
 #[test]
@@ -302,20 +302,6 @@ fn readers_who_are_taken_back() {
 
 /// The exception of I-LIN is granted to sessions without a leader, while it is granted at all (M7).
 #[test]
-fn readers_without_a_leader() {
-    let (mut history, survey) = good();
-    let read = find(&mut history, "read /d/g");
-    read.asked = Asked::Read(path("/d/f"), None, None);
-    let old = Shown::File(version(3, Some(2), content(3)), Ok(content(3).hash));
-    (read.outcome, read.leaderless) = (Outcome::Done(old, Some(Seq(3))), true);
-    let broken = |leaderless_reads| {
-        let verdicts = check(&history, &Ok(survey.clone()), Exceptions { leaderless_reads });
-        verdicts.into_iter().filter(|verdict| verdict.color() == Color::Red).count()
-    };
-    assert_eq!((broken(true), broken(false)), (0, 1));
-}
-
-#[test]
 fn journals_that_are_not_whole() {
     use Invariant::Jrn;
     plant(Jrn, "position 4 is where 3 should be", |_, s| drop(s.journal.remove(2)));
@@ -438,7 +424,7 @@ fn leaks_are_counted() {
 #[test]
 fn what_cannot_be_looked_at_counts_as_lost() {
     let (history, _) = good();
-    let verdicts = check(&history, &Err(Error::unavailable("no leader")), Exceptions::default());
+    let verdicts = check(&history, &Err(Error::unavailable("no leader")));
     let (green, red): (Vec<_>, Vec<_>) = verdicts.iter().partition(|v| v.color() == Color::Green);
     assert_eq!((green.len(), green[0].invariant), (1, Invariant::Bound), "this needs no looking at");
     assert!(red.iter().all(|verdict| verdict.violations == ["looking at it failed: unavailable: no leader"]));

@@ -38,6 +38,7 @@ fn plans_stay_within_the_budget() {
                 _ => {}
             }
         }
+        damaged.extend(plan.gone());
         assert!(damaged.len() <= 2, "seed {seed}");
         let (least, most) = (skews.values().min().unwrap(), skews.values().max().unwrap());
         assert!(most - least <= CLOCK_SKEW_MAX.as_millis() as i64, "seed {seed}: {skews:?}");
@@ -54,13 +55,18 @@ fn only(kind: FaultKind) -> Plan {
 
 #[test]
 fn what_is_gone_for_good_comes_last_and_leaves_enough() {
-    for kind in [FaultKind::Voter, FaultKind::Loss] {
-        let kinds = FaultKind::SURVIVED.into_iter().chain([kind]).collect();
-        let plan = Plan::draw(5, &Options { kinds, ..Options::default() });
-        let (last, before) = plan.strikes.split_last().unwrap();
-        assert!(last.at_ms >= 60_000, "{last}");
-        assert_eq!(plan.gone().len(), if kind == FaultKind::Loss { 2 } else { 1 });
-        assert!(before.iter().all(|strike| strike.fault.gone().is_empty()));
+    for (kind, count) in [(FaultKind::Voter, 1), (FaultKind::Loss, 2)] {
+        let kinds =
+            FaultKind::SURVIVED.into_iter().filter(|other| !other.is_for_good()).chain([kind]).collect();
+        let options = Options { kinds, ..Options::default() };
+        let plans = (0..100).map(|seed| Plan::draw(seed, &options));
+        let plans = Vec::from_iter(plans.filter(|plan| !plan.gone().is_empty()));
+        assert!((5..60).contains(&plans.len()), "{} of 100 seeds lose nodes", plans.len());
+        for plan in plans {
+            let (last, before) = plan.strikes.split_last().unwrap();
+            assert!(last.at_ms >= 60_000 && last.fault.gone().len() == count, "{last}");
+            assert!(before.iter().all(|strike| strike.fault.gone().is_empty()), "{}", plan.seed);
+        }
     }
 }
 

@@ -82,18 +82,35 @@ fn disks(map: &ClusterMap) -> Vec<placement::Candidate> {
 }
 
 /// The nodes that should vote: those that vote now and are still meta nodes, then nodes that are up, first from zones
-/// without a voter. A voter that is merely down stays: it may come back with data that a quorum needs.
-pub fn desired_voters(map: &ClusterMap) -> Vec<NodeId> {
-    let is_meta = |id: &NodeId| map.nodes.get(id).is_some_and(|n| n.roles.contains(&Role::Meta));
-    let mut voters: Vec<NodeId> = map.voters.iter().copied().filter(is_meta).take(VOTER_COUNT).collect();
+/// without a voter. A voter that is merely down stays: it may come back with data that a quorum needs. Of those that are
+/// `away` for long, one is replaced as soon as there is somebody to take its place: one, so that most voters of the next
+/// majority have what the one before has agreed on.
+pub fn desired_voters(map: &ClusterMap, away: &BTreeSet<NodeId>) -> Vec<NodeId> {
+    let mut voters: Vec<NodeId> =
+        map.voters.iter().copied().filter(|id| is_meta(map, *id)).take(VOTER_COUNT).collect();
     while voters.len() < VOTER_COUNT {
-        let zones: BTreeSet<&str> = voters.iter().map(|v| map.nodes[v].zone.as_str()).collect();
-        let candidates = map.nodes.iter().filter(|(id, n)| n.up && is_meta(id) && !voters.contains(id));
-        match candidates.min_by_key(|(id, n)| (zones.contains(n.zone.as_str()), **id)) {
-            Some((id, _)) => voters.push(*id),
+        match candidate(map, &voters, away) {
+            Some(id) => voters.push(id),
             None => break,
         }
     }
+    if let Some(at) = voters.iter().position(|voter| away.contains(voter)) {
+        let others = Vec::from_iter(voters.iter().copied().filter(|voter| *voter != voters[at]));
+        voters[at] = candidate(map, &others, away).unwrap_or(voters[at]);
+    }
     // Two voters tolerate no more failures than one, and stop when either is away.
     if voters.len() == 2 && map.voters.len() == 1 { map.voters.clone() } else { voters }
+}
+
+fn is_meta(map: &ClusterMap, id: NodeId) -> bool {
+    map.nodes.get(&id).is_some_and(|node| node.roles.contains(&Role::Meta))
+}
+
+/// Who should vote next beside `voters`.
+fn candidate(map: &ClusterMap, voters: &[NodeId], away: &BTreeSet<NodeId>) -> Option<NodeId> {
+    let zones: BTreeSet<&str> = voters.iter().map(|voter| map.nodes[voter].zone.as_str()).collect();
+    let can_vote = |id: &NodeId| is_meta(map, *id) && !voters.contains(id) && !away.contains(id);
+    let candidates = map.nodes.iter().filter(|(id, node)| node.up && can_vote(id));
+    let best = candidates.min_by_key(|(id, node)| (zones.contains(node.zone.as_str()), **id));
+    best.map(|(id, _)| *id)
 }

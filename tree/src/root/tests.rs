@@ -1,5 +1,7 @@
 //! Goal: what the root partition decides. Method: the machine over `MemKv`, with clusters of a few nodes.
 
+use std::collections::BTreeSet;
+
 use kv::{Durability, Kv, MemKv};
 use proptest::prelude::*;
 use proto::map::Role;
@@ -108,7 +110,7 @@ fn bootstrap() -> Bootstrap {
 fn new_node(id: u64) -> NewNode {
     NewNode {
         zone: format!("z{}", (id - 1) % 3),
-        roles: if id <= 3 { vec![Role::Meta, Role::Block] } else { vec![Role::Block] },
+        roles: if id != 4 { vec![Role::Meta, Role::Block] } else { vec![Role::Block] },
         native: format!("127.0.0.1:{}", 7000 + id * 2).parse().unwrap(),
         control: format!("127.0.0.1:{}", 7001 + id * 2).parse().unwrap(),
     }
@@ -251,14 +253,34 @@ fn disks_keep_their_ids_and_their_node() {
 #[test]
 fn voters_grow_to_three_at_once_and_come_from_different_zones() {
     let bench = Bench::new(8);
-    let wanted = desired_voters(&bench.map());
+    let nobody = BTreeSet::new();
+    let wanted = desired_voters(&bench.map(), &nobody);
     assert_eq!(wanted, [NodeId(1), NodeId(2), NodeId(3)]);
     bench.ok::<Epoch>(RootCommand::SetVoters { voters: wanted.clone() });
     bench.set_up(&[2], false);
-    assert_eq!(desired_voters(&bench.map()), wanted, "a voter that is down stays one");
-    assert_eq!(desired_voters(&Bench::new(2).map()), [NodeId(1)], "two voters are worse than one");
+    assert_eq!(desired_voters(&bench.map(), &nobody), wanted, "a voter that is down stays one");
+    assert_eq!(desired_voters(&Bench::new(2).map(), &nobody), [NodeId(1)], "two voters are worse than one");
     let error = bench.apply::<Epoch>(RootCommand::SetVoters { voters: vec![NodeId(99)] }, 1).unwrap_err();
     assert!(error.message().contains("not all nodes"));
+}
+
+/// M8: one after the other, by nodes that are there.
+#[test]
+fn voters_that_are_away_for_long_are_replaced_one_at_a_time() {
+    let bench = Bench::new(8);
+    let voters = desired_voters(&bench.map(), &BTreeSet::new());
+    bench.ok::<Epoch>(RootCommand::SetVoters { voters });
+    bench.set_up(&[2, 3, 4], false);
+    let check = |away: &[u64], want: [u64; 3]| {
+        let away = away.iter().copied().map(NodeId).collect();
+        assert_eq!(desired_voters(&bench.map(), &away), want.map(NodeId), "{away:?}");
+    };
+    check(&[], [1, 2, 3]);
+    check(&[4, 8], [1, 2, 3]);
+    check(&[2], [1, 5, 3]);
+    check(&[2, 3], [1, 5, 3]);
+    check(&[2, 5, 8], [1, 6, 3]);
+    check(&[2, 5, 6, 7, 8], [1, 2, 3]);
 }
 
 #[test]

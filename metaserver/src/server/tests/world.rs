@@ -18,7 +18,7 @@ use proto::namespace::{Mode, Op, WriteNamespace, Written};
 use raft::Group;
 use tokio::sync::watch;
 use tree::root;
-use types::limits::CERTIFICATE_VALIDITY;
+use types::limits::{CERTIFICATE_VALIDITY, META_DOWN_OUT_DEFAULT};
 use types::{GcEpoch, Identity, Millis, NamespaceId, NodeId, PartitionId, Profile, RequestId, Result};
 
 use super::links::Links;
@@ -109,6 +109,7 @@ impl World {
             signer: Signer(Arc::new(|authority, request, identity| {
                 Authority::from_pem(authority)?.sign(request, identity, CERTIFICATE_VALIDITY, &Env::real())
             })),
+            down_out: META_DOWN_OUT_DEFAULT,
         };
         let (env, network) = (machine.env.clone(), self.net.line(id));
         let kv = Arc::new(machine.kv.clone());

@@ -96,8 +96,8 @@ fn rename(source: &str, target: &str) -> Step {
 
 /// An operation that took from `start_ms` half of the time until the next may begin.
 fn operation(client: usize, start_ms: u64, via: Via, asked: Asked, outcome: Outcome) -> Operation {
-    let (end_ms, allowed_ms, leaderless) = (start_ms + 50, 50, false);
-    Operation { client, start_ms, end_ms, allowed_ms, via, asked, outcome, leaderless }
+    let (end_ms, allowed_ms) = (start_ms + 50, 50);
+    Operation { client, start_ms, end_ms, allowed_ms, via, asked, outcome }
 }
 
 fn journal() -> Vec<Record> {
