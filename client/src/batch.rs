@@ -41,6 +41,7 @@ impl<T: Send + 'static, R: Send + 'static> Batcher<T, R> {
         F: Fn(Vec<T>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Vec<Result<R>>>> + Send + 'static,
     {
+        assert!(limits.count_max > 0 && limits.in_flight_max > 0, "a batch has room and a place: {limits:?}");
         let (queue, items) = mpsc::channel(limits.queue_count());
         env::task::spawn(run(limits, items, Arc::new(send)));
         Self { queue }
@@ -88,15 +89,20 @@ fn collect<T, R>(
 ) -> (Batch<T, R>, Option<Waiting<T, R>>) {
     let mut size = first.1;
     let mut batch = vec![first];
+    let mut left_over = None;
     while batch.len() < limits.count_max {
         let Ok(item) = items.try_recv() else { break };
-        size += item.1;
-        if size > limits.size_max {
-            return (batch, Some(item));
+        let total = size.saturating_add(item.1);
+        if total > limits.size_max {
+            left_over = Some(item);
+            break;
         }
+        size = total;
         batch.push(item);
     }
-    (batch, None)
+    assert!(batch.len() <= limits.count_max, "the server refuses more (I-BOUND)");
+    assert!(batch.len() == 1 || size <= limits.size_max, "only a lone item is over the size (I-BOUND)");
+    (batch, left_over)
 }
 
 async fn perform<T, R, F, Fut>(batch: Batch<T, R>, send: &F)
@@ -163,6 +169,21 @@ mod tests {
         let (batcher, seen) = doubling(LIMITS);
         join_all((0..3).map(|n| batcher.call(n, 80))).await;
         assert!(seen.lock().unwrap().iter().all(|batch| batch.len() == 1));
+    }
+
+    /// Sizes come from callers: the largest there is ends nothing.
+    #[tokio::test]
+    async fn sizes_do_not_overflow() {
+        let (batcher, seen) = doubling(BatchLimits { size_max: usize::MAX, ..LIMITS });
+        let results = join_all((0..3).map(|n| batcher.call(n, usize::MAX))).await;
+        assert!(results.iter().all(Result::is_ok));
+        assert_eq!(seen.lock().unwrap().iter().map(Vec::len).sum::<usize>(), 3);
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "a batch has room and a place")]
+    async fn a_batch_without_room_is_not_started() {
+        doubling(BatchLimits { count_max: 0, ..LIMITS });
     }
 
     #[tokio::test]

@@ -83,12 +83,7 @@ impl Blocks {
         let mut sum = IndexStats::default();
         for partition in self.cluster.map().of_kind(PartitionKind::Index) {
             let part = self.cluster.ask(partition, &FetchIndexStats { partition }).await?;
-            sum.chunks += part.chunks;
-            sum.plain_bytes += part.plain_bytes;
-            sum.disk_bytes += part.disk_bytes;
-            sum.filter_negatives += part.filter_negatives;
-            sum.filter_positives += part.filter_positives;
-            sum.epoch = sum.epoch.max(part.epoch);
+            sum = add(sum, part);
         }
         Ok(sum)
     }
@@ -138,6 +133,18 @@ impl Blocks {
     }
 }
 
+/// The figures of two parts of the index. A server may name any number: what does not fit is the largest.
+fn add(a: IndexStats, b: IndexStats) -> IndexStats {
+    IndexStats {
+        chunks: a.chunks.saturating_add(b.chunks),
+        plain_bytes: a.plain_bytes.saturating_add(b.plain_bytes),
+        disk_bytes: a.disk_bytes.saturating_add(b.disk_bytes),
+        epoch: a.epoch.max(b.epoch),
+        filter_negatives: a.filter_negatives.saturating_add(b.filter_negatives),
+        filter_positives: a.filter_positives.saturating_add(b.filter_positives),
+    }
+}
+
 /// The batched request behind [`Blocks::pin`].
 async fn pin(
     cluster: Arc<Cluster>,
@@ -146,4 +153,30 @@ async fn pin(
 ) -> Result<Vec<Result<Option<Receipt>>>> {
     let pinned = cluster.ask(partition, &Pin { partition, chunks }).await?;
     Ok(pinned.receipts.into_iter().map(Ok).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use types::GcEpoch;
+
+    use super::*;
+
+    fn stats(n: u64) -> IndexStats {
+        IndexStats {
+            chunks: n,
+            plain_bytes: n,
+            disk_bytes: n,
+            epoch: GcEpoch(n as u32),
+            filter_negatives: n,
+            filter_positives: n,
+        }
+    }
+
+    #[test]
+    fn figures_add_up_and_do_not_overflow() {
+        assert_eq!(add(stats(0), stats(0)), stats(0));
+        assert_eq!(add(stats(2), stats(3)), IndexStats { epoch: GcEpoch(3), ..stats(5) });
+        assert_eq!(add(stats(3), stats(2)), IndexStats { epoch: GcEpoch(3), ..stats(5) });
+        assert_eq!(add(stats(u64::MAX), stats(u64::MAX)), stats(u64::MAX));
+    }
 }

@@ -128,7 +128,7 @@ impl Cluster {
                 }
             }
             self.leaders().remove(&partition);
-            let pause = Duration::from_millis(CLIENT_BACKOFF_MS[CLIENT_BACKOFF_MS.len().min(round + 1) - 1]);
+            let pause = Duration::from_millis(backoff_ms(round));
             if env::time::now() + pause >= deadline {
                 return Err(error.context(format!("no leader of partition {partition} answered in time")));
             }
@@ -191,10 +191,8 @@ impl Cluster {
     /// What to do about a failed attempt: waits as the error advises, or returns it.
     pub(crate) async fn recover(&self, error: Error, attempt: usize, deadline: Instant) -> Result<()> {
         let pause = match error.advice() {
-            Advice::Retry(ms) => {
-                Duration::from_millis(ms.max(CLIENT_BACKOFF_MS[CLIENT_BACKOFF_MS.len().min(attempt + 1) - 1]))
-            }
-            Advice::RefreshMap => Duration::from_millis(CLIENT_BACKOFF_MS[0]),
+            Advice::Retry(ms) => Duration::from_millis(ms.max(backoff_ms(attempt))),
+            Advice::RefreshMap => Duration::from_millis(backoff_ms(0)),
             Advice::AskUser | Advice::GiveUp => return Err(error),
         };
         if env::time::now() + pause >= deadline {
@@ -229,7 +227,34 @@ async fn fetch_map(
     Ok(reply.answer::<FetchMap>()?.map)
 }
 
+/// How long to wait after the `attempt`-th failure, counted from 0: longer each time, up to a point.
+fn backoff_ms(attempt: usize) -> u64 {
+    CLIENT_BACKOFF_MS[attempt.min(CLIENT_BACKOFF_MS.len() - 1)]
+}
+
 /// The more telling of two errors: "I am not the leader" explains nothing when another voter is unreachable.
 fn worse(a: Error, b: Error) -> Error {
     if b.kind() == ErrorKind::StaleEpoch && a.kind() != ErrorKind::StaleEpoch { a } else { b }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_and_stay() {
+        let pauses = [0, 1, 2, 3, 4, 5, usize::MAX].map(backoff_ms);
+        assert_eq!(pauses, [10, 30, 60, 100, 150, 150, 150]);
+    }
+
+    #[test]
+    fn the_more_telling_error_is_kept() {
+        let (first, away) = (Error::unavailable("no voters"), Error::unavailable("unreachable"));
+        let other_leader = Error::stale_epoch("not the leader");
+        assert_eq!(worse(first.clone(), away.clone()), away);
+        assert_eq!(worse(away.clone(), other_leader.clone()), away);
+        assert_eq!(worse(other_leader.clone(), away.clone()), away);
+        let newer = Error::stale_epoch("nor this");
+        assert_eq!(worse(other_leader, newer.clone()), newer);
+    }
 }

@@ -52,6 +52,7 @@ impl CredentialFile {
 
     /// Writes a file, replacing an existing one.
     pub fn save(&self, disk: &dyn Disk, path: &Path) -> Result<()> {
+        assert!(!self.endpoints.is_empty(), "a file without endpoints is refused when it is read");
         disk.write_atomic(path, self.to_text().as_bytes())
             .map_err(|e| Error::from(e).context(format!("credential file {}", path.display())))
     }
@@ -130,6 +131,13 @@ mod tests {
         check(b"endpoints = [\"127.0.0.1:1\"]", "missing field `identity`");
         check(b"endpoints = [\"127.0.0.1:1\"]\nidentity = \"x\"\nrole = 1", "unknown field `role`");
         check(b"endpoints = [", "copy the whole file again");
+    }
+
+    #[test]
+    #[should_panic(expected = "a file without endpoints is refused")]
+    fn a_file_that_cannot_be_read_is_not_written() {
+        let file = CredentialFile { endpoints: Vec::new(), identity: "x".to_owned() };
+        let _ = file.save(&SimDisk::new(0), Path::new(PATH));
     }
 
     #[test]

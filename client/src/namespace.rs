@@ -106,8 +106,7 @@ impl Namespace {
         loop {
             let after = entries.last().map(|e| Name::parse(&e.name)).transpose()?;
             let page = self.list_dir(path, after).await?;
-            entries.extend(page.entries);
-            if !page.more {
+            if !append_page(&mut entries, page).map_err(|e| e.context(path))? {
                 return Ok(entries);
             }
         }
@@ -193,8 +192,71 @@ async fn write_namespace(
             ops.len()
         )));
     }
-    let request = RequestId(cluster.env.random.bytes());
+    let (request, count) = (RequestId(cluster.env.random.bytes()), ops.len());
     let written = cluster.ask(partition, &WriteNamespace { namespace, request, mode, ops }).await?;
     seen.fetch_max(written.seq.0, Ordering::Relaxed);
+    if written.results.len() != count {
+        return Err(Error::internal(format!("{} answers to {count} changes", written.results.len())));
+    }
     Ok(written.results)
+}
+
+/// Adds a page to the entries before it; true when there is more. `Corrupt` when it does not go on after them: whoever
+/// asks for the next page would not come to an end.
+fn append_page(entries: &mut Vec<Entry>, page: Listing) -> Result<bool> {
+    let names = entries.last().into_iter().chain(&page.entries).map(|entry| &entry.name);
+    if !names.is_sorted_by(|a, b| a < b) {
+        return Err(Error::corrupt("the server lists names out of order"));
+    }
+    if page.more && page.entries.is_empty() {
+        return Err(Error::corrupt("the server lists nothing and says that there is more"));
+    }
+    entries.extend(page.entries);
+    Ok(page.more)
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::namespace::Kind;
+    use types::{InodeId, Millis};
+
+    use super::*;
+
+    fn entries(names: &[&str]) -> Vec<Entry> {
+        let entry = |name: &&str| Entry {
+            name: (*name).to_owned(),
+            inode: InodeId(1),
+            kind: Kind::Dir,
+            size: 0,
+            modified: Millis(0),
+            version: VersionId(0),
+            content_root: Default::default(),
+        };
+        names.iter().map(entry).collect()
+    }
+
+    /// What there is after a page, and whether there is more; or that the page is refused.
+    #[track_caller]
+    fn check(before: &[&str], page: &[&str], more: bool, want: Option<&[&str]>) {
+        let mut all = entries(before);
+        let done = append_page(&mut all, Listing { seq: Seq(1), entries: entries(page), more });
+        match want {
+            Some(want) => assert_eq!((done, all), (Ok(more), entries(want))),
+            None => assert_eq!(done.map_err(|e| e.kind()), Err(ErrorKind::Corrupt)),
+        }
+    }
+
+    #[test]
+    fn pages_go_on_where_the_last_one_ended() {
+        check(&[], &[], false, Some(&[]));
+        check(&["a"], &[], false, Some(&["a"]));
+        check(&["a"], &["b", "c"], true, Some(&["a", "b", "c"]));
+        check(&["B"], &["a", "é"], false, Some(&["B", "a", "é"]));
+        check(&[], &[], true, None);
+        check(&["a"], &[], true, None);
+        check(&["a"], &["a"], true, None);
+        check(&["b"], &["a"], false, None);
+        check(&[], &["b", "a"], false, None);
+        check(&[], &["a", "a"], false, None);
+    }
 }

@@ -103,6 +103,7 @@ pub async fn upload_tree(
         entries.into_iter().partition(|e| e.size.is_some());
     make_dirs(namespace, dirs.iter().map(|d| &d.target), &present).await?;
     report.dirs = dirs.len() as u64;
+    let count = files.len() + report.failures.len();
     let mut uploads = stream::iter(files)
         .map(|file| {
             let state = FileState::of(&file.target, present.get(&file.target).cloned());
@@ -126,6 +127,7 @@ pub async fn upload_tree(
             Err(e) => report.failures.push((source, e)),
         }
     }
+    assert_eq!(report.files as usize + report.failures.len(), count, "the report tells of every file");
     Ok(report)
 }
 
@@ -192,6 +194,7 @@ pub async fn download_tree(
 ) -> Result<TreeReport> {
     let mut report = TreeReport::default();
     let place = |path: &Path| {
+        assert!(path.is_within(top), "{path} is not below {top}: it would be written somewhere else");
         let below = &path.names()[top.names().len()..];
         below.iter().fold(target.to_owned(), |place, name| place.join(name.as_str()))
     };
@@ -201,6 +204,7 @@ pub async fn download_tree(
         disk.submit(move |disk| disk.create_dir_all(&place).map_err(|e| local(e, &place))).await?;
     }
     report.dirs = dirs.len() as u64;
+    let count = files.len();
     let mut downloads = stream::iter(files)
         .map(|(path, entry)| {
             let (disk, blocks, place) = (disk.clone(), blocks.clone(), place(&path));
@@ -222,5 +226,6 @@ pub async fn download_tree(
             Err(e) => report.failures.push((place, e)),
         }
     }
+    assert_eq!(report.files as usize + report.failures.len(), count, "the report tells of every file");
     Ok(report)
 }

@@ -24,6 +24,11 @@ impl Liveness {
 
     /// Takes a heartbeat.
     pub fn heard(&mut self, now_ms: u64, heartbeat: Heartbeat) {
+        let before = self.heard_ms(heartbeat.node);
+        assert!(
+            before <= now_ms,
+            "the clock is read in the order of the heartbeats: {before} ms, now {now_ms} ms"
+        );
         self.last.insert(heartbeat.node, (now_ms, heartbeat));
     }
 
@@ -39,7 +44,13 @@ impl Liveness {
     }
 
     fn silence(&self, node: NodeId, now_ms: u64) -> u64 {
-        now_ms - self.last.get(&node).map_or(self.since_ms, |(heard_ms, _)| *heard_ms)
+        let heard_ms = self.heard_ms(node);
+        assert!(heard_ms <= now_ms, "nobody is heard in the future: at {heard_ms} ms, now {now_ms} ms");
+        now_ms - heard_ms
+    }
+
+    fn heard_ms(&self, node: NodeId) -> u64 {
+        self.last.get(&node).map_or(self.since_ms, |(heard_ms, _)| *heard_ms)
     }
 
     /// The changes that would make the map agree with what was heard.

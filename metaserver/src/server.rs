@@ -118,6 +118,7 @@ impl Metaserver {
             };
             groups.insert(partition.id, host.open_group(partition.id, machine).await?);
         }
+        assert!(groups.contains_key(&ROOT), "every map that can be read has a root partition");
         let server = Arc::new(Self {
             env,
             routes: routes(),

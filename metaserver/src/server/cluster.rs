@@ -28,6 +28,7 @@ impl Metaserver {
         let id: NodeId = self.propose(ROOT, RootCommand::AddNode { node, token_hash }).await?;
         let certificate = (self.signer.0)(&secrets.authority, &join.request, &Identity::Node(id))?;
         let map = self.current_map()?;
+        assert!(map.nodes.contains_key(&id), "a command is applied here before it is answered (I-LIN)");
         Ok(Joined { node: id, cluster: map.cluster, certificate, secret: secrets.secret, map })
     }
 
@@ -35,8 +36,9 @@ impl Metaserver {
         authorize(&caller.identity, Action::ActAsNode)?;
         self.must_lead_root()?;
         let have = heartbeat.epoch;
-        let now_ms = self.now_ms();
         let mut liveness = self.liveness.lock().expect("no panic while it is held");
+        // Read while nobody else can: what was heard is never newer than the next look at it.
+        let now_ms = self.now_ms();
         liveness.get_or_insert_with(|| Liveness::new(now_ms)).heard(now_ms, heartbeat);
         let map = self.map.borrow();
         Ok(HeartbeatSeen { map: (map.epoch > have).then(|| ClusterMap::clone(&map)) })

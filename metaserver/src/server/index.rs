@@ -18,6 +18,7 @@ impl Metaserver {
         let group = self.group(request.partition)?;
         group.linearize().await?;
         let found = self.index(request.partition)?.look_up(&group.read(), &request.chunks)?;
+        assert_eq!(found.len(), request.chunks.len(), "the index knows something of every chunk");
         let stale: Vec<ChunkId> = request
             .chunks
             .iter()
@@ -25,17 +26,19 @@ impl Metaserver {
             .filter(|(_, pinning)| **pinning == Pinning::Stale)
             .map(|(chunk, _)| *chunk)
             .collect();
+        let count = stale.len();
         let touched: Vec<Touched> = if stale.is_empty() {
             Vec::new()
         } else {
             self.propose(request.partition, IndexCommand::Pin(stale)).await?
         };
+        assert_eq!(touched.len(), count, "a receipt goes to the chunk it was asked for (I-GC)");
         let mut touched = touched.into_iter();
         let seal = |(chunk, pinning): (&ChunkId, Pinning)| {
             let incarnation = match pinning {
                 Pinning::Absent => None,
                 Pinning::Touched(generation, epoch) => Some((generation, epoch)),
-                Pinning::Stale => touched.next().expect("one answer per stale chunk"),
+                Pinning::Stale => touched.next().expect("counted above"),
             };
             incarnation.map(|(generation, epoch)| self.secret.receipt(chunk, generation, epoch))
         };
@@ -45,9 +48,13 @@ impl Metaserver {
     pub(super) async fn register(&self, caller: &Caller, request: Register) -> Result<Registered> {
         authorize(&caller.identity, Action::ActAsNode)?;
         check_count(request.chunks.len(), BATCH_OP_COUNT_MAX)?;
+        // A partition of another kind would read the command as one of its own.
+        self.group(request.partition)?;
+        self.index(request.partition)?;
         let chunks: Vec<ChunkId> = request.chunks.iter().map(|new| new.chunk).collect();
         let touched: Vec<Touched> =
             self.propose(request.partition, IndexCommand::Register(request.chunks)).await?;
+        assert_eq!(touched.len(), chunks.len(), "a receipt goes to the chunk that was registered (I-GC)");
         let seal = |(chunk, touched): (&ChunkId, Touched)| {
             touched.map(|(generation, epoch)| self.secret.receipt(chunk, generation, epoch))
         };
