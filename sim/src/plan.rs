@@ -179,8 +179,7 @@ pub struct Options {
     pub kinds: Vec<FaultKind>,
     /// Positions in the plan that are left out: how a shrunk plan is named.
     pub without: Vec<usize>,
-    /// True when also that is held against the cluster which is known to be broken until its part is replaced: a session
-    /// that is answered from an older state when no leader answers, and parts of chunks that repair forgets.
+    /// As in [`Plan`].
     pub is_strict: bool,
 }
 
@@ -215,9 +214,9 @@ impl Plan {
         let random = Random::seeded(seed ^ 0x5eed);
         let shape =
             Shape { nodes: options.nodes, meta: META_COUNT, profile: Profile { k: 4, m: 2 }, pg_count: 64 };
-        // A swarm: every seed leaves out about a third of the kinds.
         let (last, others): (Vec<FaultKind>, Vec<FaultKind>) =
             options.kinds.iter().partition(|kind| kind.is_for_good());
+        // A swarm: every seed leaves out about a third of the kinds.
         let kinds: Vec<FaultKind> = others.into_iter().filter(|_| random.below(3) > 0).collect();
         let mut strikes = Vec::new();
         let mut budget = Budget { damaged: Vec::new(), skews: BTreeMap::new() };
@@ -277,20 +276,20 @@ impl Budget {
         Some(match kind {
             FaultKind::Crash => match pick(6) {
                 0 => Fault::CrashAll,
-                // No quorum for a while: no answers then, and no wrong ones.
-                3 => Fault::Crash(vec![NodeId(1 + pick(2)), NodeId(3)]),
                 1 => Fault::CrashLeader(pick(5) as usize),
                 2 => Fault::Crash(two_with_one_voter(shape, random)),
+                // No quorum for a while: no answers then, and no wrong ones.
+                3 => Fault::Crash(vec![NodeId(1 + pick(2)), NodeId(3)]),
                 _ => Fault::Crash(vec![node()]),
             },
             FaultKind::Pause => Fault::Pause(node()),
             FaultKind::Partition => match pick(4) {
-                3 => Fault::SplitLeader(pick(5) as usize),
                 0 => Fault::Isolate(node()),
                 1 => {
                     let from = node();
                     Fault::CutOneWay(from, NodeId(1 + from.0 % shape.nodes))
                 }
+                3 => Fault::SplitLeader(pick(5) as usize),
                 _ => Fault::Split(two_with_one_voter(shape, random)),
             },
             FaultKind::Links => match pick(3) {

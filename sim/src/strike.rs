@@ -18,6 +18,7 @@ use crate::world::{World, healthy_links};
 const DISK: &str = "/disk1";
 /// Where their bytes are.
 const SEGMENTS: &str = "/disk1/seg";
+
 /// Begins a fault. Returns the nodes whose processes it ended.
 pub async fn begin(world: &mut World, fault: &Fault, client: &Cluster) -> Vec<NodeId> {
     let all: Vec<NodeId> = world.ids();
@@ -114,8 +115,9 @@ pub async fn end(world: &mut World, fault: &Fault, down: &[NodeId]) -> Result<()
             world.disk(*slow).set_faults(DiskFaults::default());
             world.start(*slow).await?;
         }
-        Fault::Gone(_) | Fault::LostMetadata(_) => {}
-        Fault::Crash(_) | Fault::CrashAll | Fault::CrashLeader(_) | Fault::LostIndex(_) => {}
+        // Whoever is down starts below, or never.
+        Fault::Crash(_) | Fault::CrashAll | Fault::CrashLeader(_) | Fault::Gone(_) => {}
+        Fault::LostIndex(_) | Fault::LostMetadata(_) => {}
         // A clock that was set wrong stays so; nobody takes bits back.
         Fault::ClockJump(..) | Fault::BitRot(..) => {}
     }
