@@ -31,6 +31,7 @@ pub enum Action<'a> {
 pub fn authorize(identity: &Identity, action: Action<'_>) -> Result<()> {
     let allowed = match (identity, action) {
         (Identity::Node(id), Action::ActFor(node)) => *id == node,
+        (Identity::Node(_), Action::AdministerCluster) => false,
         (Identity::Node(_), _) => true,
         (Identity::Admin(_), Action::ActAsNode | Action::ActFor(_) | Action::ReadAnyChunk) => false,
         (Identity::Admin(_), _) => true,
@@ -84,7 +85,7 @@ mod tests {
     /// I-AUTH, I-ACL: the whole table of who may do what.
     #[test]
     fn who_may_do_what() {
-        check(Identity::Node(NodeId(1)), "onsrvac1.");
+        check(Identity::Node(NodeId(1)), "onsrv.c1.");
         check(Identity::Admin("root".into()), "ons.va...");
         check(Identity::User("ann".into()), "o.s.v....");
         check(Identity::Anonymous, ".........");

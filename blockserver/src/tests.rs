@@ -187,8 +187,15 @@ impl Bench {
 
 fn first_map() -> ClusterMap {
     let address = "127.0.0.1:1".parse().unwrap();
-    let node =
-        NodeInfo { zone: "z".into(), native: address, control: address, roles: vec![Role::Block], up: true };
+    let node = NodeInfo {
+        zone: "z".into(),
+        native: address,
+        control: address,
+        roles: vec![Role::Block],
+        up: true,
+        confirmed: true,
+        store: None,
+    };
     let disk = |id: u32| DiskInfo {
         node: NodeId(u64::from(id)),
         uuid: DiskUuid([0; 16]),

@@ -22,7 +22,16 @@ fn heartbeat(id: u8, native: SocketAddr) -> Heartbeat {
         control: native,
         epoch: Epoch(9),
         disks: BTreeMap::from([(DiskId(id.into()), report)]),
-        partitions: vec![PartitionReport { id: ROOT, leading: id == 1, term: 3, applied: 77 }],
+        stamp: None,
+        store_problem: String::new(),
+        partitions: vec![PartitionReport {
+            id: ROOT,
+            leading: id == 1,
+            term: 3,
+            applied: 77,
+            problem: String::new(),
+            restarts: 0,
+        }],
         syncing_slots: 0,
         bytes_received: 1_000_000,
         bytes_sent: 500,
@@ -52,7 +61,15 @@ pub fn status(count: u8) -> ClusterStatus {
     for id in 1..=count {
         let native = format!("127.0.0.1:{}", 7400 + 2 * u16::from(id)).parse().expect("an address");
         let roles = vec![Role::Meta, Role::Block];
-        let node = NodeInfo { zone: format!("zone{id}"), native, control: native, roles, up: true };
+        let node = NodeInfo {
+            zone: format!("zone{id}"),
+            native,
+            control: native,
+            roles,
+            up: true,
+            confirmed: true,
+            store: None,
+        };
         map.nodes.insert(NodeId(id.into()), node);
         let uuid = DiskUuid([id; 16]);
         map.disks.insert(

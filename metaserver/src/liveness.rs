@@ -14,12 +14,14 @@ pub struct Liveness {
     /// When this node started listening: nobody is silent for longer than we have listened.
     since_ms: u64,
     last: BTreeMap<NodeId, (u64, Heartbeat)>,
+    /// When a node's replicas last took part.
+    took_part_ms: BTreeMap<NodeId, u64>,
 }
 
 impl Liveness {
     /// A detector that starts listening at `now_ms`.
     pub fn new(now_ms: u64) -> Self {
-        Self { since_ms: now_ms, last: BTreeMap::new() }
+        Self { since_ms: now_ms, last: BTreeMap::new(), took_part_ms: BTreeMap::new() }
     }
 
     /// Takes a heartbeat.
@@ -29,6 +31,9 @@ impl Liveness {
             before <= now_ms,
             "the clock is read in the order of the heartbeats: {before} ms, now {now_ms} ms"
         );
+        if heartbeat.stamp.is_some() && heartbeat.partitions.iter().all(|p| p.problem.is_empty()) {
+            self.took_part_ms.insert(heartbeat.node, now_ms);
+        }
         self.last.insert(heartbeat.node, (now_ms, heartbeat));
     }
 
@@ -38,9 +43,17 @@ impl Liveness {
         Some((now_ms.saturating_sub(*heard_ms), heartbeat))
     }
 
-    /// The nodes that have been silent for longer than `away_ms`.
+    /// The nodes whose replicas have not taken part for longer than `away_ms`: silent ones, and those that say that
+    /// their store is closed or a copy has stopped.
     pub fn away(&self, now_ms: u64, away_ms: u64, map: &ClusterMap) -> BTreeSet<NodeId> {
-        map.nodes.keys().copied().filter(|id| self.silence(*id, now_ms) > away_ms).collect()
+        let since = |id: &NodeId| self.took_part_ms.get(id).copied().unwrap_or(self.since_ms);
+        map.nodes.keys().copied().filter(|id| now_ms - since(id) > away_ms).collect()
+    }
+
+    /// The nodes that have joined, have never said that they know it, and have been silent for longer than `away_ms`.
+    pub fn ghosts(&self, now_ms: u64, away_ms: u64, map: &ClusterMap) -> Vec<NodeId> {
+        let unconfirmed = map.nodes.iter().filter(|(_, node)| !node.confirmed).map(|(id, _)| *id);
+        unconfirmed.filter(|id| self.silence(*id, now_ms) > away_ms).collect()
     }
 
     fn silence(&self, node: NodeId, now_ms: u64) -> u64 {
@@ -113,8 +126,13 @@ mod tests {
 
     /// Nodes 1 and 2 are up, node 3 is down. Node 1 has the disks 1, which is healthy, and 2, which is not.
     fn map() -> ClusterMap {
-        let node =
-            NewNode { zone: "z".into(), roles: vec![Role::Block], native: address(1), control: address(101) };
+        let node = NewNode {
+            zone: "z".into(),
+            roles: vec![Role::Block],
+            native: address(1),
+            control: address(101),
+            store: None,
+        };
         let mut map = tree::root::bootstrap_map(&Bootstrap {
             cluster: ClusterId([1; 16]),
             profile: Profile { k: 1, m: 1 },
@@ -152,6 +170,8 @@ mod tests {
             control: address(100 + node),
             epoch: Epoch(1),
             disks: disks.iter().map(|(id, healthy)| (DiskId(*id), report(*healthy))).collect(),
+            stamp: None,
+            store_problem: String::new(),
             partitions: Vec::new(),
             syncing_slots: 0,
             bytes_received: 0,

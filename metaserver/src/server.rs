@@ -12,7 +12,6 @@ mod upkeep;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -25,9 +24,9 @@ use futures::FutureExt;
 use net::{Caller, Reply, Request, Routes, Service};
 use proto::Method;
 use proto::command::{Bootstrap, Stamped};
-use proto::map::{ClusterMap, PartitionKind, ROOT};
+use proto::map::{ClusterMap, PartitionKind, ROOT, Role};
 use proto::seal::ClusterSecret;
-use raft::{Group, Host, HostConfig, Network};
+use raft::{Group, Host, Trouble};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
@@ -35,7 +34,7 @@ use tree::index::IndexMachine;
 use tree::namespace::NamespaceMachine;
 use tree::root::RootMachine;
 use types::limits::COMMAND_SIZE_MAX;
-use types::{Error, Identity, NodeId, PartitionId, Result};
+use types::{Error, Identity, NodeId, PartitionId, Result, Stamp};
 
 use crate::liveness::Liveness;
 use crate::machine::Replicated;
@@ -43,10 +42,8 @@ use crate::machine::Replicated;
 /// What a metaserver needs to start.
 #[derive(Debug)]
 pub struct Config {
-    /// The node it runs on.
-    pub node: NodeId,
-    /// Directory of the Raft log.
-    pub log_dir: PathBuf,
+    /// The store of this node's replicas.
+    pub host: Host,
     /// The secret that the cluster's nodes share.
     pub secret: ClusterSecret,
     /// The newest map this node has seen: says which partitions there are.
@@ -80,7 +77,6 @@ pub struct Metaserver {
     secret: ClusterSecret,
     signer: Signer,
     host: Host,
-    groups: BTreeMap<PartitionId, Arc<Group>>,
     indexes: BTreeMap<PartitionId, Arc<IndexMachine>>,
     map: watch::Sender<Arc<ClusterMap>>,
     /// What this node has heard while it leads the root partition.
@@ -93,16 +89,8 @@ pub struct Metaserver {
 impl Metaserver {
     /// Opens all partitions and starts their upkeep. `map` is where this node's map is published; it is only ever
     /// replaced by newer ones.
-    pub async fn start(
-        env: Env,
-        config: Config,
-        kv: Arc<dyn kv::Kv>,
-        network: Arc<dyn Network>,
-        map: watch::Sender<Arc<ClusterMap>>,
-    ) -> Result<Arc<Self>> {
-        let host = Host::open(env.clone(), HostConfig::new(config.node, config.log_dir.clone()), kv, network)
-            .await?;
-        let mut groups = BTreeMap::new();
+    pub async fn start(env: Env, config: Config, map: watch::Sender<Arc<ClusterMap>>) -> Result<Arc<Self>> {
+        let host = config.host;
         let mut indexes = BTreeMap::new();
         for partition in &config.map.partitions {
             let machine: Arc<dyn raft::StateMachine> = match partition.kind {
@@ -116,17 +104,16 @@ impl Metaserver {
                     Arc::new(Replicated(machine))
                 }
             };
-            groups.insert(partition.id, host.open_group(partition.id, machine).await?);
+            host.open_group(partition.id, machine).await?;
         }
-        assert!(groups.contains_key(&ROOT), "every map that can be read has a root partition");
+        assert!(host.group(ROOT).is_some(), "every map that can be read has a root partition");
         let server = Arc::new(Self {
             env,
             routes: routes(),
-            node: config.node,
+            node: host.replica().node(),
             secret: config.secret,
             signer: config.signer,
             host,
-            groups,
             indexes,
             map,
             liveness: Mutex::new(None),
@@ -139,6 +126,21 @@ impl Metaserver {
         }
         server.clone().start_upkeep();
         Ok(server)
+    }
+
+    /// What this node's metadata store says of itself.
+    pub fn stamp(&self) -> Stamp {
+        self.host.stamp()
+    }
+
+    /// Why this node's metadata store cannot take part any more, once it cannot.
+    pub fn trouble(&self) -> watch::Receiver<Option<Trouble>> {
+        self.host.trouble()
+    }
+
+    /// The cluster does not accept this node's metadata store.
+    pub fn refuse(&self, why: String) {
+        self.host.refuse(why);
     }
 
     /// Ends the upkeep: from now on this node decides nothing about others.
@@ -154,17 +156,29 @@ impl Metaserver {
     /// Handles a message from another node's Raft host.
     async fn handle_raft(&self, caller: &Caller, request: Request) -> Result<Reply> {
         authorize(&caller.identity, Action::ActAsNode)?;
-        Ok(Reply { header: Bytes::new(), body: self.host.handle(request.body).await? })
+        let Identity::Node(sender) = caller.identity else { unreachable!("nobody else may act as a node") };
+        self.must_hold_metadata(sender)?;
+        Ok(Reply { header: Bytes::new(), body: self.host.handle(sender, request.body).await? })
     }
 
-    fn group(&self, partition: PartitionId) -> Result<&Arc<Group>> {
-        self.groups.get(&partition).ok_or_else(|| {
+    /// `Denied` unless the map says that the node is one of those that hold metadata: its certificate says only which
+    /// node it is.
+    fn must_hold_metadata(&self, node: NodeId) -> Result<()> {
+        match self.map.borrow().nodes.get(&node) {
+            Some(info) if info.roles.contains(&Role::Meta) => Ok(()),
+            Some(_) => Err(Error::denied(format!("node {node} holds no metadata: it has no say in it"))),
+            None => Err(Error::stale_epoch(format!("node {node} is not in the map of node {}", self.node))),
+        }
+    }
+
+    fn group(&self, partition: PartitionId) -> Result<Arc<Group>> {
+        self.host.group(partition).ok_or_else(|| {
             Error::stale_epoch(format!("partition {partition} is not on node {}: refresh the map", self.node))
         })
     }
 
-    fn root(&self) -> &Arc<Group> {
-        &self.groups[&ROOT]
+    fn root(&self) -> Arc<Group> {
+        self.host.group(ROOT).expect("opened at the start, and never closed while requests come in")
     }
 
     /// Puts a command through the log and returns what `apply` answered.
@@ -201,6 +215,9 @@ fn routes() -> Routes<Metaserver> {
         .on(|s: &Metaserver, caller, question| s.find_namespace(caller, question).boxed())
         .on(|s: &Metaserver, caller, question| s.register_disks(caller, question).boxed())
         .on(|s: &Metaserver, caller, question| s.finish_sync(caller, question).boxed())
+        .on(|s: &Metaserver, caller, question| s.confirm_join(caller, question).boxed())
+        .on(|s: &Metaserver, caller, question| s.register_store(caller, question).boxed())
+        .on(|s: &Metaserver, caller, question| s.remove_node(caller, question).boxed())
         .on(|s: &Metaserver, caller, question| s.write_namespace(caller, question).boxed())
         .on(|s: &Metaserver, caller, question| s.stat(caller, question).boxed())
         .on(|s: &Metaserver, caller, question| s.list_dir(caller, question).boxed())

@@ -10,6 +10,8 @@ use proto::seal::ClusterSecret;
 use serde::{Deserialize, Serialize};
 use types::{ClusterId, Error, NodeId, Result};
 
+use crate::store::StoreRecord;
+
 /// A data directory that this process has locked.
 #[derive(Debug)]
 pub struct Home {
@@ -62,9 +64,14 @@ impl Home {
         self.env.disk.exists(&self.join(MEMBERSHIP))
     }
 
-    /// Writes the map the node begins with, then who it is: in this order, so that a crash in between leaves a
+    /// Writes the map the node begins with and its metadata store, then who it is: in this order, so that a crash in between leaves a
     /// directory that counts as unprepared. `Exists` when it was prepared before.
-    pub fn prepare(&self, membership: &Membership, map: &ClusterMap) -> Result<()> {
+    pub fn prepare(
+        &self,
+        membership: &Membership,
+        store: Option<&StoreRecord>,
+        map: &ClusterMap,
+    ) -> Result<()> {
         if self.is_prepared() {
             return Err(Error::exists(format!(
                 "{} already belongs to a node of a cluster: choose an empty directory",
@@ -72,7 +79,10 @@ impl Home {
             )));
         }
         self.save_map(map)?;
-        Ok(self.env.disk.write_atomic(&self.join(MEMBERSHIP), &proto::encode(membership))?)
+        if let Some(store) = store {
+            store.save(self)?;
+        }
+        self.save(MEMBERSHIP, membership)
     }
 
     /// Who the node is. `NotFound` when the directory was never prepared.
@@ -93,10 +103,16 @@ impl Home {
 
     /// Saves a map: after a restart the node finds the others with it.
     pub fn save_map(&self, map: &ClusterMap) -> Result<()> {
-        Ok(self.env.disk.write_atomic(&self.join(MAP), &proto::encode(map))?)
+        self.save(MAP, map)
     }
 
-    fn load<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<T> {
+    /// Writes a file of this directory as a whole, durably.
+    pub(crate) fn save<T: Serialize>(&self, name: &str, value: &T) -> Result<()> {
+        Ok(self.env.disk.write_atomic(&self.join(name), &proto::encode(value))?)
+    }
+
+    /// Reads a file of this directory.
+    pub(crate) fn load<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<T> {
         let path = self.join(name);
         let bytes = self.env.disk.read(&path).map_err(|e| Error::from(e).context(path.display()))?;
         proto::decode(&bytes).map_err(|e| e.context(path.display()))

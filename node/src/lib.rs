@@ -12,10 +12,12 @@ pub mod dev;
 mod disks;
 mod home;
 mod links;
+mod meta;
 mod platform;
 mod run;
 mod service;
 mod setup;
+mod store;
 mod token;
 mod up;
 

@@ -6,8 +6,6 @@ use blockserver::Blockserver;
 use client::{Cluster, Endpoints};
 use env::Env;
 use env::task::JoinHandle;
-use kv::Kv;
-use metaserver::Metaserver;
 use net::{Counters, Transport};
 use proto::cluster::{Heartbeat, HeartbeatSeen};
 use proto::map::{ClusterMap, ROOT, Role};
@@ -19,9 +17,11 @@ use types::{ErrorKind, NodeId, Result};
 use crate::config::NodeConfig;
 use crate::disks;
 use crate::home::{Home, Membership};
-use crate::links::{BlockLinks, RaftLinks};
+use crate::links::BlockLinks;
+use crate::meta::MetaKeeper;
 use crate::platform::{Listener, Platform};
 use crate::service::NodeService;
+use crate::store::StoreRecord;
 
 /// A running node.
 pub struct Node {
@@ -31,8 +31,7 @@ pub struct Node {
     service: Arc<NodeService>,
     cluster: Arc<Cluster>,
     reporter: Option<JoinHandle<()>>,
-    /// Flushed at the end, so that the next start has little to replay.
-    state: Option<Arc<dyn Kv>>,
+    keeper: Option<Arc<MetaKeeper>>,
 }
 
 /// What the rooms of a node are started with.
@@ -64,7 +63,7 @@ impl Node {
         let listener = platform.listen(&config, &membership.credentials, service.clone()).await?;
         let start = Start { env, platform, config: config.clone(), membership, map };
         let (id, cluster) = (start.membership.node, start.view()?);
-        let mut node = Self { id, home, listener, service, cluster, reporter: None, state: None };
+        let mut node = Self { id, home, listener, service, cluster, reporter: None, keeper: None };
         // A node that cannot start all of its rooms must not serve with the rest: dropping it closes its doors.
         node.start_rooms(start).await?;
         info!(node = %node.id, native = %config.native, "node is up");
@@ -85,7 +84,9 @@ impl Node {
         let Start { env, platform, config, membership, map } = &start;
         env::task::spawn(save_maps(self.home.clone(), map.subscribe()));
         if config.roles.contains(&Role::Meta) {
-            self.start_meta(&start).await?;
+            let keeper = Arc::new(self.keeper(&start)?);
+            self.keeper = Some(keeper.clone());
+            keeper.start().await?;
         }
         let report = Reporter {
             node: self.id,
@@ -107,26 +108,20 @@ impl Node {
         Ok(())
     }
 
-    async fn start_meta(&mut self, start: &Start) -> Result<()> {
-        let Start { env, platform, membership, map, .. } = start;
-        let state = platform.open_kv(&self.home.join("meta/state"))?;
-        let signer = platform.clone();
-        let config = metaserver::Config {
-            node: self.id,
-            log_dir: self.home.join("meta/log"),
-            secret: membership.secret.clone(),
-            map: ClusterMap::clone(&map.borrow()),
-            bootstrap: membership.bootstrap.clone(),
-            signer: metaserver::Signer(Arc::new(move |authority, request, identity| {
-                signer.sign(authority, request, identity)
-            })),
-            down_out: start.config.meta_down_out,
-        };
-        let network = Arc::new(RaftLinks(start.view()?));
-        let meta = Metaserver::start(env.clone(), config, state.clone(), network, map.clone()).await?;
-        self.state = Some(state);
-        let _ = self.service.meta.set(meta);
-        Ok(())
+    fn keeper(&self, start: &Start) -> Result<MetaKeeper> {
+        Ok(MetaKeeper {
+            env: start.env.clone(),
+            platform: start.platform.clone(),
+            home: self.home.clone(),
+            config: start.config.clone(),
+            membership: start.membership.clone(),
+            service: self.service.clone(),
+            cluster: start.view()?,
+            map: start.map.clone(),
+            open: Default::default(),
+            record: StoreRecord::load(&self.home)?.into(),
+            keeping: Default::default(),
+        })
     }
 
     /// Stops in order: no new requests, then the partitions, then the stores.
@@ -134,13 +129,10 @@ impl Node {
         info!(node = %self.id, "stopping");
         self.reporter.into_iter().for_each(|reporter| reporter.abort());
         // First of all it stops judging others: it will soon hear from nobody, itself included.
-        self.service.meta.get().into_iter().for_each(|meta| meta.retire());
+        self.service.meta().into_iter().for_each(|meta| meta.retire());
         self.listener.shutdown().await;
-        if let Some(meta) = self.service.meta.get() {
-            meta.shutdown().await;
-        }
-        match self.state {
-            Some(state) => state.flush(),
+        match self.keeper {
+            Some(keeper) => keeper.stop().await,
             None => Ok(()),
         }
     }
@@ -174,8 +166,11 @@ impl Reporter {
             let heartbeat = self.heartbeat();
             let seen = self.cluster.ask_until(ROOT, &heartbeat, NODE_HEARTBEAT_PERIOD * 2, deadline).await;
             match seen {
-                Ok(HeartbeatSeen { map }) => {
+                Ok(HeartbeatSeen { map, refused }) => {
                     silent = false;
+                    if let (Some(why), Some(meta)) = (refused, self.service.meta()) {
+                        meta.refuse(why);
+                    }
                     map.into_iter().for_each(|map| self.cluster.offer_map(map));
                 }
                 Err(e) if e.kind() == ErrorKind::Denied => {
@@ -194,6 +189,7 @@ impl Reporter {
 
     fn heartbeat(&self) -> Heartbeat {
         let block = self.service.block.get();
+        let meta = self.service.meta();
         // Clients speak QUIC, nodes TLS/TCP.
         let traffic = self.counters.of(Transport::Quic);
         Heartbeat {
@@ -202,7 +198,9 @@ impl Reporter {
             control: self.config.control,
             epoch: self.cluster.map().epoch,
             disks: block.map(|block| block.disk_reports()).unwrap_or_default(),
-            partitions: self.service.meta.get().map(|meta| meta.partition_reports()).unwrap_or_default(),
+            stamp: meta.as_ref().map(|meta| meta.stamp()),
+            store_problem: self.service.store_problem(),
+            partitions: meta.map(|meta| meta.partition_reports()).unwrap_or_default(),
             syncing_slots: block.map_or(0, |block| block.syncing_slots()),
             bytes_received: traffic.received,
             bytes_sent: traffic.sent,

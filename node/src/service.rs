@@ -1,6 +1,6 @@
 //! Sends each request to the room that answers it.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use access::{Action, authorize};
 use async_trait::async_trait;
@@ -19,8 +19,10 @@ use types::{Error, Result};
 pub struct NodeService {
     routes: Routes<NodeService>,
     map: watch::Sender<Arc<ClusterMap>>,
-    /// Set when the metaserver has started, if the node has that role.
-    pub meta: OnceLock<Arc<Metaserver>>,
+    /// The metaserver while its store is open, if the node has that role.
+    meta: Mutex<Option<Arc<Metaserver>>>,
+    /// Why the metadata store is not open, or empty.
+    store_problem: Mutex<String>,
     /// Set when the blockserver has started, if the node has that role.
     pub block: OnceLock<Arc<Blockserver>>,
 }
@@ -33,7 +35,7 @@ impl Service for NodeService {
                 Some(block) => block.call(caller, request, deadline).await,
                 None => Err(Error::unavailable("this node holds no disks, or is still opening them")),
             },
-            Some(Role::Meta) => match self.meta.get() {
+            Some(Role::Meta) => match self.meta() {
                 Some(meta) => meta.call(caller, request, deadline).await,
                 // Not the room's fault: the caller has an old map, or the node is just starting.
                 None => Err(Error::stale_epoch("this node holds no metadata, or is still opening it")),
@@ -48,7 +50,28 @@ impl NodeService {
     pub fn new(map: watch::Sender<Arc<ClusterMap>>) -> Self {
         let routes = Routes::new()
             .on(|s: &Self, caller, question| std::future::ready(s.fetch_map(caller, question)).boxed());
-        Self { routes, map, meta: OnceLock::new(), block: OnceLock::new() }
+        let (meta, store_problem) = Default::default();
+        Self { routes, map, meta, store_problem, block: OnceLock::new() }
+    }
+
+    /// The metaserver, while its store is open.
+    pub fn meta(&self) -> Option<Arc<Metaserver>> {
+        self.meta.lock().expect("no panic while it is held").clone()
+    }
+
+    /// Serves with this metaserver from now on.
+    pub fn set_meta(&self, meta: Option<Arc<Metaserver>>) {
+        *self.meta.lock().expect("no panic while it is held") = meta;
+    }
+
+    /// Why the metadata store is not open, or empty.
+    pub fn store_problem(&self) -> String {
+        self.store_problem.lock().expect("no panic while it is held").clone()
+    }
+
+    /// Says why the metadata store is not open.
+    pub fn set_store_problem(&self, why: &str) {
+        why.clone_into(&mut self.store_problem.lock().expect("no panic while it is held"));
     }
 
     fn fetch_map(&self, caller: &Caller, question: FetchMap) -> Result<MapFetched> {

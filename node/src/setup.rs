@@ -3,15 +3,19 @@
 use client::{ADMIN_FILE, CredentialFile};
 use env::Env;
 use net::{Dial, Request, Target, Transport};
-use proto::cluster::{Join, Joined};
+use proto::Call;
+use proto::cluster::{ConfirmJoin, Join, Joined};
 use proto::command::{Bootstrap, NewNode};
+use proto::map::Role;
 use proto::seal::ClusterSecret;
+use tracing::warn;
 use types::limits::{JOIN_ATTEMPT_TIMEOUT, JOIN_PAUSE, JOIN_TIMEOUT};
-use types::{ClusterId, Error, Identity, NodeId, Result};
+use types::{ClusterId, Error, Identity, NodeId, Result, StoreUuid};
 
 use crate::config::NodeConfig;
 use crate::home::{Home, Membership};
 use crate::platform::Platform;
+use crate::store::StoreRecord;
 use crate::token::JoinToken;
 
 /// Name of the first administrator.
@@ -21,6 +25,7 @@ const ADMIN: &str = "admin";
 /// Nothing listens until [`crate::Node::start`]. `Exists` when the data directory holds a node or is in use.
 pub fn init(env: &Env, platform: &dyn Platform, config: &NodeConfig) -> Result<()> {
     let home = Home::lock(env, &config.data)?;
+    let store = StoreRecord::first(StoreUuid(env.random.bytes()));
     let cluster = ClusterId(env.random.bytes());
     let authority = platform.create_authority(cluster)?;
     let secret = ClusterSecret(env.random.bytes());
@@ -35,10 +40,11 @@ pub fn init(env: &Env, platform: &dyn Platform, config: &NodeConfig) -> Result<(
         index_partitions: config.cluster.index_partitions,
         authority,
         secret: secret.clone(),
-        node: new_node(config),
+        node: new_node(config, Some(&store)),
     };
     let map = tree::root::bootstrap_map(&bootstrap);
-    home.prepare(&Membership { cluster, node, secret, credentials, bootstrap: Some(bootstrap) }, &map)?;
+    let membership = Membership { cluster, node, secret, credentials, bootstrap: Some(bootstrap) };
+    home.prepare(&membership, Some(&store), &map)?;
     CredentialFile { endpoints: vec![config.native], identity: admin }
         .save(&*env.disk, &home.join(ADMIN_FILE))
 }
@@ -59,7 +65,10 @@ pub async fn join(
         )));
     }
     let (key, request) = platform.request()?;
-    let node = new_node(config);
+    let is_meta = config.roles.contains(&Role::Meta);
+    let store =
+        is_meta.then(|| StoreRecord { founded: true, ..StoreRecord::first(StoreUuid(env.random.bytes())) });
+    let node = new_node(config, store.as_ref());
     let question = Join {
         secret: token.secret,
         request,
@@ -67,17 +76,22 @@ pub async fn join(
         roles: node.roles,
         native: node.native,
         control: node.control,
+        store: node.store,
     };
-    let joined =
-        ask_to_join(&*platform.dial_anonymously(config, &token.authority)?, token, &question).await?;
+    let joined = ask(&*platform.dial_anonymously(config, &token.authority)?, token, &question).await?;
     let credentials = platform.credentials(&key, &joined.certificate)?;
     let Joined { cluster, node, secret, map, .. } = joined;
-    home.prepare(&Membership { cluster, node, secret, credentials, bootstrap: None }, &map)?;
+    let dial = platform.dial(config, &credentials)?;
+    home.prepare(&Membership { cluster, node, secret, credentials, bootstrap: None }, store.as_ref(), &map)?;
+    // Its first heartbeat says the same: a node that is not confirmed in time is forgotten.
+    if let Err(e) = ask(&*dial, token, &ConfirmJoin { node }).await {
+        warn!("node {node} has joined and must be started soon, or it is forgotten: {e}");
+    }
     Ok(node)
 }
 
 /// Asks the meta nodes in turn until the one that leads answers.
-async fn ask_to_join(client: &dyn Dial, token: &JoinToken, question: &Join) -> Result<Joined> {
+async fn ask<Q: Call>(client: &dyn Dial, token: &JoinToken, question: &Q) -> Result<Q::Answer> {
     let deadline = env::time::now() + JOIN_TIMEOUT;
     let mut error = Error::invalid("the join token names no address");
     loop {
@@ -85,7 +99,7 @@ async fn ask_to_join(client: &dyn Dial, token: &JoinToken, question: &Join) -> R
             let target = Target { transport: Transport::Grpc, address: *address };
             let request = Request::of(question, bytes::Bytes::new());
             match client.call(&target, request, JOIN_ATTEMPT_TIMEOUT).await {
-                Ok(reply) => return reply.answer::<Join>(),
+                Ok(reply) => return reply.answer::<Q>(),
                 Err(e) if !e.is_transient() => return Err(e.context("joining the cluster")),
                 Err(e) => error = e,
             }
@@ -97,11 +111,12 @@ async fn ask_to_join(client: &dyn Dial, token: &JoinToken, question: &Join) -> R
     }
 }
 
-fn new_node(config: &NodeConfig) -> NewNode {
+fn new_node(config: &NodeConfig, store: Option<&StoreRecord>) -> NewNode {
     NewNode {
         zone: config.zone.clone(),
         roles: config.roles.clone(),
         native: config.native,
         control: config.control,
+        store: store.map(|store| store.uuid),
     }
 }

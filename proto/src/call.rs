@@ -54,6 +54,9 @@ calls! {
     FindNamespace = 7, META => cluster::FindNamespace => cluster::NamespaceFound;
     RegisterDisks = 8, META => cluster::RegisterDisks => cluster::DisksRegistered;
     FinishSync = 9, META => cluster::FinishSync => ();
+    ConfirmJoin = 10, META => cluster::ConfirmJoin => ();
+    RegisterStore = 11, META => cluster::RegisterStore => cluster::StoreRegistered;
+    RemoveNode = 12, META => cluster::RemoveNode => cluster::NodeRemoved;
     // Between the Raft hosts of two nodes: opaque bytes in the body, no question.
     Raft = 20, META;
     WriteNamespace = 30, META => namespace::WriteNamespace => namespace::Written;

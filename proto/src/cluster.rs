@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
-use types::{ClusterId, DiskId, DiskUuid, Epoch, NamespaceId, NamespaceName, NodeId, PartitionId, PgId};
+use types::{
+    ClusterId, DiskId, DiskUuid, Epoch, NamespaceId, NamespaceName, NodeId, PartitionId, PgId, Stamp,
+    StoreUuid,
+};
 
 use crate::map::{ClusterMap, Role};
 use crate::seal::ClusterSecret;
@@ -49,6 +52,10 @@ pub struct PartitionReport {
     pub term: u64,
     /// Commands applied to the node's copy.
     pub applied: u64,
+    /// Why the node's copy has stopped; empty while it runs.
+    pub problem: String,
+    /// How often the copy was started again since its process began.
+    pub restarts: u64,
 }
 
 /// From every node, several times a second, to the leader of the root partition.
@@ -64,6 +71,10 @@ pub struct Heartbeat {
     pub epoch: Epoch,
     /// State of each of its disks.
     pub disks: BTreeMap<DiskId, DiskReport>,
+    /// What its metadata store says of itself; `None` while it takes no part.
+    pub stamp: Option<Stamp>,
+    /// Why its metadata store takes no part, or empty.
+    pub store_problem: String,
     /// State of each partition it has a copy of.
     pub partitions: Vec<PartitionReport>,
     /// Slots it still has to fill.
@@ -79,6 +90,8 @@ pub struct Heartbeat {
 pub struct HeartbeatSeen {
     /// The map, when it is newer than the sender's.
     pub map: Option<ClusterMap>,
+    /// Why the sender's metadata store must not take part: others have heard more of it than it says.
+    pub refused: Option<String>,
 }
 
 /// A new node asks to join; `Denied` without a valid token. The only request that needs no certificate.
@@ -97,6 +110,8 @@ pub struct Join {
     pub native: SocketAddr,
     /// Where it will listen for gRPC.
     pub control: SocketAddr,
+    /// Its metadata store, on a meta node.
+    pub store: Option<StoreUuid>,
 }
 
 /// Answer to [`Join`].
@@ -112,6 +127,55 @@ pub struct Joined {
     pub secret: ClusterSecret,
     /// The map, to find the others.
     pub map: ClusterMap,
+}
+
+/// A node says that it knows its id. One that never does, because the answer to its [`Join`] was lost, is forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfirmJoin {
+    /// The node, which must be the caller.
+    pub node: NodeId,
+}
+
+/// A node has a new metadata store, because the one it had is lost or not accepted any more. `Conflict` while a store
+/// of that node takes part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegisterStore {
+    /// The node, which must be the caller.
+    pub node: NodeId,
+    /// Its new store.
+    pub store: StoreUuid,
+}
+
+/// Answer to [`RegisterStore`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreRegistered {
+    /// How many stores the node has had, this one included.
+    pub number: u16,
+    /// The map, to find the others.
+    pub map: ClusterMap,
+}
+
+/// Takes a node that is down, and its disks, out of the cluster for ever. For administrators. `Conflict` when that
+/// would cost data its redundancy, or when it is up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoveNode {
+    /// The node.
+    pub node: NodeId,
+    /// Also when its disks still count for the redundancy of what is stored.
+    pub force: bool,
+    /// Only says what would happen.
+    pub dry_run: bool,
+}
+
+/// Answer to [`RemoveNode`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeRemoved {
+    /// Disks that go with it.
+    pub disks: Vec<DiskId>,
+    /// Placement groups that have a slot on them.
+    pub group_count: u32,
+    /// It votes in the partitions.
+    pub is_voter: bool,
 }
 
 /// Asks for a join token. For administrators.

@@ -5,7 +5,9 @@
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
-use types::{ClusterId, DiskId, DiskUuid, Millis, NamespaceId, NamespaceName, NodeId, PgId, Profile};
+use types::{
+    ClusterId, DiskId, DiskUuid, Millis, NamespaceId, NamespaceName, NodeId, PgId, Profile, StoreUuid,
+};
 
 use crate::index::Registration;
 use crate::map::Role;
@@ -32,6 +34,8 @@ pub struct NewNode {
     pub native: SocketAddr,
     /// Where it listens for gRPC.
     pub control: SocketAddr,
+    /// Its metadata store, on a meta node.
+    pub store: Option<StoreUuid>,
 }
 
 /// The first command of a cluster.
@@ -100,6 +104,25 @@ pub enum RootCommand {
     SetVoters {
         /// All of them, not only new ones.
         voters: Vec<NodeId>,
+    },
+    /// A node knows that it has joined.
+    ConfirmNode {
+        /// The node.
+        node: NodeId,
+    },
+    /// A node has a new metadata store in place of one that was lost. Repeated, it changes nothing.
+    RegisterStore {
+        /// The node.
+        node: NodeId,
+        /// Its new store.
+        store: StoreUuid,
+    },
+    /// Forgets a node and its disks.
+    RemoveNode {
+        /// The node, which must be down.
+        node: NodeId,
+        /// Also when its disks still count for the redundancy of what is stored.
+        force: bool,
     },
 }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use types::limits::{PARTITION_COUNT_MAX, PG_COUNT_MAX};
 use types::{
     ChunkId, ClusterId, DiskId, DiskUuid, Epoch, Error, GcEpoch, NamespaceId, NodeId, PartitionId, PgId,
-    Profile, Result,
+    Profile, ReplicaId, Result, StoreUuid,
 };
 
 /// What a node does.
@@ -37,6 +37,19 @@ pub struct NodeInfo {
     pub roles: Vec<Role>,
     /// It answered lately.
     pub up: bool,
+    /// It has told the cluster that it knows its id. Who never does is forgotten.
+    pub confirmed: bool,
+    /// Its metadata store, on a meta node.
+    pub store: Option<StoreInfo>,
+}
+
+/// The metadata store of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreInfo {
+    /// Which store.
+    pub uuid: StoreUuid,
+    /// How many stores the node has had, this one included: the lower part of its [`ReplicaId`].
+    pub number: u16,
 }
 
 /// A disk of a node.
@@ -196,6 +209,11 @@ impl ClusterMap {
     pub fn node_of(&self, disk: DiskId) -> Option<(NodeId, &NodeInfo)> {
         let id = self.disks.get(&disk)?.node;
         Some((id, self.nodes.get(&id)?))
+    }
+
+    /// The replica of a node's metadata store; `None` when it has none.
+    pub fn replica(&self, node: NodeId) -> Option<ReplicaId> {
+        Some(ReplicaId::new(node, self.nodes.get(&node)?.store?.number))
     }
 
     /// True when the disk can be written: it is healthy and its node is up.

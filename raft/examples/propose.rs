@@ -15,8 +15,8 @@ use env::time::{now, sleep, sleep_until};
 use kv::{Options, Overlay, RocksKv};
 use openraft_rt::AsyncRuntime;
 use openraft_rt_tokio::TokioRuntime;
-use raft::{Host, HostConfig, Network, StateMachine};
-use types::{Error, NodeId, PartitionId, Result};
+use raft::{Host, HostConfig, Last, Network, StateMachine};
+use types::{Error, NodeId, PartitionId, ReplicaId, Result, Start};
 
 const GROUP: PartitionId = PartitionId(1);
 
@@ -30,15 +30,16 @@ impl StateMachine for Rows {
     }
 }
 
-/// Calls the other hosts of this process.
-#[derive(Clone, Default)]
-struct Direct(Arc<Mutex<BTreeMap<NodeId, Arc<Host>>>>);
+type Hosts = Arc<Mutex<BTreeMap<NodeId, Arc<Host>>>>;
+
+/// Calls the other hosts of this process, as this node.
+struct Direct(Hosts, NodeId);
 
 #[async_trait]
 impl Network for Direct {
     async fn send(&self, target: NodeId, message: Bytes, _timeout: Duration) -> Result<Bytes> {
         let host = self.0.lock().unwrap().get(&target).cloned();
-        host.ok_or_else(|| Error::unavailable("not started yet"))?.handle(message).await
+        host.ok_or_else(|| Error::unavailable("not started yet"))?.handle(self.1, message).await
     }
 }
 
@@ -66,19 +67,25 @@ async fn all() {
 
 async fn measure(voters: u64, clients: usize, idle: u32) {
     let dir = temp_dir();
-    let network = Direct::default();
+    let network: Hosts = Arc::default();
     for id in (1..=voters).map(NodeId) {
         let kv = RocksKv::open(&dir.join(format!("{id}/kv")), Options::default()).unwrap();
-        let config = HostConfig::new(id, dir.join(format!("{id}/log")));
-        let host = Host::open(Env::real(), config, Arc::new(kv), Arc::new(network.clone())).await.unwrap();
+        let replica = ReplicaId::new(id, 1);
+        let config =
+            HostConfig::new(replica, Start::default(), Last::default(), dir.join(format!("{id}/log")));
+        let direct = Arc::new(Direct(network.clone(), id));
+        let host = Host::open(Env::real(), config, Arc::new(kv), direct).await.unwrap();
         for group in 0..=idle {
             host.open_group(PartitionId(GROUP.0 + group), Arc::new(Rows)).await.unwrap();
         }
-        network.0.lock().unwrap().insert(id, Arc::new(host));
+        network.lock().unwrap().insert(id, Arc::new(host));
     }
-    let hosts: Vec<Arc<Host>> = network.0.lock().unwrap().values().cloned().collect();
+    let hosts: Vec<Arc<Host>> = network.lock().unwrap().values().cloned().collect();
     for group in hosts[0].groups() {
-        group.initialize((1..=voters).map(NodeId).collect::<BTreeSet<_>>()).await.unwrap();
+        group
+            .initialize((1..=voters).map(|id| ReplicaId::new(NodeId(id), 1)).collect::<BTreeSet<_>>())
+            .await
+            .unwrap();
         while group.linearize().await.is_err() {
             sleep(Duration::from_millis(10)).await;
         }

@@ -6,13 +6,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::{Config, SnapshotPolicy};
-use types::{Error, NodeId, Result};
+use types::{Error, ReplicaId, Result, Start};
+
+use crate::label::Last;
 
 /// How a host runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostConfig {
-    /// This node. Ids are never used twice: a node that lost its disk must come back under a new one.
-    pub node: NodeId,
+    /// Which store of which node this is. Ids are never used twice: a store that was lost comes back under a new one.
+    pub replica: ReplicaId,
+    /// The start that begins now.
+    pub start: Start,
+    /// What is known of the store since it was last open.
+    pub last: Last,
+    /// The states are new and empty: what they had comes from the log and from others.
+    pub fresh_state: bool,
     /// Directory of the log.
     pub log_dir: PathBuf,
     /// A leader tells its voters this often that it is alive.
@@ -35,9 +43,18 @@ pub struct LogTail {
 
 impl HostConfig {
     /// A host with times that suit nodes at one site.
-    pub fn new(node: NodeId, log_dir: PathBuf) -> Self {
+    pub fn new(replica: ReplicaId, start: Start, last: Last, log_dir: PathBuf) -> Self {
         let log_tail = LogTail { count: 100_000, size: 256 << 20 };
-        Self { node, log_dir, heartbeat_ms: 100, election_ms: 350..700, log_tail }
+        Self {
+            replica,
+            start,
+            last,
+            fresh_state: false,
+            log_dir,
+            heartbeat_ms: 100,
+            election_ms: 350..700,
+            log_tail,
+        }
     }
 
     /// How recently a majority must have answered for a read without a message: well below the time in which it could

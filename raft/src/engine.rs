@@ -7,7 +7,7 @@ use openraft::EmptyNode;
 use openraft::impls::leader_id_std::LeaderId;
 use openraft_rt::deterministic_rng::DeterministicRng;
 use serde::{Deserialize, Serialize};
-use types::NodeId;
+use types::ReplicaId;
 
 use crate::log::EntryId;
 use crate::runtime::EnvRuntime;
@@ -62,7 +62,7 @@ impl From<&LogId> for EntryId {
     }
 }
 
-/// A set of nodes as openraft wants it.
-pub fn plain_ids(nodes: &std::collections::BTreeSet<NodeId>) -> std::collections::BTreeSet<u64> {
+/// A set of replicas as openraft wants it.
+pub fn plain_ids(nodes: &std::collections::BTreeSet<ReplicaId>) -> std::collections::BTreeSet<u64> {
     nodes.iter().map(|node| node.0).collect()
 }

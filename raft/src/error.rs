@@ -6,14 +6,43 @@ use openraft::errors::{
     ChangeMembershipError, ClientWriteError, Fatal, ForwardToLeader, InitializeError, LinearizableReadError,
     RaftError,
 };
-use types::{Error, PartitionId};
+use types::{Error, PartitionId, ReplicaId};
 
 use crate::engine::TypeConfig;
+
+/// Why a store cannot be opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OpenError {
+    /// The log is not what it was when the store was last open, or is damaged: votes and entries that this replica has
+    /// promised to keep may be gone, so it must not take part under its id.
+    Log(Error),
+    /// The states are not what they were, or are damaged; what they had can come from the log and from others.
+    State(Error),
+    /// Anything else: another attempt may succeed.
+    Other(Error),
+}
+
+impl OpenError {
+    /// What is wrong.
+    pub fn into_error(self) -> Error {
+        match self {
+            OpenError::Log(e) | OpenError::State(e) | OpenError::Other(e) => e,
+        }
+    }
+}
+
+impl From<Error> for OpenError {
+    fn from(e: Error) -> Self {
+        OpenError::Other(e)
+    }
+}
 
 /// The node is not the leader; the message names the leader if there is one.
 pub fn not_leader(group: PartitionId, forward: &ForwardToLeader<TypeConfig>) -> Error {
     Error::stale_epoch(match forward.leader_id {
-        Some(leader) => format!("this node does not lead partition {group}: ask node {leader}"),
+        Some(leader) => {
+            format!("this node does not lead partition {group}: ask node {}", ReplicaId(leader).node())
+        }
         None => {
             format!("this node knows no leader of partition {group}: ask another node, or try again soon")
         }

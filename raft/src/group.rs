@@ -15,11 +15,11 @@ use openraft::storage::Snapshot;
 use openraft::{ChangeMembers, EmptyNode, LinearizerOption, ServerState};
 use tokio::sync::{Mutex, watch};
 use types::limits::{MEMBERSHIP_CHANGE_PAUSE, MEMBERSHIP_CHANGE_TIMEOUT, PROPOSE_TIMEOUT};
-use types::{Error, ErrorKind, NodeId, PartitionId, Result};
+use types::{Error, ErrorKind, PartitionId, ReplicaId, Result};
 
 use crate::engine::{TypeConfig, plain_ids};
 use crate::log::{EntryId, Log};
-use crate::machine::Raft;
+use crate::machine::{Halt, Raft};
 use crate::message::{Message, Piece, PieceAnswer};
 use crate::proposer::Proposer;
 use crate::snapshot::{Receiver, SnapshotData};
@@ -32,7 +32,7 @@ const LAG_COUNT_MAX: u64 = 100;
 /// One node's copy of a replicated state machine.
 pub struct Group {
     pub(crate) id: PartitionId,
-    pub(crate) node: NodeId,
+    pub(crate) replica: ReplicaId,
     pub(crate) raft: Raft,
     pub(crate) store: Arc<StateStore>,
     pub(crate) log: Arc<Log>,
@@ -46,6 +46,8 @@ pub struct Group {
     pub(crate) lease: Duration,
     /// Before this time votes are refused: this node may have promised a lease before it was restarted.
     pub(crate) votes_from: Instant,
+    /// Why the state machine has stopped the group, if it has.
+    pub(crate) halt: Halt,
 }
 
 impl Group {
@@ -55,8 +57,8 @@ impl Group {
     }
 
     /// First start of a new group, on one of its nodes. `Exists` when it has a log already.
-    pub async fn initialize(&self, voters: BTreeSet<NodeId>) -> Result<()> {
-        assert!(voters.contains(&self.node), "a group begins on one of its voters");
+    pub async fn initialize(&self, voters: BTreeSet<ReplicaId>) -> Result<()> {
+        assert!(voters.contains(&self.replica), "a group begins on one of its voters");
         self.raft.initialize(plain_ids(&voters)).await.map_err(|e| error::initialize(self.id, e))
     }
 
@@ -125,8 +127,8 @@ impl Group {
     }
 
     /// The leader this node knows, if any.
-    pub fn leader(&self) -> Option<NodeId> {
-        self.raft.metrics().borrow_watched().current_leader.map(NodeId)
+    pub fn leader(&self) -> Option<ReplicaId> {
+        self.raft.metrics().borrow_watched().current_leader.map(ReplicaId)
     }
 
     /// True when this node believes it is the leader; another may have been elected already.
@@ -135,8 +137,8 @@ impl Group {
     }
 
     /// Nodes with a vote, as far as this node knows.
-    pub fn voters(&self) -> BTreeSet<NodeId> {
-        self.raft.voter_ids().map(NodeId).collect()
+    pub fn voters(&self) -> BTreeSet<ReplicaId> {
+        self.raft.voter_ids().map(ReplicaId).collect()
     }
 
     /// Everything an operator wants to see.
@@ -154,24 +156,26 @@ impl Group {
         };
         GroupStatus {
             role,
-            leader: metrics.current_leader.map(NodeId),
+            leader: metrics.current_leader.map(ReplicaId),
             term: metrics.current_term,
             log_last: metrics.last_log_index.unwrap_or(0),
             applied: self.applied(),
-            voters: membership.voter_ids().map(NodeId).collect(),
-            learners: membership.learner_ids().map(NodeId).collect(),
+            voters: membership.voter_ids().map(ReplicaId).collect(),
+            learners: membership.learner_ids().map(ReplicaId).collect(),
+            problem: self.halted(),
+            restarts: 0,
         }
     }
 
     /// Adds a node without a vote, unless it is a member already, and waits until it has nearly all of the log.
-    pub async fn add_learner(&self, node: NodeId) -> Result<()> {
+    pub async fn add_learner(&self, node: ReplicaId) -> Result<()> {
         let _one = self.changing.lock().await;
         self.change("adding a node", self.add_learner_alone(node)).await
     }
 
     /// Makes `voters` the nodes with a vote, through a joint configuration; new ones become learners first, old ones
     /// leave.
-    pub async fn set_voters(&self, voters: BTreeSet<NodeId>) -> Result<()> {
+    pub async fn set_voters(&self, voters: BTreeSet<ReplicaId>) -> Result<()> {
         let _one = self.changing.lock().await;
         let change = async {
             for node in &voters {
@@ -183,14 +187,14 @@ impl Group {
     }
 
     /// Removes a node that has no vote.
-    pub async fn remove_learner(&self, node: NodeId) -> Result<()> {
+    pub async fn remove_learner(&self, node: ReplicaId) -> Result<()> {
         let _one = self.changing.lock().await;
         let change = self.change_members(ChangeMembers::RemoveNodes(BTreeSet::from([node.0])));
         self.change("removing a node", change).await
     }
 
     /// Asks `target`, a voter, to take over; returns at once.
-    pub async fn transfer_leader(&self, target: NodeId) -> Result<()> {
+    pub async fn transfer_leader(&self, target: ReplicaId) -> Result<()> {
         self.raft.trigger().transfer_leader(target.0).await.map_err(|e| error::fatal(self.id, &e))
     }
 
@@ -204,7 +208,12 @@ impl Group {
         Ok(self.store.snapshot()?.0)
     }
 
-    async fn add_learner_alone(&self, node: NodeId) -> Result<()> {
+    /// Why the state machine has stopped the group; `None` when it has not.
+    pub(crate) fn halted(&self) -> Option<Error> {
+        self.halt.get().cloned()
+    }
+
+    async fn add_learner_alone(&self, node: ReplicaId) -> Result<()> {
         let known = self.raft.metrics().borrow_watched().membership_config.get_node(&node.0).is_some();
         if !known {
             self.change_members(ChangeMembers::AddNodes(BTreeMap::from([(node.0, EmptyNode::default())])))
@@ -225,12 +234,12 @@ impl Group {
     }
 
     /// Returns when `node` has nearly all of the log: as a voter before that it would hold up every command.
-    async fn wait_caught_up(&self, node: NodeId) -> Result<()> {
+    async fn wait_caught_up(&self, node: ReplicaId) -> Result<()> {
         let caught_up = |metrics: &openraft::RaftMetrics<TypeConfig>| {
             // Without this, the node does not lead any more, and the next step will say so.
             let Some(replication) = &metrics.replication else { return true };
             let matched = replication.get(&node.0).and_then(|id| id.as_ref()).map(|id| id.index());
-            node == self.node
+            node == self.replica
                 || matched.is_some_and(|at| at + LAG_COUNT_MAX >= metrics.last_log_index.unwrap_or(0))
         };
         let waited = self.raft.wait(None).metrics(caught_up, "caught up").await;
@@ -333,7 +342,7 @@ pub(crate) fn reconcile(log: &Log, group: PartitionId, applied: Option<EntryId>)
 
 impl std::fmt::Debug for Group {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Group({} on node {})", self.id, self.node)
+        write!(f, "Group({} of replica {})", self.id, self.replica)
     }
 }
 

@@ -6,82 +6,121 @@ use bytes::Bytes;
 use env::Env;
 use env::task::JoinHandle;
 use kv::Kv;
-use types::{Error, NodeId, PartitionId, Result};
+use tokio::sync::watch;
+use types::{Error, NodeId, PartitionId, ReplicaId, Result, Stamp};
 
 use crate::config::HostConfig;
+use crate::error::OpenError;
 use crate::group::Group;
-use crate::message::Envelope;
+use crate::message::{Answer, Envelope};
+use crate::roster::contradiction;
 use crate::shared::Shared;
-use crate::{Network, StateMachine, blocking, trim};
+use crate::{GroupStatus, Network, StateMachine, Trouble, blocking, supervise, trim};
 
 /// All groups of a process.
 pub struct Host {
     shared: Arc<Shared>,
-    trimming: JoinHandle<()>,
-    /// One group is opened at a time.
-    opening: tokio::sync::Mutex<()>,
+    upkeep: [JoinHandle<()>; 2],
 }
 
 impl Host {
-    /// Opens the log. State goes to `kv`, under keys that begin with `m` and `s`.
+    /// Opens a store: the log, and the states in `kv`, under keys that begin with `i`, `l`, `m` and `s`.
     pub async fn open(
         env: Env,
         config: HostConfig,
         kv: Arc<dyn Kv>,
         network: Arc<dyn Network>,
-    ) -> Result<Self> {
+    ) -> Result<Self, OpenError> {
         let shared = Arc::new(Shared::open(env, config, kv, network)?);
-        let trimming = env::task::spawn(trim::run(Arc::downgrade(&shared)));
-        Ok(Self { shared, trimming, opening: tokio::sync::Mutex::new(()) })
+        let upkeep = [
+            env::task::spawn(trim::run(Arc::downgrade(&shared))),
+            env::task::spawn(supervise::run(Arc::downgrade(&shared))),
+        ];
+        Ok(Self { shared, upkeep })
     }
 
-    /// The node whose copies of the groups run here.
-    pub fn node(&self) -> NodeId {
-        self.shared.config.node
+    /// The replica that runs here.
+    pub fn replica(&self) -> ReplicaId {
+        self.shared.config.replica
+    }
+
+    /// What this store says of itself now.
+    pub fn stamp(&self) -> Stamp {
+        self.shared.link.stamp()
     }
 
     /// Starts this node's copy of a group from what is on disk; returns the running one when there is one. A new copy
-    /// is empty until [`Group::initialize`] is called on it or the group's leader adds this node.
+    /// is empty until [`Group::initialize`] is called on it or the group's leader adds this replica. A copy that stops
+    /// later is started again by itself.
     pub async fn open_group(&self, id: PartitionId, machine: Arc<dyn StateMachine>) -> Result<Arc<Group>> {
-        let _one = self.opening.lock().await;
-        if let Some(group) = self.group(id) {
-            return Ok(group);
-        }
-        let group = self
-            .shared
-            .start_group(id, machine)
-            .await
-            .map_err(|e| e.context(format!("open partition {id}")))?;
-        self.shared.lock().insert(id, group.clone());
-        Ok(group)
+        self.shared.open_group(id, machine).await.map_err(|e| e.context(format!("open partition {id}")))
     }
 
-    /// A running group.
+    /// A group that was opened; it may have stopped.
     pub fn group(&self, id: PartitionId) -> Option<Arc<Group>> {
-        self.shared.lock().get(&id).cloned()
+        self.shared.group(id)
     }
 
-    /// All running groups.
+    /// All groups that were opened.
     pub fn groups(&self) -> Vec<Arc<Group>> {
         self.shared.groups()
     }
 
-    /// Answers a message from another node's host. `Unavailable` for a group that does not run here (yet).
-    pub async fn handle(&self, message: Bytes) -> Result<Bytes> {
-        let envelope = Envelope::decode(&message)?;
-        match self.group(envelope.group) {
-            Some(group) => group.handle(envelope.message).await,
-            None => Err(Error::unavailable(format!(
-                "partition {} does not run on node {}: try again",
-                envelope.group,
-                self.node()
-            ))),
-        }
+    /// What an operator wants to see of a group; `None` when it was not opened.
+    pub fn status(&self, id: PartitionId) -> Option<GroupStatus> {
+        self.shared.status(id)
     }
 
-    /// Why this node cannot take part any more: its log cannot be written. `None` while it can.
-    pub fn broken(&self) -> Option<Error> {
-        self.shared.log.broken()
+    /// Answers a message that came from `sender`, as its certificate says. `Denied` when the message says otherwise,
+    /// `StaleEpoch` when it is for another replica, `Unavailable` for a group that does not run here (yet).
+    pub async fn handle(&self, sender: NodeId, message: Bytes) -> Result<Bytes> {
+        let Envelope { group, source, target, known, message } = Envelope::decode(&message)?;
+        if source.replica.node() != sender {
+            return Err(Error::denied(format!(
+                "node {sender} may not speak for replica {} of node {}",
+                source.replica,
+                source.replica.node()
+            )));
+        }
+        if target != self.replica() {
+            return Err(Error::stale_epoch(format!(
+                "a message for replica {target} reached replica {}: the addresses have changed",
+                self.replica()
+            )));
+        }
+        if let Some(why) = known.and_then(|known| contradiction(&known, &self.stamp())) {
+            self.refuse(why);
+        }
+        self.shared.link.check()?;
+        if let Some(why) = blocking::run(|| self.shared.link.roster.meet(&source))? {
+            return Ok(Answer::Refused(why).encode());
+        }
+        let Some(running) = self.group(group) else {
+            return Err(Error::unavailable(format!(
+                "partition {group} does not run on node {}: try again",
+                self.replica().node()
+            )));
+        };
+        let body = running.handle(message).await?;
+        // Checked again: what was answered while the store was found out is nobody's to use.
+        self.shared.link.check()?;
+        Ok(Answer::Given { source: self.stamp(), body }.encode())
+    }
+
+    /// Takes note of what a store says of itself elsewhere, such as in a heartbeat. `Some(why)` when it must not take
+    /// part.
+    pub fn meet(&self, stamp: &Stamp) -> Result<Option<String>> {
+        blocking::run(|| self.shared.link.roster.meet(stamp))
+    }
+
+    /// Stops taking part, because others do not accept this store.
+    pub fn refuse(&self, why: String) {
+        self.shared.link.refuse(why);
+    }
+
+    /// Why this store cannot take part any more; `None` while it can. Only closing and opening it again ends it.
+    pub fn trouble(&self) -> watch::Receiver<Option<Trouble>> {
+        self.shared.link.trouble()
     }
 
     /// Stops all groups and puts their state on disk, so that the next start has nothing to repeat.
@@ -98,23 +137,20 @@ impl Host {
     }
 
     async fn stop(&self) {
-        self.trimming.abort();
-        let groups = std::mem::take(&mut *self.shared.lock());
-        for group in groups.values() {
-            group.stop().await;
-        }
+        self.upkeep.iter().for_each(JoinHandle::abort);
+        self.shared.close().await;
         blocking::run(|| self.shared.log.close());
     }
 }
 
 impl Drop for Host {
     fn drop(&mut self) {
-        self.trimming.abort();
+        self.upkeep.iter().for_each(JoinHandle::abort);
     }
 }
 
 impl std::fmt::Debug for Host {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Host(node {})", self.node())
+        write!(f, "Host(replica {})", self.replica())
     }
 }

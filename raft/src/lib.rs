@@ -21,16 +21,20 @@ mod engine;
 mod error;
 mod group;
 mod host;
+mod label;
+mod link;
 mod log;
 mod log_store;
 mod machine;
 mod message;
 mod peer;
 mod proposer;
+mod roster;
 mod runtime;
 mod shared;
 mod snapshot;
 mod state;
+mod supervise;
 mod trim;
 
 use std::collections::BTreeSet;
@@ -38,11 +42,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use types::{NodeId, Result};
+use types::{Error, NodeId, ReplicaId, Result};
 
 pub use config::{HostConfig, LogTail};
+pub use error::OpenError;
 pub use group::Group;
 pub use host::Host;
+pub use label::Last;
+pub use link::Trouble;
 pub use state::State;
 
 /// What a group replicates. Supplied by the user of the crate.
@@ -101,15 +108,19 @@ pub struct GroupStatus {
     /// The part this node plays.
     pub role: Role,
     /// The leader this node knows.
-    pub leader: Option<NodeId>,
+    pub leader: Option<ReplicaId>,
     /// Raft's term.
     pub term: u64,
     /// Position of the newest entry of the log; an entry carries many commands.
     pub log_last: u64,
     /// Commands applied here.
     pub applied: u64,
-    /// Nodes with a vote.
-    pub voters: BTreeSet<NodeId>,
-    /// Nodes without a vote.
-    pub learners: BTreeSet<NodeId>,
+    /// Replicas with a vote.
+    pub voters: BTreeSet<ReplicaId>,
+    /// Replicas without a vote.
+    pub learners: BTreeSet<ReplicaId>,
+    /// Why it has stopped, as far as is known.
+    pub problem: Option<Error>,
+    /// How often it was started again since its process began.
+    pub restarts: u64,
 }

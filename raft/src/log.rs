@@ -26,7 +26,7 @@ use bytes::Bytes;
 use env::task::DiskQueue;
 use env::{Disk, Env, File};
 use types::limits::MIB;
-use types::{Error, PartitionId, Result};
+use types::{Error, ErrorKind, PartitionId, Result};
 
 pub use entry::{EntryId, GroupState, LogEntry, SavedVote};
 
@@ -69,6 +69,8 @@ struct LogState {
     done: Vec<Done>,
     /// Number of the commit that `pending` becomes.
     commit: u64,
+    /// Number of the last commit that is durable.
+    mark: u64,
     closed: bool,
     broken: Option<Error>,
 }
@@ -148,7 +150,7 @@ impl Log {
     }
 
     /// The entries with `start <= index < end`, until `size_max` bytes are reached but at least one. May read files;
-    /// `Corrupt` when an entry is damaged.
+    /// `Corrupt` when an entry is damaged, which ends the log: what it promised cannot be kept.
     pub fn read(&self, group: PartitionId, start: u64, end: u64, size_max: u64) -> Result<Vec<LogEntry>> {
         let found: Vec<_> = {
             let state = self.lock();
@@ -171,7 +173,12 @@ impl Log {
             };
             Ok(LogEntry { id, body })
         };
-        found.into_iter().map(read).collect()
+        let entries: Result<_> = found.into_iter().map(read).collect();
+        entries.inspect_err(|e| {
+            if e.kind() == ErrorKind::Corrupt {
+                self.lock().broken.get_or_insert_with(|| e.clone());
+            }
+        })
     }
 
     /// Number and bytes of the entries of `group`.
@@ -182,6 +189,11 @@ impl Log {
     /// Index of the first entry of the newest ones that together have at most `count` entries and `size` bytes.
     pub fn tail_start(&self, group: PartitionId, count: u64, size: u64) -> u64 {
         self.lock().groups.get(&group).map_or(0, |group| group.tail_start(count, size))
+    }
+
+    /// Number of the last commit that is durable; 0 in a new log.
+    pub fn mark(&self) -> u64 {
+        self.lock().mark
     }
 
     /// Why the log does not work any more; `None` while it does.

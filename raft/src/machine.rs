@@ -1,7 +1,7 @@
 //! Applies committed entries to the state, and hands out and takes in snapshots.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use futures::{FutureExt, Stream, StreamExt};
@@ -9,8 +9,8 @@ use kv::Overlay;
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
 use openraft::{EntryPayload, OptionalSend};
 use tokio::sync::watch;
-use types::Result;
 use types::limits::MIB;
+use types::{Error, Result};
 
 use crate::engine::{Commands, Entry, LogId, Replies, SnapshotMeta, StoredMembership, TypeConfig};
 use crate::snapshot::SnapshotData;
@@ -28,7 +28,11 @@ pub struct Machine {
     store: Arc<StateStore>,
     machine: Arc<dyn StateMachine>,
     applied: watch::Sender<u64>,
+    halt: Halt,
 }
+
+/// Why a state machine has stopped its group, once it has.
+pub type Halt = Arc<OnceLock<Error>>;
 
 /// openraft, with our machine.
 pub type Raft = openraft::Raft<TypeConfig, Machine>;
@@ -40,7 +44,17 @@ pub struct SnapshotBuilder(io::Result<(State, Meta)>);
 impl Machine {
     /// Applies to `store` what `machine` makes of the commands, and tells `applied` how many were.
     pub fn new(store: Arc<StateStore>, machine: Arc<dyn StateMachine>, applied: watch::Sender<u64>) -> Self {
-        Self { store, machine, applied }
+        Self { store, machine, applied, halt: Halt::default() }
+    }
+
+    /// Where it will say why it has stopped.
+    pub fn halt(&self) -> Halt {
+        self.halt.clone()
+    }
+
+    fn stop(&self, e: Error) -> io::Error {
+        let _ = self.halt.set(e.clone()); // The first reason counts.
+        error::to_io(e)
     }
 
     /// Tells the state machine and those who wait what the state is now.
@@ -121,7 +135,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
                 let full = entries.len() == BATCH_COUNT_MAX || bytes > BATCH_SIZE_MAX;
                 next = if full { None } else { stream.next().now_or_never().flatten() };
             }
-            let replies = blocking::run(|| self.apply_batch(&entries)).map_err(error::to_io)?;
+            let replies = blocking::run(|| self.apply_batch(&entries)).map_err(|e| self.stop(e))?;
             for (responder, replies) in responders.into_iter().zip(replies) {
                 if let Some(responder) = responder {
                     responder.send(replies);
@@ -153,7 +167,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
             self.store.adopt(staged, Meta { generation: 0, log: meta.last_log_id, membership, commands })?;
             self.announce_restored()
         };
-        blocking::run(install).map_err(error::to_io)
+        blocking::run(install).map_err(|e| self.stop(e))
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<SnapshotOf>> {
@@ -203,7 +217,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_group_whose_state_cannot_be_read_is_not_opened() {
-        let config = crate::HostConfig::new(types::NodeId(1), "/log".into());
+        let (replica, start) = (types::ReplicaId::new(types::NodeId(1), 1), types::Start::default());
+        let config = crate::HostConfig::new(replica, start, crate::Last::default(), "/log".into());
         let (kv, network) = (Arc::new(MemKv::new(1)), Arc::new(Damaged));
         let host = crate::Host::open(Env::simulated(1), config, kv, network).await.unwrap();
         let error = host.open_group(PartitionId(3), Arc::new(Damaged)).await.unwrap_err();

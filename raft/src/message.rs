@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest};
 use serde::{Deserialize, Serialize};
-use types::{Error, NodeId, PartitionId, Result};
+use types::{Error, PartitionId, ReplicaId, Result, Stamp};
 
 use crate::codec;
 use crate::engine::{LogId, SnapshotMeta, TypeConfig, Vote};
@@ -13,11 +13,25 @@ use crate::log::{self, EntryId};
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Envelope {
     pub group: PartitionId,
-    pub source: NodeId,
+    /// Who speaks.
+    pub source: Stamp,
+    /// Who is meant: an address may have changed hands.
+    pub target: ReplicaId,
+    /// The newest that the sender has heard of the target's node: a store that was set back finds out by it.
+    pub known: Option<Stamp>,
     pub message: Message,
 }
 
-/// A request of one node to another. The answer's type depends on the kind and is encoded on its own.
+/// What comes back.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Answer {
+    /// An answer of the message's kind.
+    Given { source: Stamp, body: Bytes },
+    /// The sender's store is not the one that is known here.
+    Refused(String),
+}
+
+/// A request of one replica to another. The answer's type depends on the kind and is encoded on its own.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Message {
     /// Entries, or a heartbeat. Answer: `AppendEntriesResponse`.
@@ -89,6 +103,18 @@ impl Envelope {
     }
 }
 
+impl Answer {
+    /// As bytes.
+    pub fn encode(&self) -> Bytes {
+        codec::encode(self)
+    }
+
+    /// From bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        codec::decode(bytes)
+    }
+}
+
 impl Append {
     /// For the wire.
     pub fn new(request: AppendEntriesRequest<TypeConfig>) -> Self {
@@ -141,12 +167,16 @@ mod tests {
     use async_trait::async_trait;
     use env::Env;
     use kv::{MemKv, Overlay};
-    use types::ErrorKind;
+    use types::{ErrorKind, NodeId, Start};
 
     use super::*;
-    use crate::{Host, HostConfig, Network, Role, StateMachine};
+    use crate::{Host, HostConfig, Last, Network, Role, StateMachine};
 
     const GROUP: PartitionId = PartitionId(1);
+
+    fn replica(node: u64) -> ReplicaId {
+        ReplicaId::new(NodeId(node), 1)
+    }
 
     struct Nothing;
 
@@ -166,18 +196,20 @@ mod tests {
     /// Terms and indexes of the entries that the leader of term 5 sends after an entry of term 3 with index 7, to a node
     /// that has nothing.
     async fn answer(prev: Option<(u64, u64)>, entries: &[(u64, u64)]) -> Result<Bytes> {
-        let host = HostConfig::new(NodeId(1), "/log".into());
+        let host = HostConfig::new(replica(1), Start::default(), Last::default(), "/log".into());
         let kv = Arc::new(MemKv::new(1));
         let host = Host::open(Env::simulated(1), host, kv, Arc::new(Nothing)).await.unwrap();
         let group = host.open_group(GROUP, Arc::new(Nothing)).await.unwrap();
         let append = Append {
-            vote: Vote::new_committed(5, 2),
+            vote: Vote::new_committed(5, replica(2).0),
             prev: prev.map(|(term, index)| EntryId { term, index }.into()),
             committed: None,
             entries: entries.iter().map(|(term, index)| (*term, *index, Bytes::from_static(&[0]))).collect(),
         };
-        let message = Envelope { group: GROUP, source: NodeId(2), message: Message::Append(append) };
-        let answer = host.handle(message.encode()).await;
+        let source = Stamp { replica: replica(2), start: Start::default(), mark: 0 };
+        let message = Message::Append(append);
+        let message = Envelope { group: GROUP, source, target: replica(1), known: None, message };
+        let answer = host.handle(NodeId(2), message.encode()).await;
         assert_ne!(group.status().role, Role::Stopped, "{entries:?} after {prev:?} ended the group");
         answer
     }

@@ -14,10 +14,11 @@ use openraft::raft::{
 use openraft::{EmptyNode, OptionalSend, RaftNetworkFactory, RaftNetworkV2};
 use serde::de::DeserializeOwned;
 use types::limits::{APPEND_TIMEOUT, PEER_BACKOFF_MS, SNAPSHOT_PIECE_TIMEOUT};
-use types::{Error, NodeId, PartitionId, Result};
+use types::{Error, PartitionId, ReplicaId, Result, Stamp};
 
 use crate::engine::{TypeConfig, Vote};
-use crate::message::{Append, Envelope, Message, Piece, PieceAnswer, PieceEnd};
+use crate::link::Link;
+use crate::message::{Answer, Append, Envelope, Message, Piece, PieceAnswer, PieceEnd};
 use crate::snapshot::{Cutter, SnapshotData};
 use crate::{Network, blocking, codec};
 
@@ -25,7 +26,7 @@ use crate::{Network, blocking, codec};
 pub struct Peers {
     pub network: Arc<dyn Network>,
     pub random: Random,
-    pub node: NodeId,
+    pub link: Arc<Link>,
     pub group: PartitionId,
 }
 
@@ -33,8 +34,8 @@ pub struct Peers {
 pub struct Peer {
     network: Arc<dyn Network>,
     random: Random,
-    source: NodeId,
-    target: NodeId,
+    link: Arc<Link>,
+    target: ReplicaId,
     group: PartitionId,
 }
 
@@ -45,8 +46,8 @@ impl RaftNetworkFactory<TypeConfig> for Peers {
         Peer {
             network: self.network.clone(),
             random: self.random.clone(),
-            source: self.node,
-            target: NodeId(target),
+            link: self.link.clone(),
+            target: ReplicaId(target),
             group: self.group,
         }
     }
@@ -54,9 +55,31 @@ impl RaftNetworkFactory<TypeConfig> for Peers {
 
 impl Peer {
     async fn call<T: DeserializeOwned>(&self, message: Message, timeout: Duration) -> Result<T> {
-        let envelope = Envelope { group: self.group, source: self.source, message };
-        let answer = self.network.send(self.target, envelope.encode(), timeout).await?;
-        codec::decode(&answer)
+        self.link.check()?;
+        let (source, known) = (self.link.stamp(), self.link.roster.newest(self.target.node()));
+        let envelope = Envelope { group: self.group, source, target: self.target, known, message };
+        let answer = self.network.send(self.target.node(), envelope.encode(), timeout).await?;
+        match Answer::decode(&answer)? {
+            Answer::Given { source, body } => {
+                self.check_source(&source)?;
+                codec::decode(&body)
+            }
+            Answer::Refused(why) => {
+                self.link.refuse(why.clone());
+                Err(Error::denied(why))
+            }
+        }
+    }
+
+    /// An answer counts only when it comes from the store that was asked.
+    fn check_source(&self, source: &Stamp) -> Result<()> {
+        let refused = match source.replica == self.target {
+            true => blocking::run(|| self.link.roster.meet(source))?,
+            false => {
+                Some(format!("replica {} was asked, replica {} has answered", self.target, source.replica))
+            }
+        };
+        refused.map_or(Ok(()), |why| Err(Error::denied(why)))
     }
 
     async fn send_state(&self, mut cutter: Cutter, mut end: PieceEnd) -> Result<Vote> {

@@ -6,20 +6,25 @@ use std::time::Duration;
 
 use env::Env;
 use env::task::{DiskQueue, Owner};
+use env::time::Instant;
 use kv::Kv;
 use openraft::errors::Fatal;
-use types::{Error, NodeId, PartitionId, Result};
+use types::{Error, ErrorKind, PartitionId, ReplicaId, Result};
 
 use crate::config::HostConfig;
 use crate::engine::{Runtime, TypeConfig};
+use crate::error::OpenError;
 use crate::group::{Group, reconcile};
+use crate::label::Last;
+use crate::link::{Link, Trouble};
 use crate::log::{EntryId, Log};
 use crate::log_store::LogStore;
 use crate::machine::{Machine, Raft};
 use crate::peer::Peers;
 use crate::proposer::Proposer;
+use crate::roster::Roster;
 use crate::state::StateStore;
-use crate::{Network, StateMachine, blocking, error};
+use crate::{GroupStatus, Network, Role, StateMachine, blocking, error, label};
 
 /// The log, the store, the network, and the groups that run on them.
 pub(crate) struct Shared {
@@ -28,43 +33,125 @@ pub(crate) struct Shared {
     pub kv: Arc<dyn Kv>,
     pub network: Arc<dyn Network>,
     pub log: Arc<Log>,
-    groups: Mutex<BTreeMap<PartitionId, Arc<Group>>>,
+    pub link: Arc<Link>,
+    groups: Mutex<BTreeMap<PartitionId, Slot>>,
+    /// One group is started at a time, and none after the last was stopped.
+    starting: tokio::sync::Mutex<bool>,
+}
+
+/// A group and what it takes to start it again.
+pub(crate) struct Slot {
+    pub group: Arc<Group>,
+    pub machine: Arc<dyn StateMachine>,
+    pub restarts: u64,
+    /// Why the last attempt to start it again failed.
+    pub problem: Option<Error>,
+    /// When to try again; `None` while it runs.
+    pub retry_at: Option<Instant>,
 }
 
 impl Shared {
-    /// Opens the log. No group runs yet.
+    /// Opens the log and the states, if they are what this node has left. No group runs yet.
     pub(crate) fn open(
         env: Env,
         config: HostConfig,
         kv: Arc<dyn Kv>,
         network: Arc<dyn Network>,
-    ) -> Result<Self> {
+    ) -> Result<Self, OpenError> {
         config.openraft()?;
         // Tests that run on one thread without being a simulation must not wait for a real one.
         let queue = match Owner::current().is_none() && blocking::is_single_threaded() {
             true => DiskQueue::inline(),
             false => DiskQueue::start("raft-log", &env.disk),
         };
-        let log = blocking::run(|| Log::open(&env, config.log_dir.clone(), queue))?;
-        Ok(Self { env, config, kv, network, log: Arc::new(log), groups: Mutex::new(BTreeMap::new()) })
+        let log = Arc::new(blocking::run(|| open_log(&env, &config, queue))?);
+        let roster = blocking::run(|| {
+            let last = if config.fresh_state { Last::default() } else { config.last };
+            label::check("state", label::of_state(&*kv)?, last, &config.start)?;
+            let roster = Roster::open(kv.clone())?;
+            label::write(&*env.disk, &config.log_dir, &*kv, &config.start)?;
+            Ok(roster)
+        });
+        let roster = roster.map_err(damaged(OpenError::State))?;
+        let link = Arc::new(Link::new(&config, log.clone(), roster));
+        let (groups, starting) = Default::default();
+        Ok(Self { env, config, kv, network, log, link, groups, starting })
     }
 
-    /// All running groups.
+    /// All groups that were opened.
     pub(crate) fn groups(&self) -> Vec<Arc<Group>> {
-        self.lock().values().cloned().collect()
+        self.lock().values().map(|slot| slot.group.clone()).collect()
     }
 
-    /// The running groups by partition, to be looked at or changed.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, BTreeMap<PartitionId, Arc<Group>>> {
+    /// A group that was opened.
+    pub(crate) fn group(&self, id: PartitionId) -> Option<Arc<Group>> {
+        self.lock().get(&id).map(|slot| slot.group.clone())
+    }
+
+    /// A group as an operator wants to see it.
+    pub(crate) fn status(&self, id: PartitionId) -> Option<GroupStatus> {
+        let slots = self.lock();
+        let slot = slots.get(&id)?;
+        let status = slot.group.status();
+        let stopped = status.role == Role::Stopped;
+        let problem = slot.problem.clone().or(status.problem).filter(|_| stopped);
+        Some(GroupStatus { problem, restarts: slot.restarts, ..status })
+    }
+
+    /// The groups by partition, to be looked at or changed.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, BTreeMap<PartitionId, Slot>> {
         self.groups.lock().expect("never poisoned: no panic inside")
     }
 
-    /// Starts this node's copy of a group from what is on disk.
-    pub(crate) async fn start_group(
+    /// Starts a group, or returns the running one.
+    pub(crate) async fn open_group(
         &self,
         id: PartitionId,
         machine: Arc<dyn StateMachine>,
     ) -> Result<Arc<Group>> {
+        let closed = self.starting.lock().await;
+        if *closed {
+            return Err(Error::unavailable("this node is stopping"));
+        }
+        if let Some(group) = self.group(id) {
+            return Ok(group);
+        }
+        let group = self.start_group(id, machine.clone()).await?;
+        let slot = Slot { group: group.clone(), machine, restarts: 0, problem: None, retry_at: None };
+        self.lock().insert(id, slot);
+        Ok(group)
+    }
+
+    /// Starts a group that has stopped from what is on disk.
+    pub(crate) async fn restart_group(&self, id: PartitionId) -> Result<()> {
+        let closed = self.starting.lock().await;
+        let Some((old, machine)) =
+            self.lock().get(&id).map(|slot| (slot.group.clone(), slot.machine.clone()))
+        else {
+            return Ok(());
+        };
+        if *closed {
+            return Ok(());
+        }
+        old.stop().await;
+        let group = self.start_group(id, machine).await?;
+        if let Some(slot) = self.lock().get_mut(&id) {
+            (slot.group, slot.problem, slot.retry_at) = (group, None, None);
+            slot.restarts += 1;
+        }
+        Ok(())
+    }
+
+    /// Stops all groups for good.
+    pub(crate) async fn close(&self) {
+        *self.starting.lock().await = true;
+        let slots = std::mem::take(&mut *self.lock());
+        for slot in slots.values() {
+            slot.group.stop().await;
+        }
+    }
+
+    async fn start_group(&self, id: PartitionId, machine: Arc<dyn StateMachine>) -> Result<Arc<Group>> {
         let (applied_sender, applied) = tokio::sync::watch::channel(0);
         let (store, machine) = blocking::run(|| {
             let store = Arc::new(StateStore::open(self.kv.clone(), id)?);
@@ -73,23 +160,25 @@ impl Shared {
             machine.announce_restored()?;
             Ok::<_, Error>((store, machine))
         })?;
+        let halt = machine.halt();
         let had_voted = self.log.state(id).vote.is_some();
         let peers = Peers {
             network: self.network.clone(),
             random: self.env.random.clone(),
-            node: self.config.node,
+            link: self.link.clone(),
             group: id,
         };
         let config = self.config.openraft()?;
-        let raft = Raft::new(self.config.node.0, config, peers, LogStore::new(self.log.clone(), id), machine);
+        let replica = self.config.replica;
+        let raft = Raft::new(replica.0, config, peers, LogStore::new(self.log.clone(), id), machine);
         let raft = Runtime::scope(self.env.random.u64(), raft).await.map_err(|e| error::fatal(id, &e))?;
-        elect_if_alone(&raft, self.config.node).await.map_err(|e| error::fatal(id, &e))?;
+        elect_if_alone(&raft, replica).await.map_err(|e| error::fatal(id, &e))?;
         let (proposer, proposing) = Proposer::new(id, raft.clone());
         let votes_after =
             if had_voted { Duration::from_millis(self.config.election_ms.start) } else { Duration::ZERO };
         Ok(Arc::new(Group {
             id,
-            node: self.config.node,
+            replica,
             raft,
             store,
             log: self.log.clone(),
@@ -100,14 +189,47 @@ impl Shared {
             changing: Default::default(),
             lease: self.config.lease(),
             votes_from: env::time::now() + votes_after,
+            halt,
         }))
+    }
+
+    /// What stops the whole store, if anything does: its log, which all groups share, or damage to the states.
+    pub(crate) fn find_trouble(&self) -> Option<Trouble> {
+        if let Some(e) = self.log.broken() {
+            return Some(Trouble::Log(e));
+        }
+        let slots = self.lock();
+        let halts = slots.values().filter_map(|slot| slot.problem.clone().or_else(|| slot.group.halted()));
+        halts.filter(|e| e.kind() == ErrorKind::Corrupt).map(Trouble::State).next()
     }
 }
 
+/// The log of the store that this node has left.
+fn open_log(env: &Env, config: &HostConfig, queue: DiskQueue) -> Result<Log, OpenError> {
+    let open = || {
+        label::check("log", label::of_log(&*env.disk, &config.log_dir)?, config.last, &config.start)?;
+        let log = Log::open(env, config.log_dir.clone(), queue)?;
+        if log.mark() < config.last.mark {
+            return Err(Error::corrupt(format!(
+                "the log of this node's metadata store ends at commit {}, and it had {}: it is an old copy",
+                log.mark(),
+                config.last.mark
+            )));
+        }
+        Ok(log)
+    };
+    open().map_err(damaged(OpenError::Log))
+}
+
+/// Damage is `lost`; anything else may pass.
+fn damaged(lost: fn(Error) -> OpenError) -> impl FnOnce(Error) -> OpenError {
+    move |e| if e.kind() == ErrorKind::Corrupt { lost(e) } else { OpenError::Other(e) }
+}
+
 /// An only voter need not wait for a leader to fall silent.
-async fn elect_if_alone(raft: &Raft, node: NodeId) -> Result<(), Fatal<TypeConfig>> {
+async fn elect_if_alone(raft: &Raft, replica: ReplicaId) -> Result<(), Fatal<TypeConfig>> {
     let is_alone = move |state: &openraft::RaftState<TypeConfig>| {
-        state.membership_state.effective().voter_ids().eq([node.0])
+        state.membership_state.effective().voter_ids().eq([replica.0])
     };
     if raft.with_raft_state(is_alone).await? {
         raft.trigger().elect(false).await?;

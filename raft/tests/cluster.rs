@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use harness::{A, Cluster, GROUPS, commands, eventually, kind};
-use raft::Role;
-use types::{ErrorKind, NodeId};
+use harness::{A, Cluster, GROUPS, commands, eventually, kind, replica};
+use raft::{Role, Trouble};
+use types::{ErrorKind, ReplicaId};
 
 #[tokio::test(start_paused = true)]
 async fn three_groups_elect_and_apply() {
@@ -32,13 +32,16 @@ async fn three_groups_elect_and_apply() {
     }
     // Initializing again is refused; a follower names the leader.
     let leader = cluster.leader(A).await;
-    let again = cluster.group(NodeId(1), A).initialize(BTreeSet::from([NodeId(1)])).await;
+    let again = cluster.group(replica(1), A).initialize(BTreeSet::from([replica(1)])).await;
     assert_eq!(kind(again), ErrorKind::Exists);
     let follower =
         cluster.nodes.keys().map(|id| cluster.group(*id, A)).find(|group| !group.is_leader()).unwrap();
     let refused = follower.propose(Bytes::from_static(b"x")).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::StaleEpoch);
-    assert!(refused.message().ends_with(&format!("ask node {}", leader.leader().unwrap())), "{refused}");
+    assert!(
+        refused.message().ends_with(&format!("ask node {}", leader.leader().unwrap().node())),
+        "{refused}"
+    );
     assert_eq!(kind(follower.linearize().await), ErrorKind::StaleEpoch);
     assert!(!follower.still_leader());
 }
@@ -104,20 +107,20 @@ async fn a_crash_of_all_nodes_loses_nothing() {
                 acknowledged.push((applied.index, command));
             }
             if round == 1 {
-                kv::Kv::flush(&cluster.nodes[&NodeId(2)].kv).unwrap();
+                kv::Kv::flush(&cluster.nodes[&replica(2)].kv).unwrap();
             }
             for id in 1..=3 {
-                cluster.crash(NodeId(id)).await;
+                cluster.crash(replica(id)).await;
             }
             for id in 1..=3 {
-                cluster.open(NodeId(id)).await;
+                cluster.open(replica(id)).await;
             }
             for id in 1..=3 {
-                let found = cluster.caught_up(NodeId(id), A).await;
+                let found = cluster.caught_up(replica(id), A).await;
                 for (index, command) in &acknowledged {
                     assert_eq!(&found[usize::try_from(index - 1).unwrap()], command, "seed {seed} node {id}");
                 }
-                assert!(cluster.nodes[&NodeId(id)].machines[&A].restored.lock().unwrap().is_some());
+                assert!(cluster.nodes[&replica(id)].machines[&A].restored.lock().unwrap().is_some());
             }
         }
     }
@@ -130,7 +133,7 @@ async fn rolling_crashes() {
         let mut cluster = Cluster::with_leaders(200 + seed, 3).await;
         let mut acknowledged = BTreeSet::new();
         for round in 0..9u64 {
-            let down = NodeId(round % 3 + 1);
+            let down = replica(round % 3 + 1);
             cluster.crash(down).await;
             for count in 0..5 {
                 let command = format!("{round}.{count}");
@@ -139,10 +142,10 @@ async fn rolling_crashes() {
             }
             cluster.open(down).await;
         }
-        let first = cluster.caught_up(NodeId(1), A).await;
+        let first = cluster.caught_up(replica(1), A).await;
         assert!(acknowledged.iter().all(|command| first.contains(command)), "seed {seed}");
         for id in 2..=3 {
-            assert_eq!(cluster.caught_up(NodeId(id), A).await, first, "seed {seed}");
+            assert_eq!(cluster.caught_up(replica(id), A).await, first, "seed {seed}");
         }
     }
 }
@@ -152,9 +155,9 @@ async fn with_short_logs(seed: u64) -> Cluster {
     let mut cluster = Cluster::start(seed, 0).await;
     cluster.tail.count = 20;
     for id in 1..=3 {
-        cluster.add(NodeId(id)).await;
+        cluster.add(replica(id)).await;
     }
-    cluster.group(NodeId(1), A).initialize((1..=3).map(NodeId).collect()).await.unwrap();
+    cluster.group(replica(1), A).initialize((1..=3).map(replica).collect()).await.unwrap();
     for count in 0..200 {
         cluster.propose(A, &format!("{count:0>50000}")).await;
     }
@@ -167,29 +170,29 @@ async fn with_short_logs(seed: u64) -> Cluster {
 async fn a_new_node_gets_a_snapshot() {
     let mut cluster = with_short_logs(4).await;
     let leader = cluster.leader(A).await;
-    let dead = if leader.leader() == Some(NodeId(3)) { NodeId(2) } else { NodeId(3) };
+    let dead = if leader.leader() == Some(replica(3)) { replica(2) } else { replica(3) };
     cluster.crash(dead).await;
-    cluster.add(NodeId(4)).await;
-    leader.add_learner(NodeId(4)).await.unwrap();
+    cluster.add(replica(4)).await;
+    leader.add_learner(replica(4)).await.unwrap();
     let want = commands(&leader.read());
-    assert_eq!(cluster.caught_up(NodeId(4), A).await, want);
+    assert_eq!(cluster.caught_up(replica(4), A).await, want);
     assert_eq!(want.len(), 200);
-    let machine = &cluster.nodes[&NodeId(4)].machines[&A];
+    let machine = &cluster.nodes[&replica(4)].machines[&A];
     assert!(machine.restored.lock().unwrap().unwrap() >= 150, "it came as a snapshot, not through the log");
-    assert_eq!(leader.status().learners, BTreeSet::from([NodeId(4)]));
+    assert_eq!(leader.status().learners, BTreeSet::from([replica(4)]));
 
     let other =
-        [1, 2, 3].map(NodeId).into_iter().find(|id| Some(*id) != leader.leader() && *id != dead).unwrap();
-    let voters = BTreeSet::from([leader.leader().unwrap(), other, NodeId(4)]);
+        [1, 2, 3].map(replica).into_iter().find(|id| Some(*id) != leader.leader() && *id != dead).unwrap();
+    let voters = BTreeSet::from([leader.leader().unwrap(), other, replica(4)]);
     leader.set_voters(voters.clone()).await.unwrap();
     assert_eq!(leader.voters(), voters);
     // The new voter counts: with the other one gone, it makes the majority.
     cluster.crash(other).await;
     cluster.propose(A, "with two").await;
     // And it keeps its state through a crash of its own.
-    cluster.crash(NodeId(4)).await;
-    cluster.open(NodeId(4)).await;
-    assert_eq!(cluster.caught_up(NodeId(4), A).await.len(), 201);
+    cluster.crash(replica(4)).await;
+    cluster.open(replica(4)).await;
+    assert_eq!(cluster.caught_up(replica(4), A).await.len(), 201);
 }
 
 /// A snapshot whose receiver or sender fails on the way is sent again, and nothing of the half one is ever seen.
@@ -197,34 +200,34 @@ async fn a_new_node_gets_a_snapshot() {
 async fn an_interrupted_snapshot_is_sent_again() {
     for seed in 0..5 {
         let mut cluster = with_short_logs(300 + seed).await;
-        cluster.add(NodeId(4)).await;
+        cluster.add(replica(4)).await;
         let leader = cluster.leader(A).await;
-        let adding = env::task::spawn(async move { leader.add_learner(NodeId(4)).await });
+        let adding = env::task::spawn(async move { leader.add_learner(replica(4)).await });
         for round in 0..6 {
             env::time::sleep(Duration::from_millis(7 + seed * 3 + round)).await;
-            let victim = if round == 4 { cluster.leader(A).await.leader().unwrap() } else { NodeId(4) };
+            let victim = if round == 4 { cluster.leader(A).await.leader().unwrap() } else { replica(4) };
             cluster.crash(victim).await;
             cluster.open(victim).await;
-            let found = commands(&cluster.group(NodeId(4), A).read());
+            let found = commands(&cluster.group(replica(4), A).read());
             assert!(found.is_empty() || found.len() == 200, "half a state: {} rows", found.len());
         }
         // The leader that was asked may be another now; asking again is harmless.
         let _ = adding.await.unwrap();
-        cluster.leader(A).await.add_learner(NodeId(4)).await.unwrap();
+        cluster.leader(A).await.add_learner(replica(4)).await.unwrap();
         assert_eq!(
-            cluster.caught_up(NodeId(4), A).await,
+            cluster.caught_up(replica(4), A).await,
             commands(&cluster.leader(A).await.read()),
             "seed {seed}"
         );
         // Nothing is left of the attempts.
         let rows = |id| {
             let mut count = 0;
-            let kv = &cluster.nodes[&NodeId(id)].kv;
+            let kv = &cluster.nodes[&replica(id)].kv;
             let mut visit = |_: &[u8], _: &[u8]| {
                 count += 1;
                 std::ops::ControlFlow::Continue(())
             };
-            kv::Read::scan(kv, b"", b"", kv::Order::Forward, &mut visit).unwrap();
+            kv::Read::scan(kv, b"m", b"", kv::Order::Forward, &mut visit).unwrap();
             count
         };
         assert_eq!(rows(4), 202, "200 commands, their count, and what the state is");
@@ -234,30 +237,30 @@ async fn an_interrupted_snapshot_is_sent_again() {
 #[tokio::test(start_paused = true)]
 async fn one_voter_becomes_three_and_one_again() {
     let cluster = Cluster::start(5, 3).await;
-    let first = cluster.group(NodeId(1), A);
-    first.initialize(BTreeSet::from([NodeId(1)])).await.unwrap();
+    let first = cluster.group(replica(1), A);
+    first.initialize(BTreeSet::from([replica(1)])).await.unwrap();
     cluster.propose(A, "alone").await;
     assert!(first.linearize().await.is_ok() && first.still_leader(), "a majority of one");
 
-    let three: BTreeSet<NodeId> = (1..=3).map(NodeId).collect();
+    let three: BTreeSet<ReplicaId> = (1..=3).map(replica).collect();
     first.set_voters(three.clone()).await.unwrap();
     cluster.propose(A, "three").await;
     for id in 1..=3 {
-        assert_eq!(cluster.caught_up(NodeId(id), A).await, ["alone", "three"]);
-        assert_eq!(cluster.group(NodeId(id), A).voters(), three);
+        assert_eq!(cluster.caught_up(replica(id), A).await, ["alone", "three"]);
+        assert_eq!(cluster.group(replica(id), A).voters(), three);
     }
-    first.add_learner(NodeId(2)).await.unwrap();
+    first.add_learner(replica(2)).await.unwrap();
     assert_eq!(first.voters(), three, "a voter stays one");
 
-    first.transfer_leader(NodeId(2)).await.unwrap();
-    let second = cluster.group(NodeId(2), A);
+    first.transfer_leader(replica(2)).await.unwrap();
+    let second = cluster.group(replica(2), A);
     eventually("new leader", async || second.is_leader().then_some(())).await;
     cluster.propose(A, "second").await;
-    second.set_voters(BTreeSet::from([NodeId(2)])).await.unwrap();
-    cluster.isolate(NodeId(2), true);
+    second.set_voters(BTreeSet::from([replica(2)])).await.unwrap();
+    cluster.isolate(replica(2), true);
     let applied = second.propose(Bytes::from_static(b"alone again")).await.unwrap();
     assert_eq!(applied.index, 4);
-    let follower = cluster.group(NodeId(3), A);
+    let follower = cluster.group(replica(3), A);
     assert_eq!(kind(follower.wait_applied(4, Duration::from_secs(1)).await), ErrorKind::Busy);
 }
 
@@ -265,10 +268,10 @@ async fn one_voter_becomes_three_and_one_again() {
 #[tokio::test(start_paused = true)]
 async fn an_unreachable_node_gets_no_vote() {
     let cluster = Cluster::start(8, 3).await;
-    let first = cluster.group(NodeId(1), A);
-    first.initialize(BTreeSet::from([NodeId(1)])).await.unwrap();
-    cluster.isolate(NodeId(3), true);
-    let three: BTreeSet<NodeId> = (1..=3).map(NodeId).collect();
+    let first = cluster.group(replica(1), A);
+    first.initialize(BTreeSet::from([replica(1)])).await.unwrap();
+    cluster.isolate(replica(3), true);
+    let three: BTreeSet<ReplicaId> = (1..=3).map(replica).collect();
     let change = env::task::spawn({
         let (first, three) = (first.clone(), three.clone());
         async move { first.set_voters(three).await }
@@ -277,8 +280,8 @@ async fn an_unreachable_node_gets_no_vote() {
     cluster.propose(A, "not held up").await;
     let refused = change.await.unwrap().unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Unavailable, "{refused}");
-    assert_eq!(first.voters(), BTreeSet::from([NodeId(1)]));
-    cluster.isolate(NodeId(3), false);
+    assert_eq!(first.voters(), BTreeSet::from([replica(1)]));
+    cluster.isolate(replica(3), false);
     first.set_voters(three.clone()).await.unwrap();
     assert_eq!(first.voters(), three);
 }
@@ -288,9 +291,9 @@ async fn an_unreachable_node_gets_no_vote() {
 async fn a_lone_voter_does_not_wait() {
     let mut cluster = Cluster::with_leaders(9, 1).await;
     cluster.propose(A, "first").await;
-    cluster.crash(NodeId(1)).await;
+    cluster.crash(replica(1)).await;
     let start = env::time::now();
-    cluster.open(NodeId(1)).await;
+    cluster.open(replica(1)).await;
     assert_eq!(cluster.propose(A, "second").await.index, 2);
     assert!(env::time::now() - start < Duration::from_millis(100), "{:?}", env::time::now() - start);
 }
@@ -312,7 +315,9 @@ async fn a_broken_disk_costs_the_leadership() {
     new.propose(Bytes::from_static(b"after")).await.unwrap();
     assert_eq!(kind(old.propose(Bytes::from_static(b"never")).await), ErrorKind::Unavailable);
     assert_eq!(old.status().role, Role::Stopped);
-    assert!(node.host.as_ref().unwrap().broken().is_some());
+    let mut trouble = node.host.as_ref().unwrap().trouble();
+    let trouble = trouble.wait_for(Option::is_some).await.unwrap().clone();
+    assert!(matches!(trouble, Some(Trouble::Log(_))), "{trouble:?}");
     assert!(commands(&new.read()).iter().all(|command| command != "never"));
 }
 
@@ -320,13 +325,13 @@ async fn a_broken_disk_costs_the_leadership() {
 #[tokio::test(start_paused = true)]
 async fn strange_messages_are_refused() {
     let cluster = Cluster::with_leaders(7, 1).await;
-    let host = cluster.nodes[&NodeId(1)].host.clone().unwrap();
+    let host = cluster.nodes[&replica(1)].host.clone().unwrap();
     for bad in [&b""[..], b"\x01", b"\x02\x00\x00", &[1; 300]] {
-        assert!(host.handle(Bytes::copy_from_slice(bad)).await.is_err(), "{bad:?}");
+        assert!(host.handle(replica(1).node(), Bytes::copy_from_slice(bad)).await.is_err(), "{bad:?}");
     }
     let mut unknown = vec![1u8, 99, 1, 3];
     unknown.extend([0; 8]);
-    assert!(host.handle(unknown.into()).await.is_err());
+    assert!(host.handle(replica(1).node(), unknown.into()).await.is_err());
     assert_eq!(host.groups().len(), 3);
 }
 

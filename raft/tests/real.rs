@@ -11,35 +11,35 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use env::Env;
 use env::testing::temp_dir;
-use harness::{A, GROUPS, Recorder, commands, eventually};
-use raft::{Group, Host, HostConfig, Network};
-use types::{Error, NodeId, PartitionId, Result};
+use harness::{A, GROUPS, Recorder, commands, config, eventually, replica};
+use raft::{Group, Host, Last, Network};
+use types::{Error, NodeId, PartitionId, ReplicaId, Result};
 
 type Hosts = Arc<Mutex<BTreeMap<NodeId, Arc<Host>>>>;
 
-struct Direct(Hosts);
+struct Direct(Hosts, NodeId);
 
 #[async_trait]
 impl Network for Direct {
     async fn send(&self, target: NodeId, message: Bytes, timeout: Duration) -> Result<Bytes> {
         let host = self.0.lock().unwrap().get(&target).cloned();
         let host = host.ok_or_else(|| Error::unavailable("down"))?;
-        let answer = env::time::timeout(timeout, host.handle(message)).await;
+        let answer = env::time::timeout(timeout, host.handle(self.1, message)).await;
         answer.unwrap_or_else(|_| Err(Error::unavailable("no answer")))
     }
 }
 
 async fn start(dir: &env::testing::TempDir) -> Hosts {
     let hosts = Hosts::default();
-    for id in (1..=3).map(NodeId) {
+    for id in (1..=3).map(replica) {
         let kv = kv::RocksKv::open(&dir.join(format!("{id}/kv")), kv::Options::default()).unwrap();
-        let config = HostConfig::new(id, dir.join(format!("{id}/log")));
-        let network = Arc::new(Direct(hosts.clone()));
+        let config = config(id, Last::default(), dir.join(format!("{id}/log")));
+        let network = Arc::new(Direct(hosts.clone(), id.node()));
         let host = Host::open(Env::real(), config, Arc::new(kv), network).await.unwrap();
         for group in GROUPS {
             host.open_group(group, Arc::new(Recorder::default())).await.unwrap();
         }
-        hosts.lock().unwrap().insert(id, Arc::new(host));
+        hosts.lock().unwrap().insert(id.node(), Arc::new(host));
     }
     hosts
 }
@@ -79,7 +79,7 @@ async fn leader(hosts: &Hosts, id: PartitionId) -> Arc<Group> {
 async fn commands_survive_restarts() {
     let dir = temp_dir();
     let mut hosts = start(&dir).await;
-    let voters: BTreeSet<NodeId> = (1..=3).map(NodeId).collect();
+    let voters: BTreeSet<ReplicaId> = (1..=3).map(replica).collect();
     for id in GROUPS {
         groups(&hosts, id)[0].initialize(voters.clone()).await.unwrap();
     }

@@ -102,12 +102,7 @@ pub async fn end(world: &mut World, fault: &Fault, down: &[NodeId]) -> Result<()
         | Fault::Misdirect(node, _)
         | Fault::Hang(node)
         | Fault::Slow(node, _) => world.disk(*node).set_faults(DiskFaults::default()),
-        Fault::Full(node) => {
-            world.disk(*node).set_faults(DiskFaults::default());
-            // A Raft log that found no room has stopped its groups until somebody starts the node again.
-            world.crash(*node);
-            world.start(*node).await?;
-        }
+        Fault::Full(node) => world.disk(*node).set_faults(DiskFaults::default()),
         Fault::StoreErrors(node, _) => world.platform(*node).set_faults(KvFaults::default()),
         Fault::GoneBehindSlow(slow, nodes) => {
             crash(world, nodes);

@@ -10,12 +10,13 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use kv::{Overlay, Read};
+use proto::cluster::NodeRemoved;
 use proto::command::{Bootstrap, NewNode, NodeChange, RootCommand, Stamped};
-use proto::map::{ClusterMap, DiskInfo, NodeInfo, Partition, PartitionKind, ROOT};
+use proto::map::{ClusterMap, DiskInfo, NodeInfo, Partition, PartitionKind, ROOT, StoreInfo};
 use types::limits::{NAMESPACE_COUNT_MAX, NODE_COUNT_MAX, NODE_DISK_COUNT_MAX, PARTITION_COUNT_MAX};
 use types::{
     ClusterId, DiskId, DiskUuid, Epoch, Error, GcEpoch, Millis, NamespaceId, NamespaceName, NodeId,
-    PartitionId, PgId, Result,
+    PartitionId, PgId, Result, StoreUuid,
 };
 
 use crate::{Machine, answer};
@@ -65,7 +66,7 @@ pub fn bootstrap_map(bootstrap: &Bootstrap) -> ClusterMap {
         gc_epoch: GcEpoch(0),
         profile: bootstrap.profile,
         pg_count: bootstrap.pg_count,
-        nodes: BTreeMap::from([(NodeId(1), node(&bootstrap.node))]),
+        nodes: BTreeMap::from([(NodeId(1), NodeInfo { up: true, confirmed: true, ..node(&bootstrap.node) })]),
         disks: BTreeMap::new(),
         table: None,
         relaxed_count: 0,
@@ -94,6 +95,9 @@ impl Machine for RootMachine {
             }
             RootCommand::CreateNamespace { name } => answer::encode(&create_namespace(state, &name)),
             RootCommand::SetVoters { voters } => answer::encode(&set_voters(state, voters)),
+            RootCommand::ConfirmNode { node } => answer::encode(&confirm_node(state, node)),
+            RootCommand::RegisterStore { node, store } => answer::encode(&register_store(state, node, store)),
+            RootCommand::RemoveNode { node, force } => answer::encode(&remove_node(state, node, force)),
         }
     }
 }
@@ -143,6 +147,7 @@ fn set_nodes(state: &mut Overlay<'_>, changes: Vec<NodeChange>) -> Result<Epoch>
         for change in changes {
             let Some(node) = map.nodes.get_mut(&change.node) else { continue };
             node.up = change.up;
+            node.confirmed |= change.up;
             node.native = change.native;
             node.control = change.control;
             for (id, disk) in map.disks.iter_mut().filter(|(_, d)| d.node == change.node) {
@@ -224,6 +229,74 @@ fn set_voters(state: &mut Overlay<'_>, voters: Vec<NodeId>) -> Result<Epoch> {
     })
 }
 
+fn confirm_node(state: &mut Overlay<'_>, id: NodeId) -> Result<()> {
+    let current = map(state)?.ok_or_else(not_bootstrapped)?;
+    if known_node(&current, id)?.confirmed {
+        return Ok(());
+    }
+    change_map(state, |_, map| {
+        map.nodes.entry(id).and_modify(|node| node.confirmed = true);
+        Ok(())
+    })
+}
+
+fn register_store(state: &mut Overlay<'_>, id: NodeId, uuid: StoreUuid) -> Result<u16> {
+    let current = map(state)?.ok_or_else(not_bootstrapped)?;
+    let before = known_node(&current, id)?.store;
+    if let Some(store) = before.filter(|store| store.uuid == uuid) {
+        return Ok(store.number);
+    }
+    let number = before.map_or(0, |store| store.number).checked_add(1);
+    let number =
+        number.ok_or_else(|| Error::invalid(format!("node {id} has had too many stores: join anew")))?;
+    change_map(state, |_, map| {
+        map.nodes.entry(id).and_modify(|node| node.store = Some(StoreInfo { uuid, number }));
+        Ok(number)
+    })
+}
+
+fn remove_node(state: &mut Overlay<'_>, id: NodeId, force: bool) -> Result<NodeRemoved> {
+    let current = map(state)?.ok_or_else(not_bootstrapped)?;
+    let removed = check_removal(&current, id, force)?;
+    change_map(state, |_, map| {
+        map.nodes.remove(&id);
+        map.disks.retain(|_, disk| disk.node != id);
+        map.voters.retain(|voter| *voter != id);
+        plan::substitute(map);
+        plan::settle(map);
+        Ok(removed)
+    })
+}
+
+/// What goes with a node. `Conflict` when it may not go.
+pub fn check_removal(map: &ClusterMap, id: NodeId, force: bool) -> Result<NodeRemoved> {
+    if known_node(map, id)?.up {
+        return Err(Error::conflict(format!("node {id} is up: stop it first")));
+    }
+    let disks = map.disks.iter().filter(|(_, disk)| disk.node == id);
+    let disks: Vec<DiskId> = disks.map(|(id, _)| *id).collect();
+    let uses = |slot: &placement::Slot| {
+        disks.contains(&slot.disk) || slot.previous.is_some_and(|d| disks.contains(&d))
+    };
+    let groups = map.table.iter().flat_map(|table| &table.pgs);
+    let group_count = groups.filter(|slots| slots.iter().any(uses)).count() as u32;
+    if group_count > 0 && !force {
+        return Err(Error::conflict(format!(
+            "{group_count} placement groups still count on the disks of node {id}: wait until they are rebuilt \
+             elsewhere, or add disks; --force gives up what only this node has"
+        )));
+    }
+    let is_voter = map.voters.contains(&id);
+    if is_voter && map.voters.len() == 1 {
+        return Err(Error::conflict(format!("node {id} is the only voter: without it there is no cluster")));
+    }
+    Ok(NodeRemoved { disks, group_count, is_voter })
+}
+
+fn known_node(map: &ClusterMap, id: NodeId) -> Result<&NodeInfo> {
+    map.nodes.get(&id).ok_or_else(|| Error::not_found(format!("there is no node {id} in the cluster")))
+}
+
 /// Changes the map and its epoch together; an error leaves both as they were.
 fn change_map<T>(
     state: &mut Overlay<'_>,
@@ -245,7 +318,9 @@ fn node(new: &NewNode) -> NodeInfo {
         native: new.native,
         control: new.control,
         roles: new.roles.clone(),
-        up: true,
+        up: false,
+        confirmed: false,
+        store: new.store.map(|uuid| StoreInfo { uuid, number: 1 }),
     }
 }
 

@@ -61,6 +61,9 @@ number_ids! {
     DiskId(u32),
     /// A placement group: all chunks whose id starts with the same bits.
     PgId(u16),
+    /// One store of a node as the members of its Raft groups know it: the node and, in the lower 16 bits, which of its
+    /// stores, counted from 1. A node whose store was lost comes back as another replica.
+    ReplicaId(u64),
     /// A Raft group of the metadata.
     PartitionId(u32),
     /// A root that is shared and synced as one.
@@ -88,6 +91,8 @@ byte_ids! {
     DiskUuid[16],
     /// Chosen by a client for one logical write; a repeat of it is not applied again.
     RequestId[16],
+    /// Created with a metadata store; a copy of the store has it, too.
+    StoreUuid[16],
 }
 
 impl ChunkId {
@@ -111,6 +116,24 @@ impl PgId {
         range.0.0[..2].copy_from_slice(&first.to_be_bytes());
         range.1.0[..2].copy_from_slice(&last.to_be_bytes());
         range
+    }
+}
+
+impl ReplicaId {
+    /// The `store`-th store of `node`.
+    pub fn new(node: NodeId, store: u16) -> Self {
+        assert!(node.0 < 1 << 48, "nodes are counted from 1");
+        Self(node.0 << 16 | u64::from(store))
+    }
+
+    /// Where it is.
+    pub fn node(self) -> NodeId {
+        NodeId(self.0 >> 16)
+    }
+
+    /// Which of its node's stores it is.
+    pub fn store(self) -> u16 {
+        self.0 as u16
     }
 }
 

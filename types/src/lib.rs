@@ -9,16 +9,18 @@ mod identity;
 pub mod limits;
 mod name;
 mod profile;
+mod stamp;
 mod text;
 mod time;
 
 pub use error::{Advice, Error, ErrorKind, Result};
 pub use id::{
     ChunkId, ClusterId, DiskId, DiskUuid, Epoch, GcEpoch, Generation, InodeId, NamespaceId, NodeId,
-    PartitionId, PgId, RequestId, Seq, VersionId,
+    PartitionId, PgId, ReplicaId, RequestId, Seq, StoreUuid, VersionId,
 };
 pub use identity::Identity;
 pub use name::{Name, NamespaceName, Path};
 pub use profile::Profile;
+pub use stamp::{Stamp, Start};
 pub use text::counted;
 pub use time::Millis;

@@ -185,6 +185,18 @@ pub const SNAPSHOT_PIECE_TIMEOUT: Duration = Duration::from_secs(30);
 pub const SNAPSHOT_NOTE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Waits between attempts to reach a node: short at first, because most interruptions are.
 pub const PEER_BACKOFF_MS: [u64; 6] = [10, 20, 50, 100, 200, 400];
+/// How often a node writes down how far the log of its metadata store has come.
+pub const STORE_MARK_PERIOD: Duration = Duration::from_secs(1);
+/// How long a node waits before it opens a metadata store again that it could not go on with.
+pub const STORE_REOPEN_PAUSE: Duration = Duration::from_millis(500);
+/// How often a host looks for groups that have stopped.
+pub const SUPERVISE_PERIOD: Duration = Duration::from_millis(200);
+/// How long a group that has stopped stays so at first. Doubles with every time.
+pub const GROUP_RESTART_PAUSE_MIN: Duration = Duration::from_millis(500);
+/// How long a group that stops again and again stays so in the end.
+pub const GROUP_RESTART_PAUSE_MAX: Duration = Duration::from_secs(30);
+/// How often a host writes down how far the stores of others have come.
+pub const ROSTER_SAVE_PERIOD: Duration = Duration::from_secs(5);
 /// How often the sizes of logs are checked.
 pub const LOG_TRIM_PERIOD: Duration = Duration::from_secs(1);
 

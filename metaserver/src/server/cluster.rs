@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use access::{Action, authorize};
 use net::Caller;
 use proto::cluster::{
-    ClusterStatus, CreateNamespace, CreateToken, DisksRegistered, FetchStatus, FindNamespace, FinishSync,
-    Heartbeat, HeartbeatSeen, Join, Joined, NamespaceFound, NodeStatus, RegisterDisks, TokenCreated,
+    ClusterStatus, ConfirmJoin, CreateNamespace, CreateToken, DisksRegistered, FetchStatus, FindNamespace,
+    FinishSync, Heartbeat, HeartbeatSeen, Join, Joined, NamespaceFound, NodeRemoved, NodeStatus,
+    RegisterDisks, RegisterStore, RemoveNode, StoreRegistered, TokenCreated,
 };
 use proto::command::{NamespaceCommand, NewNode, RootCommand};
 use proto::map::{ClusterMap, ROOT};
 use tree::root;
+use types::limits::NODE_SILENCE_MS_MAX;
 use types::{DiskId, Error, Identity, NodeId, Result};
 
 use super::Metaserver;
@@ -24,7 +26,8 @@ impl Metaserver {
         let token_hash = *blake3::hash(&join.secret).as_bytes();
         root::check_token(&group.read(), &token_hash, self.env.clock.wall())?;
         let secrets = root::secrets(&group.read())?;
-        let node = NewNode { zone: join.zone, roles: join.roles, native: join.native, control: join.control };
+        let Join { zone, roles, native, control, store, .. } = join;
+        let node = NewNode { zone, roles, native, control, store };
         let id: NodeId = self.propose(ROOT, RootCommand::AddNode { node, token_hash }).await?;
         let certificate = (self.signer.0)(&secrets.authority, &join.request, &Identity::Node(id))?;
         let map = self.current_map()?;
@@ -33,15 +36,76 @@ impl Metaserver {
     }
 
     pub(super) async fn heartbeat(&self, caller: &Caller, heartbeat: Heartbeat) -> Result<HeartbeatSeen> {
-        authorize(&caller.identity, Action::ActAsNode)?;
+        authorize(&caller.identity, Action::ActFor(heartbeat.node))?;
         self.must_lead_root()?;
+        self.must_be_member(heartbeat.node)?;
         let have = heartbeat.epoch;
+        let refused = match &heartbeat.stamp {
+            Some(stamp) if stamp.replica.node() == heartbeat.node => self.host.meet(stamp)?,
+            Some(stamp) => Some(format!("node {} speaks for replica {}", heartbeat.node, stamp.replica)),
+            None => None,
+        };
         let mut liveness = self.liveness.lock().expect("no panic while it is held");
         // Read while nobody else can: what was heard is never newer than the next look at it.
         let now_ms = self.now_ms();
         liveness.get_or_insert_with(|| Liveness::new(now_ms)).heard(now_ms, heartbeat);
         let map = self.map.borrow();
-        Ok(HeartbeatSeen { map: (map.epoch > have).then(|| ClusterMap::clone(&map)) })
+        Ok(HeartbeatSeen { map: (map.epoch > have).then(|| ClusterMap::clone(&map)), refused })
+    }
+
+    pub(super) async fn confirm_join(&self, caller: &Caller, request: ConfirmJoin) -> Result<()> {
+        authorize(&caller.identity, Action::ActFor(request.node))?;
+        self.propose(ROOT, RootCommand::ConfirmNode { node: request.node }).await
+    }
+
+    pub(super) async fn register_store(
+        &self,
+        caller: &Caller,
+        request: RegisterStore,
+    ) -> Result<StoreRegistered> {
+        let RegisterStore { node, store } = request;
+        authorize(&caller.identity, Action::ActFor(node))?;
+        self.must_lead_root()?;
+        self.refuse_second_store(node)?;
+        let number = self.propose(ROOT, RootCommand::RegisterStore { node, store }).await?;
+        Ok(StoreRegistered { number, map: self.current_map()? })
+    }
+
+    /// Two processes that run as one node would replace each other's stores for ever.
+    fn refuse_second_store(&self, node: NodeId) -> Result<()> {
+        let now_ms = self.now_ms();
+        let liveness = self.liveness.lock().expect("no panic while it is held");
+        let last = liveness.as_ref().and_then(|liveness| liveness.last(node, now_ms));
+        match last {
+            Some((ms, heartbeat)) if heartbeat.stamp.is_some() && ms < NODE_SILENCE_MS_MAX => {
+                Err(Error::conflict(format!(
+                    "a process at {} takes part as node {node}: stop it, or this one",
+                    heartbeat.native
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) async fn remove_node(&self, caller: &Caller, request: RemoveNode) -> Result<NodeRemoved> {
+        let RemoveNode { node, force, dry_run } = request;
+        authorize(&caller.identity, Action::AdministerCluster)?;
+        self.root().linearize().await?;
+        let planned = root::check_removal(&self.current_map()?, node, force)?;
+        if dry_run {
+            return Ok(planned);
+        }
+        self.propose(ROOT, RootCommand::RemoveNode { node, force }).await
+    }
+
+    fn must_be_member(&self, node: NodeId) -> Result<()> {
+        // The published map may lack who has just joined.
+        if self.map.borrow().nodes.contains_key(&node) || self.current_map()?.nodes.contains_key(&node) {
+            return Ok(());
+        }
+        Err(Error::denied(format!(
+            "node {node} was removed from the cluster: join again with an empty data directory"
+        )))
     }
 
     pub(super) async fn fetch_status(&self, caller: &Caller, _: FetchStatus) -> Result<ClusterStatus> {

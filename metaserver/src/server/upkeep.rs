@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use proto::cluster::NodeRemoved;
 use proto::command::{Bootstrap, NamespaceCommand, RootCommand};
-use proto::map::ROOT;
+use proto::map::{ClusterMap, ROOT};
 use raft::Group;
 use tracing::{info, warn};
 use tree::root;
 use types::limits::{BOOTSTRAP_TIMEOUT, NODE_WATCH_PERIOD, VOTERS_CHECK_PERIOD};
-use types::{ClusterId, ErrorKind, NamespaceId, NamespaceName, NodeId, Result};
+use types::{ClusterId, ErrorKind, NamespaceId, NamespaceName, NodeId, ReplicaId, Result};
 
 use super::Metaserver;
 use crate::liveness::Liveness;
@@ -23,14 +24,14 @@ const FIRST_OWNER: &str = "admin/admin";
 impl Metaserver {
     /// Creates the cluster of which this is the first node. If it is killed in between, the next start continues.
     pub(super) async fn bootstrap(&self, bootstrap: Bootstrap) -> Result<()> {
-        for group in self.groups.values() {
-            match group.initialize(BTreeSet::from([self.node])).await {
+        for group in self.host.groups() {
+            match group.initialize(BTreeSet::from([self.host.replica()])).await {
                 Err(e) if e.kind() != ErrorKind::Exists => return Err(e),
                 _ => {}
             }
         }
         // Others vote only once the cluster exists: this is a restart, and somebody else may lead.
-        if self.groups.values().any(|group| group.voters().len() > 1) {
+        if self.host.groups().iter().any(|group| group.voters().len() > 1) {
             return Ok(());
         }
         let deadline = env::time::now() + BOOTSTRAP_TIMEOUT;
@@ -64,9 +65,19 @@ impl Metaserver {
 
     /// Publishes every map that the root partition decides on.
     async fn follow_map(self: Arc<Self>) {
-        let mut applied = self.root().watch_applied();
+        while !self.is_retired() {
+            // Ends when the group stops, which may be started again.
+            if let Some(group) = self.host.group(ROOT) {
+                self.follow_map_of(&group).await;
+            }
+            env::time::sleep(NODE_WATCH_PERIOD).await;
+        }
+    }
+
+    async fn follow_map_of(&self, group: &Group) {
+        let mut applied = group.watch_applied();
         loop {
-            match root::map(&self.root().read()) {
+            match root::map(&group.read()) {
                 Ok(Some(map)) => {
                     self.map.send_if_modified(|current| {
                         let newer = map.epoch > current.epoch;
@@ -87,9 +98,9 @@ impl Metaserver {
 
     /// While this node leads the root partition, it declares silent nodes down and returning ones up.
     async fn watch_nodes(self: Arc<Self>) {
-        while !self.is_stopped() {
+        while !self.is_retired() {
             env::time::sleep(NODE_WATCH_PERIOD).await;
-            if self.is_stopped() {
+            if self.is_retired() {
                 return;
             }
             if let Err(e) = self.watch_nodes_once().await {
@@ -98,12 +109,12 @@ impl Metaserver {
         }
     }
 
-    fn is_stopped(&self) -> bool {
-        self.retired.load(Ordering::Relaxed) || self.root().status().role == raft::Role::Stopped
+    fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Relaxed)
     }
 
     async fn watch_nodes_once(&self) -> Result<()> {
-        let (changes, away) = {
+        let (changes, away, ghosts) = {
             let mut liveness = self.liveness.lock().expect("no panic while it is held");
             if !self.root().is_leader() {
                 *liveness = None;
@@ -112,7 +123,8 @@ impl Metaserver {
             let now_ms = self.now_ms();
             let map = self.map.borrow();
             let liveness = liveness.get_or_insert_with(|| Liveness::new(now_ms));
-            (liveness.changes(now_ms, &map), liveness.away(now_ms, self.down_out_ms, &map))
+            let away = liveness.away(now_ms, self.down_out_ms, &map);
+            (liveness.changes(now_ms, &map), away, liveness.ghosts(now_ms, self.down_out_ms, &map))
         };
         if !changes.is_empty() {
             for change in &changes {
@@ -120,12 +132,16 @@ impl Metaserver {
             }
             let _: types::Epoch = self.propose(ROOT, RootCommand::SetNodes { changes }).await?;
         }
+        for node in ghosts {
+            info!(%node, "a node that has joined and never said so is forgotten");
+            let _: NodeRemoved = self.propose(ROOT, RootCommand::RemoveNode { node, force: false }).await?;
+        }
         let (wanted, current) = {
             let map = self.map.borrow();
             (root::desired_voters(&map, &away), map.voters.clone())
         };
         // One change after the other, unless the one under way waits for somebody who will not come.
-        let voters = self.root().voters();
+        let voters: BTreeSet<NodeId> = self.root().voters().into_iter().map(ReplicaId::node).collect();
         let is_under_way = current.iter().any(|id| !voters.contains(id) && !away.contains(id));
         if wanted != current && !is_under_way {
             info!(?wanted, "changing the voters");
@@ -137,12 +153,13 @@ impl Metaserver {
     /// Gives every group that this node leads the voters named in the map. One that cannot be changed keeps no other
     /// waiting.
     async fn keep_voters(self: Arc<Self>) {
-        while !self.is_stopped() {
+        while !self.is_retired() {
             env::time::sleep(VOTERS_CHECK_PERIOD).await;
-            let wanted: BTreeSet<NodeId> = self.map.borrow().voters.iter().copied().collect();
-            let kept = self.groups.iter().map(async |(id, group)| {
+            let wanted = wanted_replicas(&self.map.borrow());
+            let groups = self.host.groups();
+            let kept = groups.iter().map(async |group| {
                 if let Err(e) = keep_voters_of(group, &wanted).await {
-                    warn!(partition = %id, "its voters could not be changed, trying again: {e}");
+                    warn!(partition = %group.id(), "its voters could not be changed, trying again: {e}");
                 }
             });
             futures::future::join_all(kept).await;
@@ -151,24 +168,35 @@ impl Metaserver {
 
     /// What this node's heartbeats report about its partitions.
     pub fn partition_reports(&self) -> Vec<proto::cluster::PartitionReport> {
-        self.groups
-            .iter()
-            .map(|(id, group)| {
-                let status = group.status();
-                proto::cluster::PartitionReport {
-                    id: *id,
-                    leading: group.is_leader(),
-                    term: status.term,
-                    applied: status.applied,
-                }
+        let ids = self.host.groups().into_iter().map(|group| group.id());
+        let report = |id| {
+            let status = self.host.status(id)?;
+            Some(proto::cluster::PartitionReport {
+                id,
+                leading: status.role == raft::Role::Leader,
+                term: status.term,
+                applied: status.applied,
+                problem: match status.role {
+                    raft::Role::Stopped => {
+                        status.problem.map_or("its core has ended".to_owned(), |e| e.message().to_owned())
+                    }
+                    _ => String::new(),
+                },
+                restarts: status.restarts,
             })
-            .collect()
+        };
+        ids.filter_map(report).collect()
     }
 }
 
-async fn keep_voters_of(group: &Group, wanted: &BTreeSet<NodeId>) -> Result<()> {
+/// The stores of the nodes that should vote. One whose node has none to name yet is left out until it has.
+fn wanted_replicas(map: &ClusterMap) -> BTreeSet<ReplicaId> {
+    map.voters.iter().filter_map(|node| map.replica(*node)).collect()
+}
+
+async fn keep_voters_of(group: &Group, wanted: &BTreeSet<ReplicaId>) -> Result<()> {
     let current = group.voters();
-    if !group.is_leader() || current == *wanted || current.is_empty() {
+    if !group.is_leader() || current == *wanted || current.is_empty() || wanted.is_empty() {
         return Ok(());
     }
     for node in wanted.difference(&current) {

@@ -404,7 +404,18 @@ fn map() -> ClusterMap {
     let ids = || 1..=u64::from(NODE_COUNT);
     let node = |(id, address)| {
         let roles = vec![Role::Meta, Role::Block];
-        (NodeId(id), NodeInfo { zone: String::new(), native: address, control: address, roles, up: true })
+        (
+            NodeId(id),
+            NodeInfo {
+                zone: String::new(),
+                native: address,
+                control: address,
+                roles,
+                up: true,
+                confirmed: true,
+                store: None,
+            },
+        )
     };
     let disk = |id: u64| {
         let info = DiskInfo { node: NodeId(id), uuid: Default::default(), capacity: 1, healthy: true };

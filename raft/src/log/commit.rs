@@ -47,6 +47,7 @@ impl LogState {
             is_scheduled: false,
             done: Vec::new(),
             commit: recovered.commit_next,
+            mark: recovered.commit_next - 1,
             closed: false,
             broken: None,
         };
@@ -182,6 +183,7 @@ impl LogShared {
         let mut state = self.lock();
         match &result {
             Ok(file) => {
+                state.mark = batch.commit;
                 state.segments.get_mut(&batch.segment).expect("not empty or current").file =
                     Some(file.clone());
                 let written = (batch.segment, batch.offset + batch.bytes.len() as u64);

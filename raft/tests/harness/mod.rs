@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,11 +15,23 @@ use bytes::Bytes;
 use env::disk::SimDisk;
 use env::{Env, Random};
 use kv::{MemKv, Order, Overlay, Read};
-use raft::{Applied, Group, Host, HostConfig, LogTail, Network, StateMachine};
-use types::{Error, ErrorKind, NodeId, PartitionId, Result};
+use raft::{Applied, Group, Host, HostConfig, Last, LogTail, Network, OpenError, StateMachine};
+use types::{Error, ErrorKind, NodeId, PartitionId, ReplicaId, Result, Start, StoreUuid};
 
 pub const GROUPS: [PartitionId; 3] = [PartitionId(1), PartitionId(2), PartitionId(3)];
 pub const A: PartitionId = GROUPS[0];
+
+/// The first store of a node.
+pub fn replica(node: u64) -> ReplicaId {
+    ReplicaId::new(NodeId(node), 1)
+}
+
+/// The next start of a store that was left as `last` says.
+pub fn config(replica: ReplicaId, last: Last, log_dir: PathBuf) -> HostConfig {
+    let store = StoreUuid([replica.node().0 as u8; 16]);
+    let start = Start { store, count: last.count + 1, nonce: last.count };
+    HostConfig::new(replica, start, last, log_dir)
+}
 
 /// Keeps every command under its index, and the number of commands.
 #[derive(Default)]
@@ -99,7 +112,7 @@ impl Network for Line {
         let call = async {
             self.net.travel().await;
             let host = self.net.reach(self.source, target).ok_or_else(lost)?;
-            let answer = host.handle(message).await;
+            let answer = host.handle(self.source, message).await;
             self.net.travel().await;
             self.net.reach(target, self.source).ok_or_else(lost)?;
             answer
@@ -110,16 +123,18 @@ impl Network for Line {
 
 /// What survives a crash of a node.
 pub struct Node {
-    pub id: NodeId,
+    pub id: ReplicaId,
     pub env: Env,
     pub disk: SimDisk,
     pub kv: MemKv,
     pub machines: BTreeMap<PartitionId, Arc<Recorder>>,
     pub host: Option<Arc<Host>>,
+    /// What a node keeps beside its store.
+    pub last: Last,
 }
 
 pub struct Cluster {
-    pub nodes: BTreeMap<NodeId, Node>,
+    pub nodes: BTreeMap<ReplicaId, Node>,
     pub net: Net,
     pub tail: LogTail,
     seed: u64,
@@ -129,10 +144,10 @@ impl Cluster {
     /// Nodes 1 to `count`, running, with empty groups.
     pub async fn start(seed: u64, count: u64) -> Self {
         let net = Net { links: Arc::default(), random: Random::seeded(seed) };
-        let tail = HostConfig::new(NodeId(1), "/log".into()).log_tail;
+        let tail = config(replica(1), Last::default(), "/log".into()).log_tail;
         let mut cluster = Self { nodes: BTreeMap::new(), net, tail, seed };
         for id in 1..=count {
-            cluster.add(NodeId(id)).await;
+            cluster.add(replica(id)).await;
         }
         cluster
     }
@@ -140,9 +155,9 @@ impl Cluster {
     /// A cluster whose groups have all nodes as voters and a leader.
     pub async fn with_leaders(seed: u64, count: u64) -> Self {
         let cluster = Self::start(seed, count).await;
-        let voters: BTreeSet<NodeId> = cluster.nodes.keys().copied().collect();
+        let voters: BTreeSet<ReplicaId> = cluster.nodes.keys().copied().collect();
         for group in GROUPS {
-            cluster.group(NodeId(1), group).initialize(voters.clone()).await.unwrap();
+            cluster.group(replica(1), group).initialize(voters.clone()).await.unwrap();
         }
         for group in GROUPS {
             cluster.leader(group).await;
@@ -151,48 +166,57 @@ impl Cluster {
     }
 
     /// A new, empty node.
-    pub async fn add(&mut self, id: NodeId) {
+    pub async fn add(&mut self, id: ReplicaId) {
         let seed = self.seed * 1000 + id.0;
         let disk = SimDisk::new(seed);
         let env = Env { disk: Arc::new(disk.clone()), ..Env::simulated(seed) };
-        let node = Node { id, env, disk, kv: MemKv::new(seed), machines: BTreeMap::new(), host: None };
+        let kv = MemKv::new(seed);
+        let node = Node { id, env, disk, kv, machines: BTreeMap::new(), host: None, last: Last::default() };
         self.nodes.insert(id, node);
         self.open(id).await;
     }
 
     /// Starts a stopped node from what it has on disk.
-    pub async fn open(&mut self, id: NodeId) {
+    pub async fn open(&mut self, id: ReplicaId) {
+        self.try_open(id).await.unwrap();
+    }
+
+    /// As `open`, when it may be refused.
+    pub async fn try_open(&mut self, id: ReplicaId) -> Result<(), OpenError> {
         let node = self.nodes.get_mut(&id).unwrap();
         // Wider than in production: fewer candidates stand in the same millisecond, where chance inside tokio decides.
         let election_ms = 600..1200;
-        let config = HostConfig { log_tail: self.tail, election_ms, ..HostConfig::new(id, "/log".into()) };
-        let network = Arc::new(Line { net: self.net.clone(), source: id });
-        let host = Host::open(node.env.clone(), config, Arc::new(node.kv.clone()), network).await.unwrap();
+        let config = HostConfig { log_tail: self.tail, election_ms, ..config(id, node.last, "/log".into()) };
+        let network = Arc::new(Line { net: self.net.clone(), source: id.node() });
+        let host = Host::open(node.env.clone(), config, Arc::new(node.kv.clone()), network).await?;
         for group in GROUPS {
             let machine = Arc::new(Recorder::default());
             node.machines.insert(group, machine.clone());
             host.open_group(group, machine).await.unwrap();
         }
         let host = Arc::new(host);
+        node.last.count += 1;
         node.host = Some(host.clone());
-        self.net.links.lock().unwrap().hosts.insert(id, host);
+        self.net.links.lock().unwrap().hosts.insert(id.node(), host);
+        Ok(())
     }
 
     /// Power loss.
-    pub async fn crash(&mut self, id: NodeId) {
-        let host = self.net.links.lock().unwrap().hosts.remove(&id).unwrap();
+    pub async fn crash(&mut self, id: ReplicaId) {
+        let host = self.net.links.lock().unwrap().hosts.remove(&id.node()).unwrap();
         let node = self.nodes.get_mut(&id).unwrap();
         node.host = None;
+        node.last.mark = host.stamp().mark;
         host.kill().await;
         node.disk.crash();
         node.kv.crash();
     }
 
     /// Cuts or mends all links of a node.
-    pub fn isolate(&self, id: NodeId, cut: bool) {
+    pub fn isolate(&self, id: ReplicaId, cut: bool) {
         let mut links = self.net.links.lock().unwrap();
         for other in self.nodes.keys().filter(|other| **other != id) {
-            for link in [(id, *other), (*other, id)] {
+            for link in [(id.node(), other.node()), (other.node(), id.node())] {
                 if cut {
                     links.cut.insert(link)
                 } else {
@@ -202,17 +226,30 @@ impl Cluster {
         }
     }
 
-    pub fn group(&self, node: NodeId, group: PartitionId) -> Arc<Group> {
+    /// The network as this node sees it.
+    pub fn line(&self, id: ReplicaId) -> Arc<dyn Network> {
+        Arc::new(Line { net: self.net.clone(), source: id.node() })
+    }
+
+    /// What is sent to one node reaches the other.
+    pub fn swap(&self, a: ReplicaId, b: ReplicaId) {
+        let mut links = self.net.links.lock().unwrap();
+        let (one, other) = (links.hosts.remove(&a.node()).unwrap(), links.hosts.remove(&b.node()).unwrap());
+        links.hosts.insert(a.node(), other);
+        links.hosts.insert(b.node(), one);
+    }
+
+    pub fn group(&self, node: ReplicaId, group: PartitionId) -> Arc<Group> {
         self.nodes[&node].host.as_ref().expect("running").group(group).unwrap()
     }
 
     /// The group on the leader, once a majority agrees on it.
     pub async fn leader(&self, group: PartitionId) -> Arc<Group> {
-        self.leader_except(group, NodeId(0)).await
+        self.leader_except(group, replica(0)).await
     }
 
     /// As `leader`, but not on this node.
-    pub async fn leader_except(&self, group: PartitionId, except: NodeId) -> Arc<Group> {
+    pub async fn leader_except(&self, group: PartitionId, except: ReplicaId) -> Arc<Group> {
         eventually("a leader", async || {
             for node in self.nodes.values().filter(|node| node.host.is_some() && node.id != except) {
                 let group = self.group(node.id, group);
@@ -241,7 +278,7 @@ impl Cluster {
     }
 
     /// Waits until the copy on `node` has everything the leader has, and returns its commands.
-    pub async fn caught_up(&self, node: NodeId, group: PartitionId) -> Vec<String> {
+    pub async fn caught_up(&self, node: ReplicaId, group: PartitionId) -> Vec<String> {
         let index = self.leader(group).await.linearize().await.unwrap();
         let copy = self.group(node, group);
         copy.wait_applied(index, Duration::from_secs(60)).await.unwrap();

@@ -45,8 +45,10 @@ pub fn rebalance(map: &mut ClusterMap) {
 /// When every slot is filled and every disk is up: the fewest moves to a balanced table, so that disks that came back
 /// (or were added while others were being filled) get their share. A balanced table stays as it is.
 pub fn settle(map: &mut ClusterMap) {
+    // A cluster without a table gets its first as soon as enough disks are up.
+    let Some(table) = &map.table else { return rebalance(map) };
     let serving = |slot: &placement::Slot| slot.state == placement::SlotState::Serving;
-    let filled = map.table.as_ref().is_some_and(|table| table.pgs.iter().flatten().all(serving));
+    let filled = table.pgs.iter().flatten().all(serving);
     if filled && map.disks.keys().all(|disk| map.is_live(*disk)) {
         rebalance(map);
     }

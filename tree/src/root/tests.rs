@@ -113,6 +113,7 @@ fn new_node(id: u64) -> NewNode {
         roles: if id != 4 { vec![Role::Meta, Role::Block] } else { vec![Role::Block] },
         native: format!("127.0.0.1:{}", 7000 + id * 2).parse().unwrap(),
         control: format!("127.0.0.1:{}", 7001 + id * 2).parse().unwrap(),
+        store: Some(StoreUuid([id as u8; 16])),
     }
 }
 

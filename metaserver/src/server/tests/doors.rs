@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use expect_test::expect;
 use net::{KeyPair, Request};
-use proto::cluster::{CreateNamespace, CreateToken, FetchStatus, FindNamespace, FinishSync, RegisterDisks};
+use proto::cluster::{
+    ConfirmJoin, CreateNamespace, CreateToken, FetchStatus, FindNamespace, FinishSync, RegisterDisks,
+    RegisterStore, RemoveNode,
+};
 use proto::index::{FetchIndexStats, Pin, Register};
 use proto::map::Role;
 use proto::namespace::{FetchNamespace, ListDir, ListVersions, Mode, OpenVersion, PullJournal, Stat};
@@ -13,7 +16,9 @@ use proto::{Call, Method};
 use types::{DiskUuid, ErrorKind, Identity, NamespaceName, NodeId, PartitionId, Seq};
 
 use super::super::routes;
-use super::words::{ANNS, admin, ann, at_least, bob, heartbeat, join_with, mkdir, newest, node, p, refused};
+use super::words::{
+    ANNS, admin, ann, at_least, bob, heartbeat, join_with, mkdir, newest, node, p, refused, store,
+};
 use super::world::World;
 
 /// A question of every verb: about node 1, about Ann's namespace.
@@ -34,6 +39,9 @@ pub async fn questions(world: &World) -> Vec<Request> {
         of(FindNamespace { name: name() }),
         of(RegisterDisks { node: NodeId(1), disks: vec![(DiskUuid([1; 16]), 1)] }),
         of(FinishSync { slots: vec![] }),
+        of(ConfirmJoin { node: NodeId(1) }),
+        of(RegisterStore { node: NodeId(1), store: store(1) }),
+        of(RemoveNode { node: NodeId(9), force: false, dry_run: true }),
         Request { method: Method::Raft as u16, header: Bytes::new(), body: Bytes::from_static(b"?") },
         of(world.batch(Mode::PerItem, vec![mkdir("/b")])),
         of(Stat { view, path: path.clone() }),
@@ -49,7 +57,6 @@ pub async fn questions(world: &World) -> Vec<Request> {
 }
 
 /// One line per verb: a letter for whoever is let in, a dot for whoever is not.
-/// As it is today, a node may send the heartbeats of another one (finding M12).
 #[tokio::test(start_paused = true)]
 async fn who_may_ask_what() {
     let world = World::one().await;
@@ -78,15 +85,18 @@ async fn who_may_ask_what() {
     }
     assert_eq!(asked, routes().methods().collect(), "every verb is in the table");
     expect![[r#"
-        Heartbeat 12....
+        Heartbeat 1.....
         Join 12Aou-
         FetchStatus 12Aou.
-        CreateToken 12A...
-        CreateNamespace 12A...
+        CreateToken ..A...
+        CreateNamespace ..A...
         FindNamespace 12Aou.
         RegisterDisks 1.....
         FinishSync 12....
-        Raft 12....
+        ConfirmJoin 1.....
+        RegisterStore 1.....
+        RemoveNode ..A...
+        Raft 1.....
         WriteNamespace 12Ao..
         Stat 12Ao..
         ListDir 12Ao..
@@ -123,7 +133,7 @@ async fn what_cannot_be_read_is_invalid() {
 async fn verbs_of_others_and_of_nobody_are_invalid() {
     let world = World::one().await;
     let strange =
-        [0, 10, u16::MAX, Method::FetchMap as u16, Method::PutChunk as u16, Method::GetShard as u16];
+        [0, 13, u16::MAX, Method::FetchMap as u16, Method::PutChunk as u16, Method::GetShard as u16];
     for method in strange {
         let request = Request { method, ..Request::default() };
         refused(world.send(1, &node(1), request).await, ErrorKind::Invalid, "does not answer method");

@@ -43,11 +43,14 @@ async fn what_a_follower_answers() {
         Heartbeat StaleEpoch
         Join StaleEpoch
         FetchStatus StaleEpoch
-        CreateToken StaleEpoch
-        CreateNamespace StaleEpoch
+        CreateToken Denied
+        CreateNamespace Denied
         FindNamespace ok
         RegisterDisks StaleEpoch
         FinishSync StaleEpoch
+        ConfirmJoin StaleEpoch
+        RegisterStore StaleEpoch
+        RemoveNode Denied
         Raft Invalid
         WriteNamespace StaleEpoch
         Stat StaleEpoch

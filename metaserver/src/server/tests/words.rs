@@ -12,7 +12,10 @@ use proto::command::NewNode;
 use proto::map::Role;
 use proto::namespace::{Base, Freshness, Op, View};
 use proto::seal::ClusterSecret;
-use types::{ClusterId, Epoch, ErrorKind, Identity, Millis, NamespaceId, NodeId, Path, Result, Seq};
+use types::{
+    ClusterId, Epoch, ErrorKind, Identity, Millis, NamespaceId, NodeId, Path, ReplicaId, Result, Seq, Stamp,
+    Start, StoreUuid,
+};
 
 pub const SECRET: ClusterSecret = ClusterSecret([5; 32]);
 pub const CLUSTER: ClusterId = ClusterId([1; 16]);
@@ -66,15 +69,29 @@ pub fn caller(who: &Identity) -> Caller {
     Caller { identity: who.clone(), address: "127.0.0.1:1".parse().unwrap(), transport: Transport::Tcp }
 }
 
+/// The metadata store of a node.
+pub fn store(id: u64) -> StoreUuid {
+    StoreUuid([id as u8; 16])
+}
+
+/// Every start of it: nothing here tells them apart.
+pub fn start(id: u64) -> Start {
+    Start { store: store(id), count: 1, nonce: 0 }
+}
+
+pub fn replica(id: u64) -> ReplicaId {
+    ReplicaId::new(NodeId(id), 1)
+}
+
 pub fn new_node(id: u64, roles: &[Role]) -> NewNode {
     let address = |port: u64| format!("127.0.0.1:{port}").parse().unwrap();
     let (native, control) = (address(7000 + id * 2), address(7001 + id * 2));
-    NewNode { zone: format!("z{id}"), roles: roles.to_vec(), native, control }
+    NewNode { zone: format!("z{id}"), roles: roles.to_vec(), native, control, store: Some(store(id)) }
 }
 
 pub fn join_with(secret: [u8; 32], request: String, id: u64, roles: &[Role]) -> Join {
-    let NewNode { zone, roles, native, control } = new_node(id, roles);
-    Join { secret, request, zone, roles, native, control }
+    let NewNode { zone, roles, native, control, store } = new_node(id, roles);
+    Join { secret, request, zone, roles, native, control, store }
 }
 
 /// What a healthy node says of itself.
@@ -86,6 +103,8 @@ pub fn heartbeat(id: u64) -> Heartbeat {
         control,
         epoch: Epoch(0),
         disks: BTreeMap::new(),
+        stamp: Some(Stamp { replica: replica(id), start: start(id), mark: 0 }),
+        store_problem: String::new(),
         partitions: Vec::new(),
         syncing_slots: 0,
         bytes_received: 0,

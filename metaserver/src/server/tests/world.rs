@@ -15,7 +15,7 @@ use proto::cluster::{CreateToken, Joined};
 use proto::command::{Bootstrap, NamespaceCommand};
 use proto::map::{ClusterMap, ROOT, Role};
 use proto::namespace::{Mode, Op, WriteNamespace, Written};
-use raft::Group;
+use raft::{Group, Host, HostConfig, Last};
 use tokio::sync::watch;
 use tree::root;
 use types::limits::{CERTIFICATE_VALIDITY, META_DOWN_OUT_DEFAULT};
@@ -23,7 +23,8 @@ use types::{GcEpoch, Identity, Millis, NamespaceId, NodeId, PartitionId, Profile
 
 use super::links::Links;
 use super::words::{
-    ANNS, CLUSTER, SECRET, TOKEN_MS, admin, ann, caller, eventually, heartbeat, join_with, new_node,
+    ANNS, CLUSTER, SECRET, TOKEN_MS, admin, ann, caller, eventually, heartbeat, join_with, new_node, replica,
+    start,
 };
 use crate::{Config, Metaserver, Signer};
 
@@ -100,9 +101,11 @@ impl World {
     /// Starts a metaserver from what its machine has kept.
     pub async fn start(&self, id: u64) {
         let machine = &self.machines[&NodeId(id)];
+        let (env, network) = (machine.env.clone(), self.net.line(id));
+        let host = HostConfig::new(replica(id), start(id), Last::default(), PathBuf::from("/log"));
+        let host = Host::open(env.clone(), host, Arc::new(machine.kv.clone()), network).await.unwrap();
         let config = Config {
-            node: NodeId(id),
-            log_dir: PathBuf::from("/log"),
+            host,
             secret: SECRET,
             map: ClusterMap::clone(&machine.map.borrow()),
             bootstrap: (id == 1).then(|| self.bootstrap.clone()),
@@ -111,9 +114,7 @@ impl World {
             })),
             down_out: META_DOWN_OUT_DEFAULT,
         };
-        let (env, network) = (machine.env.clone(), self.net.line(id));
-        let kv = Arc::new(machine.kv.clone());
-        let server = Metaserver::start(env, config, kv, network, machine.map.clone()).await.unwrap();
+        let server = Metaserver::start(env, config, machine.map.clone()).await.unwrap();
         self.net.attach(id, server);
     }
 
@@ -140,7 +141,7 @@ impl World {
     /// True when these nodes, and no others, vote in every partition and will do so, as each of `seen_by` knows.
     pub fn vote(&self, nodes: &[u64], seen_by: &[u64]) -> bool {
         let nodes: Vec<NodeId> = nodes.iter().copied().map(NodeId).collect();
-        let voters = BTreeSet::from_iter(nodes.clone());
+        let voters = BTreeSet::from_iter(nodes.iter().map(|node| replica(node.0)));
         seen_by.iter().all(|id| {
             let partitions = &self.map(*id).partitions;
             let agreed = partitions.iter().all(|p| self.group(*id, p.id).voters() == voters);
@@ -166,7 +167,7 @@ impl World {
     /// Makes another node the leader of a partition.
     pub async fn transfer(&self, partition: PartitionId, target: u64) {
         let leader = self.leader(partition).await;
-        self.group(leader, partition).transfer_leader(NodeId(target)).await.unwrap();
+        self.group(leader, partition).transfer_leader(replica(target)).await.unwrap();
         eventually("the new leader", async || (self.leader(partition).await == target).then_some(())).await;
     }
 

@@ -106,8 +106,15 @@ impl Twin {
 
 /// One node that is everything, with one disk.
 fn one_node(address: std::net::SocketAddr) -> ClusterMap {
-    let node =
-        map::NodeInfo { zone: String::new(), native: address, control: address, roles: vec![], up: true };
+    let node = map::NodeInfo {
+        zone: String::new(),
+        native: address,
+        control: address,
+        roles: vec![],
+        up: true,
+        confirmed: true,
+        store: None,
+    };
     let disk = map::DiskInfo { node: NODE, uuid: Default::default(), capacity: 1, healthy: true };
     let slots = vec![placement::Slot::serving(DiskId(1))];
     let kinds = [PartitionKind::Root, PartitionKind::Namespace, PartitionKind::Index, PartitionKind::Index];

@@ -1,0 +1,85 @@
+//! How this store stands to the others: what it says of itself, whom it listens to, whether it may speak at all.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use types::{Error, Result, Stamp};
+
+use crate::config::HostConfig;
+use crate::log::Log;
+use crate::roster::Roster;
+
+/// Why a store cannot take part any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// Others know more of it than it does: it was set back, copied or replaced.
+    Refused(Error),
+    /// Its log cannot be written.
+    Log(Error),
+    /// Its states are damaged.
+    State(Error),
+}
+
+impl Trouble {
+    /// What is wrong.
+    pub fn error(&self) -> &Error {
+        match self {
+            Trouble::Refused(e) | Trouble::Log(e) | Trouble::State(e) => e,
+        }
+    }
+}
+
+/// This store among the others.
+#[derive(Debug)]
+pub struct Link {
+    pub roster: Roster,
+    stamp: Stamp,
+    log: Arc<Log>,
+    trouble: watch::Sender<Option<Trouble>>,
+}
+
+impl Link {
+    pub fn new(config: &HostConfig, log: Arc<Log>, roster: Roster) -> Self {
+        let stamp = Stamp { replica: config.replica, start: config.start, mark: 0 };
+        Self { roster, stamp, log, trouble: watch::channel(None).0 }
+    }
+
+    /// What this store says of itself now.
+    pub fn stamp(&self) -> Stamp {
+        Stamp { mark: self.log.mark(), ..self.stamp }
+    }
+
+    /// Tells of the first trouble; later ones follow from it.
+    pub fn report(&self, trouble: Trouble) {
+        self.trouble.send_if_modified(|known| {
+            let is_first = known.is_none();
+            if is_first {
+                tracing::error!(replica = %self.stamp.replica, "this store takes no part any more: {}", trouble.error());
+                *known = Some(trouble);
+            }
+            is_first
+        });
+    }
+
+    /// Another node does not listen to this store.
+    pub fn refuse(&self, why: String) {
+        self.report(Trouble::Refused(Error::denied(why)));
+    }
+
+    /// An error while this store may not speak.
+    pub fn check(&self) -> Result<()> {
+        match &*self.trouble.borrow() {
+            None => Ok(()),
+            Some(trouble) => Err(Error::unavailable(format!(
+                "the metadata store of node {} takes no part: {}",
+                self.stamp.replica.node(),
+                trouble.error()
+            ))),
+        }
+    }
+
+    /// Tells when there is trouble.
+    pub fn trouble(&self) -> watch::Receiver<Option<Trouble>> {
+        self.trouble.subscribe()
+    }
+}
