@@ -29,6 +29,7 @@ mod machine;
 mod message;
 mod peer;
 mod proposer;
+pub mod recover;
 mod roster;
 mod runtime;
 mod shared;

@@ -59,7 +59,7 @@ impl Roster {
             }
             Verdict::New => {
                 let mut batch = Batch::new();
-                batch.put(&key(node), &codec::encode(stamp));
+                write(&mut batch, stamp);
                 self.kv.write(batch, Durability::Synced)?;
                 newest.insert(node, *stamp);
             }
@@ -75,15 +75,18 @@ impl Roster {
     /// Writes down how far the stores have come; what a crash takes of it is heard again.
     pub fn save(&self) -> Result<()> {
         let mut batch = Batch::new();
-        for (node, stamp) in &*self.lock() {
-            batch.put(&key(*node), &codec::encode(stamp));
-        }
+        self.lock().values().for_each(|stamp| write(&mut batch, stamp));
         self.kv.write(batch, Durability::Buffered)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, Stamp>> {
         self.newest.lock().expect("never poisoned: no panic inside")
     }
+}
+
+/// Remembers a stamp as the newest of its node.
+pub fn write(batch: &mut Batch, stamp: &Stamp) {
+    batch.put(&key(stamp.replica.node()), &codec::encode(stamp));
 }
 
 fn key(node: NodeId) -> Vec<u8> {

@@ -205,7 +205,7 @@ impl Shared {
 }
 
 /// The log of the store that this node has left.
-fn open_log(env: &Env, config: &HostConfig, queue: DiskQueue) -> Result<Log, OpenError> {
+pub(crate) fn open_log(env: &Env, config: &HostConfig, queue: DiskQueue) -> Result<Log, OpenError> {
     let open = || {
         label::check("log", label::of_log(&*env.disk, &config.log_dir)?, config.last, &config.start)?;
         let log = Log::open(env, config.log_dir.clone(), queue)?;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use env::disk::SimDisk;
 use env::{Disk, Env, OpenMode};
-use harness::{A, Cluster, config, eventually, kind, replica};
+use harness::{A, Cluster, GROUPS, config, eventually, kind, replica};
 use kv::{Batch, Durability, Kv, MemKv, Order, Read};
 use raft::{Host, OpenError, Trouble};
 use types::{ErrorKind, ReplicaId};
@@ -196,4 +196,37 @@ async fn a_message_names_who_speaks_and_who_is_meant() {
     cluster.swap(replica(2), replica(3));
     assert_eq!(cluster.propose(A, "after").await.index, 2);
     cluster.crash(replica(1)).await;
+}
+
+/// Two of three voters are gone for good: the third goes on alone when told to, and the others are not heard again
+/// before they are filled anew.
+#[tokio::test(start_paused = true)]
+async fn one_replica_takes_over() {
+    let mut cluster = Cluster::with_leaders(45, 3).await;
+    for count in 0..20 {
+        cluster.propose(A, &count.to_string()).await;
+    }
+    cluster.caught_up(replica(3), A).await;
+    for id in 1..=3 {
+        cluster.crash(replica(id)).await;
+    }
+    let node = &cluster.nodes[&replica(3)];
+    let (config, kv) =
+        (config(replica(3), node.last, "/log".into()), Arc::new(node.kv.clone()) as Arc<dyn Kv>);
+    let found = raft::recover::survey(&node.env, &config, &kv, &GROUPS).unwrap();
+    assert_eq!(found.len(), 3);
+    assert_eq!(found[0].voters, [1, 2, 3].map(replica));
+    assert!(
+        found[0].applied <= 20 && found[0].last >= found[0].committed && found[0].committed > 0,
+        "{found:?}"
+    );
+    raft::recover::take_over(&node.env, &config, &kv, &GROUPS, &found[0].voters).unwrap();
+    cluster.open(replica(3)).await;
+    assert_eq!(cluster.propose(A, "alone").await.index, 21);
+    // One that comes back as it was is refused, and its votes with it.
+    cluster.open(replica(1)).await;
+    let mut trouble = cluster.nodes[&replica(1)].host.as_ref().unwrap().trouble();
+    let told = env::time::timeout(Duration::from_secs(60), trouble.wait_for(Option::is_some)).await;
+    assert!(matches!(told.expect("it is told").unwrap().clone(), Some(Trouble::Refused(_))));
+    assert_eq!(cluster.propose(A, "still alone").await.index, 22);
 }
