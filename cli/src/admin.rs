@@ -1,14 +1,18 @@
 //! Commands of administrators: health, nodes, disks, tokens, namespaces.
 
+mod repair;
 mod report;
 #[cfg(test)]
 mod tests;
 
-use node::JoinToken;
-use proto::cluster::{ClusterStatus, CreateNamespace};
-use serde_json::json;
-use types::{NamespaceName, Result};
+use std::fmt::Write;
 
+use node::JoinToken;
+use proto::cluster::{ClusterStatus, CreateNamespace, RemoveNode};
+use serde_json::json;
+use types::{ErrorKind, NamespaceName, NodeId, Result};
+
+pub use repair::{readdress, recover};
 pub use report::{cluster, disks, nodes};
 
 use crate::args::{Admin, AdminCluster, AdminDisk, AdminNamespace, AdminNode, AdminToken};
@@ -21,6 +25,12 @@ pub async fn run(session: &Session, command: Admin) -> exit::Result<Outcome> {
     match command {
         Admin::Cluster(AdminCluster::Status) => Ok(cluster(&health(session).await?)),
         Admin::Node(AdminNode::List) => Ok(nodes(&health(session).await?)),
+        Admin::Node(AdminNode::Remove { node, force, yes }) => {
+            remove_node(session, NodeId(node), force, yes).await
+        }
+        Admin::Node(AdminNode::Readdress { .. }) | Admin::Meta(_) => {
+            unreachable!("needs no cluster: done without a session")
+        }
         Admin::Disk(AdminDisk::List) => Ok(disks(&health(session).await?)),
         Admin::Token(AdminToken::Create { valid }) => {
             let token = JoinToken::create(&session.cluster, &session.credentials, valid).await?.to_text();
@@ -41,6 +51,37 @@ async fn health(session: &Session) -> exit::Result<ClusterStatus> {
         },
         false => error.into(),
     })
+}
+
+/// Takes a node out, or says what that would mean. The server decides again when it is done.
+async fn remove_node(session: &Session, node: NodeId, force: bool, yes: bool) -> exit::Result<Outcome> {
+    let question = RemoveNode { node, force, dry_run: !yes };
+    let removed = session.cluster.ask_root(&question).await.map_err(|error| match error.kind() {
+        ErrorKind::Conflict => Failure { exit: Exit::Unsafe, error },
+        _ => error.into(),
+    })?;
+    let disks = removed.disks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let mut text = format!("node {node}");
+    if !disks.is_empty() {
+        let _ = write!(text, ", with disks {disks}");
+    }
+    if removed.group_count > 0 {
+        let _ = write!(text, ", on which {} placement groups still count", removed.group_count);
+    }
+    if removed.is_voter {
+        text.push_str(", which votes: another takes its place if there is one");
+    }
+    let json = json!({
+        "node": node.0,
+        "removed": yes,
+        "disks": removed.disks.iter().map(|disk| disk.0).collect::<Vec<_>>(),
+        "groups": removed.group_count,
+        "voter": removed.is_voter,
+    });
+    match yes {
+        true => Ok(Outcome::ok(format!("removed {text}"), json)),
+        false => Err(Failure::refused(format!("this would remove {text}: add --yes to do it"))),
+    }
 }
 
 async fn create_namespace(session: &Session, name: NamespaceName) -> Result<Outcome> {

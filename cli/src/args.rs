@@ -1,5 +1,6 @@
 //! The command line. What is read here is valid: bad paths, names and numbers are refused before anything is sent.
 
+mod admin;
 #[cfg(test)]
 mod tests;
 
@@ -11,6 +12,8 @@ use std::time::Duration;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use types::{Error, NamespaceName, Path, Profile, Result, VersionId};
+
+pub use admin::{Admin, AdminCluster, AdminDisk, AdminMeta, AdminNamespace, AdminNode, AdminToken};
 
 use crate::output::Format;
 
@@ -260,69 +263,6 @@ pub enum DevCommand {
     },
     /// Stop all nodes; `up` starts them again
     Down,
-}
-
-/// Commands of `admin`.
-#[derive(Debug, Subcommand)]
-pub enum Admin {
-    /// The cluster as a whole
-    #[command(subcommand)]
-    Cluster(AdminCluster),
-    /// Nodes of the cluster
-    #[command(subcommand)]
-    Node(AdminNode),
-    /// Disks of the cluster
-    #[command(subcommand)]
-    Disk(AdminDisk),
-    /// Tokens that let nodes join
-    #[command(subcommand)]
-    Token(AdminToken),
-    /// Namespaces of the cluster
-    #[command(subcommand)]
-    Namespace(AdminNamespace),
-}
-
-/// Commands of `admin cluster`.
-#[derive(Debug, Subcommand)]
-pub enum AdminCluster {
-    /// Show its health; exit code 3 when it is degraded
-    Status,
-}
-
-/// Commands of `admin node`.
-#[derive(Debug, Subcommand)]
-pub enum AdminNode {
-    /// List nodes; exit code 3 when one is not healthy
-    List,
-}
-
-/// Commands of `admin disk`.
-#[derive(Debug, Subcommand)]
-pub enum AdminDisk {
-    /// List disks; exit code 3 when one is not healthy
-    List,
-}
-
-/// Commands of `admin token`.
-#[derive(Debug, Subcommand)]
-pub enum AdminToken {
-    /// Create a token
-    Create {
-        /// How long it is valid: 90s, 30m, 1h, 2d
-        #[arg(long, default_value = "1h", value_parser = duration)]
-        valid: Duration,
-    },
-}
-
-/// Commands of `admin namespace`.
-#[derive(Debug, Subcommand)]
-pub enum AdminNamespace {
-    /// Create a namespace
-    Create {
-        /// Name of the new namespace
-        #[arg(value_parser = namespace)]
-        name: NamespaceName,
-    },
 }
 
 /// A path in a namespace as it was typed.

@@ -23,7 +23,7 @@ use clap::Parser;
 use env::Env;
 use types::Error;
 
-use args::{Cli, Command, Dev, Reading};
+use args::{Admin, AdminMeta, AdminNode, Cli, Command, Dev, Reading};
 use exit::Exit;
 use output::{Format, Outcome};
 use session::Session;
@@ -81,6 +81,12 @@ async fn run(cli: Cli) -> exit::Result<Outcome> {
         Command::History { path, reading } => files::history(&reader(reading).await?, &path.path).await?,
         Command::Restore { version, path } => files::restore(&session().await?, &path.path, version).await?,
         Command::Du { path, reading } => files::du(&reader(reading).await?, &path.path).await?,
+        Command::Admin(Admin::Meta(AdminMeta::Recover { config, yes })) => {
+            admin::recover(&env, &config, yes)?
+        }
+        Command::Admin(Admin::Node(AdminNode::Readdress { config, addresses })) => {
+            admin::readdress(&env, &config, &addresses)?
+        }
         Command::Admin(command) => admin::run(&session().await?, command).await?,
     };
     if stale.load(Ordering::Relaxed) {

@@ -94,6 +94,7 @@ pub async fn join(env: &Env, path: &Path, token: &str) -> Result<Outcome> {
     Ok(Outcome::ok(text, json!({ "node": node.0 })))
 }
 
-fn load(env: &Env, path: &Path) -> Result<NodeConfig> {
+/// The configuration of a node.
+pub fn load(env: &Env, path: &Path) -> Result<NodeConfig> {
     NodeConfig::load(&*env.disk, path, &variables())
 }

@@ -34,6 +34,8 @@ pub struct Cluster {
     map: watch::Sender<Arc<ClusterMap>>,
     leaders: Mutex<BTreeMap<PartitionId, NodeId>>,
     deadline: Duration,
+    /// Where a node was expected and where it listens now, as an operator has said.
+    moved: BTreeMap<NodeId, (SocketAddr, SocketAddr)>,
 }
 
 impl std::fmt::Debug for Cluster {
@@ -79,7 +81,13 @@ impl Cluster {
         map: watch::Sender<Arc<ClusterMap>>,
         deadline: Duration,
     ) -> Self {
-        Self { env, dial, endpoints, map, leaders: Mutex::new(BTreeMap::new()), deadline }
+        let (leaders, moved) = Default::default();
+        Self { env, dial, endpoints, map, leaders, deadline, moved }
+    }
+
+    /// A view that finds nodes elsewhere than the map says, until the map says something new of them.
+    pub fn with_moved(self, moved: BTreeMap<NodeId, (SocketAddr, SocketAddr)>) -> Self {
+        Self { moved, ..self }
     }
 
     /// The newest map known here.
@@ -154,9 +162,16 @@ impl Cluster {
             .map()
             .nodes
             .get(&node)
-            .map(|n| n.native)
+            .map(|info| self.where_now(node, info.native))
             .ok_or_else(|| Error::stale_epoch(format!("node {node} is not in the map")))?;
         self.dial.call(&Target { transport: self.endpoints.transport, address }, request, timeout).await
+    }
+
+    fn where_now(&self, node: NodeId, expected: SocketAddr) -> SocketAddr {
+        match self.moved.get(&node) {
+            Some((from, to)) if *from == expected => *to,
+            _ => expected,
+        }
     }
 
     /// Asks around for a map newer than `have`; keeps the old one when nobody has one.
@@ -165,9 +180,9 @@ impl Cluster {
             return;
         }
         let map = self.map();
-        let voters = map.voters.iter().filter_map(|v| map.nodes.get(v));
-        let others = map.nodes.values().filter(|n| n.up);
-        let known = voters.chain(others).map(|n| n.native);
+        let voters = map.voters.iter().filter_map(|v| map.nodes.get_key_value(v));
+        let others = map.nodes.iter().filter(|(_, n)| n.up);
+        let known = voters.chain(others).map(|(id, n)| self.where_now(*id, n.native));
         for address in known.chain(self.endpoints.addresses.iter().copied()).take(6) {
             let target = Target { transport: self.endpoints.transport, address };
             if let Ok(Some(newer)) = fetch_map(&*self.dial, &target, have, LEADER_ATTEMPT_TIMEOUT / 3).await {

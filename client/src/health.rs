@@ -4,7 +4,7 @@
 //! Knows nothing of: how the status was fetched.
 
 use placement::SlotState;
-use proto::cluster::ClusterStatus;
+use proto::cluster::{ClusterStatus, PartitionReport};
 use proto::map::{ClusterMap, DiskInfo};
 use types::{DiskId, NodeId, PartitionId, counted};
 
@@ -34,6 +34,7 @@ impl Health {
         let map = &status.map;
         let mut health = Self::default();
         health.problems.extend(map.nodes.keys().filter_map(|id| node_problem(status, *id)));
+        health.problems.extend(map.nodes.keys().flat_map(|id| meta_problems(status, *id)));
         health.problems.extend(map.disks.keys().filter_map(|id| disk_problem(status, *id)));
         health.judge_placement(map);
         health
@@ -160,6 +161,60 @@ pub fn node_problem(status: &ClusterStatus, id: NodeId) -> Option<String> {
         None => "not heard from since the leader started listening".to_owned(),
     };
     Some(format!("node {id} ({}, {}) is down: {silence}", node.zone, node.native))
+}
+
+/// What is wrong with the metadata that a node holds, as it says itself.
+pub fn meta_problems(status: &ClusterStatus, id: NodeId) -> Vec<String> {
+    let last = status.nodes.get(&id).and_then(|node| node.last.as_ref());
+    let Some(last) = last.filter(|_| status.map.nodes.get(&id).is_some_and(|node| node.up)) else {
+        return Vec::new();
+    };
+    let stopped = last.partitions.iter().filter(|report| !report.problem.is_empty());
+    let stopped =
+        stopped.map(|report| format!("partition {} on node {id} has stopped: {}", report.id, report.problem));
+    let store = (!last.store_problem.is_empty())
+        .then(|| format!("the metadata store of node {id} takes no part: {}", last.store_problem));
+    store.into_iter().chain(stopped).collect()
+}
+
+/// A copy of a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replica {
+    /// Where it is.
+    pub node: NodeId,
+    /// Commands applied to it.
+    pub applied: u64,
+    /// Commands that its leader has applied and it has not, as far as the last heartbeats tell.
+    pub lag: u64,
+    /// Its Raft term.
+    pub term: u64,
+    /// It votes, as the map has it.
+    pub votes: bool,
+    /// How often it was started again since its process began.
+    pub restarts: u64,
+    /// Why it has stopped, or empty.
+    pub problem: String,
+}
+
+/// The copies of a partition, as their nodes report them.
+pub fn replicas(status: &ClusterStatus, partition: PartitionId) -> Vec<Replica> {
+    let heard = status.nodes.iter().filter_map(|(id, node)| Some((*id, node.last.as_ref()?)));
+    let reports: Vec<_> = heard
+        .flat_map(|(id, last)| last.partitions.iter().map(move |report| (id, report)))
+        .filter(|(_, report)| report.id == partition)
+        .collect();
+    let leader = leader(status, partition);
+    let newest = reports.iter().find(|(id, _)| Some(*id) == leader).map_or(0, |(_, report)| report.applied);
+    let replica = |(node, report): &(NodeId, &PartitionReport)| Replica {
+        node: *node,
+        applied: report.applied,
+        lag: newest.saturating_sub(report.applied),
+        term: report.term,
+        votes: status.map.voters.contains(node),
+        restarts: report.restarts,
+        problem: report.problem.clone(),
+    };
+    reports.iter().map(replica).collect()
 }
 
 /// Why a disk is not healthy; `None` when it is. That its node is down is the node's problem.

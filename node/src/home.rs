@@ -61,7 +61,7 @@ impl Home {
 
     /// True when a node was prepared here.
     pub fn is_prepared(&self) -> bool {
-        self.env.disk.exists(&self.join(MEMBERSHIP))
+        self.has(MEMBERSHIP)
     }
 
     /// Writes the map the node begins with and its metadata store, then who it is: in this order, so that a crash in between leaves a
@@ -104,6 +104,11 @@ impl Home {
     /// Saves a map: after a restart the node finds the others with it.
     pub fn save_map(&self, map: &ClusterMap) -> Result<()> {
         self.save(MAP, map)
+    }
+
+    /// True when there is such a file in this directory.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.env.disk.exists(&self.join(name))
     }
 
     /// Writes a file of this directory as a whole, durably.

@@ -14,6 +14,7 @@ mod home;
 mod links;
 mod meta;
 mod platform;
+pub mod repair;
 mod run;
 mod service;
 mod setup;

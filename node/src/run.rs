@@ -20,6 +20,7 @@ use crate::home::{Home, Membership};
 use crate::links::BlockLinks;
 use crate::meta::MetaKeeper;
 use crate::platform::{Listener, Platform};
+use crate::repair::{self, Moved};
 use crate::service::NodeService;
 use crate::store::StoreRecord;
 
@@ -41,6 +42,7 @@ struct Start {
     config: NodeConfig,
     membership: Membership,
     map: watch::Sender<Arc<ClusterMap>>,
+    moved: Moved,
 }
 
 impl Start {
@@ -49,7 +51,8 @@ impl Start {
         let dial = self.platform.dial(&self.config, &self.membership.credentials)?;
         let endpoints = Endpoints { addresses: Vec::new(), transport: Transport::Tcp };
         let (env, map) = (self.env.clone(), self.map.clone());
-        Ok(Arc::new(Cluster::new(env, dial, endpoints, map, NODE_REQUEST_DEADLINE)))
+        let cluster = Cluster::new(env, dial, endpoints, map, NODE_REQUEST_DEADLINE);
+        Ok(Arc::new(cluster.with_moved(self.moved.clone())))
     }
 }
 
@@ -61,7 +64,8 @@ impl Node {
         let (map, _) = watch::channel(Arc::new(home.map()?));
         let service = Arc::new(NodeService::new(map.clone()));
         let listener = platform.listen(&config, &membership.credentials, service.clone()).await?;
-        let start = Start { env, platform, config: config.clone(), membership, map };
+        let moved = repair::moved(&home)?;
+        let start = Start { env, platform, config: config.clone(), membership, map, moved };
         let (id, cluster) = (start.membership.node, start.view()?);
         let mut node = Self { id, home, listener, service, cluster, reporter: None, keeper: None };
         // A node that cannot start all of its rooms must not serve with the rest: dropping it closes its doors.
@@ -81,7 +85,7 @@ impl Node {
     }
 
     async fn start_rooms(&mut self, start: Start) -> Result<()> {
-        let Start { env, platform, config, membership, map } = &start;
+        let Start { env, platform, config, membership, map, .. } = &start;
         env::task::spawn(save_maps(self.home.clone(), map.subscribe()));
         if config.roles.contains(&Role::Meta) {
             let keeper = Arc::new(self.keeper(&start)?);

@@ -1,6 +1,6 @@
 //! The status of a cluster as tables and JSON. Pure.
 
-use client::health::{Health, Slots, disk_problem, leader, node_problem};
+use client::health::{Health, Slots, disk_problem, leader, node_problem, replicas};
 use node::config::role_name;
 use proto::cluster::{ClusterStatus, Heartbeat};
 use proto::map::PartitionKind;
@@ -32,6 +32,7 @@ pub fn cluster(status: &ClusterStatus) -> Outcome {
             format!("{} serving, {} being filled, {} offline", slots.serving, slots.syncing, slots.offline),
         ),
     ]);
+    text.push_str(&format!("\n{}", partitions(status)));
     health.problems.iter().for_each(|problem| text.push_str(&format!("! {problem}\n")));
     health.notes.iter().for_each(|note| text.push_str(&format!("- {note}\n")));
     let json = json!({
@@ -61,7 +62,44 @@ fn partition_json(status: &ClusterStatus, id: PartitionId, kind: PartitionKind) 
         PartitionKind::Namespace => "namespace",
         PartitionKind::Index => "index",
     };
-    json!({ "id": id.0, "kind": kind, "leader": leader(status, id).map(|node| node.0) })
+    let copies = replicas(status, id);
+    let copies = copies.iter().filter(|copy| copy.votes || copy.applied > 0).map(|copy| {
+        json!({
+            "node": copy.node.0,
+            "applied": copy.applied,
+            "lag": copy.lag,
+            "term": copy.term,
+            "votes": copy.votes,
+            "restarts": copy.restarts,
+            "problem": copy.problem,
+        })
+    });
+    json!({
+        "id": id.0,
+        "kind": kind,
+        "leader": leader(status, id).map(|node| node.0),
+        "replicas": copies.collect::<Vec<_>>(),
+    })
+}
+
+/// One line per partition: who leads, in which term, and how far each copy is behind.
+fn partitions(status: &ClusterStatus) -> String {
+    let mut table = Table::new(&["partition", "leader", ">term", "behind"]);
+    for partition in &status.map.partitions {
+        let copies = replicas(status, partition.id);
+        let voters = copies.iter().filter(|copy| copy.votes);
+        let behind = voters.map(|copy| match copy.problem.is_empty() {
+            true => format!("{}:{}", copy.node, copy.lag),
+            false => format!("{}:stopped", copy.node),
+        });
+        table.row([
+            partition.id.to_string(),
+            leader(status, partition.id).map_or("none".to_owned(), |node| node.to_string()),
+            copies.iter().map(|copy| copy.term).max().unwrap_or_default().to_string(),
+            behind.collect::<Vec<_>>().join(" "),
+        ]);
+    }
+    table.render()
 }
 
 /// One line per node.

@@ -26,11 +26,18 @@ fn a_cluster_that_is_well() {
         disks    2 of 2 writable
         voters   1
         slots    4 serving, 0 being filled, 0 offline
+
+        partition  leader  term  behind
+        0          1          3  1:0
+        1          none       0
+        2          none       0
     "#]]
     .assert_eq(&outcome.text);
     assert_eq!(outcome.exit, Exit::Ok);
     assert_eq!(outcome.json["state"], "healthy");
-    assert_eq!(outcome.json["partitions"][0], json!({ "id": 0, "kind": "root", "leader": 1 }));
+    let root = &outcome.json["partitions"][0];
+    assert_eq!((&root["kind"], &root["leader"]), (&json!("root"), &json!(1)));
+    assert_eq!((&root["replicas"][0]["node"], &root["replicas"][0]["lag"]), (&json!(1), &json!(0)));
     assert_eq!(outcome.json["partitions"][1]["leader"], json!(null));
 }
 

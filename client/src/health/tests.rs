@@ -87,7 +87,14 @@ fn a_leader_is_up_and_has_the_newest_term() {
     assert_eq!(leader(&status, PartitionId(1)), None, "nobody says so");
     let mut says_leading = |node: u64, term| {
         let last = status.nodes.get_mut(&NodeId(node)).unwrap().last.as_mut().unwrap();
-        last.partitions = vec![PartitionReport { id: ROOT, leading: true, term, applied: 1 }];
+        last.partitions = vec![PartitionReport {
+            id: ROOT,
+            leading: true,
+            term,
+            applied: 1,
+            problem: String::new(),
+            restarts: 0,
+        }];
     };
     says_leading(2, 5);
     says_leading(3, 4);

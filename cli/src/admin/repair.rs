@@ -1,0 +1,59 @@
+//! Commands on a stopped node, for when the cluster cannot help itself.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use env::Env;
+use node::RealPlatform;
+use node::repair::{StoppedMeta, readdress as tell};
+use serde_json::json;
+use types::{NodeId, Result};
+
+use crate::exit::{self, Failure};
+use crate::output::{Outcome, Table};
+use crate::serve::load;
+
+/// What may be lost, in the words of whoever must decide it.
+const LOSS: &str = "Go on with this node alone only when the other voters are lost for good. Lost is what only they had, \
+                    acknowledged or not; entries after the committed one count from now on, acknowledged or not. A \
+                    voter that comes back after all is emptied and filled from this one.";
+
+/// Makes a node's metadata the only one, or shows what it has.
+pub fn recover(env: &Env, config: &Path, yes: bool) -> exit::Result<Outcome> {
+    let config = load(env, config)?;
+    let stopped = StoppedMeta::open(env, &RealPlatform(env.clone()), &config)?;
+    let found = stopped.survey()?;
+    let mut table = Table::new(&["partition", "voters", ">commands", ">committed", ">last"]);
+    let mut values = Vec::new();
+    for remains in &found {
+        let voters: Vec<u64> = remains.voters.iter().map(|voter| voter.node().0).collect();
+        table.row([
+            remains.partition.to_string(),
+            voters.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+            remains.applied.to_string(),
+            remains.committed.to_string(),
+            remains.last.to_string(),
+        ]);
+        values.push(json!({
+            "partition": remains.partition.0,
+            "voters": voters,
+            "commands": remains.applied,
+            "committed": remains.committed,
+            "last": remains.last,
+        }));
+    }
+    if !yes {
+        return Err(Failure::refused(format!("{}{LOSS} Add --yes to do it.", table.render())));
+    }
+    stopped.take_over()?;
+    let text = format!("{}This node is the only voter now: start it.", table.render());
+    Ok(Outcome::ok(text, json!({ "recovered": true, "partitions": values })))
+}
+
+/// Tells a stopped node where others are.
+pub fn readdress(env: &Env, config: &Path, addresses: &[(u64, SocketAddr)]) -> Result<Outcome> {
+    let moved: Vec<(NodeId, SocketAddr)> = addresses.iter().map(|(id, to)| (NodeId(*id), *to)).collect();
+    tell(env, &load(env, config)?, &moved)?;
+    let json = json!({ "moved": addresses.iter().map(|(id, _)| *id).collect::<Vec<_>>() });
+    Ok(Outcome::ok("noted; do the same on every node that must find them, then start all".to_owned(), json))
+}

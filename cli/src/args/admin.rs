@@ -1,0 +1,116 @@
+//! The command line of `cloudsync admin`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Subcommand;
+use types::NamespaceName;
+
+use super::{duration, namespace};
+
+/// Commands of `admin`.
+#[derive(Debug, Subcommand)]
+pub enum Admin {
+    /// The cluster as a whole
+    #[command(subcommand)]
+    Cluster(AdminCluster),
+    /// Nodes of the cluster
+    #[command(subcommand)]
+    Node(AdminNode),
+    /// The metadata of one node, while that node is stopped
+    #[command(subcommand)]
+    Meta(AdminMeta),
+    /// Disks of the cluster
+    #[command(subcommand)]
+    Disk(AdminDisk),
+    /// Tokens that let nodes join
+    #[command(subcommand)]
+    Token(AdminToken),
+    /// Namespaces of the cluster
+    #[command(subcommand)]
+    Namespace(AdminNamespace),
+}
+
+/// Commands of `admin cluster`.
+#[derive(Debug, Subcommand)]
+pub enum AdminCluster {
+    /// Show its health; exit code 3 when it is degraded
+    Status,
+}
+
+/// Commands of `admin node`.
+#[derive(Debug, Subcommand)]
+pub enum AdminNode {
+    /// List nodes; exit code 3 when one is not healthy
+    List,
+    /// Take a node that is down out of the cluster for ever, with its disks
+    Remove {
+        /// Number of the node
+        node: u64,
+        /// Also when its disks still count for the redundancy of what is stored
+        #[arg(long)]
+        force: bool,
+        /// Do it; without this, only show what would happen
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Tell a stopped node where others listen now, when so many addresses changed that they do not find each other
+    Readdress {
+        /// Configuration file of the stopped node, TOML
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Where nodes listen now, such as 2=10.0.0.7:7400
+        #[arg(required = true, value_name = "NODE=ADDR", value_parser = address)]
+        addresses: Vec<(u64, SocketAddr)>,
+    },
+}
+
+/// Commands of `admin meta`.
+#[derive(Debug, Subcommand)]
+pub enum AdminMeta {
+    /// Go on with the metadata of this node alone, when most voters are lost for good
+    Recover {
+        /// Configuration file of the stopped node, TOML
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Do it; without this, only show what this node has and what may be lost
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// Commands of `admin disk`.
+#[derive(Debug, Subcommand)]
+pub enum AdminDisk {
+    /// List disks; exit code 3 when one is not healthy
+    List,
+}
+
+/// Commands of `admin token`.
+#[derive(Debug, Subcommand)]
+pub enum AdminToken {
+    /// Create a token
+    Create {
+        /// How long it is valid: 90s, 30m, 1h, 2d
+        #[arg(long, default_value = "1h", value_parser = duration)]
+        valid: Duration,
+    },
+}
+
+/// Commands of `admin namespace`.
+#[derive(Debug, Subcommand)]
+pub enum AdminNamespace {
+    /// Create a namespace
+    Create {
+        /// Name of the new namespace
+        #[arg(value_parser = namespace)]
+        name: NamespaceName,
+    },
+}
+
+fn address(text: &str) -> Result<(u64, SocketAddr), String> {
+    let bad = || "it must be a node and where it listens, such as 2=10.0.0.7:7400".to_owned();
+    let (node, address) = text.split_once('=').ok_or_else(bad)?;
+    Ok((node.parse().map_err(|_| bad())?, address.parse().map_err(|_| bad())?))
+}
