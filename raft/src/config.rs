@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::{Config, SnapshotPolicy};
+use types::limits::{LOG_TAIL_COUNT_MAX, LOG_TAILS_SIZE_MAX};
 use types::{Error, NodeId, Result};
 
 /// How a host runs.
@@ -36,7 +37,7 @@ pub struct LogTail {
 impl HostConfig {
     /// A host with times that suit nodes at one site.
     pub fn new(node: NodeId, log_dir: PathBuf) -> Self {
-        let log_tail = LogTail { count: 100_000, size: 256 << 20 };
+        let log_tail = LogTail { count: LOG_TAIL_COUNT_MAX, size: LOG_TAILS_SIZE_MAX };
         Self { node, log_dir, heartbeat_ms: 100, election_ms: 350..700, log_tail }
     }
 

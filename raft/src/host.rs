@@ -79,6 +79,11 @@ impl Host {
         }
     }
 
+    /// Bytes of the log on disk, all groups together.
+    pub fn log_size(&self) -> u64 {
+        self.shared.log.size()
+    }
+
     /// Why this node cannot take part any more: its log cannot be written. `None` while it can.
     pub fn broken(&self) -> Option<Error> {
         self.shared.log.broken()

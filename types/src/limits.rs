@@ -99,6 +99,17 @@ pub const COMMAND_SIZE_MAX: usize = 4 * MIB;
 pub const PROPOSER_QUEUE_COUNT_MAX: usize = 8192;
 /// Bytes of commands waiting in a partition's proposer: a second or two of what a disk can log.
 pub const PROPOSER_QUEUE_SIZE_MAX: usize = 64 * MIB;
+/// Segments of a node's Raft log, all groups together: it is read as a whole when the node starts, which takes seconds
+/// per GiB. When it is larger, what little is needed of old segments moves to the end of the log.
+pub const LOG_SIZE_TARGET: u64 = GIB / 2;
+/// Entries that a node keeps of all groups together, once their effect is on disk: half of the log, so that a moved
+/// entry makes room for another one at least.
+pub const LOG_TAILS_SIZE_MAX: u64 = LOG_SIZE_TARGET / 2;
+/// Entries of one group that are kept at most, for nodes that were away for a while; who misses more gets a snapshot.
+pub const LOG_TAIL_COUNT_MAX: u64 = 100_000;
+/// However many groups share the log, this much is kept of each: openraft must never find that entries it is about to
+/// apply were removed, and a node that restarts must not need a snapshot.
+pub const LOG_TAIL_SIZE_MIN: u64 = 4 * MIB as u64;
 /// Chunk ids in one `pin` request.
 pub const PIN_COUNT_MAX: usize = 4096;
 /// Entries of one listing page.

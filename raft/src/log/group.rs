@@ -74,6 +74,27 @@ impl GroupLog {
         self.places.iter()
     }
 
+    /// Indexes of the entries in `segment`.
+    pub fn in_segment(&self, segment: u64) -> impl Iterator<Item = u64> {
+        let found = self.places.iter().zip(self.start..).filter(move |(place, _)| place.segment == segment);
+        found.map(|(_, index)| index)
+    }
+
+    /// Where the entry at `index` is.
+    pub fn place(&self, index: u64) -> Option<EntryPlace> {
+        self.places.get(usize::try_from(index.checked_sub(self.start)?).ok()?).copied()
+    }
+
+    /// Notes that an entry is at `target` now. False when it was not at `source` any more.
+    pub fn move_place(&mut self, index: u64, source: &EntryPlace, target: &EntryPlace) -> bool {
+        let is_there = self.place(index) == Some(*source);
+        if is_there {
+            let at = usize::try_from(index - self.start).expect("less than the length of a queue");
+            self.places[at] = *target;
+        }
+        is_there
+    }
+
     /// Adds an entry at the end. False when it would leave a hole.
     pub fn push(&mut self, index: u64, place: EntryPlace, body: Bytes) -> bool {
         if self.places.is_empty() && self.purged.is_none() {
