@@ -14,10 +14,12 @@ use openraft::errors::Fatal;
 use openraft::storage::Snapshot;
 use openraft::{ChangeMembers, EmptyNode, LinearizerOption, ServerState};
 use tokio::sync::{Mutex, watch};
-use types::limits::{MEMBERSHIP_CHANGE_PAUSE, MEMBERSHIP_CHANGE_TIMEOUT, PROPOSE_TIMEOUT};
+use types::limits::{
+    FOLLOWER_SILENCE_MAX, MEMBERSHIP_CHANGE_PAUSE, MEMBERSHIP_CHANGE_TIMEOUT, PROPOSE_TIMEOUT,
+};
 use types::{Error, ErrorKind, NodeId, PartitionId, Result};
 
-use crate::engine::{TypeConfig, plain_ids};
+use crate::engine::{LogId, TypeConfig, plain_ids};
 use crate::log::{EntryId, Log};
 use crate::machine::Raft;
 use crate::message::{Message, Piece, PieceAnswer};
@@ -39,7 +41,7 @@ pub struct Group {
     pub(crate) applied: watch::Receiver<u64>,
     pub(crate) proposer: Proposer,
     pub(crate) proposing: JoinHandle<()>,
-    pub(crate) receiver: Mutex<Receiver>,
+    pub(crate) receiver: Arc<Mutex<Receiver>>,
     /// One change of members at a time.
     pub(crate) changing: Mutex<()>,
     /// A majority that answered this recently cannot have elected another leader.
@@ -264,6 +266,10 @@ impl Group {
                 self.answer(self.raft.pre_vote(request).await.map_err(|e| e.unwrap_fatal()))
             }
             Message::TransferLeader(request) => self.answer(self.raft.handle_transfer_leader(request).await),
+            Message::Receive(snapshot) => {
+                let received = self.receiver.lock().await.begin(&self.store, snapshot);
+                Ok(codec::encode(&received))
+            }
             Message::Piece(piece) => Ok(codec::encode(&self.take_piece(piece).await?)),
         }
     }
@@ -282,14 +288,44 @@ impl Group {
     }
 
     async fn take_piece(&self, piece: Piece) -> Result<PieceAnswer> {
-        let mut receiver = self.receiver.lock().await;
-        let Some((staged, end)) = blocking::run(|| receiver.take(&self.store, piece))? else {
+        let mut receiver = self.receiver.clone().lock_owned().await;
+        let position = piece.snapshot;
+        let Some((staged, end)) = blocking::run(|| receiver.take(piece))? else {
             return Ok(PieceAnswer::More);
         };
         let data = SnapshotData::Received { staged, commands: end.commands };
         let snapshot = Snapshot { meta: end.meta, snapshot: data };
-        let installed = self.raft.install_full_snapshot(end.vote, snapshot).await;
-        Ok(PieceAnswer::Done(installed.map_err(|e| error::fatal(self.id, &e))?.vote))
+        let (raft, id) = (self.raft.clone(), self.id);
+        // Goes on when the sender gives up; asked again, this node says that it is done.
+        let installing = env::task::spawn(async move {
+            let installed = raft.install_full_snapshot(end.vote, snapshot).await;
+            let vote = installed.map_err(|e| error::fatal(id, &e))?.vote;
+            receiver.finish(position, vote);
+            Ok(PieceAnswer::Done(vote))
+        });
+        installing.await.map_err(|e| Error::internal(format!("a snapshot was not installed: {e}")))?
+    }
+
+    /// Deletes what is here of a snapshot that nobody sends any more.
+    pub(crate) fn forget_received(&self) {
+        // Who holds it is busy receiving.
+        if let Ok(mut receiver) = self.receiver.try_lock() {
+            blocking::run(|| receiver.expire());
+        }
+    }
+
+    /// The position from which on other nodes need the log: one that gets a snapshot, or that answers but lags.
+    pub(crate) fn needed_from(&self) -> Option<u64> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let answers = |node| {
+            let heard =
+                metrics.heartbeat.as_ref().and_then(|heartbeats| heartbeats.get(node).cloned().flatten());
+            heard.is_some_and(|at| at.elapsed() < FOLLOWER_SILENCE_MAX)
+        };
+        let followers = metrics.replication.iter().flatten().filter(|(node, _)| answers(node));
+        let matched = followers.filter_map(|(_, matched)| matched.as_ref().map(LogId::index));
+        matched.chain(self.store.outgoing.needed_from()).min()
     }
 
     /// Stops taking part.

@@ -25,6 +25,7 @@ mod log;
 mod log_store;
 mod machine;
 mod message;
+mod outgoing;
 mod peer;
 mod proposer;
 mod runtime;

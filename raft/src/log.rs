@@ -200,14 +200,14 @@ impl Log {
         found.into_iter().map(read).collect()
     }
 
-    /// Number and bytes of the entries of `group`.
-    pub fn usage(&self, group: PartitionId) -> (u64, u64) {
-        self.lock().groups.get(&group).map(GroupLog::usage).unwrap_or_default()
+    /// Number and bytes of the entries of `group` up to `index`.
+    pub fn usage_upto(&self, group: PartitionId, index: u64) -> (u64, u64) {
+        self.lock().groups.get(&group).map(|group| group.usage_upto(index)).unwrap_or_default()
     }
 
     /// Bytes of the entries of each group.
     pub fn usages(&self) -> Vec<u64> {
-        self.lock().groups.values().map(|group| group.usage().1).collect()
+        self.lock().groups.values().map(GroupLog::size).collect()
     }
 
     /// Bytes of all segments.

@@ -13,6 +13,7 @@ use types::Result;
 use types::limits::MIB;
 
 use crate::engine::{Commands, Entry, LogId, Replies, SnapshotMeta, StoredMembership, TypeConfig};
+use crate::outgoing::View;
 use crate::snapshot::SnapshotData;
 use crate::state::{Meta, State, StateStore};
 use crate::{StateMachine, blocking, error};
@@ -90,7 +91,7 @@ fn size(entry: &Entry) -> usize {
 fn snapshot((state, meta): (State, Meta)) -> (SnapshotMeta, SnapshotData) {
     let commands = meta.commands;
     let described = SnapshotMeta { last_log_id: meta.log, last_membership: meta.membership };
-    (described, SnapshotData::Built { state, commands })
+    (described.clone(), SnapshotData::Built(View { state, meta: described, commands }))
 }
 
 type SnapshotOf = openraft::type_config::alias::SnapshotOf<TypeConfig, SnapshotData>;
@@ -143,10 +144,10 @@ impl RaftStateMachine<TypeConfig> for Machine {
         let install = || {
             let (staged, commands) = match data {
                 SnapshotData::Received { staged, commands } => (staged, commands),
-                SnapshotData::Built { state, commands } => {
+                SnapshotData::Built(view) => {
                     let staged = self.store.stage();
-                    staged.copy(&state)?;
-                    (staged, commands)
+                    staged.copy(&view.state)?;
+                    (staged, view.commands)
                 }
             };
             let membership = meta.last_membership.clone();
@@ -157,6 +158,10 @@ impl RaftStateMachine<TypeConfig> for Machine {
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<SnapshotOf>> {
+        // One that is being sent goes on being sent.
+        if let Some(view) = self.store.outgoing.view() {
+            return Ok(Some(Snapshot { meta: view.meta.clone(), snapshot: SnapshotData::Built(view) }));
+        }
         let built = self.store.snapshot().map_err(error::to_io)?;
         let (meta, snapshot) = snapshot(built);
         Ok(meta.last_log_id.is_some().then_some(Snapshot { meta, snapshot }))

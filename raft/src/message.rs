@@ -28,6 +28,8 @@ pub enum Message {
     PreVote(VoteRequest<TypeConfig>),
     /// Asks the target to take over. Answer: `TransferLeaderResponse`.
     TransferLeader(TransferLeaderRequest<TypeConfig>),
+    /// Asks how much the target has of the snapshot at a position, before pieces of it are sent. Answer: [`Received`].
+    Receive(LogId),
     /// A part of a snapshot. Answer: [`PieceAnswer`].
     Piece(Piece),
 }
@@ -45,9 +47,9 @@ pub struct Append {
 /// A run of keys and values of a snapshot.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Piece {
-    /// Chosen at random by the sender for one transfer.
-    pub transfer: u64,
-    /// Counts the pieces of a transfer from 0.
+    /// Position of the snapshot: states at the same position are equal, and so are their pieces.
+    pub snapshot: LogId,
+    /// Counts the pieces of a snapshot from 0.
     pub count: u64,
     /// Keys and values, see `snapshot.rs`.
     pub rows: Bytes,
@@ -66,6 +68,15 @@ pub struct PieceEnd {
     pub commands: u64,
     /// Rows in all pieces.
     pub row_count: u64,
+}
+
+/// How much a node has of a snapshot.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Received {
+    /// All pieces before `count`, which have `row_count` rows, the last one with the key `last`.
+    Pieces { count: u64, row_count: u64, last: Option<Bytes> },
+    /// All of it, and it is the state of the node. Its newest vote.
+    Done(Vote),
 }
 
 /// Answer to a [`Piece`].

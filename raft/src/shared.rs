@@ -8,6 +8,8 @@ use env::Env;
 use env::task::{DiskQueue, Owner};
 use kv::Kv;
 use openraft::errors::Fatal;
+use tokio::sync::Semaphore;
+use types::limits::SNAPSHOT_STREAM_COUNT_MAX;
 use types::{Error, NodeId, PartitionId, Result};
 
 use crate::config::HostConfig;
@@ -28,6 +30,8 @@ pub(crate) struct Shared {
     pub kv: Arc<dyn Kv>,
     pub network: Arc<dyn Network>,
     pub log: Arc<Log>,
+    /// Room for snapshots that are sent at once.
+    streams: Arc<Semaphore>,
     groups: Mutex<BTreeMap<PartitionId, Arc<Group>>>,
 }
 
@@ -46,7 +50,9 @@ impl Shared {
             false => DiskQueue::start("raft-log", &env.disk),
         };
         let log = blocking::run(|| Log::open(&env, config.log_dir.clone(), queue))?;
-        Ok(Self { env, config, kv, network, log: Arc::new(log), groups: Mutex::new(BTreeMap::new()) })
+        let streams = Arc::new(Semaphore::new(SNAPSHOT_STREAM_COUNT_MAX));
+        let groups = Mutex::new(BTreeMap::new());
+        Ok(Self { env, config, kv, network, log: Arc::new(log), streams, groups })
     }
 
     /// All running groups.
@@ -76,9 +82,10 @@ impl Shared {
         let had_voted = self.log.state(id).vote.is_some();
         let peers = Peers {
             network: self.network.clone(),
-            random: self.env.random.clone(),
             node: self.config.node,
             group: id,
+            store: store.clone(),
+            streams: self.streams.clone(),
         };
         let config = self.config.openraft()?;
         let raft = Raft::new(self.config.node.0, config, peers, LogStore::new(self.log.clone(), id), machine);

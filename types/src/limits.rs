@@ -110,6 +110,15 @@ pub const LOG_TAIL_COUNT_MAX: u64 = 100_000;
 /// However many groups share the log, this much is kept of each: openraft must never find that entries it is about to
 /// apply were removed, and a node that restarts must not need a snapshot.
 pub const LOG_TAIL_SIZE_MIN: u64 = 4 * MIB as u64;
+/// While all groups together have no more log than this, nothing is removed that a node needs which answers but lags,
+/// or which gets a snapshot at the moment. With more, it needs a newer snapshot: a voter that is slow must not stop the
+/// others.
+pub const LOG_HOLD_SIZE_MAX: u64 = GIB;
+/// Pieces of a snapshot, of about 2 MiB each, that are under way at once: enough that neither disk waits for the network.
+pub const SNAPSHOT_WINDOW: usize = 4;
+/// Snapshots that a node sends at once, over all groups. Each takes the memory of a window, and a view of the store that
+/// keeps old versions of rows.
+pub const SNAPSHOT_STREAM_COUNT_MAX: usize = 4;
 /// Chunk ids in one `pin` request.
 pub const PIN_COUNT_MAX: usize = 4096;
 /// Entries of one listing page.
@@ -192,6 +201,12 @@ pub const MEMBERSHIP_CHANGE_PAUSE: Duration = Duration::from_millis(50);
 pub const APPEND_TIMEOUT: Duration = Duration::from_secs(2);
 /// A piece of a snapshot is written before it is answered; the last one makes all of it durable.
 pub const SNAPSHOT_PIECE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A view of the state is sent for at most this long: as long as it is kept, the store keeps what was deleted since.
+pub const SNAPSHOT_AGE_MAX: Duration = Duration::from_secs(3600);
+/// A transfer that broke off may go on after at most this time: longer than a node takes to restart.
+pub const SNAPSHOT_PAUSE_MAX: Duration = Duration::from_secs(60);
+/// A follower that has not answered for longer gets a snapshot when it comes back and the log has moved on.
+pub const FOLLOWER_SILENCE_MAX: Duration = Duration::from_secs(10);
 /// How long openraft may take to note a snapshot before it is tried again in the next round.
 pub const SNAPSHOT_NOTE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Waits between attempts to reach a node: short at first, because most interruptions are.

@@ -64,9 +64,16 @@ impl GroupLog {
         self.start + self.places.len() as u64
     }
 
-    /// Number and bytes of the entries.
-    pub fn usage(&self) -> (u64, u64) {
-        (self.places.len() as u64, self.size)
+    /// Bytes of the entries.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Number and bytes of the entries up to `index`.
+    pub fn usage_upto(&self, index: u64) -> (u64, u64) {
+        let count = index.saturating_add(1).saturating_sub(self.start).min(self.places.len() as u64);
+        let places = self.places.iter().take(usize::try_from(count).expect("at most the length of a queue"));
+        (count, places.map(|place| u64::from(place.size)).sum())
     }
 
     /// The places of all entries.
