@@ -9,8 +9,10 @@ use openraft::{Config, SnapshotPolicy};
 use types::limits::{LOG_TAIL_COUNT_MAX, LOG_TAILS_SIZE_MAX};
 use types::{Error, NodeId, Result};
 
+use crate::Archive;
+
 /// How a host runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct HostConfig {
     /// This node. Ids are never used twice: a node that lost its disk must come back under a new one.
     pub node: NodeId,
@@ -22,6 +24,8 @@ pub struct HostConfig {
     pub election_ms: Range<u64>,
     /// What is kept of a group's log after its state is on disk.
     pub log_tail: LogTail,
+    /// Takes the log's segments before they are deleted.
+    pub archive: Option<Arc<dyn Archive>>,
 }
 
 /// How much log is kept for nodes that were away for a while; one that misses more gets a snapshot. Large, also because
@@ -38,7 +42,7 @@ impl HostConfig {
     /// A host with times that suit nodes at one site.
     pub fn new(node: NodeId, log_dir: PathBuf) -> Self {
         let log_tail = LogTail { count: LOG_TAIL_COUNT_MAX, size: LOG_TAILS_SIZE_MAX };
-        Self { node, log_dir, heartbeat_ms: 100, election_ms: 350..700, log_tail }
+        Self { node, log_dir, heartbeat_ms: 100, election_ms: 350..700, log_tail, archive: None }
     }
 
     /// How recently a majority must have answered for a read without a message: well below the time in which it could

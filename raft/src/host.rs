@@ -12,12 +12,13 @@ use crate::config::HostConfig;
 use crate::group::Group;
 use crate::message::Envelope;
 use crate::shared::Shared;
-use crate::{Network, StateMachine, blocking, trim};
+use crate::{Network, StateMachine, archive, blocking, trim};
 
 /// All groups of a process.
 pub struct Host {
     shared: Arc<Shared>,
     trimming: JoinHandle<()>,
+    archiving: Option<JoinHandle<()>>,
     /// One group is opened at a time.
     opening: tokio::sync::Mutex<()>,
 }
@@ -32,7 +33,11 @@ impl Host {
     ) -> Result<Self> {
         let shared = Arc::new(Shared::open(env, config, kv, network)?);
         let trimming = env::task::spawn(trim::run(Arc::downgrade(&shared)));
-        Ok(Self { shared, trimming, opening: tokio::sync::Mutex::new(()) })
+        let archiving = shared.config.archive.clone().map(|archive| {
+            shared.log.keep_for_archive();
+            env::task::spawn(archive::run(Arc::downgrade(&shared), archive))
+        });
+        Ok(Self { shared, trimming, archiving, opening: tokio::sync::Mutex::new(()) })
     }
 
     /// The node whose copies of the groups run here.
@@ -102,8 +107,13 @@ impl Host {
         self.stop().await;
     }
 
-    async fn stop(&self) {
+    fn abort(&self) {
         self.trimming.abort();
+        self.archiving.iter().for_each(JoinHandle::abort);
+    }
+
+    async fn stop(&self) {
+        self.abort();
         let groups = std::mem::take(&mut *self.shared.lock());
         for group in groups.values() {
             group.stop().await;
@@ -114,7 +124,7 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        self.trimming.abort();
+        self.abort();
     }
 }
 

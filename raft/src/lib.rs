@@ -12,6 +12,7 @@
 //! An *index* in this crate's interface counts the commands of a group from 1, without gaps and equal on every node
 //! (elections and membership changes are not counted), so it can serve as version or sequence number.
 
+mod archive;
 mod blocking;
 mod codec;
 mod config;
@@ -41,6 +42,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use types::{NodeId, Result};
 
+pub use archive::Archive;
 pub use config::{HostConfig, LogTail};
 pub use group::Group;
 pub use host::Host;

@@ -9,6 +9,7 @@
 //! failed write or fdatasync is final (what the disk holds is unknown from then on): all that waits and all that comes
 //! later gets the error, and the node must be restarted.
 
+mod archive;
 mod clean;
 mod commit;
 mod entry;
@@ -30,6 +31,7 @@ use env::{Disk, Env, File};
 use types::limits::{LOG_SIZE_TARGET, MIB};
 use types::{Error, PartitionId, Result};
 
+pub use archive::News;
 pub use entry::{EntryId, GroupState, LogEntry, SavedVote};
 
 use clean::Move;
@@ -87,6 +89,8 @@ struct LogState {
     moved_from: u64,
     /// Its entries that are still to be copied, the last one first.
     to_move: Vec<(PartitionId, u64)>,
+    /// `None` without an archive.
+    archive: Option<archive::Progress>,
     /// Number of the commit that `pending` becomes.
     commit: u64,
     closed: bool,

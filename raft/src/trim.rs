@@ -11,13 +11,14 @@ use types::limits::{
 use crate::config::LogTail;
 use crate::group::Group;
 use crate::shared::Shared;
-use crate::{blocking, error};
+use crate::{archive, blocking, error};
 
 /// Looks after all groups until the host is gone.
 pub async fn run(host: Weak<Shared>) {
     loop {
         env::time::sleep(LOG_TRIM_PERIOD).await;
         let Some(host) = host.upgrade() else { return };
+        archive::limit(&host);
         trim_all(&host).await;
     }
 }

@@ -114,6 +114,9 @@ pub const LOG_TAIL_SIZE_MIN: u64 = 4 * MIB as u64;
 /// or which gets a snapshot at the moment. With more, it needs a newer snapshot: a voter that is slow must not stop the
 /// others.
 pub const LOG_HOLD_SIZE_MAX: u64 = GIB;
+/// Sealed segments that wait for the archive. Beyond it the oldest are given up: a node that goes on without its archive
+/// loses history, one without room for its log loses its vote.
+pub const LOG_ARCHIVE_LAG_SIZE_MAX: u64 = 4 * GIB;
 /// Pieces of a snapshot, of about 2 MiB each, that are under way at once: enough that neither disk waits for the network.
 pub const SNAPSHOT_WINDOW: usize = 4;
 /// Snapshots that a node sends at once, over all groups. Each takes the memory of a window, and a view of the store that
@@ -211,6 +214,8 @@ pub const FOLLOWER_SILENCE_MAX: Duration = Duration::from_secs(10);
 pub const SNAPSHOT_NOTE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Waits between attempts to reach a node: short at first, because most interruptions are.
 pub const PEER_BACKOFF_MS: [u64; 6] = [10, 20, 50, 100, 200, 400];
+/// How often to look for segments that an archive has not taken.
+pub const LOG_ARCHIVE_PERIOD: Duration = Duration::from_secs(1);
 /// How often the sizes of logs are checked.
 pub const LOG_TRIM_PERIOD: Duration = Duration::from_secs(1);
 

@@ -61,7 +61,7 @@ impl LogState {
             return Vec::new();
         }
         if self.to_move.is_empty() {
-            let older = self.segments.range(..self.current);
+            let older = self.segments.range(..self.archived_before());
             let worth = older.filter(|(_, segment)| segment.is_worth_cleaning());
             let Some((&number, _)) = worth.min_by_key(|(_, segment)| segment.live_size) else {
                 return Vec::new();

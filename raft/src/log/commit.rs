@@ -53,6 +53,7 @@ impl LogState {
             moves: Vec::new(),
             moved_from: 0,
             to_move: Vec::new(),
+            archive: None,
             commit: recovered.commit_next,
             closed: false,
             broken: None,
@@ -159,7 +160,7 @@ impl LogState {
     }
 
     fn empty_segments(&self) -> Vec<u64> {
-        let older = self.segments.range(..self.current);
+        let older = self.segments.range(..self.archived_before());
         older
             .filter(|(_, segment)| segment.live == 0 && segment.file.is_some())
             .map(|(number, _)| *number)

@@ -19,7 +19,7 @@ pub(in crate::log) fn sim(seed: u64) -> (Env, SimDisk) {
     (Env { disk: Arc::new(disk.clone()), ..Env::simulated(seed) }, disk)
 }
 
-fn open(env: &Env) -> Result<Log> {
+pub(in crate::log) fn open(env: &Env) -> Result<Log> {
     open_with(env, u64::MAX)
 }
 

@@ -1,0 +1,62 @@
+//! Hands sealed segments of the log to an archive, in order, before they may be deleted.
+
+use std::fmt::Debug;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::{Arc, Weak};
+
+use types::Result;
+use types::limits::{LOG_ARCHIVE_LAG_SIZE_MAX, LOG_ARCHIVE_PERIOD};
+
+use crate::log::News;
+use crate::shared::Shared;
+
+/// Keeps the log of a node for longer than the node does. Its methods may block.
+///
+/// Segments are numbered without gaps, and come in their order: the format is in `docs/formats/raft-log.md`. After an
+/// error, or a restart of the node, one may come again. A number that never comes was lost: the node could not wait
+/// any longer for an archive that failed, and says so, or was ended before it could.
+pub trait Archive: Send + Sync + Debug + 'static {
+    /// Takes the segment `number`, the file at `path`. It must be durable on return; the file may then go.
+    fn take_segment(&self, number: u64, path: &Path) -> Result<()>;
+
+    /// These segments were deleted before they were taken.
+    fn lose_segments(&self, numbers: Range<u64>) -> Result<()>;
+}
+
+/// Looks for what is to be archived until the host is gone.
+pub async fn run(host: Weak<Shared>, archive: Arc<dyn Archive>) {
+    loop {
+        env::time::sleep(LOG_ARCHIVE_PERIOD).await;
+        while let Some(news) = host.upgrade().and_then(|host| host.log.archive_news()) {
+            if let Err(e) = tell(&archive, news.clone()).await {
+                tracing::warn!(error = %e, ?news, "the archive does not take the raft log; will try again");
+                break;
+            }
+            let Some(host) = host.upgrade() else { return };
+            host.log.archived(&news);
+        }
+        if host.strong_count() == 0 {
+            return;
+        }
+    }
+}
+
+async fn tell(archive: &Arc<dyn Archive>, news: News) -> Result<()> {
+    let archive = archive.clone();
+    env::task::blocking(move || match news {
+        News::Lost(numbers) => archive.lose_segments(numbers),
+        News::Sealed(number, path) => archive.take_segment(number, &path),
+    })
+    .await
+}
+
+/// Gives up what the archive has not taken for too long.
+pub fn limit(host: &Shared) {
+    if let Some(lost) = host.log.limit_archive(LOG_ARCHIVE_LAG_SIZE_MAX) {
+        tracing::error!(
+            ?lost,
+            "the archive has not taken these segments of the raft log, and there is no room to wait: it has a gap; repair it"
+        );
+    }
+}
