@@ -18,7 +18,7 @@ use futures::stream::FuturesUnordered;
 use kv::{Options, Overlay, RocksKv};
 use openraft_rt::AsyncRuntime;
 use openraft_rt_tokio::TokioRuntime;
-use raft::{Group, Host, HostConfig, Network, StateMachine};
+use raft::{Group, Host, HostConfig, LogTail, Network, StateMachine};
 use types::{Error, ErrorKind, NodeId, PartitionId, Result};
 
 const BUSY: PartitionId = PartitionId(1);
@@ -30,6 +30,10 @@ const WINDOW: usize = 512;
 const COMMAND_SIZE: usize = 100;
 /// Commands per second while a node catches up: 5 MB/s.
 const CATCH_UP_RATE: u64 = 50_000;
+/// A node has caught up when it is so many commands behind: a tenth of a second.
+const LAG_MAX: u64 = CATCH_UP_RATE / 10;
+/// So little of the log is kept that a fresh node gets a snapshot.
+const SHORT: LogTail = LogTail { count: 1000, size: 8 << 20 };
 
 /// Keeps each command as one row, among as many as `count`.
 struct Rows {
@@ -66,9 +70,17 @@ fn main() {
     }
 }
 
-async fn start(dir: &TempDir, id: NodeId, network: &Direct, groups: u32, rows: u64) -> Arc<Host> {
+async fn start(
+    dir: &TempDir,
+    id: NodeId,
+    network: &Direct,
+    groups: u32,
+    rows: u64,
+    log_tail: Option<LogTail>,
+) -> Arc<Host> {
     let kv = RocksKv::open(&dir.join(format!("{id}/kv")), Options::default()).unwrap();
-    let config = HostConfig::new(id, dir.join(format!("{id}/log")));
+    let mut config = HostConfig::new(id, dir.join(format!("{id}/log")));
+    config.log_tail = log_tail.unwrap_or(config.log_tail);
     let host = Host::open(Env::real(), config, Arc::new(kv), Arc::new(network.clone())).await.unwrap();
     for group in 0..groups {
         host.open_group(PartitionId(BUSY.0 + group), Arc::new(Rows { count: rows })).await.unwrap();
@@ -99,7 +111,7 @@ async fn propose(group: &Group, command: Bytes) {
 async fn fill_log(count: u64) {
     let dir = temp_dir();
     let network = Direct::default();
-    let host = start(&dir, NodeId(1), &network, 1 + QUIET_COUNT, u64::MAX).await;
+    let host = start(&dir, NodeId(1), &network, 1 + QUIET_COUNT, u64::MAX, None).await;
     for group in host.groups() {
         group.initialize(BTreeSet::from([NodeId(1)])).await.unwrap();
     }
@@ -137,7 +149,7 @@ async fn fill_log(count: u64) {
     host.kill().await;
     drop(host);
     let begun = now();
-    let host = start(&dir, NodeId(1), &network, 1 + QUIET_COUNT, u64::MAX).await;
+    let host = start(&dir, NodeId(1), &network, 1 + QUIET_COUNT, u64::MAX, None).await;
     wait_leader(&host).await;
     println!(
         "restart after a kill: {:.1?}; {} commands",
@@ -150,7 +162,7 @@ async fn fill_log(count: u64) {
 async fn catch_up(rows: u64) {
     let dir = temp_dir();
     let network = Direct::default();
-    let host = start(&dir, NodeId(1), &network, 1, rows).await;
+    let host = start(&dir, NodeId(1), &network, 1, rows, Some(SHORT)).await;
     let group = host.group(BUSY).unwrap();
     group.initialize(BTreeSet::from([NodeId(1)])).await.unwrap();
     wait_leader(&host).await;
@@ -180,7 +192,7 @@ async fn catch_up(rows: u64) {
         }
     });
     let begun = now();
-    let fresh = start(&dir, NodeId(2), &network, 1, rows).await;
+    let fresh = start(&dir, NodeId(2), &network, 1, rows, Some(SHORT)).await;
     let copy = fresh.group(BUSY).unwrap();
     let (before, mut size_max) = (group.applied(), 0);
     // One attempt may take longer than a change of members is waited for.
@@ -188,7 +200,8 @@ async fn catch_up(rows: u64) {
         let group = group.clone();
         async move { while group.add_learner(NodeId(2)).await.is_err() {} }
     });
-    while !adding.is_finished() {
+    let lag = || group.applied().saturating_sub(copy.applied());
+    while !adding.is_finished() || lag() > LAG_MAX {
         size_max = host.log_size().max(size_max);
         sleep(Duration::from_millis(100)).await;
     }
@@ -197,7 +210,7 @@ async fn catch_up(rows: u64) {
         "{rows} rows, {:.1} MB/s of commands meanwhile: caught up after {seconds:.1} s, {} commands behind; log of the \
          sender {} MiB at most",
         (group.applied() - before) as f64 * COMMAND_SIZE as f64 / seconds / 1e6,
-        group.applied().saturating_sub(copy.applied()),
+        lag(),
         size_max >> 20
     );
     written.abort();

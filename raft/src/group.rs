@@ -15,12 +15,13 @@ use openraft::storage::Snapshot;
 use openraft::{ChangeMembers, EmptyNode, LinearizerOption, ServerState};
 use tokio::sync::{Mutex, watch};
 use types::limits::{
-    FOLLOWER_SILENCE_MAX, MEMBERSHIP_CHANGE_PAUSE, MEMBERSHIP_CHANGE_TIMEOUT, PROPOSE_TIMEOUT,
+    FOLLOWER_SILENCE_MAX, LOG_FULL_RETRY_MS, MEMBERSHIP_CHANGE_PAUSE, MEMBERSHIP_CHANGE_TIMEOUT,
+    PROPOSE_TIMEOUT,
 };
 use types::{Error, ErrorKind, NodeId, PartitionId, Result};
 
 use crate::engine::{LogId, TypeConfig, plain_ids};
-use crate::log::{EntryId, Log};
+use crate::log::{EntryId, Log, Room};
 use crate::machine::Raft;
 use crate::message::{Message, Piece, PieceAnswer};
 use crate::proposer::Proposer;
@@ -63,9 +64,22 @@ impl Group {
     }
 
     /// Puts a command through the log and returns what applying it gave. Errors: `StaleEpoch` on a node that does not
-    /// lead (the message names the leader), `Busy` when too much is waiting, `Invalid` for a command over
+    /// lead (the message names the leader), `Busy` when too much is waiting or the log has no room, `Invalid` for a command over
     /// `COMMAND_SIZE_MAX`, `Unavailable` when it is not known whether the command was or will be applied.
     pub async fn propose(&self, command: Bytes) -> Result<Applied> {
+        self.propose_with(command, Room::Everything).await
+    }
+
+    /// As [`Group::propose`], for a command that makes room: it may use the reserve of the log's disk.
+    pub async fn propose_freeing(&self, command: Bytes) -> Result<Applied> {
+        self.propose_with(command, Room::Freeing).await
+    }
+
+    async fn propose_with(&self, command: Bytes, room: Room) -> Result<Applied> {
+        // Elsewhere the answer is who leads.
+        if self.is_leader() {
+            self.check_room(room)?;
+        }
         let answer = self.proposer.propose(command)?;
         match timeout(PROPOSE_TIMEOUT, answer).await {
             Ok(Ok(answer)) => answer,
@@ -160,6 +174,7 @@ impl Group {
             term: metrics.current_term,
             log_last: metrics.last_log_index.unwrap_or(0),
             applied: self.applied(),
+            is_short_of_space: self.log.room() < Room::Everything,
             voters: membership.voter_ids().map(NodeId).collect(),
             learners: membership.learner_ids().map(NodeId).collect(),
         }
@@ -254,6 +269,10 @@ impl Group {
     pub(crate) async fn handle(&self, message: Message) -> Result<Bytes> {
         match message {
             Message::Append(append) => {
+                // What is not written must not be acknowledged. A leader that is alive is heard all the same.
+                if !append.is_heartbeat() {
+                    self.check_room(Room::Freeing)?;
+                }
                 let answer = self.raft.append_entries(append.into_request()?).await;
                 self.answer(answer.map_err(|e| e.unwrap_fatal()))
             }
@@ -266,7 +285,9 @@ impl Group {
                 self.answer(self.raft.pre_vote(request).await.map_err(|e| e.unwrap_fatal()))
             }
             Message::TransferLeader(request) => self.answer(self.raft.handle_transfer_leader(request).await),
+            Message::HasRoom => Ok(codec::encode(&(self.log.room() == Room::Everything))),
             Message::Receive(snapshot) => {
+                self.check_room(Room::Freeing)?;
                 let received = self.receiver.lock().await.begin(&self.store, snapshot);
                 Ok(codec::encode(&received))
             }
@@ -285,6 +306,18 @@ impl Group {
             return Ok(());
         }
         Err(self.unavailable("was just started here and does not vote yet"))
+    }
+
+    /// `Busy` when the disk of the log has no room for this.
+    fn check_room(&self, room: Room) -> Result<()> {
+        if self.log.room() >= room {
+            return Ok(());
+        }
+        let node = self.node;
+        Err(Error::busy(
+            format!("the metadata disk of node {node} is full: free space or add a node"),
+            LOG_FULL_RETRY_MS,
+        ))
     }
 
     async fn take_piece(&self, piece: Piece) -> Result<PieceAnswer> {

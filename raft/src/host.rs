@@ -10,6 +10,7 @@ use types::{Error, NodeId, PartitionId, Result};
 
 use crate::config::HostConfig;
 use crate::group::Group;
+use crate::log::Room;
 use crate::message::Envelope;
 use crate::shared::Shared;
 use crate::{Network, StateMachine, archive, blocking, trim};
@@ -87,6 +88,11 @@ impl Host {
     /// Bytes of the log on disk, all groups together.
     pub fn log_size(&self) -> u64 {
         self.shared.log.size()
+    }
+
+    /// True while the disk of the log is so full that groups here take only commands that make room.
+    pub fn is_short_of_space(&self) -> bool {
+        self.shared.log.room() < Room::Everything
     }
 
     /// Why this node cannot take part any more: its log cannot be written. `None` while it can.

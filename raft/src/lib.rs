@@ -29,6 +29,7 @@ mod message;
 mod outgoing;
 mod peer;
 mod proposer;
+mod room;
 mod runtime;
 mod shared;
 mod snapshot;
@@ -111,6 +112,8 @@ pub struct GroupStatus {
     pub log_last: u64,
     /// Commands applied here.
     pub applied: u64,
+    /// The disk of the log is nearly full: only commands that make room are taken.
+    pub is_short_of_space: bool,
     /// Nodes with a vote.
     pub voters: BTreeSet<NodeId>,
     /// Nodes without a vote.

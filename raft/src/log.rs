@@ -16,6 +16,7 @@ mod entry;
 mod group;
 mod record;
 mod recover;
+mod room;
 mod segment;
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ use types::{Error, PartitionId, Result};
 
 pub use archive::News;
 pub use entry::{EntryId, GroupState, LogEntry, SavedVote};
+pub use room::Room;
 
 use clean::Move;
 use group::{EntryPlace, GroupLog};
@@ -56,6 +58,7 @@ struct LogShared {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     sizes: Sizes,
+    room: Mutex<Room>,
     state: Mutex<LogState>,
 }
 
@@ -122,7 +125,9 @@ impl Log {
         env.disk.create_dir_durably(&dir).map_err(|e| Error::from(e).context(&what))?;
         let recovered = recover::recover(&*env.disk, &dir).map_err(|e| e.context(&what))?;
         let state = Mutex::new(LogState::new(recovered, sizes.segment));
-        let shared = Arc::new(LogShared { disk: env.disk.clone(), dir, sizes, state });
+        let shared = LogShared { disk: env.disk.clone(), dir, sizes, room: Mutex::default(), state };
+        shared.look_at_room();
+        let shared = Arc::new(shared);
         Ok(Self { shared, queue: Mutex::new(Some(queue)) })
     }
 

@@ -28,6 +28,8 @@ pub enum Message {
     PreVote(VoteRequest<TypeConfig>),
     /// Asks the target to take over. Answer: `TransferLeaderResponse`.
     TransferLeader(TransferLeaderRequest<TypeConfig>),
+    /// Asks whether the disk of the target's log has room for everything. Answer: `bool`.
+    HasRoom,
     /// Asks how much the target has of the snapshot at a position, before pieces of it are sent. Answer: [`Received`].
     Receive(LogId),
     /// A part of a snapshot. Answer: [`PieceAnswer`].
@@ -110,6 +112,11 @@ impl Append {
             committed: request.leader_commit,
             entries: entries.map(|entry| (entry.id.term, entry.id.index, entry.body)).collect(),
         }
+    }
+
+    /// True when it has no entries.
+    pub fn is_heartbeat(&self) -> bool {
+        self.entries.is_empty()
     }
 
     /// For openraft. `Invalid` when no leader would say this: openraft takes it for granted that entries follow each

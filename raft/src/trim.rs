@@ -11,7 +11,7 @@ use types::limits::{
 use crate::config::LogTail;
 use crate::group::Group;
 use crate::shared::Shared;
-use crate::{archive, blocking, error};
+use crate::{archive, blocking, error, room};
 
 /// Looks after all groups until the host is gone.
 pub async fn run(host: Weak<Shared>) {
@@ -19,6 +19,7 @@ pub async fn run(host: Weak<Shared>) {
         env::time::sleep(LOG_TRIM_PERIOD).await;
         let Some(host) = host.upgrade() else { return };
         archive::limit(&host);
+        room::look(&host).await;
         trim_all(&host).await;
     }
 }

@@ -117,6 +117,12 @@ pub const LOG_HOLD_SIZE_MAX: u64 = GIB;
 /// Sealed segments that wait for the archive. Beyond it the oldest are given up: a node that goes on without its archive
 /// loses history, one without room for its log loses its vote.
 pub const LOG_ARCHIVE_LAG_SIZE_MAX: u64 = 4 * GIB;
+/// When less than this share of the log's disk is free, one part in so many, but less than [`LOG_RESERVE_SIZE_MAX`] in any
+/// case, ordinary commands are refused; when it is a quarter of that, everything is but votes. A full disk would end the
+/// log for good.
+pub const LOG_RESERVE_SHARE: u64 = 20;
+/// A few segments, and what the store writes while space is made.
+pub const LOG_RESERVE_SIZE_MAX: u64 = 256 * MIB as u64;
 /// Pieces of a snapshot, of about 2 MiB each, that are under way at once: enough that neither disk waits for the network.
 pub const SNAPSHOT_WINDOW: usize = 4;
 /// Snapshots that a node sends at once, over all groups. Each takes the memory of a window, and a view of the store that
@@ -214,6 +220,10 @@ pub const FOLLOWER_SILENCE_MAX: Duration = Duration::from_secs(10);
 pub const SNAPSHOT_NOTE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Waits between attempts to reach a node: short at first, because most interruptions are.
 pub const PEER_BACKOFF_MS: [u64; 6] = [10, 20, 50, 100, 200, 400];
+/// A group whose log's disk is full is asked again after this time: it is looked at so often.
+pub const LOG_FULL_RETRY_MS: u32 = 1_000;
+/// How long a voter may take to say whether its disk has room: it has only to look at a number.
+pub const HAS_ROOM_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often to look for segments that an archive has not taken.
 pub const LOG_ARCHIVE_PERIOD: Duration = Duration::from_secs(1);
 /// How often the sizes of logs are checked.

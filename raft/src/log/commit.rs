@@ -232,11 +232,17 @@ impl LogShared {
             return Ok(file.clone());
         }
         let file = self.disk.open(&segment::path(&self.dir, batch.segment), OpenMode::CreateNew)?;
-        file.allocate(self.sizes.segment)?;
+        // Saves time later, but must not cost a log that has room for a little.
+        if let Err(e) = file.allocate(self.sizes.segment)
+            && e.kind() != io::ErrorKind::StorageFull
+        {
+            return Err(e);
+        }
         let header = segment::Header { number: batch.segment, commit_first: batch.commit };
         file.write_at(&[&segment::encode(header), &batch.bytes], 0)?;
         file.sync_data()?;
         self.disk.sync_dir(&self.dir)?;
+        self.look_at_room();
         Ok(file)
     }
 
