@@ -33,7 +33,7 @@ const CATCH_UP_RATE: u64 = 50_000;
 /// A node has caught up when it is so many commands behind: a tenth of a second.
 const LAG_MAX: u64 = CATCH_UP_RATE / 10;
 /// So little of the log is kept that a fresh node gets a snapshot.
-const SHORT: LogTail = LogTail { count: 1000, size: 8 << 20 };
+const SHORT: LogTail = LogTail { count: 10_000, size: 32 << 20 };
 
 /// Keeps each command as one row, among as many as `count`.
 struct Rows {

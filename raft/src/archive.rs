@@ -1,28 +1,13 @@
 //! Hands sealed segments of the log to an archive, in order, before they may be deleted.
 
-use std::fmt::Debug;
-use std::ops::Range;
-use std::path::Path;
 use std::sync::{Arc, Weak};
 
 use types::Result;
 use types::limits::{LOG_ARCHIVE_LAG_SIZE_MAX, LOG_ARCHIVE_PERIOD};
 
+use crate::Archive;
 use crate::log::News;
 use crate::shared::Shared;
-
-/// Keeps the log of a node for longer than the node does. Its methods may block.
-///
-/// Segments are numbered without gaps, and come in their order: the format is in `docs/formats/raft-log.md`. After an
-/// error, or a restart of the node, one may come again. A number that never comes was lost: the node could not wait
-/// any longer for an archive that failed, and says so, or was ended before it could.
-pub trait Archive: Send + Sync + Debug + 'static {
-    /// Takes the segment `number`, the file at `path`. It must be durable on return; the file may then go.
-    fn take_segment(&self, number: u64, path: &Path) -> Result<()>;
-
-    /// These segments were deleted before they were taken.
-    fn lose_segments(&self, numbers: Range<u64>) -> Result<()>;
-}
 
 /// Looks for what is to be archived until the host is gone.
 pub async fn run(host: Weak<Shared>, archive: Arc<dyn Archive>) {

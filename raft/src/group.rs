@@ -14,16 +14,14 @@ use openraft::errors::Fatal;
 use openraft::storage::Snapshot;
 use openraft::{ChangeMembers, EmptyNode, LinearizerOption, ServerState};
 use tokio::sync::{Mutex, watch};
-use types::limits::{
-    FOLLOWER_SILENCE_MAX, LOG_FULL_RETRY_MS, MEMBERSHIP_CHANGE_PAUSE, MEMBERSHIP_CHANGE_TIMEOUT,
-    PROPOSE_TIMEOUT,
-};
+use types::limits::{LOG_FULL_RETRY_MS, MEMBERSHIP_CHANGE_PAUSE, MEMBERSHIP_CHANGE_TIMEOUT, PROPOSE_TIMEOUT};
 use types::{Error, ErrorKind, NodeId, PartitionId, Result};
 
-use crate::engine::{LogId, TypeConfig, plain_ids};
-use crate::log::{EntryId, Log, Room};
+use crate::engine::{TypeConfig, plain_ids};
+use crate::log::{EntryId, Headroom, Log};
 use crate::machine::Raft;
 use crate::message::{Message, Piece, PieceAnswer};
+use crate::outgoing::Outgoing;
 use crate::proposer::Proposer;
 use crate::snapshot::{Receiver, SnapshotData};
 use crate::state::{State, StateStore};
@@ -38,6 +36,7 @@ pub struct Group {
     pub(crate) node: NodeId,
     pub(crate) raft: Raft,
     pub(crate) store: Arc<StateStore>,
+    pub(crate) outgoing: Arc<Outgoing>,
     pub(crate) log: Arc<Log>,
     pub(crate) applied: watch::Receiver<u64>,
     pub(crate) proposer: Proposer,
@@ -67,18 +66,18 @@ impl Group {
     /// lead (the message names the leader), `Busy` when too much is waiting or the log has no room, `Invalid` for a command over
     /// `COMMAND_SIZE_MAX`, `Unavailable` when it is not known whether the command was or will be applied.
     pub async fn propose(&self, command: Bytes) -> Result<Applied> {
-        self.propose_with(command, Room::Everything).await
+        self.propose_with(command, Headroom::Everything).await
     }
 
     /// As [`Group::propose`], for a command that makes room: it may use the reserve of the log's disk.
     pub async fn propose_freeing(&self, command: Bytes) -> Result<Applied> {
-        self.propose_with(command, Room::Freeing).await
+        self.propose_with(command, Headroom::Freeing).await
     }
 
-    async fn propose_with(&self, command: Bytes, room: Room) -> Result<Applied> {
+    async fn propose_with(&self, command: Bytes, room: Headroom) -> Result<Applied> {
         // Elsewhere the answer is who leads.
         if self.is_leader() {
-            self.check_room(room)?;
+            self.check_headroom(room)?;
         }
         let answer = self.proposer.propose(command)?;
         match timeout(PROPOSE_TIMEOUT, answer).await {
@@ -174,7 +173,7 @@ impl Group {
             term: metrics.current_term,
             log_last: metrics.last_log_index.unwrap_or(0),
             applied: self.applied(),
-            is_short_of_space: self.log.room() < Room::Everything,
+            is_short_of_space: self.log.headroom() < Headroom::Everything,
             voters: membership.voter_ids().map(NodeId).collect(),
             learners: membership.learner_ids().map(NodeId).collect(),
         }
@@ -271,7 +270,7 @@ impl Group {
             Message::Append(append) => {
                 // What is not written must not be acknowledged. A leader that is alive is heard all the same.
                 if !append.is_heartbeat() {
-                    self.check_room(Room::Freeing)?;
+                    self.check_headroom(Headroom::Freeing)?;
                 }
                 let answer = self.raft.append_entries(append.into_request()?).await;
                 self.answer(answer.map_err(|e| e.unwrap_fatal()))
@@ -285,9 +284,9 @@ impl Group {
                 self.answer(self.raft.pre_vote(request).await.map_err(|e| e.unwrap_fatal()))
             }
             Message::TransferLeader(request) => self.answer(self.raft.handle_transfer_leader(request).await),
-            Message::HasRoom => Ok(codec::encode(&(self.log.room() == Room::Everything))),
+            Message::HasRoom => Ok(codec::encode(&(self.log.headroom() == Headroom::Everything))),
             Message::Receive(snapshot) => {
-                self.check_room(Room::Freeing)?;
+                self.check_headroom(Headroom::Freeing)?;
                 let received = self.receiver.lock().await.begin(&self.store, snapshot);
                 Ok(codec::encode(&received))
             }
@@ -309,8 +308,8 @@ impl Group {
     }
 
     /// `Busy` when the disk of the log has no room for this.
-    fn check_room(&self, room: Room) -> Result<()> {
-        if self.log.room() >= room {
+    fn check_headroom(&self, room: Headroom) -> Result<()> {
+        if self.log.headroom() >= room {
             return Ok(());
         }
         let node = self.node;
@@ -337,28 +336,6 @@ impl Group {
             Ok(PieceAnswer::Done(vote))
         });
         installing.await.map_err(|e| Error::internal(format!("a snapshot was not installed: {e}")))?
-    }
-
-    /// Deletes what is here of a snapshot that nobody sends any more.
-    pub(crate) fn forget_received(&self) {
-        // Who holds it is busy receiving.
-        if let Ok(mut receiver) = self.receiver.try_lock() {
-            blocking::run(|| receiver.expire());
-        }
-    }
-
-    /// The position from which on other nodes need the log: one that gets a snapshot, or that answers but lags.
-    pub(crate) fn needed_from(&self) -> Option<u64> {
-        let metrics = self.raft.metrics();
-        let metrics = metrics.borrow_watched();
-        let answers = |node| {
-            let heard =
-                metrics.heartbeat.as_ref().and_then(|heartbeats| heartbeats.get(node).cloned().flatten());
-            heard.is_some_and(|at| at.elapsed() < FOLLOWER_SILENCE_MAX)
-        };
-        let followers = metrics.replication.iter().flatten().filter(|(node, _)| answers(node));
-        let matched = followers.filter_map(|(_, matched)| matched.as_ref().map(LogId::index));
-        matched.chain(self.store.outgoing.needed_from()).min()
     }
 
     /// Stops taking part.

@@ -10,7 +10,7 @@ use types::{Error, NodeId, PartitionId, Result};
 
 use crate::config::HostConfig;
 use crate::group::Group;
-use crate::log::Room;
+use crate::log::Headroom;
 use crate::message::Envelope;
 use crate::shared::Shared;
 use crate::{Network, StateMachine, archive, blocking, trim};
@@ -92,7 +92,7 @@ impl Host {
 
     /// True while the disk of the log is so full that groups here take only commands that make room.
     pub fn is_short_of_space(&self) -> bool {
-        self.shared.log.room() < Room::Everything
+        self.shared.log.headroom() < Headroom::Everything
     }
 
     /// Why this node cannot take part any more: its log cannot be written. `None` while it can.

@@ -21,6 +21,7 @@ mod conformance;
 mod engine;
 mod error;
 mod group;
+mod headroom;
 mod host;
 mod log;
 mod log_store;
@@ -29,7 +30,6 @@ mod message;
 mod outgoing;
 mod peer;
 mod proposer;
-mod room;
 mod runtime;
 mod shared;
 mod snapshot;
@@ -37,13 +37,15 @@ mod state;
 mod trim;
 
 use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::ops::Range;
+use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use types::{NodeId, Result};
 
-pub use archive::Archive;
 pub use config::{HostConfig, LogTail};
 pub use group::Group;
 pub use host::Host;
@@ -73,6 +75,19 @@ pub trait Network: Send + Sync + 'static {
     /// Sends `message` to [`Host::handle`] of `target` and returns the answer. Several may be under way at once, and
     /// may overtake each other. Gives up after `timeout`.
     async fn send(&self, target: NodeId, message: Bytes, timeout: Duration) -> Result<Bytes>;
+}
+
+/// Keeps the log of a node for longer than the node does. Its methods may block.
+///
+/// Segments are numbered without gaps, and come in their order: the format is in `docs/formats/raft-log.md`. After an
+/// error, or a restart of the node, one may come again. A number that never comes was lost: the node could not wait
+/// any longer for an archive that failed, and says so, or was ended before it could.
+pub trait Archive: Send + Sync + Debug + 'static {
+    /// Takes the segment `number`, the file at `path`. It must be durable on return; the file may then go.
+    fn take_segment(&self, number: u64, path: &Path) -> Result<()>;
+
+    /// These segments were deleted before they were taken.
+    fn lose_segments(&self, numbers: Range<u64>) -> Result<()>;
 }
 
 /// What became of a command.

@@ -14,15 +14,16 @@ mod clean;
 mod commit;
 mod entry;
 mod group;
+mod headroom;
 mod record;
 mod recover;
-mod room;
 mod segment;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -34,9 +35,8 @@ use types::{Error, PartitionId, Result};
 
 pub use archive::News;
 pub use entry::{EntryId, GroupState, LogEntry, SavedVote};
-pub use room::Room;
+pub use headroom::Headroom;
 
-use clean::Move;
 use group::{EntryPlace, GroupLog};
 use record::Record;
 
@@ -58,7 +58,7 @@ struct LogShared {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     sizes: Sizes,
-    room: Mutex<Room>,
+    headroom: Mutex<Headroom>,
     state: Mutex<LogState>,
 }
 
@@ -93,11 +93,29 @@ struct LogState {
     /// Its entries that are still to be copied, the last one first.
     to_move: Vec<(PartitionId, u64)>,
     /// `None` without an archive.
-    archive: Option<archive::Progress>,
+    archive: Option<Archived>,
     /// Number of the commit that `pending` becomes.
     commit: u64,
     closed: bool,
     broken: Option<Error>,
+}
+
+/// An entry that has a copy.
+#[derive(Clone, Copy, Debug)]
+struct Move {
+    group: PartitionId,
+    id: EntryId,
+    source: EntryPlace,
+    target: EntryPlace,
+}
+
+/// How far an archive is.
+#[derive(Debug)]
+struct Archived {
+    /// It has, or has lost, all segments before this one.
+    next: u64,
+    /// Of these, those it has lost and was not told of.
+    lost: Range<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -125,8 +143,8 @@ impl Log {
         env.disk.create_dir_durably(&dir).map_err(|e| Error::from(e).context(&what))?;
         let recovered = recover::recover(&*env.disk, &dir).map_err(|e| e.context(&what))?;
         let state = Mutex::new(LogState::new(recovered, sizes.segment));
-        let shared = LogShared { disk: env.disk.clone(), dir, sizes, room: Mutex::default(), state };
-        shared.look_at_room();
+        let shared = LogShared { disk: env.disk.clone(), dir, sizes, headroom: Mutex::default(), state };
+        shared.look_at_headroom();
         let shared = Arc::new(shared);
         Ok(Self { shared, queue: Mutex::new(Some(queue)) })
     }
@@ -227,6 +245,16 @@ impl Log {
     /// Index of the first entry of the newest ones that together have at most `count` entries and `size` bytes.
     pub fn tail_start(&self, group: PartitionId, count: u64, size: u64) -> u64 {
         self.lock().groups.get(&group).map_or(0, |group| group.tail_start(count, size))
+    }
+
+    /// What there was room for when it was last looked at.
+    pub fn headroom(&self) -> Headroom {
+        *self.shared.lock_headroom()
+    }
+
+    /// Looks how much room there is.
+    pub fn look_at_headroom(&self) {
+        self.shared.look_at_headroom();
     }
 
     /// Why the log does not work any more; `None` while it does.

@@ -13,7 +13,7 @@ use types::Result;
 use types::limits::MIB;
 
 use crate::engine::{Commands, Entry, LogId, Replies, SnapshotMeta, StoredMembership, TypeConfig};
-use crate::outgoing::View;
+use crate::outgoing::{Outgoing, View};
 use crate::snapshot::SnapshotData;
 use crate::state::{Meta, State, StateStore};
 use crate::{StateMachine, blocking, error};
@@ -27,6 +27,7 @@ const BATCH_SIZE_MAX: usize = 4 * MIB;
 #[derive(Clone)]
 pub struct Machine {
     store: Arc<StateStore>,
+    outgoing: Arc<Outgoing>,
     machine: Arc<dyn StateMachine>,
     applied: watch::Sender<u64>,
 }
@@ -41,7 +42,12 @@ pub struct SnapshotBuilder(io::Result<(State, Meta)>);
 impl Machine {
     /// Applies to `store` what `machine` makes of the commands, and tells `applied` how many were.
     pub fn new(store: Arc<StateStore>, machine: Arc<dyn StateMachine>, applied: watch::Sender<u64>) -> Self {
-        Self { store, machine, applied }
+        Self { store, outgoing: Arc::default(), machine, applied }
+    }
+
+    /// What of the state is being sent to other nodes.
+    pub fn outgoing(&self) -> Arc<Outgoing> {
+        self.outgoing.clone()
     }
 
     /// Tells the state machine and those who wait what the state is now.
@@ -159,7 +165,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<SnapshotOf>> {
         // One that is being sent goes on being sent.
-        if let Some(view) = self.store.outgoing.view() {
+        if let Some(view) = self.outgoing.view() {
             return Ok(Some(Snapshot { meta: view.meta.clone(), snapshot: SnapshotData::Built(view) }));
         }
         let built = self.store.snapshot().map_err(error::to_io)?;

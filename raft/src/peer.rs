@@ -22,9 +22,8 @@ use types::{Error, NodeId, PartitionId, Result};
 
 use crate::engine::{TypeConfig, Vote};
 use crate::message::{Append, Envelope, Message, Piece, PieceAnswer, PieceEnd, Received};
-use crate::outgoing::View;
+use crate::outgoing::{Outgoing, View};
 use crate::snapshot::{Cutter, SnapshotData};
-use crate::state::StateStore;
 use crate::{Network, blocking, codec};
 
 /// Creates a [`Peer`] for each other node.
@@ -32,7 +31,7 @@ pub struct Peers {
     pub network: Arc<dyn Network>,
     pub node: NodeId,
     pub group: PartitionId,
-    pub store: Arc<StateStore>,
+    pub outgoing: Arc<Outgoing>,
     /// Room for snapshots that this node sends at once, over all groups.
     pub streams: Arc<Semaphore>,
 }
@@ -43,7 +42,7 @@ pub struct Peer {
     source: NodeId,
     target: NodeId,
     group: PartitionId,
-    store: Arc<StateStore>,
+    outgoing: Arc<Outgoing>,
     streams: Arc<Semaphore>,
 }
 
@@ -56,7 +55,7 @@ impl RaftNetworkFactory<TypeConfig> for Peers {
             source: self.node,
             target: NodeId(target),
             group: self.group,
-            store: self.store.clone(),
+            outgoing: self.outgoing.clone(),
             streams: self.streams.clone(),
         }
     }
@@ -78,7 +77,7 @@ impl Peer {
         let Some(snapshot) = meta.last_log_id else {
             return Err(Error::internal("a state that has seen no entry is not sent"));
         };
-        self.store.outgoing.keep(&view)?;
+        self.outgoing.keep(&view)?;
         let (mut cutter, mut count) =
             match self.call(Message::Receive(snapshot), SNAPSHOT_PIECE_TIMEOUT).await? {
                 Received::Done(vote) => return Ok(vote),
@@ -89,7 +88,7 @@ impl Peer {
         let mut under_way = FuturesUnordered::new();
         loop {
             while under_way.len() < SNAPSHOT_WINDOW && !cutter.is_done() {
-                self.store.outgoing.go_on(&snapshot)?;
+                self.outgoing.go_on(&snapshot)?;
                 let rows = blocking::run(|| cutter.rows())?;
                 let crc = crc32fast::hash(&rows);
                 let row_count = cutter.row_count;
@@ -122,7 +121,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         _option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
         if !request.entries.is_empty() {
-            self.store.outgoing.check(request.prev_log_id.as_ref()).map_err(unreachable)?;
+            self.outgoing.check(request.prev_log_id.as_ref()).map_err(unreachable)?;
         }
         self.call(Message::Append(Append::new(request)), APPEND_TIMEOUT).await.map_err(unreachable)
     }

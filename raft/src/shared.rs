@@ -79,12 +79,13 @@ impl Shared {
             machine.announce_restored()?;
             Ok::<_, Error>((store, machine))
         })?;
+        let outgoing = machine.outgoing();
         let had_voted = self.log.state(id).vote.is_some();
         let peers = Peers {
             network: self.network.clone(),
             node: self.config.node,
             group: id,
-            store: store.clone(),
+            outgoing: outgoing.clone(),
             streams: self.streams.clone(),
         };
         let config = self.config.openraft()?;
@@ -99,6 +100,7 @@ impl Shared {
             node: self.config.node,
             raft,
             store,
+            outgoing,
             log: self.log.clone(),
             applied,
             proposer,

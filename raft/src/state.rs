@@ -14,7 +14,6 @@ use types::{Error, PartitionId, Result};
 
 use crate::codec;
 use crate::engine::{LogId, StoredMembership};
-use crate::outgoing::Outgoing;
 
 /// Bytes of one batch while a state is copied.
 const COPY_SIZE_MAX: usize = types::limits::MIB;
@@ -42,8 +41,6 @@ pub struct State {
 pub struct StateStore {
     kv: Arc<dyn Kv>,
     group: PartitionId,
-    /// What of it is being sent to other nodes.
-    pub outgoing: Outgoing,
     current: Mutex<Current>,
 }
 
@@ -125,12 +122,7 @@ impl StateStore {
         let generation_next = generation_next.ok_or_else(|| {
             Error::corrupt(format!("the state of partition {group} is of an impossible generation"))
         })?;
-        Ok(Self {
-            kv,
-            group,
-            outgoing: Outgoing::default(),
-            current: Mutex::new(Current { meta, generation, generation_next }),
-        })
+        Ok(Self { kv, group, current: Mutex::new(Current { meta, generation, generation_next }) })
     }
 
     /// The state, always the newest: two reads may see a change in between.

@@ -3,15 +3,18 @@
 
 use std::sync::Weak;
 
+use openraft::async_runtime::{Instant as _, WatchReceiver};
 use types::Result;
 use types::limits::{
-    LOG_HOLD_SIZE_MAX, LOG_TAIL_SIZE_MIN, LOG_TAILS_SIZE_MAX, LOG_TRIM_PERIOD, SNAPSHOT_NOTE_TIMEOUT,
+    FOLLOWER_SILENCE_MAX, LOG_HOLD_SIZE_MAX, LOG_TAIL_SIZE_MIN, LOG_TAILS_SIZE_MAX, LOG_TRIM_PERIOD,
+    SNAPSHOT_NOTE_TIMEOUT,
 };
 
 use crate::config::LogTail;
+use crate::engine::LogId;
 use crate::group::Group;
 use crate::shared::Shared;
-use crate::{archive, blocking, error, room};
+use crate::{archive, blocking, error, headroom};
 
 /// Looks after all groups until the host is gone.
 pub async fn run(host: Weak<Shared>) {
@@ -19,7 +22,7 @@ pub async fn run(host: Weak<Shared>) {
         env::time::sleep(LOG_TRIM_PERIOD).await;
         let Some(host) = host.upgrade() else { return };
         archive::limit(&host);
-        room::look(&host).await;
+        headroom::look(&host).await;
         trim_all(&host).await;
     }
 }
@@ -28,7 +31,7 @@ async fn trim_all(host: &Shared) {
     let usages = host.log.usages();
     let tail = tail(host.config.log_tail, &usages);
     let has_room = usages.iter().sum::<u64>() <= LOG_HOLD_SIZE_MAX;
-    host.groups().iter().for_each(|group| group.forget_received());
+    host.groups().iter().for_each(|group| forget_received(group));
     let last = |group: &Group| last_to_remove(group, tail, has_room);
     let due: Vec<_> = host.groups().into_iter().filter_map(|group| Some((last(&group)?, group))).collect();
     if due.is_empty() {
@@ -49,12 +52,33 @@ async fn trim_all(host: &Shared) {
 /// The last entry to remove from a group's log; `None` when that gains too little.
 fn last_to_remove(group: &Group, tail: LogTail, has_room: bool) -> Option<u64> {
     let applied = group.store.meta().log?.index();
-    let needed = group.needed_from().filter(|_| has_room);
+    let needed = needed_from(group).filter(|_| has_room);
     let upto = upto(
         group.log.tail_start(group.id, tail.count, tail.size),
         needed.map_or(applied, |n| n.min(applied)),
     );
     is_worth_it(group.log.usage_upto(group.id, upto), tail).then_some(upto)
+}
+
+/// Deletes what is here of a snapshot that nobody sends any more.
+fn forget_received(group: &Group) {
+    // Who holds it is busy receiving.
+    if let Ok(mut receiver) = group.receiver.try_lock() {
+        blocking::run(|| receiver.expire());
+    }
+}
+
+/// The position from which on other nodes need the log: one that gets a snapshot, or that answers but lags.
+fn needed_from(group: &Group) -> Option<u64> {
+    let metrics = group.raft.metrics();
+    let metrics = metrics.borrow_watched();
+    let answers = |node| {
+        let heard = metrics.heartbeat.as_ref().and_then(|heartbeats| heartbeats.get(node).cloned().flatten());
+        heard.is_some_and(|at| at.elapsed() < FOLLOWER_SILENCE_MAX)
+    };
+    let followers = metrics.replication.iter().flatten().filter(|(node, _)| answers(node));
+    let matched = followers.filter_map(|(_, matched)| matched.as_ref().map(LogId::index));
+    matched.chain(group.outgoing.needed_from()).min()
 }
 
 /// A quarter of the tail: trimming, which costs a flush, is rare.
@@ -105,7 +129,7 @@ async fn trim(group: &Group, upto: u64) -> Result<()> {
     let waited = group.raft.wait(Some(SNAPSHOT_NOTE_TIMEOUT)).metrics(noted, "snapshot").await;
     waited.map_err(|e| types::Error::unavailable(format!("no snapshot: {e}")))?;
     group.raft.trigger().purge_log(upto).await.map_err(fatal)?;
-    group.store.outgoing.raise_floor(upto);
+    group.outgoing.raise_floor(upto);
     Ok(())
 }
 

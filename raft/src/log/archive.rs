@@ -6,7 +6,7 @@ mod tests;
 use std::ops::Range;
 use std::path::PathBuf;
 
-use super::{Log, LogState, segment};
+use super::{Archived, Log, LogState, segment};
 
 /// What an archive is to be told next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,21 +17,12 @@ pub enum News {
     Sealed(u64, PathBuf),
 }
 
-/// How far an archive is.
-#[derive(Debug)]
-pub(super) struct Progress {
-    /// The archive has, or has lost, all segments before this one.
-    next: u64,
-    /// Of these, those it has lost and was not told of.
-    lost: Range<u64>,
-}
-
 impl Log {
     /// From now on sealed segments stay until [`Log::archived`] is called.
     pub fn keep_for_archive(&self) {
         let mut state = self.lock();
         let next = state.segments.first_key_value().map_or(0, |(number, _)| *number);
-        state.archive = Some(Progress { next, lost: 0..0 });
+        state.archive = Some(Archived { next, lost: 0..0 });
     }
 
     /// What the archive is to be told next, in the order of segments.

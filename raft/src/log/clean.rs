@@ -16,16 +16,7 @@ use types::{PartitionId, Result};
 use super::entry::EntryId;
 use super::group::EntryPlace;
 use super::record::{self, Record};
-use super::{LogShared, LogState, Segment};
-
-/// An entry that is copied.
-#[derive(Clone, Copy, Debug)]
-pub struct Move {
-    group: PartitionId,
-    id: EntryId,
-    source: EntryPlace,
-    target: EntryPlace,
-}
+use super::{LogShared, LogState, Move, Segment};
 
 impl Segment {
     /// Counts an entry that is in it.

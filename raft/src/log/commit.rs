@@ -7,12 +7,11 @@ use std::sync::{Arc, MutexGuard};
 use env::{File, OpenMode};
 use types::{Error, PartitionId, Result};
 
-use super::clean::Move;
 use super::group::{EntryPlace, GroupLog};
 use super::record::{self, Record};
 use super::recover::Recovered;
 use super::segment;
-use super::{Done, LogEntry, LogShared, LogState, Segment};
+use super::{Done, Headroom, LogEntry, LogShared, LogState, Move, Segment};
 
 /// One write: what was queued when the one before was durable.
 struct Batch {
@@ -225,6 +224,30 @@ impl LogShared {
         true
     }
 
+    pub(super) fn lock_headroom(&self) -> MutexGuard<'_, Headroom> {
+        self.headroom.lock().expect("never poisoned: nothing happens inside")
+    }
+
+    pub(super) fn look_at_headroom(&self) {
+        let found = match self.disk.space(&self.dir) {
+            Ok(space) => Headroom::of(space.free, space.total),
+            Err(e) => {
+                tracing::warn!(dir = %self.dir.display(), error = %e, "cannot see how much room the raft log has");
+                return;
+            }
+        };
+        let before = std::mem::replace(&mut *self.lock_headroom(), found);
+        match found {
+            _ if found == before => {}
+            Headroom::Everything => {
+                tracing::info!(dir = %self.dir.display(), "the metadata disk has room again")
+            }
+            _ => {
+                tracing::error!(dir = %self.dir.display(), only = ?found, "the metadata disk is full: free space or add a node");
+            }
+        }
+    }
+
     fn write(&self, batch: &Batch) -> io::Result<Arc<dyn File>> {
         if let Some(file) = &batch.file {
             file.write_at(&[&batch.bytes], batch.offset)?;
@@ -242,7 +265,7 @@ impl LogShared {
         file.write_at(&[&segment::encode(header), &batch.bytes], 0)?;
         file.sync_data()?;
         self.disk.sync_dir(&self.dir)?;
-        self.look_at_room();
+        self.look_at_headroom();
         Ok(file)
     }
 

@@ -4,15 +4,15 @@ use types::limits::HAS_ROOM_TIMEOUT;
 use types::{NodeId, Result};
 
 use crate::group::Group;
-use crate::log::Room;
+use crate::log::Headroom;
 use crate::message::{Envelope, Message};
 use crate::shared::Shared;
 use crate::{blocking, codec};
 
 /// Looks once.
 pub async fn look(host: &Shared) {
-    blocking::run(|| host.log.look_at_room());
-    if host.log.room() == Room::Everything {
+    blocking::run(|| host.log.look_at_headroom());
+    if host.log.headroom() == Headroom::Everything {
         return;
     }
     for group in host.groups().into_iter().filter(|group| group.is_leader()) {
