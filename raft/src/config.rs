@@ -6,12 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::{Config, SnapshotPolicy};
+use types::limits::{LOG_TAIL_COUNT_MAX, LOG_TAILS_SIZE_MAX};
 use types::{Error, ReplicaId, Result, Start};
 
 use crate::label::Last;
 
+use crate::Archive;
+
 /// How a host runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct HostConfig {
     /// Which store of which node this is. Ids are never used twice: a store that was lost comes back under a new one.
     pub replica: ReplicaId,
@@ -29,6 +32,8 @@ pub struct HostConfig {
     pub election_ms: Range<u64>,
     /// What is kept of a group's log after its state is on disk.
     pub log_tail: LogTail,
+    /// Takes the log's segments before they are deleted.
+    pub archive: Option<Arc<dyn Archive>>,
 }
 
 /// How much log is kept for nodes that were away for a while; one that misses more gets a snapshot. Large, also because
@@ -44,7 +49,7 @@ pub struct LogTail {
 impl HostConfig {
     /// A host with times that suit nodes at one site.
     pub fn new(replica: ReplicaId, start: Start, last: Last, log_dir: PathBuf) -> Self {
-        let log_tail = LogTail { count: 100_000, size: 256 << 20 };
+        let log_tail = LogTail { count: LOG_TAIL_COUNT_MAX, size: LOG_TAILS_SIZE_MAX };
         Self {
             replica,
             start,
@@ -54,6 +59,7 @@ impl HostConfig {
             heartbeat_ms: 100,
             election_ms: 350..700,
             log_tail,
+            archive: None,
         }
     }
 

@@ -14,13 +14,14 @@ use openraft::errors::Fatal;
 use openraft::storage::Snapshot;
 use openraft::{ChangeMembers, EmptyNode, LinearizerOption, ServerState};
 use tokio::sync::{Mutex, watch};
-use types::limits::{MEMBERSHIP_CHANGE_PAUSE, MEMBERSHIP_CHANGE_TIMEOUT, PROPOSE_TIMEOUT};
+use types::limits::{LOG_FULL_RETRY_MS, MEMBERSHIP_CHANGE_PAUSE, MEMBERSHIP_CHANGE_TIMEOUT, PROPOSE_TIMEOUT};
 use types::{Error, ErrorKind, PartitionId, ReplicaId, Result};
 
 use crate::engine::{TypeConfig, plain_ids};
-use crate::log::{EntryId, Log};
+use crate::log::{EntryId, Headroom, Log};
 use crate::machine::{Halt, Raft};
 use crate::message::{Message, Piece, PieceAnswer};
+use crate::outgoing::Outgoing;
 use crate::proposer::Proposer;
 use crate::snapshot::{Receiver, SnapshotData};
 use crate::state::{State, StateStore};
@@ -35,11 +36,12 @@ pub struct Group {
     pub(crate) replica: ReplicaId,
     pub(crate) raft: Raft,
     pub(crate) store: Arc<StateStore>,
+    pub(crate) outgoing: Arc<Outgoing>,
     pub(crate) log: Arc<Log>,
     pub(crate) applied: watch::Receiver<u64>,
     pub(crate) proposer: Proposer,
     pub(crate) proposing: JoinHandle<()>,
-    pub(crate) receiver: Mutex<Receiver>,
+    pub(crate) receiver: Arc<Mutex<Receiver>>,
     /// One change of members at a time.
     pub(crate) changing: Mutex<()>,
     /// A majority that answered this recently cannot have elected another leader.
@@ -63,9 +65,22 @@ impl Group {
     }
 
     /// Puts a command through the log and returns what applying it gave. Errors: `StaleEpoch` on a node that does not
-    /// lead (the message names the leader), `Busy` when too much is waiting, `Invalid` for a command over
+    /// lead (the message names the leader), `Busy` when too much is waiting or the log has no room, `Invalid` for a command over
     /// `COMMAND_SIZE_MAX`, `Unavailable` when it is not known whether the command was or will be applied.
     pub async fn propose(&self, command: Bytes) -> Result<Applied> {
+        self.propose_with(command, Headroom::Everything).await
+    }
+
+    /// As [`Group::propose`], for a command that makes room: it may use the reserve of the log's disk.
+    pub async fn propose_freeing(&self, command: Bytes) -> Result<Applied> {
+        self.propose_with(command, Headroom::Freeing).await
+    }
+
+    async fn propose_with(&self, command: Bytes, room: Headroom) -> Result<Applied> {
+        // Elsewhere the answer is who leads.
+        if self.is_leader() {
+            self.check_headroom(room)?;
+        }
         let answer = self.proposer.propose(command)?;
         match timeout(PROPOSE_TIMEOUT, answer).await {
             Ok(Ok(answer)) => answer,
@@ -160,6 +175,7 @@ impl Group {
             term: metrics.current_term,
             log_last: metrics.last_log_index.unwrap_or(0),
             applied: self.applied(),
+            is_short_of_space: self.log.headroom() < Headroom::Everything,
             voters: membership.voter_ids().map(ReplicaId).collect(),
             learners: membership.learner_ids().map(ReplicaId).collect(),
             problem: self.halted(),
@@ -261,6 +277,10 @@ impl Group {
     pub(crate) async fn handle(&self, message: Message) -> Result<Bytes> {
         match message {
             Message::Append(append) => {
+                // What is not written must not be acknowledged. A leader that is alive is heard all the same.
+                if !append.is_heartbeat() {
+                    self.check_headroom(Headroom::Freeing)?;
+                }
                 let answer = self.raft.append_entries(append.into_request()?).await;
                 self.answer(answer.map_err(|e| e.unwrap_fatal()))
             }
@@ -273,6 +293,12 @@ impl Group {
                 self.answer(self.raft.pre_vote(request).await.map_err(|e| e.unwrap_fatal()))
             }
             Message::TransferLeader(request) => self.answer(self.raft.handle_transfer_leader(request).await),
+            Message::HasRoom => Ok(codec::encode(&(self.log.headroom() == Headroom::Everything))),
+            Message::Receive(snapshot) => {
+                self.check_headroom(Headroom::Freeing)?;
+                let received = self.receiver.lock().await.begin(&self.store, snapshot);
+                Ok(codec::encode(&received))
+            }
             Message::Piece(piece) => Ok(codec::encode(&self.take_piece(piece).await?)),
         }
     }
@@ -290,15 +316,35 @@ impl Group {
         Err(self.unavailable("was just started here and does not vote yet"))
     }
 
+    /// `Busy` when the disk of the log has no room for this.
+    fn check_headroom(&self, room: Headroom) -> Result<()> {
+        if self.log.headroom() >= room {
+            return Ok(());
+        }
+        let node = self.replica.node();
+        Err(Error::busy(
+            format!("the metadata disk of node {node} is full: free space or add a node"),
+            LOG_FULL_RETRY_MS,
+        ))
+    }
+
     async fn take_piece(&self, piece: Piece) -> Result<PieceAnswer> {
-        let mut receiver = self.receiver.lock().await;
-        let Some((staged, end)) = blocking::run(|| receiver.take(&self.store, piece))? else {
+        let mut receiver = self.receiver.clone().lock_owned().await;
+        let position = piece.snapshot;
+        let Some((staged, end)) = blocking::run(|| receiver.take(piece))? else {
             return Ok(PieceAnswer::More);
         };
         let data = SnapshotData::Received { staged, commands: end.commands };
         let snapshot = Snapshot { meta: end.meta, snapshot: data };
-        let installed = self.raft.install_full_snapshot(end.vote, snapshot).await;
-        Ok(PieceAnswer::Done(installed.map_err(|e| error::fatal(self.id, &e))?.vote))
+        let (raft, id) = (self.raft.clone(), self.id);
+        // Goes on when the sender gives up; asked again, this node says that it is done.
+        let installing = env::task::spawn(async move {
+            let installed = raft.install_full_snapshot(end.vote, snapshot).await;
+            let vote = installed.map_err(|e| error::fatal(id, &e))?.vote;
+            receiver.finish(position, vote);
+            Ok(PieceAnswer::Done(vote))
+        });
+        installing.await.map_err(|e| Error::internal(format!("a snapshot was not installed: {e}")))?
     }
 
     /// Stops taking part.

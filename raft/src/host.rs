@@ -12,15 +12,16 @@ use types::{Error, NodeId, PartitionId, ReplicaId, Result, Stamp};
 use crate::config::HostConfig;
 use crate::error::OpenError;
 use crate::group::Group;
+use crate::log::Headroom;
 use crate::message::{Answer, Envelope};
 use crate::roster::contradiction;
 use crate::shared::Shared;
-use crate::{GroupStatus, Network, StateMachine, Trouble, blocking, supervise, trim};
+use crate::{GroupStatus, Network, StateMachine, Trouble, archive, blocking, supervise, trim};
 
 /// All groups of a process.
 pub struct Host {
     shared: Arc<Shared>,
-    upkeep: [JoinHandle<()>; 2],
+    upkeep: Vec<JoinHandle<()>>,
 }
 
 impl Host {
@@ -32,10 +33,14 @@ impl Host {
         network: Arc<dyn Network>,
     ) -> Result<Self, OpenError> {
         let shared = Arc::new(Shared::open(env, config, kv, network)?);
-        let upkeep = [
+        let mut upkeep = vec![
             env::task::spawn(trim::run(Arc::downgrade(&shared))),
             env::task::spawn(supervise::run(Arc::downgrade(&shared))),
         ];
+        if let Some(archive) = shared.config.archive.clone() {
+            shared.log.keep_for_archive();
+            upkeep.push(env::task::spawn(archive::run(Arc::downgrade(&shared), archive)));
+        }
         Ok(Self { shared, upkeep })
     }
 
@@ -121,6 +126,16 @@ impl Host {
     /// Why this store cannot take part any more; `None` while it can. Only closing and opening it again ends it.
     pub fn trouble(&self) -> watch::Receiver<Option<Trouble>> {
         self.shared.link.trouble()
+    }
+
+    /// Bytes of the log on disk, all groups together.
+    pub fn log_size(&self) -> u64 {
+        self.shared.log.size()
+    }
+
+    /// True while the disk of the log is so full that groups here take only commands that make room.
+    pub fn is_short_of_space(&self) -> bool {
+        self.shared.log.headroom() < Headroom::Everything
     }
 
     /// Stops all groups and puts their state on disk, so that the next start has nothing to repeat.

@@ -12,6 +12,7 @@
 //! An *index* in this crate's interface counts the commands of a group from 1, without gaps and equal on every node
 //! (elections and membership changes are not counted), so it can serve as version or sequence number.
 
+mod archive;
 mod blocking;
 mod codec;
 mod config;
@@ -20,6 +21,7 @@ mod conformance;
 mod engine;
 mod error;
 mod group;
+mod headroom;
 mod host;
 mod label;
 mod link;
@@ -27,6 +29,7 @@ mod log;
 mod log_store;
 mod machine;
 mod message;
+mod outgoing;
 mod peer;
 mod proposer;
 pub mod recover;
@@ -39,6 +42,9 @@ mod supervise;
 mod trim;
 
 use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::ops::Range;
+use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -79,6 +85,19 @@ pub trait Network: Send + Sync + 'static {
     async fn send(&self, target: NodeId, message: Bytes, timeout: Duration) -> Result<Bytes>;
 }
 
+/// Keeps the log of a node for longer than the node does. Its methods may block.
+///
+/// Segments are numbered without gaps, and come in their order: the format is in `docs/formats/raft-log.md`. After an
+/// error, or a restart of the node, one may come again. A number that never comes was lost: the node could not wait
+/// any longer for an archive that failed, and says so, or was ended before it could.
+pub trait Archive: Send + Sync + Debug + 'static {
+    /// Takes the segment `number`, the file at `path`. It must be durable on return; the file may then go.
+    fn take_segment(&self, number: u64, path: &Path) -> Result<()>;
+
+    /// These segments were deleted before they were taken.
+    fn lose_segments(&self, numbers: Range<u64>) -> Result<()>;
+}
+
 /// What became of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Applied {
@@ -116,6 +135,8 @@ pub struct GroupStatus {
     pub log_last: u64,
     /// Commands applied here.
     pub applied: u64,
+    /// The disk of the log is nearly full: only commands that make room are taken.
+    pub is_short_of_space: bool,
     /// Replicas with a vote.
     pub voters: BTreeSet<ReplicaId>,
     /// Replicas without a vote.

@@ -1,13 +1,17 @@
 //! How this store stands to the others: what it says of itself, whom it listens to, whether it may speak at all.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use tokio::sync::watch;
-use types::{Error, Result, Stamp};
+use types::{Error, PartitionId, ReplicaId, Result, Stamp};
 
 use crate::config::HostConfig;
 use crate::log::Log;
+use crate::message::{Answer, Envelope, Message};
 use crate::roster::Roster;
+use crate::{Network, blocking, codec};
 
 /// Why a store cannot take part any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +80,40 @@ impl Link {
                 trouble.error()
             ))),
         }
+    }
+
+    /// Asks another replica of a group. `Denied` when it does not accept this store, or is not the one that is known.
+    pub async fn ask<T: DeserializeOwned>(
+        &self,
+        network: &dyn Network,
+        group: PartitionId,
+        target: ReplicaId,
+        message: Message,
+        timeout: Duration,
+    ) -> Result<T> {
+        self.check()?;
+        let (source, known) = (self.stamp(), self.roster.newest(target.node()));
+        let envelope = Envelope { group, source, target, known, message };
+        let answer = network.send(target.node(), envelope.encode(), timeout).await?;
+        match Answer::decode(&answer)? {
+            Answer::Given { source, body } => {
+                self.check_source(&source, target)?;
+                codec::decode(&body)
+            }
+            Answer::Refused(why) => {
+                self.refuse(why.clone());
+                Err(Error::denied(why))
+            }
+        }
+    }
+
+    /// An answer counts only when it comes from the store that was asked.
+    fn check_source(&self, source: &Stamp, target: ReplicaId) -> Result<()> {
+        let refused = match source.replica == target {
+            true => blocking::run(|| self.roster.meet(source))?,
+            false => Some(format!("replica {target} was asked, replica {} has answered", source.replica)),
+        };
+        refused.map_or(Ok(()), |why| Err(Error::denied(why)))
     }
 
     /// Tells when there is trouble.

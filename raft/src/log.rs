@@ -1,16 +1,20 @@
 //! The shared log of a node: the entries and votes of all its groups in one stream of segment files.
 //!
 //! Owns: the file format (`docs/formats/raft-log.md`), group commit (one write and one fdatasync for everything that
-//! queued meanwhile, whichever group it is for), recovery, deleting segments that nothing needs any more.
+//! queued meanwhile, whichever group it is for), recovery, the space: deleting segments that nothing needs any more, and
+//! moving what little is needed of old ones.
 //! Knows nothing of: what an entry means, elections, openraft.
 //!
 //! Votes, entries, truncations and purges are one ordered stream: a crash leaves a prefix of it, cut at a commit. A
 //! failed write or fdatasync is final (what the disk holds is unknown from then on): all that waits and all that comes
 //! later gets the error, and the node must be restarted.
 
+mod archive;
+mod clean;
 mod commit;
 mod entry;
 mod group;
+mod headroom;
 mod record;
 mod recover;
 mod segment;
@@ -19,23 +23,26 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use env::task::DiskQueue;
 use env::{Disk, Env, File};
-use types::limits::MIB;
+use types::limits::{LOG_SIZE_TARGET, MIB};
 use types::{Error, ErrorKind, PartitionId, Result};
 
+pub use archive::News;
 pub use entry::{EntryId, GroupState, LogEntry, SavedVote};
+pub use headroom::Headroom;
 
 use group::{EntryPlace, GroupLog};
 use record::Record;
 
-/// A segment is closed when it has reached this size: large enough that syncing the directory is rare, small enough
-/// that space comes back soon.
-const SEGMENT_SIZE_TARGET: u64 = 64 * MIB as u64;
+/// Segments large enough that syncing the directory is rare, small enough that space comes back soon. Steps of cleaning
+/// that a disk writes in the time of a few syncs, because commits wait for them.
+const SIZES: Sizes = Sizes { segment: 64 * MIB as u64, log: LOG_SIZE_TARGET, step: 2 * MIB as u64 };
 
 /// Called when what it was given with is durable, or with the error that ended the log.
 pub type Done = Box<dyn FnOnce(io::Result<()>) + Send>;
@@ -50,8 +57,20 @@ pub struct Log {
 struct LogShared {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
-    segment_size: u64,
+    sizes: Sizes,
+    headroom: Mutex<Headroom>,
     state: Mutex<LogState>,
+}
+
+/// How large things may become, in bytes.
+#[derive(Clone, Copy, Debug)]
+struct Sizes {
+    /// A segment is closed when it has reached this.
+    segment: u64,
+    /// All segments together; beyond it old ones are cleaned.
+    log: u64,
+    /// What cleaning adds to one commit.
+    step: u64,
 }
 
 struct LogState {
@@ -67,6 +86,14 @@ struct LogState {
     /// A job that commits is queued or runs.
     is_scheduled: bool,
     done: Vec<Done>,
+    /// Entries of which `pending` has a copy.
+    moves: Vec<Move>,
+    /// The segment that is being cleaned.
+    moved_from: u64,
+    /// Its entries that are still to be copied, the last one first.
+    to_move: Vec<(PartitionId, u64)>,
+    /// `None` without an archive.
+    archive: Option<Archived>,
     /// Number of the commit that `pending` becomes.
     commit: u64,
     /// Number of the last commit that is durable.
@@ -75,26 +102,52 @@ struct LogState {
     broken: Option<Error>,
 }
 
+/// An entry that has a copy.
+#[derive(Clone, Copy, Debug)]
+struct Move {
+    group: PartitionId,
+    id: EntryId,
+    source: EntryPlace,
+    target: EntryPlace,
+}
+
+/// How far an archive is.
+#[derive(Debug)]
+struct Archived {
+    /// It has, or has lost, all segments before this one.
+    next: u64,
+    /// Of these, those it has lost and was not told of.
+    lost: Range<u64>,
+}
+
 #[derive(Debug, Default)]
 struct Segment {
     /// `None` until its first commit.
     file: Option<Arc<dyn File>>,
+    /// Bytes in it; for the current one, before its last commit.
+    size: u64,
     /// Entries in it that are still part of their group's log.
     live: u64,
+    /// Bytes of these entries.
+    live_size: u64,
+    /// An entry in it cannot be read, so it cannot be cleaned.
+    damaged: bool,
 }
 
 impl Log {
     /// Opens the log in `dir`, creating it when missing. `Corrupt` when something acknowledged is lost or damaged.
     pub fn open(env: &Env, dir: PathBuf, queue: DiskQueue) -> Result<Self> {
-        Self::open_with(env, dir, queue, SEGMENT_SIZE_TARGET)
+        Self::open_with(env, dir, queue, SIZES)
     }
 
-    fn open_with(env: &Env, dir: PathBuf, queue: DiskQueue, segment_size: u64) -> Result<Self> {
+    fn open_with(env: &Env, dir: PathBuf, queue: DiskQueue, sizes: Sizes) -> Result<Self> {
         let what = format!("open the raft log in {}", dir.display());
         env.disk.create_dir_durably(&dir).map_err(|e| Error::from(e).context(&what))?;
         let recovered = recover::recover(&*env.disk, &dir).map_err(|e| e.context(&what))?;
-        let state = Mutex::new(LogState::new(recovered, segment_size));
-        let shared = Arc::new(LogShared { disk: env.disk.clone(), dir, segment_size, state });
+        let state = Mutex::new(LogState::new(recovered, sizes.segment));
+        let shared = LogShared { disk: env.disk.clone(), dir, sizes, headroom: Mutex::default(), state };
+        shared.look_at_headroom();
+        let shared = Arc::new(shared);
         Ok(Self { shared, queue: Mutex::new(Some(queue)) })
     }
 
@@ -181,9 +234,19 @@ impl Log {
         })
     }
 
-    /// Number and bytes of the entries of `group`.
-    pub fn usage(&self, group: PartitionId) -> (u64, u64) {
-        self.lock().groups.get(&group).map(GroupLog::usage).unwrap_or_default()
+    /// Number and bytes of the entries of `group` up to `index`.
+    pub fn usage_upto(&self, group: PartitionId, index: u64) -> (u64, u64) {
+        self.lock().groups.get(&group).map(|group| group.usage_upto(index)).unwrap_or_default()
+    }
+
+    /// Bytes of the entries of each group.
+    pub fn usages(&self) -> Vec<u64> {
+        self.lock().groups.values().map(GroupLog::size).collect()
+    }
+
+    /// Bytes of all segments.
+    pub fn size(&self) -> u64 {
+        self.lock().size()
     }
 
     /// Index of the first entry of the newest ones that together have at most `count` entries and `size` bytes.
@@ -194,6 +257,16 @@ impl Log {
     /// Number of the last commit that is durable; 0 in a new log.
     pub fn mark(&self) -> u64 {
         self.lock().mark
+    }
+
+    /// What there was room for when it was last looked at.
+    pub fn headroom(&self) -> Headroom {
+        *self.shared.lock_headroom()
+    }
+
+    /// Looks how much room there is.
+    pub fn look_at_headroom(&self) {
+        self.shared.look_at_headroom();
     }
 
     /// Why the log does not work any more; `None` while it does.

@@ -13,6 +13,7 @@ use types::limits::MIB;
 use types::{Error, Result};
 
 use crate::engine::{Commands, Entry, LogId, Replies, SnapshotMeta, StoredMembership, TypeConfig};
+use crate::outgoing::{Outgoing, View};
 use crate::snapshot::SnapshotData;
 use crate::state::{Meta, State, StateStore};
 use crate::{StateMachine, blocking, error};
@@ -26,6 +27,7 @@ const BATCH_SIZE_MAX: usize = 4 * MIB;
 #[derive(Clone)]
 pub struct Machine {
     store: Arc<StateStore>,
+    outgoing: Arc<Outgoing>,
     machine: Arc<dyn StateMachine>,
     applied: watch::Sender<u64>,
     halt: Halt,
@@ -44,7 +46,7 @@ pub struct SnapshotBuilder(io::Result<(State, Meta)>);
 impl Machine {
     /// Applies to `store` what `machine` makes of the commands, and tells `applied` how many were.
     pub fn new(store: Arc<StateStore>, machine: Arc<dyn StateMachine>, applied: watch::Sender<u64>) -> Self {
-        Self { store, machine, applied, halt: Halt::default() }
+        Self { store, outgoing: Arc::default(), machine, applied, halt: Halt::default() }
     }
 
     /// Where it will say why it has stopped.
@@ -55,6 +57,11 @@ impl Machine {
     fn stop(&self, e: Error) -> io::Error {
         let _ = self.halt.set(e.clone()); // The first reason counts.
         error::to_io(e)
+    }
+
+    /// What of the state is being sent to other nodes.
+    pub fn outgoing(&self) -> Arc<Outgoing> {
+        self.outgoing.clone()
     }
 
     /// Tells the state machine and those who wait what the state is now.
@@ -104,7 +111,7 @@ fn size(entry: &Entry) -> usize {
 fn snapshot((state, meta): (State, Meta)) -> (SnapshotMeta, SnapshotData) {
     let commands = meta.commands;
     let described = SnapshotMeta { last_log_id: meta.log, last_membership: meta.membership };
-    (described, SnapshotData::Built { state, commands })
+    (described.clone(), SnapshotData::Built(View { state, meta: described, commands }))
 }
 
 type SnapshotOf = openraft::type_config::alias::SnapshotOf<TypeConfig, SnapshotData>;
@@ -157,10 +164,10 @@ impl RaftStateMachine<TypeConfig> for Machine {
         let install = || {
             let (staged, commands) = match data {
                 SnapshotData::Received { staged, commands } => (staged, commands),
-                SnapshotData::Built { state, commands } => {
+                SnapshotData::Built(view) => {
                     let staged = self.store.stage();
-                    staged.copy(&state)?;
-                    (staged, commands)
+                    staged.copy(&view.state)?;
+                    (staged, view.commands)
                 }
             };
             let membership = meta.last_membership.clone();
@@ -171,6 +178,10 @@ impl RaftStateMachine<TypeConfig> for Machine {
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<SnapshotOf>> {
+        // One that is being sent goes on being sent.
+        if let Some(view) = self.outgoing.view() {
+            return Ok(Some(Snapshot { meta: view.meta.clone(), snapshot: SnapshotData::Built(view) }));
+        }
         let built = self.store.snapshot().map_err(error::to_io)?;
         let (meta, snapshot) = snapshot(built);
         Ok(meta.last_log_id.is_some().then_some(Snapshot { meta, snapshot }))

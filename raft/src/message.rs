@@ -42,6 +42,10 @@ pub enum Message {
     PreVote(VoteRequest<TypeConfig>),
     /// Asks the target to take over. Answer: `TransferLeaderResponse`.
     TransferLeader(TransferLeaderRequest<TypeConfig>),
+    /// Asks whether the disk of the target's log has room for everything. Answer: `bool`.
+    HasRoom,
+    /// Asks how much the target has of the snapshot at a position, before pieces of it are sent. Answer: [`Received`].
+    Receive(LogId),
     /// A part of a snapshot. Answer: [`PieceAnswer`].
     Piece(Piece),
 }
@@ -59,9 +63,9 @@ pub struct Append {
 /// A run of keys and values of a snapshot.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Piece {
-    /// Chosen at random by the sender for one transfer.
-    pub transfer: u64,
-    /// Counts the pieces of a transfer from 0.
+    /// Position of the snapshot: states at the same position are equal, and so are their pieces.
+    pub snapshot: LogId,
+    /// Counts the pieces of a snapshot from 0.
     pub count: u64,
     /// Keys and values, see `snapshot.rs`.
     pub rows: Bytes,
@@ -80,6 +84,15 @@ pub struct PieceEnd {
     pub commands: u64,
     /// Rows in all pieces.
     pub row_count: u64,
+}
+
+/// How much a node has of a snapshot.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Received {
+    /// All pieces before `count`, which have `row_count` rows, the last one with the key `last`.
+    Pieces { count: u64, row_count: u64, last: Option<Bytes> },
+    /// All of it, and it is the state of the node. Its newest vote.
+    Done(Vote),
 }
 
 /// Answer to a [`Piece`].
@@ -125,6 +138,11 @@ impl Append {
             committed: request.leader_commit,
             entries: entries.map(|entry| (entry.id.term, entry.id.index, entry.body)).collect(),
         }
+    }
+
+    /// True when it has no entries.
+    pub fn is_heartbeat(&self) -> bool {
+        self.entries.is_empty()
     }
 
     /// For openraft. `Invalid` when no leader would say this: openraft takes it for granted that entries follow each

@@ -4,7 +4,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use env::Random;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{Backoff, RPCOption};
 use openraft::raft::{
@@ -13,30 +14,37 @@ use openraft::raft::{
 };
 use openraft::{EmptyNode, OptionalSend, RaftNetworkFactory, RaftNetworkV2};
 use serde::de::DeserializeOwned;
-use types::limits::{APPEND_TIMEOUT, PEER_BACKOFF_MS, SNAPSHOT_PIECE_TIMEOUT};
-use types::{Error, PartitionId, ReplicaId, Result, Stamp};
+use tokio::sync::Semaphore;
+use types::limits::{
+    APPEND_TIMEOUT, PEER_BACKOFF_MS, SNAPSHOT_PIECE_TIMEOUT, SNAPSHOT_STREAM_COUNT_MAX, SNAPSHOT_WINDOW,
+};
+use types::{Error, PartitionId, ReplicaId, Result};
 
 use crate::engine::{TypeConfig, Vote};
 use crate::link::Link;
-use crate::message::{Answer, Append, Envelope, Message, Piece, PieceAnswer, PieceEnd};
+use crate::message::{Append, Message, Piece, PieceAnswer, PieceEnd, Received};
+use crate::outgoing::{Outgoing, View};
 use crate::snapshot::{Cutter, SnapshotData};
-use crate::{Network, blocking, codec};
+use crate::{Network, blocking};
 
 /// Creates a [`Peer`] for each other node.
 pub struct Peers {
     pub network: Arc<dyn Network>,
-    pub random: Random,
     pub link: Arc<Link>,
     pub group: PartitionId,
+    pub outgoing: Arc<Outgoing>,
+    /// Room for snapshots that this node sends at once, over all groups.
+    pub streams: Arc<Semaphore>,
 }
 
 /// One group's line to the same group on another node.
 pub struct Peer {
     network: Arc<dyn Network>,
-    random: Random,
     link: Arc<Link>,
     target: ReplicaId,
     group: PartitionId,
+    outgoing: Arc<Outgoing>,
+    streams: Arc<Semaphore>,
 }
 
 impl RaftNetworkFactory<TypeConfig> for Peers {
@@ -45,60 +53,57 @@ impl RaftNetworkFactory<TypeConfig> for Peers {
     async fn new_client(&mut self, target: u64, _node: &EmptyNode) -> Peer {
         Peer {
             network: self.network.clone(),
-            random: self.random.clone(),
             link: self.link.clone(),
             target: ReplicaId(target),
             group: self.group,
+            outgoing: self.outgoing.clone(),
+            streams: self.streams.clone(),
         }
     }
 }
 
 impl Peer {
     async fn call<T: DeserializeOwned>(&self, message: Message, timeout: Duration) -> Result<T> {
-        self.link.check()?;
-        let (source, known) = (self.link.stamp(), self.link.roster.newest(self.target.node()));
-        let envelope = Envelope { group: self.group, source, target: self.target, known, message };
-        let answer = self.network.send(self.target.node(), envelope.encode(), timeout).await?;
-        match Answer::decode(&answer)? {
-            Answer::Given { source, body } => {
-                self.check_source(&source)?;
-                codec::decode(&body)
-            }
-            Answer::Refused(why) => {
-                self.link.refuse(why.clone());
-                Err(Error::denied(why))
-            }
-        }
+        self.link.ask(&*self.network, self.group, self.target, message, timeout).await
     }
 
-    /// An answer counts only when it comes from the store that was asked.
-    fn check_source(&self, source: &Stamp) -> Result<()> {
-        let refused = match source.replica == self.target {
-            true => blocking::run(|| self.link.roster.meet(source))?,
-            false => {
-                Some(format!("replica {} was asked, replica {} has answered", self.target, source.replica))
-            }
+    /// Sends what the target lacks of a view, a few pieces at once.
+    async fn send_state(&self, vote: Vote, view: View) -> Result<Vote> {
+        let _room = self.streams.try_acquire().map_err(|_| {
+            Error::busy(format!("this node sends {SNAPSHOT_STREAM_COUNT_MAX} snapshots already"), 400)
+        })?;
+        let View { state, meta, commands } = view.clone();
+        let Some(snapshot) = meta.last_log_id else {
+            return Err(Error::internal("a state that has seen no entry is not sent"));
         };
-        refused.map_or(Ok(()), |why| Err(Error::denied(why)))
-    }
-
-    async fn send_state(&self, mut cutter: Cutter, mut end: PieceEnd) -> Result<Vote> {
-        let transfer = self.random.u64();
-        for count in 0.. {
-            let rows = blocking::run(|| cutter.rows())?;
-            end.row_count = cutter.row_count;
-            let crc = crc32fast::hash(&rows);
-            let last = if cutter.is_done() { Some(end.clone()) } else { None };
-            let piece = Piece { transfer, count, rows, crc, last };
-            match self.call(Message::Piece(piece), SNAPSHOT_PIECE_TIMEOUT).await? {
-                PieceAnswer::More => {}
-                PieceAnswer::Done(vote) => return Ok(vote),
+        self.outgoing.keep(&view)?;
+        let (mut cutter, mut count) =
+            match self.call(Message::Receive(snapshot), SNAPSHOT_PIECE_TIMEOUT).await? {
+                Received::Done(vote) => return Ok(vote),
+                Received::Pieces { count, row_count, last } => {
+                    (Cutter::new(state, row_count, last.as_deref()), count)
+                }
+            };
+        let mut under_way = FuturesUnordered::new();
+        loop {
+            while under_way.len() < SNAPSHOT_WINDOW && !cutter.is_done() {
+                self.outgoing.go_on(&snapshot)?;
+                let rows = blocking::run(|| cutter.rows())?;
+                let crc = crc32fast::hash(&rows);
+                let row_count = cutter.row_count;
+                let end = || PieceEnd { vote, meta: view.meta.clone(), commands, row_count };
+                let last = cutter.is_done().then(end);
+                let piece = Piece { snapshot, count, rows, crc, last };
+                under_way.push(self.call(Message::Piece(piece), SNAPSHOT_PIECE_TIMEOUT));
+                count += 1;
             }
-            if cutter.is_done() {
-                break;
+            match under_way.next().await {
+                Some(Ok(PieceAnswer::More)) => {}
+                Some(Ok(PieceAnswer::Done(vote))) => return Ok(vote),
+                Some(Err(e)) => return Err(e),
+                None => return Err(Error::internal("a whole snapshot was sent but not taken")),
             }
         }
-        Err(Error::internal("a whole snapshot was sent but not taken"))
     }
 }
 
@@ -114,6 +119,9 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         request: AppendEntriesRequest<TypeConfig>,
         _option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
+        if !request.entries.is_empty() {
+            self.outgoing.check(request.prev_log_id.as_ref()).map_err(unreachable)?;
+        }
         self.call(Message::Append(Append::new(request)), APPEND_TIMEOUT).await.map_err(unreachable)
     }
 
@@ -140,15 +148,14 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        let SnapshotData::Built { state, commands } = snapshot.snapshot else {
+        let SnapshotData::Built(view) = snapshot.snapshot else {
             let e = Error::internal("a received snapshot is installed, not sent");
             return Err(StreamingError::Network(NetworkError::new(&e)));
         };
-        let end = PieceEnd { vote, meta: snapshot.meta, commands, row_count: 0 };
         tokio::select! {
             biased;
             closed = cancel => Err(StreamingError::Closed(closed)),
-            sent = self.send_state(Cutter::new(state), end) => match sent {
+            sent = self.send_state(vote, view) => match sent {
                 Ok(vote) => Ok(SnapshotResponse::new(vote)),
                 Err(e) => Err(StreamingError::Unreachable(Unreachable::new(&e))),
             },

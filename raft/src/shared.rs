@@ -9,6 +9,8 @@ use env::task::{DiskQueue, Owner};
 use env::time::Instant;
 use kv::Kv;
 use openraft::errors::Fatal;
+use tokio::sync::Semaphore;
+use types::limits::SNAPSHOT_STREAM_COUNT_MAX;
 use types::{Error, ErrorKind, PartitionId, ReplicaId, Result};
 
 use crate::config::HostConfig;
@@ -34,6 +36,8 @@ pub(crate) struct Shared {
     pub network: Arc<dyn Network>,
     pub log: Arc<Log>,
     pub link: Arc<Link>,
+    /// Room for snapshots that are sent at once.
+    streams: Arc<Semaphore>,
     groups: Mutex<BTreeMap<PartitionId, Slot>>,
     /// One group is started at a time, and none after the last was stopped.
     starting: tokio::sync::Mutex<bool>,
@@ -74,8 +78,9 @@ impl Shared {
         });
         let roster = roster.map_err(damaged(OpenError::State))?;
         let link = Arc::new(Link::new(&config, log.clone(), roster));
+        let streams = Arc::new(Semaphore::new(SNAPSHOT_STREAM_COUNT_MAX));
         let (groups, starting) = Default::default();
-        Ok(Self { env, config, kv, network, log, link, groups, starting })
+        Ok(Self { env, config, kv, network, log, link, streams, groups, starting })
     }
 
     /// All groups that were opened.
@@ -160,13 +165,14 @@ impl Shared {
             machine.announce_restored()?;
             Ok::<_, Error>((store, machine))
         })?;
-        let halt = machine.halt();
+        let (halt, outgoing) = (machine.halt(), machine.outgoing());
         let had_voted = self.log.state(id).vote.is_some();
         let peers = Peers {
             network: self.network.clone(),
-            random: self.env.random.clone(),
             link: self.link.clone(),
             group: id,
+            outgoing: outgoing.clone(),
+            streams: self.streams.clone(),
         };
         let config = self.config.openraft()?;
         let replica = self.config.replica;
@@ -181,6 +187,7 @@ impl Shared {
             replica,
             raft,
             store,
+            outgoing,
             log: self.log.clone(),
             applied,
             proposer,

@@ -99,6 +99,35 @@ pub const COMMAND_SIZE_MAX: usize = 4 * MIB;
 pub const PROPOSER_QUEUE_COUNT_MAX: usize = 8192;
 /// Bytes of commands waiting in a partition's proposer: a second or two of what a disk can log.
 pub const PROPOSER_QUEUE_SIZE_MAX: usize = 64 * MIB;
+/// Segments of a node's Raft log, all groups together: it is read as a whole when the node starts, which takes seconds
+/// per GiB. When it is larger, what little is needed of old segments moves to the end of the log.
+pub const LOG_SIZE_TARGET: u64 = GIB / 2;
+/// Entries that a node keeps of all groups together, once their effect is on disk: half of the log, so that a moved
+/// entry makes room for another one at least.
+pub const LOG_TAILS_SIZE_MAX: u64 = LOG_SIZE_TARGET / 2;
+/// Entries of one group that are kept at most, for nodes that were away for a while; who misses more gets a snapshot.
+pub const LOG_TAIL_COUNT_MAX: u64 = 100_000;
+/// However many groups share the log, this much is kept of each: openraft must never find that entries it is about to
+/// apply were removed, and a node that restarts must not need a snapshot.
+pub const LOG_TAIL_SIZE_MIN: u64 = 4 * MIB as u64;
+/// While all groups together have no more log than this, nothing is removed that a node needs which answers but lags,
+/// or which gets a snapshot at the moment. With more, it needs a newer snapshot: a voter that is slow must not stop the
+/// others.
+pub const LOG_HOLD_SIZE_MAX: u64 = GIB;
+/// Sealed segments that wait for the archive. Beyond it the oldest are given up: a node that goes on without its archive
+/// loses history, one without room for its log loses its vote.
+pub const LOG_ARCHIVE_LAG_SIZE_MAX: u64 = 4 * GIB;
+/// When less than this share of the log's disk is free, one part in so many, but less than [`LOG_RESERVE_SIZE_MAX`] in any
+/// case, ordinary commands are refused; when it is a quarter of that, everything is but votes. A full disk would end the
+/// log for good.
+pub const LOG_RESERVE_SHARE: u64 = 20;
+/// A few segments, and what the store writes while space is made.
+pub const LOG_RESERVE_SIZE_MAX: u64 = 256 * MIB as u64;
+/// Pieces of a snapshot, of about 2 MiB each, that are under way at once: enough that neither disk waits for the network.
+pub const SNAPSHOT_WINDOW: usize = 4;
+/// Snapshots that a node sends at once, over all groups. Each takes the memory of a window, and a view of the store that
+/// keeps old versions of rows.
+pub const SNAPSHOT_STREAM_COUNT_MAX: usize = 4;
 /// Chunk ids in one `pin` request.
 pub const PIN_COUNT_MAX: usize = 4096;
 /// Entries of one listing page.
@@ -181,6 +210,12 @@ pub const MEMBERSHIP_CHANGE_PAUSE: Duration = Duration::from_millis(50);
 pub const APPEND_TIMEOUT: Duration = Duration::from_secs(2);
 /// A piece of a snapshot is written before it is answered; the last one makes all of it durable.
 pub const SNAPSHOT_PIECE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A view of the state is sent for at most this long: as long as it is kept, the store keeps what was deleted since.
+pub const SNAPSHOT_AGE_MAX: Duration = Duration::from_secs(3600);
+/// A transfer that broke off may go on after at most this time: longer than a node takes to restart.
+pub const SNAPSHOT_PAUSE_MAX: Duration = Duration::from_secs(60);
+/// A follower that has not answered for longer gets a snapshot when it comes back and the log has moved on.
+pub const FOLLOWER_SILENCE_MAX: Duration = Duration::from_secs(10);
 /// How long openraft may take to note a snapshot before it is tried again in the next round.
 pub const SNAPSHOT_NOTE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Waits between attempts to reach a node: short at first, because most interruptions are.
@@ -197,6 +232,12 @@ pub const GROUP_RESTART_PAUSE_MIN: Duration = Duration::from_millis(500);
 pub const GROUP_RESTART_PAUSE_MAX: Duration = Duration::from_secs(30);
 /// How often a host writes down how far the stores of others have come.
 pub const ROSTER_SAVE_PERIOD: Duration = Duration::from_secs(5);
+/// A group whose log's disk is full is asked again after this time: it is looked at so often.
+pub const LOG_FULL_RETRY_MS: u32 = 1_000;
+/// How long a voter may take to say whether its disk has room: it has only to look at a number.
+pub const HAS_ROOM_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often to look for segments that an archive has not taken.
+pub const LOG_ARCHIVE_PERIOD: Duration = Duration::from_secs(1);
 /// How often the sizes of logs are checked.
 pub const LOG_TRIM_PERIOD: Duration = Duration::from_secs(1);
 

@@ -11,7 +11,7 @@ use super::group::{EntryPlace, GroupLog};
 use super::record::{self, Record};
 use super::recover::Recovered;
 use super::segment;
-use super::{Done, LogEntry, LogShared, LogState, Segment};
+use super::{Done, Headroom, LogEntry, LogShared, LogState, Move, Segment};
 
 /// One write: what was queued when the one before was durable.
 struct Batch {
@@ -24,6 +24,8 @@ struct Batch {
     done: Vec<Done>,
     /// Segments without live entries. Deleted after this commit, because what emptied them must be durable first.
     empty: Vec<u64>,
+    /// Entries that are copied by this commit.
+    moves: Vec<Move>,
 }
 
 impl LogState {
@@ -32,20 +34,25 @@ impl LogState {
         let mut segments: BTreeMap<u64, Segment> = recovered
             .segments
             .into_iter()
-            .map(|(number, file)| (number, Segment { file: Some(file), live: 0 }))
+            .map(|(number, (file, size))| (number, Segment { file: Some(file), size, ..Segment::default() }))
             .collect();
         for place in recovered.groups.values().flat_map(GroupLog::places) {
-            segments.get_mut(&place.segment).expect("found in this segment").live += 1;
+            segments.get_mut(&place.segment).expect("found in this segment").add(place);
         }
+        let segments_end = segments.get(&current).map_or(0, |segment| segment.size);
         let mut state = Self {
             groups: recovered.groups,
             segments,
             current,
-            pending_start: recovered.tail,
+            pending_start: segments_end,
             pending: Vec::new(),
             urgent: false,
             is_scheduled: false,
             done: Vec::new(),
+            moves: Vec::new(),
+            moved_from: 0,
+            to_move: Vec::new(),
+            archive: None,
             commit: recovered.commit_next,
             mark: recovered.commit_next - 1,
             closed: false,
@@ -85,7 +92,7 @@ impl LogState {
                 entry_id.index
             )));
         }
-        self.segments.entry(place.segment).or_default().live += 1;
+        self.segments.entry(place.segment).or_default().add(&place);
         self.write(id, &Record::Entry(entry_id, body));
         Ok(())
     }
@@ -93,7 +100,7 @@ impl LogState {
     /// Counts entries as gone.
     pub(super) fn release(&mut self, removed: &[EntryPlace]) {
         for place in removed {
-            self.segments.get_mut(&place.segment).expect("deleted only when empty").live -= 1;
+            self.segments.get_mut(&place.segment).expect("deleted only when empty").remove(place);
         }
     }
 
@@ -135,8 +142,11 @@ impl LogState {
             file: self.segments[&self.current].file.clone(),
             done: std::mem::take(&mut self.done),
             empty: self.empty_segments(),
+            moves: std::mem::take(&mut self.moves),
         };
         self.pending_start += batch.bytes.len() as u64;
+        self.segments.get_mut(&self.current).expect("the current one is never deleted").size =
+            self.pending_start;
         self.commit += 1;
         if self.pending_start >= segment_size {
             self.start_segment();
@@ -144,8 +154,13 @@ impl LogState {
         Some(batch)
     }
 
+    /// Bytes of all segments.
+    pub(super) fn size(&self) -> u64 {
+        self.segments.values().map(|segment| segment.size).sum()
+    }
+
     fn empty_segments(&self) -> Vec<u64> {
-        let older = self.segments.range(..self.current);
+        let older = self.segments.range(..self.archived_before());
         older
             .filter(|(_, segment)| segment.live == 0 && segment.file.is_some())
             .map(|(number, _)| *number)
@@ -174,8 +189,11 @@ impl LogShared {
             done.into_iter().for_each(|done| done(Err(io::Error::other(e.to_string()))));
             return false;
         }
-        let Some(batch) = state.take(self.segment_size) else {
+        let Some(batch) = state.take(self.sizes.segment) else {
             state.is_scheduled = false;
+            let empty = if state.pending.is_empty() { state.empty_segments() } else { Vec::new() };
+            drop(state);
+            self.delete(&empty);
             return false;
         };
         drop(state);
@@ -188,6 +206,7 @@ impl LogShared {
                     Some(file.clone());
                 let written = (batch.segment, batch.offset + batch.bytes.len() as u64);
                 state.groups.values_mut().for_each(|group| group.evict(written));
+                state.finish_moves(&batch.moves);
             }
             Err(e) => {
                 tracing::error!(dir = %self.dir.display(), error = %e, "the raft log cannot be written: replace the disk and restart");
@@ -199,11 +218,36 @@ impl LogShared {
         drop(state);
         if result.is_ok() {
             self.delete(&batch.empty);
+            self.clean();
         }
         for done in batch.done {
             done(result.as_ref().map(|_| ()).map_err(|e| io::Error::new(e.kind(), e.to_string())));
         }
         true
+    }
+
+    pub(super) fn lock_headroom(&self) -> MutexGuard<'_, Headroom> {
+        self.headroom.lock().expect("never poisoned: nothing happens inside")
+    }
+
+    pub(super) fn look_at_headroom(&self) {
+        let found = match self.disk.space(&self.dir) {
+            Ok(space) => Headroom::of(space.free, space.total),
+            Err(e) => {
+                tracing::warn!(dir = %self.dir.display(), error = %e, "cannot see how much room the raft log has");
+                return;
+            }
+        };
+        let before = std::mem::replace(&mut *self.lock_headroom(), found);
+        match found {
+            _ if found == before => {}
+            Headroom::Everything => {
+                tracing::info!(dir = %self.dir.display(), "the metadata disk has room again")
+            }
+            _ => {
+                tracing::error!(dir = %self.dir.display(), only = ?found, "the metadata disk is full: free space or add a node");
+            }
+        }
     }
 
     fn write(&self, batch: &Batch) -> io::Result<Arc<dyn File>> {
@@ -213,11 +257,17 @@ impl LogShared {
             return Ok(file.clone());
         }
         let file = self.disk.open(&segment::path(&self.dir, batch.segment), OpenMode::CreateNew)?;
-        file.allocate(self.segment_size)?;
+        // Saves time later, but must not cost a log that has room for a little.
+        if let Err(e) = file.allocate(self.sizes.segment)
+            && e.kind() != io::ErrorKind::StorageFull
+        {
+            return Err(e);
+        }
         let header = segment::Header { number: batch.segment, commit_first: batch.commit };
         file.write_at(&[&segment::encode(header), &batch.bytes], 0)?;
         file.sync_data()?;
         self.disk.sync_dir(&self.dir)?;
+        self.look_at_headroom();
         Ok(file)
     }
 

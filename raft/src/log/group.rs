@@ -64,14 +64,42 @@ impl GroupLog {
         self.start + self.places.len() as u64
     }
 
-    /// Number and bytes of the entries.
-    pub fn usage(&self) -> (u64, u64) {
-        (self.places.len() as u64, self.size)
+    /// Bytes of the entries.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Number and bytes of the entries up to `index`.
+    pub fn usage_upto(&self, index: u64) -> (u64, u64) {
+        let count = index.saturating_add(1).saturating_sub(self.start).min(self.places.len() as u64);
+        let places = self.places.iter().take(usize::try_from(count).expect("at most the length of a queue"));
+        (count, places.map(|place| u64::from(place.size)).sum())
     }
 
     /// The places of all entries.
     pub fn places(&self) -> impl Iterator<Item = &EntryPlace> {
         self.places.iter()
+    }
+
+    /// Indexes of the entries in `segment`.
+    pub fn in_segment(&self, segment: u64) -> impl Iterator<Item = u64> {
+        let found = self.places.iter().zip(self.start..).filter(move |(place, _)| place.segment == segment);
+        found.map(|(_, index)| index)
+    }
+
+    /// Where the entry at `index` is.
+    pub fn place(&self, index: u64) -> Option<EntryPlace> {
+        self.places.get(usize::try_from(index.checked_sub(self.start)?).ok()?).copied()
+    }
+
+    /// Notes that an entry is at `target` now. False when it was not at `source` any more.
+    pub fn move_place(&mut self, index: u64, source: &EntryPlace, target: &EntryPlace) -> bool {
+        let is_there = self.place(index) == Some(*source);
+        if is_there {
+            let at = usize::try_from(index - self.start).expect("less than the length of a queue");
+            self.places[at] = *target;
+        }
+        is_there
     }
 
     /// Adds an entry at the end. False when it would leave a hole.

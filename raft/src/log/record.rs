@@ -17,6 +17,8 @@ const BODY_SIZE_MAX: usize = types::limits::FRAME_SIZE_MAX;
 pub enum Record {
     /// An entry of a group; replaces all entries of the group from its index on.
     Entry(EntryId, Bytes),
+    /// The same entry as at an older place, whose segment is to go; what follows it in its group stays.
+    Moved(EntryId, Bytes),
     /// The group's newest vote.
     Vote(SavedVote),
     /// All entries of the group from this index on are gone.
@@ -44,6 +46,7 @@ pub fn encode(out: &mut Vec<u8>, group: PartitionId, commit: u64, record: &Recor
     let start = out.len();
     let (kind, id, body) = match record {
         Record::Entry(id, body) => (1u8, *id, body.clone()),
+        Record::Moved(id, body) => (8, *id, body.clone()),
         Record::Vote(vote) => {
             (2, EntryId { term: vote.term, index: vote.node }, vec![u8::from(vote.committed)].into())
         }
@@ -90,6 +93,7 @@ pub fn decode(bytes: &Bytes) -> Option<(Framed, usize)> {
         5 => Record::Committed(id),
         6 => Record::State(decode_state(&body)?),
         7 => Record::End,
+        8 => Record::Moved(id, body),
         _ => return None,
     };
     Some((Framed { group: PartitionId(u32_at(12)), commit: u64_at(16), record }, end))
@@ -98,11 +102,14 @@ pub fn decode(bytes: &Bytes) -> Option<(Framed, usize)> {
 /// Reads back the body of an entry that was written at a known place.
 pub fn decode_entry(bytes: Bytes, group: PartitionId, id: EntryId) -> Result<Bytes> {
     match decode(&bytes) {
-        Some((Framed { group: found, record: Record::Entry(found_id, body), .. }, _))
-            if found == group && found_id == id =>
-        {
-            Ok(body)
-        }
+        Some((
+            Framed {
+                group: found,
+                record: Record::Entry(found_id, body) | Record::Moved(found_id, body),
+                ..
+            },
+            _,
+        )) if found == group && found_id == id => Ok(body),
         _ => Err(Error::corrupt(format!(
             "entry {} of partition {group} is damaged in the raft log: remove this node and add it again",
             id.index

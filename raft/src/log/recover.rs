@@ -17,10 +17,8 @@ use super::segment::{self, BadHeader};
 #[derive(Debug)]
 pub struct Recovered {
     pub groups: BTreeMap<PartitionId, GroupLog>,
-    /// Open files by segment number.
-    pub segments: BTreeMap<u64, Arc<dyn File>>,
-    /// Where the last segment ends.
-    pub tail: u64,
+    /// Open files by segment number, each with its size.
+    pub segments: BTreeMap<u64, (Arc<dyn File>, u64)>,
     /// Number for the next commit.
     pub commit_next: u64,
 }
@@ -54,8 +52,7 @@ pub fn recover(disk: &dyn Disk, dir: &Path) -> Result<Recovered> {
     }
     numbers.sort_unstable();
     let mut replay = Replay { commit_next: 1, ..Replay::default() };
-    let mut segments: BTreeMap<u64, Arc<dyn File>> = BTreeMap::new();
-    let mut tail = segment::HEADER_SIZE as u64;
+    let mut segments: BTreeMap<u64, (Arc<dyn File>, u64)> = BTreeMap::new();
     for (at, &number) in numbers.iter().enumerate() {
         let path = segment::path(dir, number);
         let bytes = Bytes::from(disk.read(&path)?);
@@ -73,21 +70,20 @@ pub fn recover(disk: &dyn Disk, dir: &Path) -> Result<Recovered> {
             tracing::info!(path = %path.display(), at = extent.end, "cut a torn commit, which nobody was told of");
             file.set_len(extent.end as u64)?;
         }
-        segments.insert(number, file);
-        tail = extent.end as u64;
+        segments.insert(number, (file, extent.end as u64));
         if !extent.whole {
             break;
         }
     }
     // What a process that was killed has left in memory is read, so it must not be lost with the power. Of the bytes
     // only the last commit can be.
-    if let Some((_, last)) = segments.last_key_value() {
+    if let Some((_, (last, _))) = segments.last_key_value() {
         last.sync_data()?;
     }
     disk.sync_dir(dir)?;
     let commit_next = replay.commit_next;
     let groups = replay.finish()?;
-    Ok(Recovered { groups, segments, tail, commit_next })
+    Ok(Recovered { groups, segments, commit_next })
 }
 
 /// A commit begins only when the one before is durable. So a whole record of a later commit after damaged bytes
@@ -163,9 +159,12 @@ impl Replay {
         match framed.record {
             Record::Entry(id, body) => {
                 group.entries.split_off(&id.index);
-                let size = u32::try_from(record::entry_size(body.len())).expect("decode() checked the size");
-                let offset = u32::try_from(at).expect("a segment ends soon after its target size");
-                group.entries.insert(id.index, EntryPlace { term: id.term, segment, offset, size });
+                group.entries.insert(id.index, EntryPlace::new(id.term, segment, at as u64, &body));
+            }
+            // When it was written its group had this entry. The one before may be gone with its segment, and what is
+            // found in its place may be older: one that was replaced by a record that is gone as well.
+            Record::Moved(id, body) => {
+                group.entries.insert(id.index, EntryPlace::new(id.term, segment, at as u64, &body));
             }
             Record::Vote(vote) => group.state.vote = Some(vote),
             Record::Truncate(index) => drop(group.entries.split_off(&index)),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 const MAGIC: [u8; 8] = *b"CSRAFTLG";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Bytes before the first record.
 pub const HEADER_SIZE: usize = 32;
 const SUFFIX: &str = ".raftlog";

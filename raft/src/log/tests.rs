@@ -11,24 +11,33 @@ use types::ErrorKind;
 
 use super::*;
 
-const A: PartitionId = PartitionId(1);
-const B: PartitionId = PartitionId(2);
+pub(in crate::log) const A: PartitionId = PartitionId(1);
+pub(in crate::log) const B: PartitionId = PartitionId(2);
 
-fn sim(seed: u64) -> (Env, SimDisk) {
+pub(in crate::log) fn sim(seed: u64) -> (Env, SimDisk) {
     let disk = SimDisk::new(seed);
     (Env { disk: Arc::new(disk.clone()), ..Env::simulated(seed) }, disk)
 }
 
-fn open(env: &Env) -> Result<Log> {
-    Log::open_with(env, "/log".into(), DiskQueue::inline(), 2000)
+pub(in crate::log) fn open(env: &Env) -> Result<Log> {
+    open_with(env, u64::MAX)
 }
 
-fn entry(term: u64, index: u64) -> LogEntry {
+/// With small segments; cleaned when the log has more than `log` bytes.
+pub(in crate::log) fn open_with(env: &Env, log: u64) -> Result<Log> {
+    Log::open_with(env, "/log".into(), DiskQueue::inline(), Sizes { segment: 2000, log, step: 500 })
+}
+
+pub(in crate::log) fn entry(term: u64, index: u64) -> LogEntry {
     LogEntry { id: EntryId { term, index }, body: Bytes::from(format!("{term}.{index}").repeat(10)) }
 }
 
 /// Appends and waits until it is durable.
-fn append(log: &Log, group: PartitionId, entries: impl IntoIterator<Item = LogEntry>) -> io::Result<()> {
+pub(in crate::log) fn append(
+    log: &Log,
+    group: PartitionId,
+    entries: impl IntoIterator<Item = LogEntry>,
+) -> io::Result<()> {
     let (sender, receiver) = mpsc::channel();
     log.append(group, entries.into_iter().collect(), Box::new(move |result| sender.send(result).unwrap()))
         .unwrap();
@@ -40,7 +49,7 @@ fn vote(log: &Log, group: PartitionId, term: u64) {
 }
 
 /// Vote, purged, entries, last and committed of a group as one line; checks that the entries say what they are.
-fn describe(log: &Log, group: PartitionId) -> String {
+pub(in crate::log) fn describe(log: &Log, group: PartitionId) -> String {
     let state = log.state(group);
     let entries = log.read(group, 0, u64::MAX, u64::MAX).unwrap();
     entries.iter().for_each(|found| assert_eq!(*found, entry(found.id.term, found.id.index)));
@@ -83,7 +92,7 @@ fn comes_back_as_it_was() {
     let log = open(&env).unwrap();
     assert_eq!(describe(&log, A), FILLED_A);
     assert_eq!(describe(&log, B), FILLED_B);
-    assert_eq!(log.usage(B), (1, record::entry_size(30) as u64));
+    assert_eq!(log.usage_upto(B, u64::MAX), (1, record::entry_size(30) as u64));
 
     // An empty log that is told to continue elsewhere, as after a snapshot.
     log.truncate(A, 0);
@@ -245,7 +254,8 @@ fn a_failed_sync_is_final() {
 #[test]
 fn reads_are_bounded_and_old_entries_come_from_the_files() {
     let (env, _disk) = sim(1);
-    let log = Log::open_with(&env, "/log".into(), DiskQueue::inline(), 1 << 30).unwrap();
+    let log = Log::open_with(&env, "/log".into(), DiskQueue::inline(), Sizes { segment: 1 << 30, ..SIZES })
+        .unwrap();
     let big = |index| LogEntry { id: EntryId { term: 1, index }, body: vec![index as u8; 300_000].into() };
     (0..40).for_each(|index| append(&log, A, [big(index)]).unwrap());
     assert_eq!(log.read(A, 0, 40, u64::MAX).unwrap(), (0..40).map(big).collect::<Vec<_>>());
@@ -266,10 +276,10 @@ fn reads_are_bounded_and_old_entries_come_from_the_files() {
 
 /// The format, frozen: later versions must read these bytes.
 #[test]
-fn reads_v1() {
+fn reads_v2() {
     let (env, disk) = sim(1);
     let path = Path::new("/log/0000000000000001.raftlog");
-    let golden = include_bytes!("../../golden/raft_log_v1.bin");
+    let golden = include_bytes!("../../golden/raft_log_v2.bin");
     let log = Log::open(&env, "/log".into(), DiskQueue::inline()).unwrap();
     fill(&log);
     drop(log);
@@ -284,11 +294,13 @@ fn reads_v1() {
         last: Some(EntryId { term: 3, index: 4 }),
         committed: Some(EntryId { term: 5, index: 6 }),
     };
-    for state in [state, GroupState::default(), GroupState { purged: state.last, ..state }] {
+    let states = [state, GroupState::default(), GroupState { purged: state.last, ..state }];
+    let moved = Record::Moved(EntryId { term: 1, index: 2 }, Bytes::from_static(b"body"));
+    for record in states.map(Record::State).into_iter().chain([moved]) {
         let mut bytes = Vec::new();
-        record::encode(&mut bytes, A, 9, &Record::State(state));
+        record::encode(&mut bytes, A, 9, &record);
         let (framed, size) = record::decode(&bytes.clone().into()).unwrap();
-        assert_eq!((framed.record, size), (Record::State(state), bytes.len()));
+        assert_eq!((framed.record, size), (record, bytes.len()));
     }
 }
 

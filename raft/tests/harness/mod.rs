@@ -79,7 +79,13 @@ pub fn commands(state: &dyn Read) -> Vec<String> {
 struct Links {
     hosts: BTreeMap<NodeId, Arc<Host>>,
     cut: BTreeSet<(NodeId, NodeId)>,
+    /// Large messages are slow, and of so many one is lost, or its answer is.
+    large_loss: Option<u64>,
+    large_count: u64,
 }
+
+/// Large enough to be no entry of these tests.
+const LARGE_SIZE_MIN: usize = 1 << 20;
 
 /// The network of all nodes.
 #[derive(Clone)]
@@ -100,6 +106,32 @@ impl Net {
         if links.cut.contains(&(source, target)) { None } else { links.hosts.get(&target).cloned() }
     }
 
+    /// From now on large messages are slow, and one of `count` is lost, or its answer is.
+    pub fn lose_large(&self, count: Option<u64>) {
+        self.links.lock().unwrap().large_loss = count;
+    }
+
+    /// Large messages so far.
+    pub fn large_count(&self) -> u64 {
+        self.links.lock().unwrap().large_count
+    }
+
+    /// Whether a message, and whether its answer arrives.
+    async fn carry(&self, size: usize) -> (bool, bool) {
+        if size < LARGE_SIZE_MIN {
+            return (true, true);
+        }
+        let lost = {
+            let mut links = self.links.lock().unwrap();
+            links.large_count += 1;
+            let count = links.large_count;
+            let Some(loss) = links.large_loss else { return (true, true) };
+            (count.is_multiple_of(2 * loss), count.is_multiple_of(loss))
+        };
+        env::time::sleep(Duration::from_millis(700)).await;
+        (!lost.0, !lost.1)
+    }
+
     async fn travel(&self) {
         env::time::sleep(Duration::from_micros(200 + self.random.below(2000))).await;
     }
@@ -111,10 +143,11 @@ impl Network for Line {
         let lost = || Error::unavailable(format!("node {target} does not answer"));
         let call = async {
             self.net.travel().await;
-            let host = self.net.reach(self.source, target).ok_or_else(lost)?;
+            let (arrives, is_answered) = self.net.carry(message.len()).await;
+            let host = self.net.reach(self.source, target).filter(|_| arrives).ok_or_else(lost)?;
             let answer = host.handle(self.source, message).await;
             self.net.travel().await;
-            self.net.reach(target, self.source).ok_or_else(lost)?;
+            self.net.reach(target, self.source).filter(|_| is_answered).ok_or_else(lost)?;
             answer
         };
         env::time::timeout(timeout, call).await.unwrap_or_else(|_| Err(lost()))
