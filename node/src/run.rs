@@ -10,6 +10,7 @@ use kv::Kv;
 use metaserver::Metaserver;
 use net::{Counters, Transport};
 use proto::cluster::{Heartbeat, HeartbeatSeen};
+use proto::command::LEVEL_NEWEST;
 use proto::map::{ClusterMap, ROOT, Role};
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -121,6 +122,7 @@ impl Node {
                 signer.sign(authority, request, identity)
             })),
             down_out: start.config.meta_down_out,
+            level: LEVEL_NEWEST,
         };
         let network = Arc::new(RaftLinks(start.view()?));
         let meta = Metaserver::start(env.clone(), config, state.clone(), network, map.clone()).await?;
@@ -200,6 +202,7 @@ impl Reporter {
             node: self.node,
             native: self.config.native,
             control: self.config.control,
+            level: LEVEL_NEWEST,
             epoch: self.cluster.map().epoch,
             disks: block.map(|block| block.disk_reports()).unwrap_or_default(),
             partitions: self.service.meta.get().map(|meta| meta.partition_reports()).unwrap_or_default(),

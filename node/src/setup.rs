@@ -4,7 +4,7 @@ use client::{ADMIN_FILE, CredentialFile};
 use env::Env;
 use net::{Dial, Request, Target, Transport};
 use proto::cluster::{Join, Joined};
-use proto::command::{Bootstrap, NewNode};
+use proto::command::{Bootstrap, LEVEL_NEWEST, NewNode};
 use proto::seal::ClusterSecret;
 use types::limits::{JOIN_ATTEMPT_TIMEOUT, JOIN_PAUSE, JOIN_TIMEOUT};
 use types::{ClusterId, Error, Identity, NodeId, Result};
@@ -67,6 +67,7 @@ pub async fn join(
         roles: node.roles,
         native: node.native,
         control: node.control,
+        level: LEVEL_NEWEST,
     };
     let joined =
         ask_to_join(&*platform.dial_anonymously(config, &token.authority)?, token, &question).await?;

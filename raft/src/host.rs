@@ -23,7 +23,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// Opens the log. State goes to `kv`, under keys that begin with `m` and `s`.
+    /// Opens the log. State goes to `kv`, under keys that begin with `k`, `m` and `s`.
     pub async fn open(
         env: Env,
         config: HostConfig,

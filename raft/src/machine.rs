@@ -1,6 +1,8 @@
 //! Applies committed entries to the state, and hands out and takes in snapshots.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,8 +11,8 @@ use kv::Overlay;
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
 use openraft::{EntryPayload, OptionalSend};
 use tokio::sync::watch;
-use types::Result;
 use types::limits::MIB;
+use types::{Error, Result};
 
 use crate::engine::{Commands, Entry, LogId, Replies, SnapshotMeta, StoredMembership, TypeConfig};
 use crate::snapshot::SnapshotData;
@@ -27,6 +29,8 @@ const BATCH_SIZE_MAX: usize = 4 * MIB;
 pub struct Machine {
     store: Arc<StateStore>,
     machine: Arc<dyn StateMachine>,
+    /// Commands that are left out, and why.
+    skipped: Arc<BTreeMap<u64, String>>,
     applied: watch::Sender<u64>,
 }
 
@@ -38,9 +42,15 @@ pub type Raft = openraft::Raft<TypeConfig, Machine>;
 pub struct SnapshotBuilder(io::Result<(State, Meta)>);
 
 impl Machine {
-    /// Applies to `store` what `machine` makes of the commands, and tells `applied` how many were.
-    pub fn new(store: Arc<StateStore>, machine: Arc<dyn StateMachine>, applied: watch::Sender<u64>) -> Self {
-        Self { store, machine, applied }
+    /// Applies to `store` what `machine` makes of the commands but those that are `skipped`, and tells `applied` how many
+    /// were.
+    pub fn new(
+        store: Arc<StateStore>,
+        machine: Arc<dyn StateMachine>,
+        skipped: BTreeMap<u64, String>,
+        applied: watch::Sender<u64>,
+    ) -> Self {
+        Self { store, machine, skipped: Arc::new(skipped), applied }
     }
 
     /// Tells the state machine and those who wait what the state is now.
@@ -50,6 +60,16 @@ impl Machine {
         Ok(())
     }
 
+    fn apply_one(&self, changes: &mut Overlay<'_>, index: u64, command: &[u8]) -> Result<Bytes> {
+        if let Some(reason) = self.skipped.get(&index) {
+            return Ok(self.machine.skipped(index, reason));
+        }
+        // What a panic leaves of the changes is dropped with them.
+        let applied = catch_unwind(AssertUnwindSafe(|| self.machine.apply(changes, index, command)));
+        applied.unwrap_or_else(|_| Err(Error::internal(format!("applying command {index} panics"))))
+    }
+
+    /// All of it, or nothing: after an error the group stops.
     fn apply_batch(&self, entries: &[Entry]) -> Result<Vec<Replies>> {
         let state = self.store.read();
         let mut changes = Overlay::new(&state);
@@ -62,7 +82,7 @@ impl Machine {
                 EntryPayload::Normal(Commands(commands)) => {
                     for command in commands {
                         meta.commands += 1;
-                        replies.replies.push(self.machine.apply(&mut changes, meta.commands, command));
+                        replies.replies.push(self.apply_one(&mut changes, meta.commands, command)?);
                     }
                 }
                 EntryPayload::Membership(membership) => {
@@ -121,7 +141,10 @@ impl RaftStateMachine<TypeConfig> for Machine {
                 let full = entries.len() == BATCH_COUNT_MAX || bytes > BATCH_SIZE_MAX;
                 next = if full { None } else { stream.next().now_or_never().flatten() };
             }
-            let replies = blocking::run(|| self.apply_batch(&entries)).map_err(error::to_io)?;
+            let replies = blocking::run(|| self.apply_batch(&entries)).map_err(|e| {
+                tracing::error!("a group stops: {e}");
+                error::to_io(e)
+            })?;
             for (responder, replies) in responders.into_iter().zip(replies) {
                 if let Some(responder) = responder {
                     responder.send(replies);
@@ -174,40 +197,4 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
 }
 
 #[cfg(test)]
-mod tests {
-    use env::Env;
-    use kv::{MemKv, Read};
-    use types::{Error, PartitionId};
-
-    use super::*;
-
-    /// A state machine whose rows cannot be read.
-    struct Damaged;
-
-    impl StateMachine for Damaged {
-        fn apply(&self, _state: &mut Overlay<'_>, _index: u64, _command: &[u8]) -> Bytes {
-            Bytes::new()
-        }
-
-        fn restored(&self, _state: &dyn Read) -> Result<()> {
-            Err(Error::corrupt("a block does not match its checksum"))
-        }
-    }
-
-    #[async_trait::async_trait]
-    impl crate::Network for Damaged {
-        async fn send(&self, _: types::NodeId, _: Bytes, _: std::time::Duration) -> Result<Bytes> {
-            Err(Error::unavailable("nobody is there"))
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_group_whose_state_cannot_be_read_is_not_opened() {
-        let config = crate::HostConfig::new(types::NodeId(1), "/log".into());
-        let (kv, network) = (Arc::new(MemKv::new(1)), Arc::new(Damaged));
-        let host = crate::Host::open(Env::simulated(1), config, kv, network).await.unwrap();
-        let error = host.open_group(PartitionId(3), Arc::new(Damaged)).await.unwrap_err();
-        assert!(error.message().contains("open partition 3: a block does not match"), "{error}");
-        assert!(host.groups().is_empty());
-    }
-}
+mod tests;

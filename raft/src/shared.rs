@@ -19,7 +19,7 @@ use crate::machine::{Machine, Raft};
 use crate::peer::Peers;
 use crate::proposer::Proposer;
 use crate::state::StateStore;
-use crate::{Network, StateMachine, blocking, error};
+use crate::{Network, StateMachine, blocking, error, skip};
 
 /// The log, the store, the network, and the groups that run on them.
 pub(crate) struct Shared {
@@ -69,7 +69,8 @@ impl Shared {
         let (store, machine) = blocking::run(|| {
             let store = Arc::new(StateStore::open(self.kv.clone(), id)?);
             reconcile(&self.log, id, store.meta().log.as_ref().map(EntryId::from))?;
-            let machine = Machine::new(store.clone(), machine, applied_sender);
+            let skipped = skip::load(&*self.kv, id)?;
+            let machine = Machine::new(store.clone(), machine, skipped, applied_sender);
             machine.announce_restored()?;
             Ok::<_, Error>((store, machine))
         })?;

@@ -14,8 +14,8 @@ mod time;
 
 pub use error::{Advice, Error, ErrorKind, Result};
 pub use id::{
-    ChunkId, ClusterId, DiskId, DiskUuid, Epoch, GcEpoch, Generation, InodeId, NamespaceId, NodeId,
-    PartitionId, PgId, RequestId, Seq, VersionId,
+    ChunkId, ClusterId, DiskId, DiskUuid, Epoch, FeatureLevel, GcEpoch, Generation, InodeId, NamespaceId,
+    NodeId, PartitionId, PgId, RequestId, Seq, VersionId,
 };
 pub use identity::Identity;
 pub use name::{Name, NamespaceName, Path};

@@ -8,10 +8,10 @@ use proto::cluster::{
     ClusterStatus, CreateNamespace, CreateToken, DisksRegistered, FetchStatus, FindNamespace, FinishSync,
     Heartbeat, HeartbeatSeen, Join, Joined, NamespaceFound, NodeStatus, RegisterDisks, TokenCreated,
 };
-use proto::command::{NamespaceCommand, NewNode, RootCommand};
+use proto::command::{MapChange, NamespaceCommand, NewNode, RootCommand};
 use proto::map::{ClusterMap, ROOT};
 use tree::root;
-use types::{DiskId, Error, Identity, NodeId, Result};
+use types::{Error, Identity, NodeId, Result};
 
 use super::Metaserver;
 use crate::liveness::Liveness;
@@ -23,9 +23,12 @@ impl Metaserver {
         group.linearize().await?;
         let token_hash = *blake3::hash(&join.secret).as_bytes();
         root::check_token(&group.read(), &token_hash, self.env.clock.wall())?;
+        root::check_build(&group.read(), join.level)?;
         let secrets = root::secrets(&group.read())?;
+        let level = join.level;
         let node = NewNode { zone: join.zone, roles: join.roles, native: join.native, control: join.control };
-        let id: NodeId = self.propose(ROOT, RootCommand::AddNode { node, token_hash }).await?;
+        let added = self.change_map(MapChange::AddNode { node, token_hash, level }).await?;
+        let id = added.node.ok_or_else(|| Error::internal("a node was added without an id"))?;
         let certificate = (self.signer.0)(&secrets.authority, &join.request, &Identity::Node(id))?;
         let map = self.current_map()?;
         assert!(map.nodes.contains_key(&id), "a command is applied here before it is answered (I-LIN)");
@@ -35,6 +38,7 @@ impl Metaserver {
     pub(super) async fn heartbeat(&self, caller: &Caller, heartbeat: Heartbeat) -> Result<HeartbeatSeen> {
         authorize(&caller.identity, Action::ActAsNode)?;
         self.must_lead_root()?;
+        root::check_build(&self.root().read(), heartbeat.level)?;
         let have = heartbeat.epoch;
         let mut liveness = self.liveness.lock().expect("no panic while it is held");
         // Read while nobody else can: what was heard is never newer than the next look at it.
@@ -106,16 +110,16 @@ impl Metaserver {
     ) -> Result<DisksRegistered> {
         authorize(&caller.identity, Action::ActFor(request.node))?;
         let RegisterDisks { node, disks } = request;
-        let ids: Vec<DiskId> = self.propose(ROOT, RootCommand::RegisterDisks { node, disks }).await?;
-        Ok(DisksRegistered { ids })
+        let registered = self.change_map(MapChange::RegisterDisks { node, disks }).await?;
+        Ok(DisksRegistered { ids: registered.disks })
     }
 
     pub(super) async fn finish_sync(&self, caller: &Caller, request: FinishSync) -> Result<()> {
         authorize(&caller.identity, Action::ActAsNode)?;
-        self.propose(ROOT, RootCommand::FinishSync { slots: request.slots }).await
+        self.change_map(MapChange::FinishSync { slots: request.slots }).await.map(drop)
     }
 
-    fn must_lead_root(&self) -> Result<()> {
+    pub(super) fn must_lead_root(&self) -> Result<()> {
         if self.root().is_leader() {
             return Ok(());
         }

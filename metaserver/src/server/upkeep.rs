@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use proto::command::{Bootstrap, NamespaceCommand, RootCommand};
+use proto::command::{Bootstrap, MapChange, NamespaceCommand, RootCommand};
 use proto::map::ROOT;
 use raft::Group;
 use tracing::{info, warn};
@@ -118,7 +118,7 @@ impl Metaserver {
             for change in &changes {
                 info!(node = %change.node, up = change.up, broken_disks = ?change.broken_disks, "node changed");
             }
-            let _: types::Epoch = self.propose(ROOT, RootCommand::SetNodes { changes }).await?;
+            self.change_map(MapChange::SetNodes { changes }).await?;
         }
         let (wanted, current) = {
             let map = self.map.borrow();
@@ -129,7 +129,7 @@ impl Metaserver {
         let is_under_way = current.iter().any(|id| !voters.contains(id) && !away.contains(id));
         if wanted != current && !is_under_way {
             info!(?wanted, "changing the voters");
-            let _: types::Epoch = self.propose(ROOT, RootCommand::SetVoters { voters: wanted }).await?;
+            self.change_map(MapChange::SetVoters { voters: wanted }).await?;
         }
         Ok(())
     }
@@ -139,6 +139,9 @@ impl Metaserver {
     async fn keep_voters(self: Arc<Self>) {
         while !self.is_stopped() {
             env::time::sleep(VOTERS_CHECK_PERIOD).await;
+            if let Err(e) = self.raise_levels().await {
+                warn!("the feature level could not be raised, trying again: {e}");
+            }
             let wanted: BTreeSet<NodeId> = self.map.borrow().voters.iter().copied().collect();
             let kept = self.groups.iter().map(async |(id, group)| {
                 if let Err(e) = keep_voters_of(group, &wanted).await {

@@ -12,7 +12,9 @@ use proto::command::NewNode;
 use proto::map::Role;
 use proto::namespace::{Base, Freshness, Op, View};
 use proto::seal::ClusterSecret;
-use types::{ClusterId, Epoch, ErrorKind, Identity, Millis, NamespaceId, NodeId, Path, Result, Seq};
+use types::{
+    ClusterId, Epoch, ErrorKind, FeatureLevel, Identity, Millis, NamespaceId, NodeId, Path, Result, Seq,
+};
 
 pub const SECRET: ClusterSecret = ClusterSecret([5; 32]);
 pub const CLUSTER: ClusterId = ClusterId([1; 16]);
@@ -74,7 +76,7 @@ pub fn new_node(id: u64, roles: &[Role]) -> NewNode {
 
 pub fn join_with(secret: [u8; 32], request: String, id: u64, roles: &[Role]) -> Join {
     let NewNode { zone, roles, native, control } = new_node(id, roles);
-    Join { secret, request, zone, roles, native, control }
+    Join { secret, request, zone, roles, native, control, level: FeatureLevel::FIRST }
 }
 
 /// What a healthy node says of itself.
@@ -84,6 +86,7 @@ pub fn heartbeat(id: u64) -> Heartbeat {
         node: NodeId(id),
         native,
         control,
+        level: FeatureLevel::FIRST,
         epoch: Epoch(0),
         disks: BTreeMap::new(),
         partitions: Vec::new(),

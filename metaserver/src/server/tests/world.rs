@@ -19,7 +19,9 @@ use raft::Group;
 use tokio::sync::watch;
 use tree::root;
 use types::limits::{CERTIFICATE_VALIDITY, META_DOWN_OUT_DEFAULT};
-use types::{GcEpoch, Identity, Millis, NamespaceId, NodeId, PartitionId, Profile, RequestId, Result};
+use types::{
+    FeatureLevel, GcEpoch, Identity, Millis, NamespaceId, NodeId, PartitionId, Profile, RequestId, Result,
+};
 
 use super::links::Links;
 use super::words::{
@@ -32,6 +34,8 @@ struct Machine {
     env: Env,
     kv: MemKv,
     map: watch::Sender<Arc<ClusterMap>>,
+    /// The newest feature level that its build knows.
+    level: FeatureLevel,
 }
 
 /// The cluster.
@@ -92,7 +96,12 @@ impl World {
         self.net.say(heartbeat(id));
         let random = env::Random::seeded(100 + id);
         let env = Env { disk: Arc::new(SimDisk::new(id)), random, ..self.env.clone() };
-        let machine = Machine { env, kv: MemKv::new(id), map: watch::channel(Arc::new(map)).0 };
+        let machine = Machine {
+            env,
+            kv: MemKv::new(id),
+            map: watch::channel(Arc::new(map)).0,
+            level: FeatureLevel::FIRST,
+        };
         self.machines.insert(NodeId(id), machine);
         self.start(id).await;
     }
@@ -110,6 +119,7 @@ impl World {
                 Authority::from_pem(authority)?.sign(request, identity, CERTIFICATE_VALIDITY, &Env::real())
             })),
             down_out: META_DOWN_OUT_DEFAULT,
+            level: machine.level,
         };
         let (env, network) = (machine.env.clone(), self.net.line(id));
         let kv = Arc::new(machine.kv.clone());
@@ -231,7 +241,8 @@ impl World {
         };
         self.kv(1).scan(&group, &kv::prefix_end(&group), Order::Forward, &mut first).unwrap();
         let mut batch = Batch::new();
-        batch.put(&[&prefix[..], b"g"].concat(), &proto::encode(&epoch));
+        let row = [&[1], &proto::encode(&epoch)[..]].concat();
+        batch.put(&[&prefix[..], b"g"].concat(), &row);
         self.kv(1).write(batch, Durability::Buffered).unwrap();
     }
 
