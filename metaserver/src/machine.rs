@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use kv::{Overlay, Read};
 use raft::StateMachine;
-use tree::{Digest, Halt, Machine, Replica};
+use tree::{Halt, Machine, Replica};
 use types::{Error, Result};
 
 /// A machine that a Raft group replicates.

@@ -54,7 +54,7 @@ calls! {
     FindNamespace = 7, META => cluster::FindNamespace => cluster::NamespaceFound;
     RegisterDisks = 8, META => cluster::RegisterDisks => cluster::DisksRegistered;
     FinishSync = 9, META => cluster::FinishSync => ();
-    FetchDigest = 10, META => cluster::FetchDigest => cluster::PartitionDigest;
+    FetchDigest = 15, META => cluster::FetchDigest => cluster::PartitionDigest;
     // Between the Raft hosts of two nodes: opaque bytes in the body, no question.
     Raft = 20, META;
     WriteNamespace = 30, META => namespace::WriteNamespace => namespace::Written;

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use expect_test::expect;
 use net::{KeyPair, Request};
-use proto::cluster::{CreateNamespace, CreateToken, FetchStatus, FindNamespace, FinishSync, RegisterDisks};
+use proto::cluster::{
+    CreateNamespace, CreateToken, FetchDigest, FetchStatus, FindNamespace, FinishSync, RegisterDisks,
+};
 use proto::index::{FetchIndexStats, Pin, Register};
 use proto::map::Role;
 use proto::namespace::{FetchNamespace, ListDir, ListVersions, Mode, OpenVersion, PullJournal, Stat};
@@ -34,6 +36,7 @@ pub async fn questions(world: &World) -> Vec<Request> {
         of(FindNamespace { name: name() }),
         of(RegisterDisks { node: NodeId(1), disks: vec![(DiskUuid([1; 16]), 1)] }),
         of(FinishSync { slots: vec![] }),
+        of(FetchDigest { partition }),
         Request { method: Method::Raft as u16, header: Bytes::new(), body: Bytes::from_static(b"?") },
         of(world.batch(Mode::PerItem, vec![mkdir("/b")])),
         of(Stat { view, path: path.clone() }),
@@ -86,6 +89,7 @@ async fn who_may_ask_what() {
         FindNamespace 12Aou.
         RegisterDisks 1.....
         FinishSync 12....
+        FetchDigest 12A...
         Raft 12....
         WriteNamespace 12Ao..
         Stat 12Ao..

@@ -48,6 +48,7 @@ async fn what_a_follower_answers() {
         FindNamespace ok
         RegisterDisks StaleEpoch
         FinishSync StaleEpoch
+        FetchDigest ok
         Raft Invalid
         WriteNamespace StaleEpoch
         Stat StaleEpoch

@@ -11,7 +11,7 @@ use env::disk::SimDisk;
 use kv::{Batch, Durability, Kv, MemKv, Order, Read};
 use net::{Authority, KeyPair, Reply, Request, Service};
 use proto::Call;
-use proto::cluster::{CreateToken, Joined};
+use proto::cluster::{CreateToken, Heartbeat, Joined};
 use proto::command::{Bootstrap, NamespaceCommand};
 use proto::map::{ClusterMap, ROOT, Role};
 use proto::namespace::{Mode, Op, WriteNamespace, Written};
@@ -106,8 +106,25 @@ impl World {
         self.start(id).await;
     }
 
+    /// Replaces a running metaserver by a build that knows feature levels up to `level`.
+    pub async fn update(&mut self, id: u64, level: FeatureLevel) {
+        self.try_update(id, level).await.unwrap();
+    }
+
+    pub async fn try_update(&mut self, id: u64, level: FeatureLevel) -> Result<()> {
+        self.stop(id).await;
+        self.machines.get_mut(&NodeId(id)).unwrap().level = level;
+        self.try_start(id).await?;
+        self.net.say(Heartbeat { level, ..heartbeat(id) });
+        Ok(())
+    }
+
     /// Starts a metaserver from what its machine has kept.
     pub async fn start(&self, id: u64) {
+        self.try_start(id).await.unwrap();
+    }
+
+    async fn try_start(&self, id: u64) -> Result<()> {
         let machine = &self.machines[&NodeId(id)];
         let config = Config {
             node: NodeId(id),
@@ -123,8 +140,9 @@ impl World {
         };
         let (env, network) = (machine.env.clone(), self.net.line(id));
         let kv = Arc::new(machine.kv.clone());
-        let server = Metaserver::start(env, config, kv, network, machine.map.clone()).await.unwrap();
+        let server = Metaserver::start(env, config, kv, network, machine.map.clone()).await?;
         self.net.attach(id, server);
+        Ok(())
     }
 
     /// Stops a metaserver; its heartbeats go on.
