@@ -116,13 +116,21 @@ impl IndexMachine {
             "a chunk is counted when it becomes known, once"
         );
         state.put(row::totals_key(), &totals);
-        let mut filter = self.filter.write().expect("no panic while it is held");
-        chunks.iter().for_each(|new| filter.insert(&new.chunk));
-        if filter.is_full() {
-            *filter = filter_of(state)?;
+        let is_full = {
+            let mut filter = self.filter.write().expect("no panic while it is held");
+            chunks.iter().for_each(|new| filter.insert(&new.chunk));
+            filter.is_full()
+        };
+        // Nothing is read while it is held: a panic there would close the filter for good.
+        if is_full {
+            let filter = filter_of(state)?;
+            *self.filter.write().expect("no panic while it is held") = filter;
         }
         debug_assert!(
-            chunks.iter().all(|new| filter.may_contain(&new.chunk)),
+            {
+                let filter = self.filter.read().expect("no panic while it is held");
+                chunks.iter().all(|new| filter.may_contain(&new.chunk))
+            },
             "what was just registered is not surely absent"
         );
         Ok(touched)

@@ -125,8 +125,9 @@ pub fn unknown_table(key: &[u8]) -> Halt {
     )))
 }
 
+/// Not `Corrupt`: the state is good, and so is the log, which has checksums of its own.
 fn unreadable(error: Error) -> Halt {
-    Halt::new(Error::corrupt(format!(
+    Halt::new(Error::internal(format!(
         "its command cannot be read ({}): update this node, or, if no build can read it, skip it on every voter",
         error.message()
     )))

@@ -118,6 +118,8 @@ pub const ANSWER_MESSAGE_SIZE_MAX: usize = 256;
 pub const SKIP_COUNT_MAX: usize = 1024;
 /// Why a command is skipped, in the operator's words.
 pub const SKIP_REASON_SIZE_MAX: usize = 1024;
+/// A digest of a partition reads all its rows: some millions a second.
+pub const DIGEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// A change of the map is computed again when another was faster, which takes two leaders each time.
 pub const MAP_CHANGE_TRY_COUNT_MAX: usize = 5;
 /// Namespaces of one cluster: their names are in the root partition, which every meta node holds.

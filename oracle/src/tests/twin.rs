@@ -22,7 +22,7 @@ use proto::map::{ClusterMap, DiskInfo, NodeInfo, Partition, PartitionKind, Role}
 use proto::namespace::*;
 use proto::seal::{ClusterSecret, Receipt, Ticket};
 use tree::namespace::{self, NamespaceMachine};
-use tree::{Replica as Applied, decode_answer};
+use tree::{Replica, decode_answer};
 use types::{
     ChunkId, DiskId, Epoch, Error, GcEpoch, Generation, Millis, NamespaceId, NodeId, PartitionId, Profile,
     RequestId, Result, Seq,
@@ -74,13 +74,13 @@ pub enum Bug {
 }
 
 /// One node's copy.
-struct Replica {
+struct Voter {
     kv: MemKv,
     applied: usize,
 }
 
 struct State {
-    replicas: Vec<Replica>,
+    replicas: Vec<Voter>,
     log: Vec<(Instant, Bytes)>,
     chunks: BTreeMap<ChunkId, Option<Bytes>>,
     last_opened: Option<chunk::manifest::Manifest>,
@@ -92,7 +92,7 @@ pub struct Twin {
     random: Random,
     bug: Bug,
     started: Instant,
-    replica: Applied<NamespaceMachine>,
+    replica: Replica<NamespaceMachine>,
     state: Mutex<State>,
     /// Writes come one after the other.
     writing: tokio::sync::Mutex<()>,
@@ -102,14 +102,14 @@ pub struct Twin {
 
 impl Twin {
     pub fn new(seed: u64, bug: Bug) -> Arc<Self> {
-        let replicas = (0..NODE_COUNT).map(|_| Replica { kv: MemKv::new(seed), applied: 0 }).collect();
+        let replicas = (0..NODE_COUNT).map(|_| Voter { kv: MemKv::new(seed), applied: 0 }).collect();
         let state = State { replicas, log: Vec::new(), chunks: BTreeMap::new(), last_opened: None };
         let twin = Self {
             env: Env::simulated(seed),
             random: Random::seeded(seed + 1_000),
             bug,
             started: env::time::now(),
-            replica: Applied::new(PartitionId(1), NamespaceMachine::new(PartitionId(1))),
+            replica: Replica::new(PartitionId(1), NamespaceMachine::new(PartitionId(1))),
             state: Mutex::new(state),
             writing: tokio::sync::Mutex::new(()),
             is_rough: AtomicBool::new(false),
@@ -203,10 +203,7 @@ impl Twin {
             && state.log.len() > 200
         {
             state.log.clear();
-            state
-                .replicas
-                .iter_mut()
-                .for_each(|replica| *replica = Replica { kv: MemKv::new(1), applied: 0 });
+            state.replicas.iter_mut().for_each(|replica| *replica = Voter { kv: MemKv::new(1), applied: 0 });
             self.create(&mut state);
         }
         if self.bug == Bug::IgnoresBase {
@@ -219,7 +216,7 @@ impl Twin {
         let is_restore = matches!(write.ops[..], [Op::RestoreVersion { .. }]);
         if self.breaks(Bug::LosesWrites, 20) {
             let mut overlay = Overlay::new(&state.replicas[0].kv);
-            return decode_answer(&self.machine.apply(&mut overlay, 0, &self.command(write)));
+            return decode_answer(&self.replica.apply(&mut overlay, 0, &self.command(write)).unwrap());
         }
         let answer = self.append(&mut state, self.command(write.clone()));
         if is_restore && self.bug == Bug::DoesTwice {

@@ -18,7 +18,7 @@ const RESULT_SIZE: usize = 64;
 /// How much a partition remembers.
 #[derive(Clone, Copy, Debug)]
 pub struct AnswerLimits {
-    /// Answers.
+    /// Answers at once.
     pub count_max: u64,
     /// Sum of their sizes.
     pub size_max: u64,

@@ -8,7 +8,7 @@ use types::{DiskId, DiskUuid, Error, NodeId, Result};
 /// The map and the ids that were given out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registry {
-    /// The map.
+    /// The map before or after a change.
     pub map: ClusterMap,
     /// Nodes there have been.
     pub node_count: u64,
