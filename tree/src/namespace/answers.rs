@@ -115,8 +115,12 @@ fn shortened(answer: &Result<Written>) -> Result<Written> {
 
 fn short(error: Error) -> Error {
     let message = error.message();
-    let end = message.floor_char_boundary(ANSWER_MESSAGE_SIZE_MAX);
-    if end == message.len() { error } else { Error::new(error.kind(), &message[..end]) }
+    if message.len() <= ANSWER_MESSAGE_SIZE_MAX {
+        return error;
+    }
+    let ends = message.char_indices().map(|(start, _)| start);
+    let end = ends.take_while(|end| *end <= ANSWER_MESSAGE_SIZE_MAX).last().unwrap_or(0);
+    Error::new(error.kind(), &message[..end])
 }
 
 #[cfg(test)]

@@ -113,7 +113,8 @@ impl Machine for NamespaceMachine {
             NamespaceCommand::Write { author, write } => self.write(draft, &author, write),
             #[cfg(feature = "next-level")]
             NamespaceCommand::Mark { namespace } => {
-                answer::of(Tree::open(draft, self.partition, namespace, "").map(|tree| drop(tree.close())))
+                let marked = Tree::open(draft, self.partition, namespace, "").map(Tree::close);
+                answer::of(marked.map(|_| ()))
             }
         }
     }

@@ -122,7 +122,7 @@ pub fn pull_journal(state: &dyn Read, namespace: NamespaceId, after: Seq, limit:
         let more = scan_page(state, &start, &end, page(limit, JOURNAL_PAGE_COUNT_MAX), |_, value| {
             let record: Record = decode(value)?;
             if record.seq != last.next() {
-                return Err(gap(namespace, last).into());
+                return Err(gap(namespace, last));
             }
             last = record.seq;
             records.push(record);
