@@ -14,6 +14,7 @@ use types::{NodeId, PartitionId};
 pub async fn judge(harness: &Cluster) -> Verdict {
     let mut verdict = Verdict::new(Invariant::Det, "voters have the same rows in every partition");
     let deadline = time::now() + SIM_PARTS_TIMEOUT;
+    harness.refresh_map(harness.map().epoch).await; // Who votes may have changed.
     let map = harness.map();
     for partition in map.partitions.iter().map(|partition| partition.id) {
         loop {
