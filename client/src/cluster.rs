@@ -10,10 +10,10 @@ use env::Env;
 use env::time::Instant;
 use net::{Dial, Reply, Request, Target, Transport};
 use proto::Call;
-use proto::cluster::{ClusterStatus, FetchMap, FetchStatus};
+use proto::cluster::{ClusterStatus, FetchDigest, FetchMap, FetchStatus, PartitionDigest};
 use proto::map::{ClusterMap, ROOT};
 use tokio::sync::watch;
-use types::limits::{CLIENT_BACKOFF_MS, LEADER_ATTEMPT_TIMEOUT};
+use types::limits::{CLIENT_BACKOFF_MS, DIGEST_TIMEOUT, LEADER_ATTEMPT_TIMEOUT};
 use types::{Advice, Epoch, Error, ErrorKind, NodeId, PartitionId, Result};
 
 /// Where to find the cluster at first.
@@ -154,6 +154,12 @@ impl Cluster {
     /// What the leader of the root partition knows about the cluster.
     pub async fn fetch_status(&self) -> Result<ClusterStatus> {
         self.ask_root(&FetchStatus {}).await
+    }
+
+    /// The digest of what one node has of a partition. For administrators.
+    pub async fn fetch_digest(&self, node: NodeId, partition: PartitionId) -> Result<PartitionDigest> {
+        let request = Request::of(&FetchDigest { partition }, Bytes::new());
+        self.call_node(node, request, DIGEST_TIMEOUT).await?.answer::<FetchDigest>()
     }
 
     /// Sends one request to one node, once. `StaleEpoch` when the map does not have the node.

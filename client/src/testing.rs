@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use placement::{Slot, Table};
 use proto::cluster::{ClusterStatus, DiskReport, Heartbeat, NodeStatus, PartitionReport};
 use proto::map::{ClusterMap, DiskInfo, NodeInfo, Partition, PartitionKind, ROOT, Role};
-use types::{ClusterId, DiskId, DiskUuid, Epoch, GcEpoch, NodeId, PartitionId, Profile};
+use types::{ClusterId, DiskId, DiskUuid, Epoch, FeatureLevel, GcEpoch, NodeId, PartitionId, Profile};
 
 fn heartbeat(id: u8, native: SocketAddr) -> Heartbeat {
     let report = DiskReport {
@@ -20,6 +20,7 @@ fn heartbeat(id: u8, native: SocketAddr) -> Heartbeat {
         node: NodeId(id.into()),
         native,
         control: native,
+        level: FeatureLevel::FIRST,
         epoch: Epoch(9),
         disks: BTreeMap::from([(DiskId(id.into()), report)]),
         stamp: None,

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proto::cluster::Heartbeat;
 use proto::command::NodeChange;
-use proto::map::ClusterMap;
+use proto::map::{ClusterMap, Role};
 use types::limits::NODE_SILENCE_MS_MAX;
-use types::{DiskId, NodeId};
+use types::{DiskId, FeatureLevel, NodeId};
 
 /// What the leader has heard. Times are milliseconds on the leader's monotonic clock.
 #[derive(Debug)]
@@ -54,6 +54,16 @@ impl Liveness {
     pub fn ghosts(&self, now_ms: u64, away_ms: u64, map: &ClusterMap) -> Vec<NodeId> {
         let unconfirmed = map.nodes.iter().filter(|(_, node)| !node.confirmed).map(|(id, _)| *id);
         unconfirmed.filter(|id| self.silence(*id, now_ms) > away_ms).collect()
+    }
+
+    /// The newest feature level that every meta node of the map knows; `None` while one of them is silent.
+    pub fn level(&self, now_ms: u64, map: &ClusterMap) -> Option<FeatureLevel> {
+        let meta = map.nodes.iter().filter(|(_, node)| node.roles.contains(&Role::Meta));
+        let levels = meta.map(|(id, _)| {
+            let (silent_ms, heartbeat) = self.last(*id, now_ms)?;
+            (silent_ms <= NODE_SILENCE_MS_MAX).then_some(heartbeat.level)
+        });
+        levels.collect::<Option<Vec<_>>>()?.into_iter().min()
     }
 
     fn silence(&self, node: NodeId, now_ms: u64) -> u64 {
@@ -111,7 +121,7 @@ mod tests {
 
     use proto::cluster::DiskReport;
     use proto::command::{Bootstrap, NewNode};
-    use proto::map::{DiskInfo, Role};
+    use proto::map::DiskInfo;
     use proto::seal::ClusterSecret;
     use types::{ClusterId, DiskUuid, Epoch, Profile};
 
@@ -168,6 +178,7 @@ mod tests {
             node: NodeId(node),
             native: address(node),
             control: address(100 + node),
+            level: FeatureLevel(1),
             epoch: Epoch(1),
             disks: disks.iter().map(|(id, healthy)| (DiskId(*id), report(*healthy))).collect(),
             stamp: None,
@@ -257,6 +268,30 @@ mod tests {
     #[test]
     fn nodes_that_are_not_in_the_map_change_nothing() {
         check(vec![(0, same(9))], 100, &[]);
+    }
+
+    /// A node that is not heard may be of any build.
+    #[test]
+    fn the_level_of_all_is_that_of_the_oldest_build() {
+        let mut map = map();
+        map.nodes.get_mut(&NodeId(1)).unwrap().roles.push(Role::Meta);
+        map.nodes.get_mut(&NodeId(3)).unwrap().roles = vec![Role::Meta];
+        let check = |heard: &[(u64, u64, u32)], now_ms, want: Option<u32>| {
+            let mut liveness = Liveness::new(SINCE_MS);
+            for (ms, node, level) in heard {
+                let heartbeat = Heartbeat { level: FeatureLevel(*level), ..same(*node) };
+                liveness.heard(SINCE_MS + ms, heartbeat);
+            }
+            assert_eq!(liveness.level(SINCE_MS + now_ms, &map), want.map(FeatureLevel), "{heard:?}");
+        };
+        check(&[], 0, None);
+        check(&[(0, 1, 2)], 0, None);
+        check(&[(0, 1, 2), (0, 3, 3)], 0, Some(2));
+        check(&[(0, 1, 2), (0, 3, 1)], 0, Some(1));
+        // Others apply no log.
+        check(&[(0, 1, 2), (0, 2, 1), (0, 3, 2)], 0, Some(2));
+        check(&[(0, 1, 2), (5000, 3, 2)], 5000, None);
+        check(&[(0, 1, 1), (0, 3, 2), (9, 1, 2)], 9, Some(2));
     }
 
     #[test]

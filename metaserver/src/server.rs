@@ -3,8 +3,11 @@
 //! Writes become commands and go through the log; reads look at the applied state. What only a leader may answer is
 //! refused elsewhere with `StaleEpoch`, and the caller tries the next voter.
 
+mod change;
 mod cluster;
+mod digest;
 mod index;
+mod level;
 mod namespace;
 mod upkeep;
 
@@ -23,18 +26,18 @@ use env::Env;
 use futures::FutureExt;
 use net::{Caller, Reply, Request, Routes, Service};
 use proto::Method;
-use proto::command::{Bootstrap, Stamped};
+use proto::command::{Bootstrap, Command, Stamped};
 use proto::map::{ClusterMap, PartitionKind, ROOT, Role};
 use proto::seal::ClusterSecret;
 use raft::{Group, Host, Trouble};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tree::index::IndexMachine;
 use tree::namespace::NamespaceMachine;
 use tree::root::RootMachine;
+use tree::{Machine, Replica};
 use types::limits::COMMAND_SIZE_MAX;
-use types::{Error, Identity, NodeId, PartitionId, Result, Stamp};
+use types::{Error, FeatureLevel, Identity, NodeId, PartitionId, Result, Stamp};
 
 use crate::liveness::Liveness;
 use crate::machine::Replicated;
@@ -54,6 +57,8 @@ pub struct Config {
     pub signer: Signer,
     /// How long a voter may be away before another takes its place.
     pub down_out: Duration,
+    /// The newest feature level that this build knows.
+    pub level: FeatureLevel,
 }
 
 type Sign = dyn Fn(&str, &str, &Identity) -> Result<String> + Send + Sync;
@@ -77,10 +82,14 @@ pub struct Metaserver {
     secret: ClusterSecret,
     signer: Signer,
     host: Host,
-    indexes: BTreeMap<PartitionId, Arc<IndexMachine>>,
+    indexes: BTreeMap<PartitionId, Arc<Replica<IndexMachine>>>,
     map: watch::Sender<Arc<ClusterMap>>,
     /// What this node has heard while it leads the root partition.
     liveness: Mutex<Option<Liveness>>,
+    /// One change of the map is computed and proposed at a time.
+    changing: tokio::sync::Mutex<()>,
+    /// One digest is computed at a time.
+    digesting: tokio::sync::Mutex<()>,
     down_out_ms: u64,
     retired: AtomicBool,
     started: env::time::Instant,
@@ -90,18 +99,20 @@ impl Metaserver {
     /// Opens all partitions and starts their upkeep. `map` is where this node's map is published; it is only ever
     /// replaced by newer ones.
     pub async fn start(env: Env, config: Config, map: watch::Sender<Arc<ClusterMap>>) -> Result<Arc<Self>> {
+        let level = config.level;
         let host = config.host;
         let mut indexes = BTreeMap::new();
         for partition in &config.map.partitions {
             let machine: Arc<dyn raft::StateMachine> = match partition.kind {
-                PartitionKind::Root => Arc::new(Replicated(Arc::new(RootMachine))),
+                PartitionKind::Root => Arc::new(Replicated(replica(level, partition.id, RootMachine))),
                 PartitionKind::Namespace => {
-                    Arc::new(Replicated(Arc::new(NamespaceMachine::new(partition.id))))
+                    let machine = NamespaceMachine::new(partition.id);
+                    Arc::new(Replicated(replica(level, partition.id, machine)))
                 }
                 PartitionKind::Index => {
-                    let machine = Arc::new(IndexMachine::default());
-                    indexes.insert(partition.id, machine.clone());
-                    Arc::new(Replicated(machine))
+                    let replica = replica(level, partition.id, IndexMachine::default());
+                    indexes.insert(partition.id, replica.clone());
+                    Arc::new(Replicated(replica))
                 }
             };
             host.open_group(partition.id, machine).await?;
@@ -117,6 +128,8 @@ impl Metaserver {
             indexes,
             map,
             liveness: Mutex::new(None),
+            changing: Default::default(),
+            digesting: Default::default(),
             down_out_ms: config.down_out.as_millis() as u64,
             retired: AtomicBool::new(false),
             started: env::time::now(),
@@ -178,29 +191,45 @@ impl Metaserver {
     }
 
     fn root(&self) -> Arc<Group> {
-        self.host.group(ROOT).expect("opened at the start, and never closed while requests come in")
+        self.host.group(ROOT).expect("opened at the start, and kept")
     }
 
-    /// Puts a command through the log and returns what `apply` answered.
-    async fn propose<C: Serialize, T: DeserializeOwned>(
+    /// Puts a command through the log and returns what `apply` answered. The one door to the logs: `Invalid` for what the
+    /// partition's feature level does not allow yet.
+    async fn propose<C: Command, T: DeserializeOwned>(
         &self,
         partition: PartitionId,
         command: C,
     ) -> Result<T> {
-        let bytes = proto::encode(&Stamped { time: self.env.clock.wall(), command });
+        let group = self.group(partition)?;
+        let needed = command.level();
+        // Every partition is at the first level at least.
+        if needed > FeatureLevel::FIRST && needed > tree::level(&group.read())? {
+            return Err(Error::invalid(format!(
+                "this needs feature level {needed}, which partition {partition} has not reached: update all meta nodes"
+            )));
+        }
+        let bytes = Stamped { time: self.env.clock.wall(), command }.encode();
         if bytes.len() > COMMAND_SIZE_MAX {
             return Err(Error::invalid(format!(
                 "the request becomes a command of {} bytes, at most {COMMAND_SIZE_MAX} are allowed: send it in parts",
                 bytes.len()
             )));
         }
-        let applied = self.group(partition)?.propose(bytes).await?;
-        tree::decode_answer(&applied.reply)
+        self.put_through(&group, bytes).await
+    }
+
+    async fn put_through<T: DeserializeOwned>(&self, group: &Group, logged: Bytes) -> Result<T> {
+        tree::decode_answer(&group.propose(logged).await?.reply)
     }
 
     fn now_ms(&self) -> u64 {
         self.started.elapsed().as_millis() as u64
     }
+}
+
+fn replica<M: Machine>(level: FeatureLevel, partition: PartitionId, machine: M) -> Arc<Replica<M>> {
+    Arc::new(Replica::new(partition, machine).of_build(level))
 }
 
 /// Every verb a metaserver answers.
@@ -218,6 +247,7 @@ fn routes() -> Routes<Metaserver> {
         .on(|s: &Metaserver, caller, question| s.confirm_join(caller, question).boxed())
         .on(|s: &Metaserver, caller, question| s.register_store(caller, question).boxed())
         .on(|s: &Metaserver, caller, question| s.remove_node(caller, question).boxed())
+        .on(|s: &Metaserver, caller, question| s.fetch_digest(caller, question).boxed())
         .on(|s: &Metaserver, caller, question| s.write_namespace(caller, question).boxed())
         .on(|s: &Metaserver, caller, question| s.stat(caller, question).boxed())
         .on(|s: &Metaserver, caller, question| s.list_dir(caller, question).boxed())

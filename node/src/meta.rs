@@ -12,6 +12,7 @@ use env::task::JoinHandle;
 use env::time::sleep;
 use metaserver::{Metaserver, Signer};
 use proto::cluster::RegisterStore;
+use proto::command::LEVEL_NEWEST;
 use proto::map::ClusterMap;
 use raft::{Host, HostConfig, OpenError, Trouble};
 use tokio::sync::watch;
@@ -211,6 +212,7 @@ impl MetaKeeper {
                 signer.sign(authority, request, identity)
             })),
             down_out: self.config.meta_down_out,
+            level: LEVEL_NEWEST,
         };
         Metaserver::start(self.env.clone(), config, self.map.clone()).await
     }

@@ -8,6 +8,7 @@ use env::Env;
 use env::task::JoinHandle;
 use net::{Counters, Transport};
 use proto::cluster::{Heartbeat, HeartbeatSeen};
+use proto::command::LEVEL_NEWEST;
 use proto::map::{ClusterMap, ROOT, Role};
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -200,6 +201,7 @@ impl Reporter {
             node: self.node,
             native: self.config.native,
             control: self.config.control,
+            level: LEVEL_NEWEST,
             epoch: self.cluster.map().epoch,
             disks: block.map(|block| block.disk_reports()).unwrap_or_default(),
             stamp: meta.as_ref().map(|meta| meta.stamp()),

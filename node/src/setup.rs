@@ -5,7 +5,7 @@ use env::Env;
 use net::{Dial, Request, Target, Transport};
 use proto::Call;
 use proto::cluster::{ConfirmJoin, Join, Joined};
-use proto::command::{Bootstrap, NewNode};
+use proto::command::{Bootstrap, LEVEL_NEWEST, NewNode};
 use proto::map::Role;
 use proto::seal::ClusterSecret;
 use tracing::warn;
@@ -77,6 +77,7 @@ pub async fn join(
         native: node.native,
         control: node.control,
         store: node.store,
+        level: LEVEL_NEWEST,
     };
     let joined = ask(&*platform.dial_anonymously(config, &token.authority)?, token, &question).await?;
     let credentials = platform.credentials(&key, &joined.certificate)?;

@@ -57,6 +57,7 @@ calls! {
     ConfirmJoin = 10, META => cluster::ConfirmJoin => ();
     RegisterStore = 11, META => cluster::RegisterStore => cluster::StoreRegistered;
     RemoveNode = 12, META => cluster::RemoveNode => cluster::NodeRemoved;
+    FetchDigest = 15, META => cluster::FetchDigest => cluster::PartitionDigest;
     // Between the Raft hosts of two nodes: opaque bytes in the body, no question.
     Raft = 20, META;
     WriteNamespace = 30, META => namespace::WriteNamespace => namespace::Written;

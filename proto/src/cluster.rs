@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 use types::{
-    ClusterId, DiskId, DiskUuid, Epoch, NamespaceId, NamespaceName, NodeId, PartitionId, PgId, Stamp,
-    StoreUuid,
+    ClusterId, DiskId, DiskUuid, Epoch, FeatureLevel, NamespaceId, NamespaceName, NodeId, PartitionId, PgId,
+    Stamp, StoreUuid,
 };
 
 use crate::map::{ClusterMap, Role};
@@ -67,6 +67,8 @@ pub struct Heartbeat {
     pub native: SocketAddr,
     /// Where it listens for gRPC now.
     pub control: SocketAddr,
+    /// The newest feature level that its build knows.
+    pub level: FeatureLevel,
     /// Of the map it has.
     pub epoch: Epoch,
     /// State of each of its disks.
@@ -112,6 +114,8 @@ pub struct Join {
     pub control: SocketAddr,
     /// Its metadata store, on a meta node.
     pub store: Option<StoreUuid>,
+    /// The newest feature level that its build knows; `Invalid` below that of the cluster.
+    pub level: FeatureLevel,
 }
 
 /// Answer to [`Join`].
@@ -257,4 +261,21 @@ pub struct ClusterStatus {
     pub map: ClusterMap,
     /// All nodes of the map.
     pub nodes: BTreeMap<NodeId, NodeStatus>,
+}
+
+/// Asks for the digest of a replica of a partition. For administrators; answered by any node that has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FetchDigest {
+    /// Which partition.
+    pub partition: PartitionId,
+}
+
+/// Answer to [`FetchDigest`]: equal for equal `applied`, on every node and every build (I-DET).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionDigest {
+    /// Commands applied to the state that was looked at.
+    pub applied: u64,
+    /// Of all its rows.
+    #[serde(with = "serde_bytes")]
+    pub digest: [u8; 32],
 }

@@ -1,18 +1,33 @@
 //! Commands: what is written to the Raft logs of the partitions and applied by the metaserver's state machines.
 //!
-//! A persisted format: variants are only appended. The proposer stamps time and chance; `apply` has neither (I-DET).
+//! A persisted format (`docs/formats/command.md`): variants are only appended, each with the feature level that it came
+//! with. The proposer stamps time and chance and does what needs computing; `apply` has none of it (I-DET).
 
 use std::net::SocketAddr;
 
+use bytes::Bytes;
+use placement::Table;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use types::{
-    ClusterId, DiskId, DiskUuid, Millis, NamespaceId, NamespaceName, NodeId, PgId, Profile, StoreUuid,
+    ClusterId, DiskId, DiskUuid, Epoch, Error, FeatureLevel, Millis, NamespaceId, NamespaceName, NodeId,
+    PgId, Profile, Result, StoreUuid,
 };
 
+use crate::encode;
 use crate::index::Registration;
 use crate::map::Role;
 use crate::namespace::WriteNamespace;
 use crate::seal::ClusterSecret;
+
+/// The newest feature level that this build knows.
+pub const LEVEL_NEWEST: FeatureLevel = FeatureLevel(if cfg!(feature = "next-level") { 2 } else { 1 });
+
+/// What the partitions of a kind are told to do.
+pub trait Command: Serialize + DeserializeOwned {
+    /// The feature level that a partition must have reached before this may be proposed to it.
+    fn level(&self) -> FeatureLevel;
+}
 
 /// A command with what its proposer knew.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +36,57 @@ pub struct Stamped<C> {
     pub time: Millis,
     /// What to do.
     pub command: C,
+}
+
+impl<C: Command> Stamped<C> {
+    /// As it stands in a log.
+    pub fn encode(&self) -> Bytes {
+        logged(COMMAND, self.command.level(), &encode(self))
+    }
+}
+
+/// What a log holds, read as far as every build can read it, whatever its level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Logged<'a> {
+    /// From here on the partition is at this level, unless it is at a higher one.
+    SetLevel(FeatureLevel),
+    /// A command of the partition's kind.
+    Command {
+        /// The level that it needs.
+        level: FeatureLevel,
+        /// A [`Stamped`] in its envelope: only who knows the level can read it.
+        body: &'a [u8],
+    },
+}
+
+const VERSION: u8 = 1;
+const SET_LEVEL: u8 = 0;
+const COMMAND: u8 = 1;
+
+impl Logged<'_> {
+    /// The command that raises the level of a partition, of any kind.
+    pub fn set_level(level: FeatureLevel) -> Bytes {
+        logged(SET_LEVEL, level, &[])
+    }
+
+    /// Reads what stands in a log; `Invalid` when it was not written by any build.
+    pub fn read(bytes: &[u8]) -> Result<Logged<'_>> {
+        let bad = |what: String| Err(Error::invalid(format!("command cannot be read: {what}")));
+        let Some((&[version, what, level @ ..], body)) = bytes.split_first_chunk::<6>() else {
+            return bad(format!("it has {} bytes", bytes.len()));
+        };
+        let level = FeatureLevel(u32::from_le_bytes(level));
+        match (version, what) {
+            (VERSION, SET_LEVEL) if body.is_empty() => Ok(Logged::SetLevel(level)),
+            (VERSION, COMMAND) => Ok(Logged::Command { level, body }),
+            (VERSION, _) => bad(format!("unknown content {what}")),
+            _ => bad(format!("its version is {version}, this program knows {VERSION}")),
+        }
+    }
+}
+
+fn logged(what: u8, level: FeatureLevel, body: &[u8]) -> Bytes {
+    [&[VERSION, what], &level.0.to_le_bytes()[..], body].concat().into()
 }
 
 /// What a new node says about itself.
@@ -64,12 +130,53 @@ pub struct Bootstrap {
 pub enum RootCommand {
     /// Creates the cluster. Repeated, it changes nothing.
     Bootstrap(Box<Bootstrap>),
+    /// Changes the map.
+    ChangeMap(Box<ChangeMap>),
+    /// Allows nodes to join.
+    AddToken {
+        /// BLAKE3 of what a node must show.
+        hash: [u8; 32],
+        /// Not valid after this time.
+        expires: Millis,
+    },
+    /// Gives a namespace its id.
+    CreateNamespace {
+        /// The name; one that exists keeps its id.
+        name: NamespaceName,
+    },
+}
+
+/// A change of the map with what follows from it, as computed by the proposer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeMap {
+    /// The map that the proposer had; `Conflict` when it has been replaced.
+    pub base: Epoch,
+    /// What to change.
+    pub change: MapChange,
+    /// The placement table that goes with it; `None` when it stays as the change leaves it.
+    pub placed: Option<Placed>,
+}
+
+/// A placement table that was computed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placed {
+    /// Which disk holds which slot.
+    pub table: Table,
+    /// Placement groups in it that break a placement rule.
+    pub relaxed_count: u32,
+}
+
+/// One change of the map.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MapChange {
     /// Gives a new node its id.
     AddNode {
         /// What it says about itself.
         node: NewNode,
         /// BLAKE3 of the token it showed.
         token_hash: [u8; 32],
+        /// The newest feature level that its build knows; refused below that of the root partition.
+        level: FeatureLevel,
     },
     /// Nodes went down or came back, listen elsewhere, or have other broken disks than before.
     SetNodes {
@@ -87,18 +194,6 @@ pub enum RootCommand {
     FinishSync {
         /// Placement group, slot, holder.
         slots: Vec<(PgId, u8, DiskId)>,
-    },
-    /// Allows nodes to join.
-    AddToken {
-        /// BLAKE3 of what a node must show.
-        hash: [u8; 32],
-        /// Not valid after this time.
-        expires: Millis,
-    },
-    /// Gives a namespace its id.
-    CreateNamespace {
-        /// The name; one that exists keeps its id.
-        name: NamespaceName,
     },
     /// Sets who votes in every partition.
     SetVoters {
@@ -124,6 +219,17 @@ pub enum RootCommand {
         /// Also when its disks still count for the redundancy of what is stored.
         force: bool,
     },
+}
+
+/// What a change of the map has led to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MapChanged {
+    /// The map that has the change; the one before when there was nothing to change.
+    pub epoch: Epoch,
+    /// The id of the node that was added.
+    pub node: Option<NodeId>,
+    /// The ids of the disks that were registered, in the order of the request.
+    pub disks: Vec<DiskId>,
 }
 
 /// What is new about a node.
@@ -158,6 +264,12 @@ pub enum NamespaceCommand {
         /// The changes, as the caller sent them.
         write: WriteNamespace,
     },
+    /// Changes nothing: a command that came with the next level.
+    #[cfg(feature = "next-level")]
+    Mark {
+        /// Which namespace.
+        namespace: NamespaceId,
+    },
 }
 
 /// Commands of an index partition.
@@ -167,4 +279,26 @@ pub enum IndexCommand {
     Register(Vec<Registration>),
     /// Chunks that are about to be referenced.
     Pin(Vec<types::ChunkId>),
+}
+
+impl Command for RootCommand {
+    fn level(&self) -> FeatureLevel {
+        FeatureLevel::FIRST
+    }
+}
+
+impl Command for NamespaceCommand {
+    fn level(&self) -> FeatureLevel {
+        match self {
+            Self::Create { .. } | Self::Write { .. } => FeatureLevel::FIRST,
+            #[cfg(feature = "next-level")]
+            Self::Mark { .. } => FeatureLevel(2),
+        }
+    }
+}
+
+impl Command for IndexCommand {
+    fn level(&self) -> FeatureLevel {
+        FeatureLevel::FIRST
+    }
 }

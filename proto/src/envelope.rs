@@ -3,6 +3,8 @@
 //! Format: `docs/formats/envelope.md`. Fields are only ever added at the end of a struct together with a new version;
 //! enum variants are only ever appended.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -20,8 +22,25 @@ const COMPRESS_SIZE_MIN: usize = 512;
 
 /// Encodes a message.
 pub fn encode<T: Serialize>(message: &T) -> Bytes {
-    let bytes = postcard::to_extend(message, vec![VERSION, PLAIN])
-        .expect("our messages have no unserializable parts");
+    wrap(extend(message, vec![VERSION, PLAIN]))
+}
+
+/// The payload alone, not compressed: the same message gives the same bytes, whatever wrote it.
+pub fn encode_plain<T: Serialize>(message: &T) -> Vec<u8> {
+    extend(message, Vec::new())
+}
+
+/// Puts a payload into an envelope.
+pub fn seal_plain(plain: &[u8]) -> Bytes {
+    wrap([&[VERSION, PLAIN], plain].concat())
+}
+
+fn extend<T: Serialize>(message: &T, start: Vec<u8>) -> Vec<u8> {
+    postcard::to_extend(message, start).expect("our messages have no unserializable parts")
+}
+
+/// Compresses what stands in an envelope when that pays.
+fn wrap(bytes: Vec<u8>) -> Bytes {
     let plain = &bytes[2..];
     // What a reader refuses to decompress is written as it is; whether it may travel is the carrier's business.
     if bytes.len() < COMPRESS_SIZE_MIN || plain.len() > FRAME_HEADER_SIZE_MAX {
@@ -38,6 +57,11 @@ pub fn encode<T: Serialize>(message: &T) -> Bytes {
 
 /// Reads a message. Anything but exactly one whole message of a known version is `Invalid`.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    decode_plain(&open(bytes)?)
+}
+
+/// Takes the payload out of an envelope; `Invalid` when it is none.
+pub fn open(bytes: &[u8]) -> Result<Cow<'_, [u8]>> {
     let bad = |what: &str| Error::invalid(format!("message cannot be read: {what}"));
     let (&[version, flags], payload) = bytes.split_first_chunk().ok_or_else(|| bad("it is empty"))?;
     if version != VERSION {
@@ -46,13 +70,14 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
         )));
     }
     match flags {
-        PLAIN => decode_plain(payload),
-        ZSTD => decode_plain(&decompress(payload).ok_or_else(|| bad("its compression is damaged"))?),
+        PLAIN => Ok(payload.into()),
+        ZSTD => Ok(decompress(payload).ok_or_else(|| bad("its compression is damaged"))?.into()),
         _ => Err(bad(&format!("unknown flags {flags}"))),
     }
 }
 
-fn decode_plain<T: DeserializeOwned>(payload: &[u8]) -> Result<T> {
+/// Reads a payload; `Invalid` unless it is exactly one whole message.
+pub fn decode_plain<T: DeserializeOwned>(payload: &[u8]) -> Result<T> {
     match postcard::take_from_bytes(payload) {
         Ok((message, [])) => Ok(message),
         Ok((_, rest)) => {

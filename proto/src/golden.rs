@@ -9,11 +9,14 @@ use expect_test::expect;
 use proptest::prelude::*;
 use serde::Serialize;
 use types::{
-    ChunkId, DiskId, Epoch, GcEpoch, Generation, Millis, NamespaceId, Path, PgId, RequestId, Seq, VersionId,
+    ChunkId, DiskId, Epoch, FeatureLevel, GcEpoch, Generation, Millis, NamespaceId, Path, PgId, RequestId,
+    Seq, VersionId,
 };
 
 use crate::block::{ChunkKind, GetShard, Layout, PutChunk, PutShard, ShardKey, ShardMeta};
-use crate::command::{IndexCommand, NamespaceCommand, RootCommand, Stamped};
+use crate::command::{
+    ChangeMap, Command, IndexCommand, Logged, MapChange, NamespaceCommand, RootCommand, Stamped,
+};
 use crate::index::Registration;
 use crate::namespace::{
     Base, Change, Freshness, Kind, ListDir, Mode, Op, Place, Record, View, WriteNamespace,
@@ -24,8 +27,16 @@ use crate::{decode, encode};
 const CHUNK: ChunkId = ChunkId([0xaa; 32]);
 
 fn hex<T: Serialize>(name: &str, message: &T) -> String {
+    line(name, &encode(message))
+}
+
+fn command<C: Command>(name: &str, command: C) -> String {
+    line(name, &Stamped { time: Millis(1), command }.encode())
+}
+
+fn line(name: &str, bytes: &[u8]) -> String {
     let mut line = format!("{name} ");
-    for byte in encode(message) {
+    for byte in bytes {
         let _ = write!(line, "{byte:02x}");
     }
     line.replace(&"aa".repeat(32), "(chunk)") + "\n"
@@ -73,22 +84,22 @@ fn messages_are_frozen() {
     let view = View { namespace: NamespaceId(1), freshness: Freshness::AtLeast(Seq(7)) };
     let at = Place { dir: types::InodeId(5), name: types::Name::parse("n").unwrap() };
     let registration = Registration { chunk: CHUNK, generation: Generation(1), plain_size: 2, disk_size: 3 };
+    let slots = vec![(PgId(1), 2, DiskId(3))];
+    let finish_sync = ChangeMap { base: Epoch(4), change: MapChange::FinishSync { slots }, placed: None };
     let lines = [
         hex("put_chunk", &PutChunk { id: CHUNK, kind: ChunkKind::ManifestNode, receipts: vec![] }),
         hex("put_shard", &PutShard { epoch: Epoch(2), disk: DiskId(3), key, meta, crc: 0xdead }),
         hex("get_shard", &GetShard { disk: DiskId(3), chunk: CHUNK, slot: Some(1), generation: None }),
         hex("list_dir", &ListDir { view, path: Path::root(), after: None, limit: 10 }),
-        hex(
-            "write",
-            &Stamped {
-                time: Millis(1),
-                command: NamespaceCommand::Write { author: "a".into(), write: write() },
-            },
+        command("write", NamespaceCommand::Write { author: "a".into(), write: write() }),
+        command(
+            "create",
+            NamespaceCommand::Create { namespace: NamespaceId(1), owner: "admin/admin".into() },
         ),
-        hex("create", &NamespaceCommand::Create { namespace: NamespaceId(1), owner: "admin/admin".into() }),
-        hex("register", &IndexCommand::Register(vec![registration])),
-        hex("pin", &IndexCommand::Pin(vec![CHUNK])),
-        hex("finish_sync", &RootCommand::FinishSync { slots: vec![(PgId(1), 2, DiskId(3))] }),
+        command("register", IndexCommand::Register(vec![registration])),
+        command("pin", IndexCommand::Pin(vec![CHUNK])),
+        command("finish_sync", RootCommand::ChangeMap(Box::new(finish_sync))),
+        line("set_level", &Logged::set_level(FeatureLevel(2))),
         hex(
             "record",
             &Record {
@@ -105,13 +116,37 @@ fn messages_are_frozen() {
         put_shard 0100020320(chunk)ac0204000402090801adbd03
         get_shard 01000320(chunk)010100
         list_dir 010001010700000a
-        write 0100010101610110010101010101010101010101010101010107000201610162010102016101620109ac0201010120(chunk)ac020103011099927ee55126e9cbae13fa67934d252e0501020161016200020100026869000502020161016202016101620302016101620104020161016202050201610162
-        create 010000010b61646d696e2f61646d696e
-        register 0100000120(chunk)010203
-        pin 0100010120(chunk)
-        finish_sync 01000401010203
+        write 0101010000000100010101610110010101010101010101010101010101010107000201610162010102016101620109ac0201010120(chunk)ac020103011099927ee55126e9cbae13fa67934d252e0501020161016200020100026869000502020161016202016101620302016101620104020161016202050201610162
+        create 01010100000001000100010b61646d696e2f61646d696e
+        register 010101000000010001000120(chunk)010203
+        pin 010101000000010001010120(chunk)
+        finish_sync 0101010000000100010104030101020300
+        set_level 010002000000
         record 010001020161060005016e00
     "#]].assert_eq(&lines.concat());
+}
+
+/// Every build tells a command that it does not know from a damaged one.
+#[test]
+fn commands_say_which_level_they_need() {
+    let create = NamespaceCommand::Create { namespace: NamespaceId(1), owner: "a".into() };
+    let bytes = Stamped { time: Millis(1), command: create }.encode();
+    let body = &bytes[6..];
+    assert_eq!(Logged::read(&bytes), Ok(Logged::Command { level: FeatureLevel(1), body }));
+    let newer = [&[1, 1, 9, 0, 0, 0], &b"of the future"[..]].concat();
+    assert_eq!(Logged::read(&newer), Ok(Logged::Command { level: FeatureLevel(9), body: b"of the future" }));
+    let raise = Logged::set_level(FeatureLevel(0x01020304));
+    assert_eq!(Logged::read(&raise), Ok(Logged::SetLevel(FeatureLevel(0x01020304))));
+    for (bad, want) in [
+        (&b""[..], "0 bytes"),
+        (&[1, 1, 1, 0, 0], "5 bytes"),
+        (&[2, 1, 1, 0, 0, 0], "version is 2"),
+        (&[1, 2, 1, 0, 0, 0], "unknown content 2"),
+        (&[1, 0, 1, 0, 0, 0, 0], "unknown content 0"),
+    ] {
+        let error = Logged::read(bad).unwrap_err();
+        assert!(error.message().contains(want), "{error}");
+    }
 }
 
 proptest! {
@@ -122,6 +157,9 @@ proptest! {
         for input in [&bytes[..], &framed[..]] {
             if let Ok(message) = decode::<Stamped<NamespaceCommand>>(input) {
                 prop_assert_eq!(decode::<Stamped<NamespaceCommand>>(&encode(&message)), Ok(message));
+            }
+            if let Ok(Logged::Command { body, .. }) = Logged::read(input) {
+                let _ = decode::<Stamped<RootCommand>>(body);
             }
             let _ = decode::<RootCommand>(input);
             let _ = decode::<crate::map::ClusterMap>(input);

@@ -15,4 +15,4 @@ pub mod namespace;
 pub mod seal;
 
 pub use call::{Call, Method};
-pub use envelope::{decode, encode};
+pub use envelope::{decode, decode_plain, encode, encode_plain, open, seal_plain};

@@ -24,9 +24,9 @@ const GROUP: PartitionId = PartitionId(1);
 struct Rows;
 
 impl StateMachine for Rows {
-    fn apply(&self, state: &mut Overlay<'_>, index: u64, command: &[u8]) -> Bytes {
+    fn apply(&self, state: &mut Overlay<'_>, index: u64, command: &[u8]) -> Result<Bytes> {
         state.put(index.to_be_bytes().to_vec(), Bytes::copy_from_slice(command));
-        Bytes::new()
+        Ok(Bytes::new())
     }
 }
 

@@ -20,8 +20,8 @@ use crate::state::StateStore;
 struct Nothing;
 
 impl StateMachine for Nothing {
-    fn apply(&self, _state: &mut Overlay<'_>, _index: u64, _command: &[u8]) -> Bytes {
-        Bytes::new()
+    fn apply(&self, _state: &mut Overlay<'_>, _index: u64, _command: &[u8]) -> types::Result<Bytes> {
+        Ok(Bytes::new())
     }
 }
 
@@ -32,7 +32,12 @@ impl StoreBuilder<TypeConfig, LogStore, Machine> for Builder {
         let group = PartitionId(7);
         let log = Log::open(&Env::simulated(1), "/log".into(), DiskQueue::inline()).unwrap();
         let store = StateStore::open(Arc::new(MemKv::new(1)), group).unwrap();
-        let machine = Machine::new(Arc::new(store), Arc::new(Nothing), tokio::sync::watch::channel(0).0);
+        let machine = Machine::new(
+            Arc::new(store),
+            Arc::new(Nothing),
+            Default::default(),
+            tokio::sync::watch::channel(0).0,
+        );
         Ok(((), LogStore::new(Arc::new(log), group), machine))
     }
 }

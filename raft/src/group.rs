@@ -25,7 +25,7 @@ use crate::outgoing::Outgoing;
 use crate::proposer::Proposer;
 use crate::snapshot::{Receiver, SnapshotData};
 use crate::state::{State, StateStore};
-use crate::{Applied, GroupStatus, Role, blocking, codec, error};
+use crate::{Applied, GroupStatus, Role, blocking, codec, error, skip};
 
 /// A node that misses no more entries than this has caught up: it gets them faster than a membership change takes.
 const LAG_COUNT_MAX: u64 = 100;
@@ -222,6 +222,17 @@ impl Group {
     /// The state on this node at this moment.
     pub fn snapshot(&self) -> Result<State> {
         Ok(self.store.snapshot()?.0)
+    }
+
+    /// The same, with the index of the last command that is in it.
+    pub fn snapshot_at(&self) -> Result<(u64, State)> {
+        let (state, meta) = self.store.snapshot()?;
+        Ok((meta.commands, state))
+    }
+
+    /// The commands that are skipped on this node, each with the operator's reason.
+    pub fn skipped(&self) -> Result<BTreeMap<u64, String>> {
+        skip::load(self.store.kv(), self.id)
     }
 
     /// Why the state machine has stopped the group; `None` when it has not.

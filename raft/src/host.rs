@@ -25,7 +25,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// Opens a store: the log, and the states in `kv`, under keys that begin with `i`, `l`, `m` and `s`.
+    /// Opens a store: the log, and the states in `kv`, under keys that begin with `i`, `k`, `l`, `m` and `s`.
     pub async fn open(
         env: Env,
         config: HostConfig,

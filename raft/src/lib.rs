@@ -36,6 +36,7 @@ pub mod recover;
 mod roster;
 mod runtime;
 mod shared;
+mod skip;
 mod snapshot;
 mod state;
 mod supervise;
@@ -57,6 +58,7 @@ pub use group::Group;
 pub use host::Host;
 pub use label::Last;
 pub use link::Trouble;
+pub use skip::skip;
 pub use state::State;
 
 /// What a group replicates. Supplied by the user of the crate.
@@ -64,8 +66,15 @@ pub use state::State;
 /// `apply` is pure: same state, same index and same command give the same changes and the same reply on every node
 /// (I-DET). What an implementation keeps in memory beside the state must be rebuilt in `restored`.
 pub trait StateMachine: Send + Sync + 'static {
-    /// Applies one command. Keys are the group's own: no other group's can be seen or touched.
-    fn apply(&self, state: &mut kv::Overlay<'_>, index: u64, command: &[u8]) -> Bytes;
+    /// Applies one command and returns the reply to its proposer, refusals included. Keys are the group's own: no other
+    /// group's can be seen or touched. An error, like a panic, is this node's own and no result: the group stops here
+    /// before the command, and what was applied together with it is applied again after a restart.
+    fn apply(&self, state: &mut kv::Overlay<'_>, index: u64, command: &[u8]) -> Result<Bytes>;
+
+    /// The reply to whoever proposed a command that the operator has had skipped (see [`skip`]); empty by default.
+    fn skipped(&self, _index: u64, _reason: &str) -> Bytes {
+        Bytes::new()
+    }
 
     /// Called when the commands up to `index` are visible to reads.
     fn applied(&self, _index: u64) {}

@@ -1,6 +1,8 @@
 //! Applies committed entries to the state, and hands out and takes in snapshots.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -29,6 +31,8 @@ pub struct Machine {
     store: Arc<StateStore>,
     outgoing: Arc<Outgoing>,
     machine: Arc<dyn StateMachine>,
+    /// Commands that are left out, and why.
+    skipped: Arc<BTreeMap<u64, String>>,
     applied: watch::Sender<u64>,
     halt: Halt,
 }
@@ -44,9 +48,16 @@ pub type Raft = openraft::Raft<TypeConfig, Machine>;
 pub struct SnapshotBuilder(io::Result<(State, Meta)>);
 
 impl Machine {
-    /// Applies to `store` what `machine` makes of the commands, and tells `applied` how many were.
-    pub fn new(store: Arc<StateStore>, machine: Arc<dyn StateMachine>, applied: watch::Sender<u64>) -> Self {
-        Self { store, outgoing: Arc::default(), machine, applied, halt: Halt::default() }
+    /// Applies to `store` what `machine` makes of the commands but those that are `skipped`, and tells `applied` how many
+    /// were.
+    pub fn new(
+        store: Arc<StateStore>,
+        machine: Arc<dyn StateMachine>,
+        skipped: BTreeMap<u64, String>,
+        applied: watch::Sender<u64>,
+    ) -> Self {
+        let (outgoing, halt, skipped) = (Arc::default(), Halt::default(), Arc::new(skipped));
+        Self { store, outgoing, machine, skipped, applied, halt }
     }
 
     /// Where it will say why it has stopped.
@@ -55,6 +66,7 @@ impl Machine {
     }
 
     fn stop(&self, e: Error) -> io::Error {
+        tracing::error!("a group stops: {e}");
         let _ = self.halt.set(e.clone()); // The first reason counts.
         error::to_io(e)
     }
@@ -71,6 +83,16 @@ impl Machine {
         Ok(())
     }
 
+    fn apply_one(&self, changes: &mut Overlay<'_>, index: u64, command: &[u8]) -> Result<Bytes> {
+        if let Some(reason) = self.skipped.get(&index) {
+            return Ok(self.machine.skipped(index, reason));
+        }
+        // What a panic leaves of the changes is dropped with them.
+        let applied = catch_unwind(AssertUnwindSafe(|| self.machine.apply(changes, index, command)));
+        applied.unwrap_or_else(|_| Err(Error::internal(format!("applying command {index} panics"))))
+    }
+
+    /// All of it, or nothing: after an error the group stops.
     fn apply_batch(&self, entries: &[Entry]) -> Result<Vec<Replies>> {
         let state = self.store.read();
         let mut changes = Overlay::new(&state);
@@ -83,7 +105,7 @@ impl Machine {
                 EntryPayload::Normal(Commands(commands)) => {
                     for command in commands {
                         meta.commands += 1;
-                        replies.replies.push(self.machine.apply(&mut changes, meta.commands, command));
+                        replies.replies.push(self.apply_one(&mut changes, meta.commands, command)?);
                     }
                 }
                 EntryPayload::Membership(membership) => {
@@ -199,41 +221,4 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
 }
 
 #[cfg(test)]
-mod tests {
-    use env::Env;
-    use kv::{MemKv, Read};
-    use types::{Error, PartitionId};
-
-    use super::*;
-
-    /// A state machine whose rows cannot be read.
-    struct Damaged;
-
-    impl StateMachine for Damaged {
-        fn apply(&self, _state: &mut Overlay<'_>, _index: u64, _command: &[u8]) -> Bytes {
-            Bytes::new()
-        }
-
-        fn restored(&self, _state: &dyn Read) -> Result<()> {
-            Err(Error::corrupt("a block does not match its checksum"))
-        }
-    }
-
-    #[async_trait::async_trait]
-    impl crate::Network for Damaged {
-        async fn send(&self, _: types::NodeId, _: Bytes, _: std::time::Duration) -> Result<Bytes> {
-            Err(Error::unavailable("nobody is there"))
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_group_whose_state_cannot_be_read_is_not_opened() {
-        let (replica, start) = (types::ReplicaId::new(types::NodeId(1), 1), types::Start::default());
-        let config = crate::HostConfig::new(replica, start, crate::Last::default(), "/log".into());
-        let (kv, network) = (Arc::new(MemKv::new(1)), Arc::new(Damaged));
-        let host = crate::Host::open(Env::simulated(1), config, kv, network).await.unwrap();
-        let error = host.open_group(PartitionId(3), Arc::new(Damaged)).await.unwrap_err();
-        assert!(error.message().contains("open partition 3: a block does not match"), "{error}");
-        assert!(host.groups().is_empty());
-    }
-}
+mod tests;

@@ -199,8 +199,8 @@ mod tests {
     struct Nothing;
 
     impl StateMachine for Nothing {
-        fn apply(&self, _state: &mut Overlay<'_>, _index: u64, _command: &[u8]) -> Bytes {
-            Bytes::new()
+        fn apply(&self, _state: &mut Overlay<'_>, _index: u64, _command: &[u8]) -> Result<Bytes> {
+            Ok(Bytes::new())
         }
     }
 

@@ -26,7 +26,7 @@ use crate::peer::Peers;
 use crate::proposer::Proposer;
 use crate::roster::Roster;
 use crate::state::StateStore;
-use crate::{GroupStatus, Network, Role, StateMachine, blocking, error, label};
+use crate::{GroupStatus, Network, Role, StateMachine, blocking, error, label, skip};
 
 /// The log, the store, the network, and the groups that run on them.
 pub(crate) struct Shared {
@@ -147,12 +147,11 @@ impl Shared {
         Ok(())
     }
 
-    /// Stops all groups for good.
+    /// Stops all groups for good. They can still be found: whoever has not heard of it gets errors.
     pub(crate) async fn close(&self) {
         *self.starting.lock().await = true;
-        let slots = std::mem::take(&mut *self.lock());
-        for slot in slots.values() {
-            slot.group.stop().await;
+        for group in self.groups() {
+            group.stop().await;
         }
     }
 
@@ -161,7 +160,8 @@ impl Shared {
         let (store, machine) = blocking::run(|| {
             let store = Arc::new(StateStore::open(self.kv.clone(), id)?);
             reconcile(&self.log, id, store.meta().log.as_ref().map(EntryId::from))?;
-            let machine = Machine::new(store.clone(), machine, applied_sender);
+            let skipped = skip::load(&*self.kv, id)?;
+            let machine = Machine::new(store.clone(), machine, skipped, applied_sender);
             machine.announce_restored()?;
             Ok::<_, Error>((store, machine))
         })?;

@@ -102,6 +102,11 @@ fn read_meta(read: &dyn Read, group: PartitionId) -> Result<Meta> {
     }
 }
 
+/// Commands of a group that are applied in a store which nobody has open.
+pub fn commands_applied(read: &dyn Read, group: PartitionId) -> Result<u64> {
+    Ok(read_meta(read, group)?.commands)
+}
+
 impl StateStore {
     /// Opens the state of `group` and deletes what a crash left of generations that never became current, or were
     /// replaced.
@@ -142,6 +147,11 @@ impl StateStore {
         let prefix = state_prefix(self.group, meta.generation);
         assert_eq!(prefix, generation.prefix, "a reader holds the generation that it reads");
         Ok((State { space: Keyspace::new(snapshot, prefix), _generation: generation }, meta))
+    }
+
+    /// The store that has it.
+    pub fn kv(&self) -> &dyn Kv {
+        &*self.kv
     }
 
     /// What is known of the state as it is now.

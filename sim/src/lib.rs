@@ -14,6 +14,7 @@ mod parts;
 pub mod picture;
 pub mod plan;
 pub mod platform;
+mod replicas;
 pub mod run;
 mod strike;
 pub mod trace;

@@ -13,6 +13,7 @@ use types::{Error, NamespaceName, Result};
 
 use crate::parts;
 use crate::plan::Plan;
+use crate::replicas;
 use crate::strike;
 use crate::trace::Trace;
 use crate::world::World;
@@ -138,6 +139,7 @@ async fn run_in(mut world: World, plan: &Plan, trace: &Trace) -> Result<Report> 
     let survey = oracle::survey(&survey_session, SERVED_BYTES_MAX).await;
     let mut verdicts = oracle::check(&history, &survey);
     verdicts.push(heal_verdict(healed));
+    verdicts.push(replicas::judge(&harness).await);
     if plan.is_strict {
         let chunks = survey.iter().flat_map(|survey| &survey.served).map(|served| served.chunk).collect();
         verdicts.push(parts::judge(&world, &harness.map(), &chunks).await);

@@ -5,6 +5,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use types::Result;
 
+use crate::failure::{Failure, Halt, answered};
+
+/// Encodes what became of a command, unless this machine cannot tell.
+pub fn of<T: Serialize>(result: Result<T, Failure>) -> Result<Bytes, Halt> {
+    Ok(encode(&answered(result)?))
+}
+
 /// Encodes an answer.
 pub fn encode<T: Serialize>(answer: &Result<T>) -> Bytes {
     proto::encode(answer)

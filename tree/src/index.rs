@@ -6,7 +6,7 @@
 mod row;
 
 #[cfg(test)]
-mod tests;
+pub mod tests;
 
 use std::ops::ControlFlow;
 use std::sync::RwLock;
@@ -14,13 +14,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use chunk::filter::{BloomFilter, Filter};
-use kv::{Order, Overlay, Read};
-use proto::command::{IndexCommand, Stamped};
+use kv::{Order, Read};
+use proto::command::IndexCommand;
 use proto::index::{IndexStats, Registration};
 use types::limits::PIN_COUNT_MAX;
-use types::{ChunkId, Error, GcEpoch, Generation, Result};
+use types::{ChunkId, Error, FeatureLevel, GcEpoch, Generation, Result};
 
-use crate::{Machine, answer};
+use crate::answer;
+use crate::draft::Draft;
+use crate::failure::{Failure, Halt, refuse};
+use crate::replica::Machine;
+use crate::row::load;
 use row::{ChunkRow, TotalsRow};
 
 /// A filter starts with room for this many chunks and doubles when it is full.
@@ -70,11 +74,10 @@ impl IndexMachine {
         let positives = candidates.iter().filter(|c| **c).count() as u64;
         self.positives.fetch_add(positives, Ordering::Relaxed);
         self.negatives.fetch_add(chunks.len() as u64 - positives, Ordering::Relaxed);
-        let epoch = row::epoch(state)?;
+        let epoch = row::epoch(state).map_err(Halt::into_error)?;
         let look = |(chunk, candidate): (&ChunkId, bool)| {
-            let row: Option<ChunkRow> =
-                if candidate { row::load(state, &row::chunk_key(chunk))? } else { None };
-            Ok(match row {
+            let row = if candidate { load::<ChunkRow>(state, &row::chunk_key(chunk)) } else { Ok(None) };
+            Ok(match row.map_err(Halt::into_error)? {
                 None => Pinning::Absent,
                 Some(row) if row.touch >= epoch => Pinning::Touched(row.generation, row.touch),
                 Some(_) => Pinning::Stale,
@@ -85,7 +88,11 @@ impl IndexMachine {
 
     /// Totals of the partition; the filter's counts are those of this process.
     pub fn stats(&self, state: &dyn Read) -> Result<IndexStats> {
-        let totals: TotalsRow = row::load(state, &row::totals_key())?.unwrap_or_default();
+        self.read_stats(state).map_err(Halt::into_error)
+    }
+
+    fn read_stats(&self, state: &dyn Read) -> Result<IndexStats, Halt> {
+        let totals: TotalsRow = load(state, &row::totals_key())?.unwrap_or_default();
         Ok(IndexStats {
             chunks: totals.chunks,
             plain_bytes: totals.plain_bytes,
@@ -96,32 +103,42 @@ impl IndexMachine {
         })
     }
 
-    fn register(&self, state: &mut Overlay<'_>, chunks: &[Registration]) -> Result<Vec<Touched>> {
+    fn register(&self, state: &mut Draft<'_>, chunks: &[Registration]) -> Result<Vec<Touched>, Halt> {
         let epoch = row::epoch(state)?;
-        let mut totals: TotalsRow = row::load(state, &row::totals_key())?.unwrap_or_default();
+        let mut totals: TotalsRow = load(state, &row::totals_key())?.unwrap_or_default();
         let before = totals.chunks;
-        let touched: Vec<Touched> =
-            chunks.iter().map(|new| register_one(state, &mut totals, epoch, new)).collect::<Result<_>>()?;
+        let touched: Vec<Touched> = chunks
+            .iter()
+            .map(|new| register_one(state, &mut totals, epoch, new))
+            .collect::<Result<_, Halt>>()?;
         assert!(
             totals.chunks - before <= chunks.len() as u64,
             "a chunk is counted when it becomes known, once"
         );
-        state.put(row::totals_key(), proto::encode(&totals));
-        let mut filter = self.filter.write().expect("no panic while it is held");
-        chunks.iter().for_each(|new| filter.insert(&new.chunk));
-        if filter.is_full() {
-            *filter = filter_of(state)?;
+        state.put(row::totals_key(), &totals);
+        let is_full = {
+            let mut filter = self.filter.write().expect("no panic while it is held");
+            chunks.iter().for_each(|new| filter.insert(&new.chunk));
+            filter.is_full()
+        };
+        // Nothing is read while it is held: a panic there would close the filter for good.
+        if is_full {
+            let filter = filter_of(state)?;
+            *self.filter.write().expect("no panic while it is held") = filter;
         }
         debug_assert!(
-            chunks.iter().all(|new| filter.may_contain(&new.chunk)),
+            {
+                let filter = self.filter.read().expect("no panic while it is held");
+                chunks.iter().all(|new| filter.may_contain(&new.chunk))
+            },
             "what was just registered is not surely absent"
         );
         Ok(touched)
     }
 
-    fn pin(&self, state: &mut Overlay<'_>, chunks: &[ChunkId]) -> Result<Vec<Touched>> {
+    fn pin(&self, state: &mut Draft<'_>, chunks: &[ChunkId]) -> Result<Vec<Touched>, Failure> {
         if chunks.len() > PIN_COUNT_MAX {
-            return Err(Error::invalid(format!(
+            return refuse(Error::invalid(format!(
                 "{} chunks in one pin, at most {PIN_COUNT_MAX} are allowed",
                 chunks.len()
             )));
@@ -131,9 +148,9 @@ impl IndexMachine {
             .iter()
             .map(|chunk| {
                 let key = row::chunk_key(chunk);
-                let Some(mut row) = row::load::<ChunkRow>(state, &key)? else { return Ok(None) };
+                let Some(mut row) = load::<ChunkRow>(state, &key)? else { return Ok(None) };
                 row.touch = row.touch.max(epoch);
-                state.put(key, proto::encode(&row));
+                state.put(key, &row);
                 Ok(Some((row.generation, row.touch)))
             })
             .collect()
@@ -142,15 +159,15 @@ impl IndexMachine {
 
 /// A chunk that is already known keeps its incarnation: the shards just written are orphans for GC.
 fn register_one(
-    state: &mut Overlay<'_>,
+    state: &mut Draft<'_>,
     totals: &mut TotalsRow,
     epoch: GcEpoch,
     new: &Registration,
-) -> Result<Touched> {
+) -> Result<Touched, Halt> {
     let key = row::chunk_key(&new.chunk);
-    if let Some(mut row) = row::load::<ChunkRow>(state, &key)? {
+    if let Some(mut row) = load::<ChunkRow>(state, &key)? {
         row.touch = row.touch.max(epoch);
-        state.put(key, proto::encode(&row));
+        state.put(key, &row);
         return Ok(Some((row.generation, row.touch)));
     }
     if new.generation.epoch().next() < epoch {
@@ -162,7 +179,7 @@ fn register_one(
         plain_size: new.plain_size,
         disk_size: new.disk_size,
     };
-    state.put(key, proto::encode(&row));
+    state.put(key, &row);
     totals.chunks += 1;
     totals.plain_bytes += u64::from(new.plain_size);
     totals.disk_bytes += u64::from(new.disk_size);
@@ -170,34 +187,39 @@ fn register_one(
 }
 
 impl Machine for IndexMachine {
-    fn apply(&self, state: &mut Overlay<'_>, _index: u64, command: &[u8]) -> Bytes {
-        let answer =
-            proto::decode::<Stamped<IndexCommand>>(command).and_then(|stamped| match stamped.command {
-                IndexCommand::Register(chunks) => self.register(state, &chunks),
-                IndexCommand::Pin(chunks) => self.pin(state, &chunks),
-            });
-        answer::encode(&answer)
+    type Command = IndexCommand;
+
+    fn carry_out(&self, state: &mut Draft<'_>, command: IndexCommand) -> Result<Bytes, Halt> {
+        match command {
+            IndexCommand::Register(chunks) => Ok(answer::encode(&Ok(self.register(state, &chunks)?))),
+            IndexCommand::Pin(chunks) => answer::of(self.pin(state, &chunks)),
+        }
     }
 
-    fn restored(&self, state: &dyn Read) -> Result<()> {
+    fn restored(&self, state: &dyn Read) -> Result<(), Halt> {
         // Without its rows the partition can answer nothing: no filter rather than "absent" for what exists.
         let filter = filter_of(state)?;
         *self.filter.write().expect("no panic while it is held") = filter;
         Ok(())
     }
+
+    fn canonical(key: &[u8], value: &[u8], level: FeatureLevel) -> Result<Vec<u8>, Halt> {
+        row::canonical_of(key, value, level)
+    }
 }
 
 /// The filter of all rows, with room to double.
-fn filter_of(state: &dyn Read) -> Result<BloomFilter> {
-    let totals: TotalsRow = row::load(state, &row::totals_key())?.unwrap_or_default();
+fn filter_of(state: &dyn Read) -> Result<BloomFilter, Halt> {
+    let totals: TotalsRow = load(state, &row::totals_key())?.unwrap_or_default();
     let mut filter = filter_for(totals.chunks * 2);
     let (start, end) = row::chunk_range();
-    state.scan(&start, &end, Order::Forward, &mut |key, _| {
+    let scanned = state.scan(&start, &end, Order::Forward, &mut |key, _| {
         if let Some(chunk) = row::chunk_of_key(key) {
             filter.insert(&chunk);
         }
         ControlFlow::Continue(())
-    })?;
+    });
+    scanned.map_err(Halt::new)?;
     Ok(filter)
 }
 

@@ -1,25 +1,31 @@
 //! The root partition: the cluster map, join tokens, namespaces by name, and the secrets that meta nodes hold.
 
+mod change;
 mod plan;
 mod row;
 
 #[cfg(test)]
-mod tests;
+pub mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use kv::{Overlay, Read};
-use proto::cluster::NodeRemoved;
-use proto::command::{Bootstrap, NewNode, NodeChange, RootCommand, Stamped};
-use proto::map::{ClusterMap, DiskInfo, NodeInfo, Partition, PartitionKind, ROOT, StoreInfo};
-use types::limits::{NAMESPACE_COUNT_MAX, NODE_COUNT_MAX, NODE_DISK_COUNT_MAX, PARTITION_COUNT_MAX};
+use kv::Read;
+use proto::command::{Bootstrap, ChangeMap, MapChange, MapChanged, RootCommand};
+use proto::map::{ClusterMap, NodeInfo, Partition, PartitionKind, ROOT};
+use types::limits::{NAMESPACE_COUNT_MAX, PARTITION_COUNT_MAX};
 use types::{
-    ClusterId, DiskId, DiskUuid, Epoch, Error, GcEpoch, Millis, NamespaceId, NamespaceName, NodeId,
-    PartitionId, PgId, Result, StoreUuid,
+    ClusterId, Epoch, Error, FeatureLevel, GcEpoch, Millis, NamespaceId, NamespaceName, NodeId, PartitionId,
+    Result,
 };
 
-use crate::{Machine, answer};
+use crate::answer;
+use crate::draft::Draft;
+use crate::failure::{Failure, Halt, refuse};
+use crate::replica::Machine;
+use crate::row::load;
+use change::Registry;
+pub use change::check_removal;
 pub use plan::desired_voters;
 pub use row::Secrets;
 
@@ -29,29 +35,66 @@ pub struct RootMachine;
 
 /// The map, once the cluster is bootstrapped.
 pub fn map(state: &dyn Read) -> Result<Option<ClusterMap>> {
-    row::load(state, row::MAP)
+    load(state, row::MAP).map_err(Halt::into_error)
 }
 
 /// Authority and secret of the cluster; `Unavailable` before it is bootstrapped.
 pub fn secrets(state: &dyn Read) -> Result<Secrets> {
-    row::load(state, row::SECRETS)?.ok_or_else(not_bootstrapped)
+    load(state, row::SECRETS).map_err(Halt::into_error)?.ok_or_else(not_bootstrapped)
 }
 
 /// The id of a namespace; `NotFound` when there is none of that name.
 pub fn find_namespace(state: &dyn Read, name: &NamespaceName) -> Result<NamespaceId> {
-    row::load(state, &row::namespace_key(name))?
+    load(state, &row::namespace_key(name))
+        .map_err(Halt::into_error)?
         .ok_or_else(|| Error::not_found(format!("there is no namespace {name}: create it first")))
 }
 
 /// `Denied` unless the token with this hash is valid at `now`.
 pub fn check_token(state: &dyn Read, hash: &[u8; 32], now: Millis) -> Result<()> {
-    match row::load::<Millis>(state, &row::token_key(hash))? {
+    token_valid(state, hash, now).map_err(Failure::into_error)
+}
+
+fn token_valid(state: &dyn Read, hash: &[u8; 32], now: Millis) -> Result<(), Failure> {
+    match load::<Millis>(state, &row::token_key(hash))? {
         Some(expires) if now <= expires => Ok(()),
         Some(_) => {
-            Err(Error::denied("the join token has expired: create a new one on a node of the cluster"))
+            refuse(Error::denied("the join token has expired: create a new one on a node of the cluster"))
         }
-        None => Err(Error::denied("the join token is not one of this cluster's")),
+        None => refuse(Error::denied("the join token is not one of this cluster's")),
     }
+}
+
+/// `Invalid` when a build that knows feature levels up to `newest` is too old for this cluster. The cluster's level is
+/// that of its root partition, which goes first.
+pub fn check_build(state: &dyn Read, newest: FeatureLevel) -> Result<()> {
+    is_new_enough(newest, crate::level(state)?)
+}
+
+fn is_new_enough(newest: FeatureLevel, level: FeatureLevel) -> Result<()> {
+    if newest >= level {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "the cluster is at feature level {level}, the node's build knows levels up to {newest}: update the node"
+    )))
+}
+
+/// The command that makes a change of the map, with what follows from it: computed here, by its proposer, from the state
+/// that this node has. `Conflict` is its answer when the map has changed meanwhile.
+pub fn plan_change(state: &dyn Read, change: MapChange) -> Result<RootCommand> {
+    let mut registry = registry(state).map_err(Failure::into_error)?;
+    let base = registry.map.epoch;
+    // What is refused here may be allowed in a newer state, or refused in the same words.
+    let made = registry.change(&change);
+    let placed = made.ok().and_then(|_| plan::follow_up(registry.map, &change));
+    Ok(RootCommand::ChangeMap(Box::new(ChangeMap { base, change, placed })))
+}
+
+fn registry(state: &dyn Read) -> Result<Registry, Failure> {
+    let Some(map) = load(state, row::MAP)? else { return refuse(not_bootstrapped()) };
+    let count = |key| Ok::<u64, Halt>(load(state, key)?.unwrap_or(0));
+    Ok(Registry { map, node_count: count(row::NODE_COUNT)?, disk_count: count(row::DISK_COUNT)? })
 }
 
 /// The map of a cluster that consists of its first node.
@@ -66,7 +109,10 @@ pub fn bootstrap_map(bootstrap: &Bootstrap) -> ClusterMap {
         gc_epoch: GcEpoch(0),
         profile: bootstrap.profile,
         pg_count: bootstrap.pg_count,
-        nodes: BTreeMap::from([(NodeId(1), NodeInfo { up: true, confirmed: true, ..node(&bootstrap.node) })]),
+        nodes: BTreeMap::from([(
+            NodeId(1),
+            NodeInfo { up: true, confirmed: true, ..change::node(&bootstrap.node) },
+        )]),
         disks: BTreeMap::new(),
         table: None,
         relaxed_count: 0,
@@ -76,43 +122,36 @@ pub fn bootstrap_map(bootstrap: &Bootstrap) -> ClusterMap {
 }
 
 impl Machine for RootMachine {
-    fn apply(&self, state: &mut Overlay<'_>, _index: u64, command: &[u8]) -> Bytes {
-        let stamped: Stamped<RootCommand> = match proto::decode(command) {
-            Ok(stamped) => stamped,
-            Err(e) => return answer::encode::<()>(&Err(e)),
-        };
-        match stamped.command {
-            RootCommand::Bootstrap(bootstrap) => answer::encode(&apply_bootstrap(state, &bootstrap)),
-            RootCommand::AddNode { node, token_hash } => {
-                answer::encode(&add_node(state, node, &token_hash, stamped.time))
-            }
-            RootCommand::SetNodes { changes } => answer::encode(&set_nodes(state, changes)),
-            RootCommand::RegisterDisks { node, disks } => answer::encode(&register_disks(state, node, disks)),
-            RootCommand::FinishSync { slots } => answer::encode(&finish_sync(state, slots)),
+    type Command = RootCommand;
+
+    fn carry_out(&self, draft: &mut Draft<'_>, command: RootCommand) -> Result<Bytes, Halt> {
+        match command {
+            RootCommand::Bootstrap(bootstrap) => answer::of(apply_bootstrap(draft, &bootstrap)),
+            RootCommand::ChangeMap(change) => answer::of(change_map(draft, *change)),
             RootCommand::AddToken { hash, expires } => {
-                state.put(row::token_key(&hash), proto::encode(&expires));
-                answer::encode(&Ok(()))
+                draft.put(row::token_key(&hash), &expires);
+                Ok(answer::encode(&Ok(())))
             }
-            RootCommand::CreateNamespace { name } => answer::encode(&create_namespace(state, &name)),
-            RootCommand::SetVoters { voters } => answer::encode(&set_voters(state, voters)),
-            RootCommand::ConfirmNode { node } => answer::encode(&confirm_node(state, node)),
-            RootCommand::RegisterStore { node, store } => answer::encode(&register_store(state, node, store)),
-            RootCommand::RemoveNode { node, force } => answer::encode(&remove_node(state, node, force)),
+            RootCommand::CreateNamespace { name } => answer::of(create_namespace(draft, &name)),
         }
+    }
+
+    fn canonical(key: &[u8], value: &[u8], level: FeatureLevel) -> Result<Vec<u8>, Halt> {
+        row::canonical_of(key, value, level)
     }
 }
 
-fn apply_bootstrap(state: &mut Overlay<'_>, bootstrap: &Bootstrap) -> Result<ClusterId> {
-    if let Some(map) = map(state)? {
+fn apply_bootstrap(draft: &mut Draft<'_>, bootstrap: &Bootstrap) -> Result<ClusterId, Failure> {
+    if let Some(map) = load::<ClusterMap>(draft, row::MAP)? {
         return Ok(map.cluster);
     }
-    check_partition_counts(bootstrap)?;
+    check_partition_counts(bootstrap).map_err(Failure::Refused)?;
     let first = bootstrap_map(bootstrap);
-    first.check()?;
+    first.check().map_err(Failure::Refused)?;
     let secrets = Secrets { authority: bootstrap.authority.clone(), secret: bootstrap.secret.clone() };
-    state.put(row::SECRETS, proto::encode(&secrets));
-    state.put(row::NODE_COUNT, proto::encode(&1u64));
-    state.put(row::MAP, proto::encode(&first));
+    draft.put(row::SECRETS, &secrets);
+    draft.put(row::NODE_COUNT, &1u64);
+    draft.put(row::MAP, &first);
     Ok(bootstrap.cluster)
 }
 
@@ -128,200 +167,68 @@ fn check_partition_counts(bootstrap: &Bootstrap) -> Result<()> {
     Ok(())
 }
 
-fn add_node(state: &mut Overlay<'_>, new: NewNode, token_hash: &[u8; 32], now: Millis) -> Result<NodeId> {
-    check_token(state, token_hash, now)?;
-    change_map(state, |state, map| {
-        if map.nodes.len() >= NODE_COUNT_MAX {
-            return Err(Error::invalid(format!(
-                "the cluster has {NODE_COUNT_MAX} nodes, which is the limit"
-            )));
-        }
-        let id = NodeId(row::next_count(state, row::NODE_COUNT)?);
-        map.nodes.insert(id, node(&new));
-        Ok(id)
-    })
-}
-
-fn set_nodes(state: &mut Overlay<'_>, changes: Vec<NodeChange>) -> Result<Epoch> {
-    change_map(state, |_, map| {
-        for change in changes {
-            let Some(node) = map.nodes.get_mut(&change.node) else { continue };
-            node.up = change.up;
-            node.confirmed |= change.up;
-            node.native = change.native;
-            node.control = change.control;
-            for (id, disk) in map.disks.iter_mut().filter(|(_, d)| d.node == change.node) {
-                disk.healthy = !change.broken_disks.contains(id);
-            }
-        }
-        plan::substitute(map);
-        plan::settle(map);
-        Ok(map.epoch.next())
-    })
-}
-
-fn register_disks(state: &mut Overlay<'_>, node: NodeId, disks: Vec<(DiskUuid, u64)>) -> Result<Vec<DiskId>> {
-    let current = map(state)?.ok_or_else(not_bootstrapped)?;
-    let known = |uuid: &DiskUuid| current.disks.iter().find(|(_, d)| d.uuid == *uuid);
-    if let Some((id, disk)) = disks.iter().filter_map(|(uuid, _)| known(uuid)).find(|(_, d)| d.node != node) {
-        return Err(Error::invalid(format!(
-            "disk {id} belongs to node {}, but node {node} found it: move it back, or wipe it to use it here",
-            disk.node
+/// Installs what the proposer has computed, if it was computed from this map. What it did not have to compute is done
+/// here again, and the result is looked through before it counts.
+fn change_map(draft: &mut Draft<'_>, command: ChangeMap) -> Result<MapChanged, Failure> {
+    let ChangeMap { base, change, placed } = command;
+    let mut registry = registry(draft)?;
+    let epoch = registry.map.epoch;
+    if epoch != base {
+        return refuse(Error::conflict(format!(
+            "the change was computed from the map of epoch {base}, the map is at {epoch}: compute it again"
         )));
     }
-    if disks.iter().all(|(uuid, capacity)| known(uuid).is_some_and(|(_, d)| d.capacity == *capacity)) {
-        let ids: Vec<DiskId> = disks.iter().filter_map(|(uuid, _)| Some(*known(uuid)?.0)).collect();
-        assert_eq!(ids.len(), disks.len(), "the answer has one id per disk of the question");
-        return Ok(ids);
+    if let MapChange::AddNode { token_hash, level, .. } = &change {
+        token_valid(draft, token_hash, draft.at.time)?;
+        is_new_enough(*level, draft.at.level).map_err(Failure::Refused)?;
     }
-    change_map(state, |state, map| {
-        let mut ids = Vec::with_capacity(disks.len());
-        for (uuid, capacity) in disks {
-            let id = match map.disks.iter().find(|(_, d)| d.uuid == uuid) {
-                Some((id, _)) => *id,
-                None => DiskId(row::next_count(state, row::DISK_COUNT)? as u32),
-            };
-            map.disks.insert(id, DiskInfo { node, uuid, capacity, healthy: true });
-            ids.push(id);
-        }
-        if map.disks.values().filter(|d| d.node == node).count() > NODE_DISK_COUNT_MAX {
-            return Err(Error::invalid(format!("a node can have at most {NODE_DISK_COUNT_MAX} disks")));
-        }
-        plan::rebalance(map);
-        Ok(ids)
-    })
+    let before = registry.clone();
+    let mut changed = registry.change(&change).map_err(Failure::Refused)?;
+    if let Some(placed) = placed {
+        registry.map.table = Some(placed.table);
+        registry.map.relaxed_count = placed.relaxed_count;
+    }
+    if registry == before {
+        return Ok(changed);
+    }
+    check_table(&registry.map).map_err(Failure::Refused)?;
+    let given = |map: &ClusterMap| (map.cluster, map.profile, map.pg_count);
+    assert_eq!(given(&registry.map), given(&before.map), "a cluster is born with these");
+    assert_eq!(registry.map.epoch, epoch, "the epoch grows here only, by one (I-PLACE)");
+    registry.map.epoch = epoch.next();
+    changed.epoch = registry.map.epoch;
+    draft.put(row::MAP, &registry.map);
+    draft.put(row::NODE_COUNT, &registry.node_count);
+    draft.put(row::DISK_COUNT, &registry.disk_count);
+    Ok(changed)
 }
 
-fn finish_sync(state: &mut Overlay<'_>, slots: Vec<(PgId, u8, DiskId)>) -> Result<()> {
-    change_map(state, |_, map| {
-        let table = map.table.as_mut().ok_or_else(|| Error::invalid("there is no placement table yet"))?;
-        for (pg, slot, disk) in slots {
-            // A slot that has moved on in the meantime is somebody else's to fill.
-            let _ = table.finish_sync(pg, usize::from(slot), disk);
+/// What every reader of the map relies on, and that no group has two slots on one disk (I-PLACE).
+fn check_table(map: &ClusterMap) -> Result<()> {
+    map.check()?;
+    for (pg, slots) in map.table.iter().flat_map(|table| table.pgs.iter().enumerate()) {
+        let disks: BTreeSet<_> = slots.iter().map(|slot| slot.disk).collect();
+        if disks.len() < slots.len() || disks.iter().any(|disk| !map.disks.contains_key(disk)) {
+            return Err(Error::invalid(format!("the slots of group {pg} are not on disks of their own")));
         }
-        plan::settle(map);
-        Ok(())
-    })
+    }
+    Ok(())
 }
 
-fn create_namespace(state: &mut Overlay<'_>, name: &NamespaceName) -> Result<NamespaceId> {
+fn create_namespace(draft: &mut Draft<'_>, name: &NamespaceName) -> Result<NamespaceId, Failure> {
     let key = row::namespace_key(name);
-    if let Some(id) = row::load(state, &key)? {
+    if let Some(id) = load(draft, &key)? {
         return Ok(id);
     }
-    let id = row::next_count(state, row::NAMESPACE_COUNT)?;
+    let id = load::<u64>(draft, row::NAMESPACE_COUNT)?.unwrap_or(0) + 1;
     if id > NAMESPACE_COUNT_MAX as u64 {
-        return Err(Error::invalid(format!(
+        return refuse(Error::invalid(format!(
             "the cluster has {NAMESPACE_COUNT_MAX} namespaces, which is the limit"
         )));
     }
-    state.put(key, proto::encode(&NamespaceId(id)));
+    draft.put(row::NAMESPACE_COUNT, &id);
+    draft.put(key, &NamespaceId(id));
     Ok(NamespaceId(id))
-}
-
-fn set_voters(state: &mut Overlay<'_>, voters: Vec<NodeId>) -> Result<Epoch> {
-    change_map(state, |_, map| {
-        if voters.is_empty() || voters.iter().any(|v| !map.nodes.contains_key(v)) {
-            return Err(Error::invalid(format!("voters {voters:?} are not all nodes of the cluster")));
-        }
-        map.voters = voters;
-        Ok(map.epoch.next())
-    })
-}
-
-fn confirm_node(state: &mut Overlay<'_>, id: NodeId) -> Result<()> {
-    let current = map(state)?.ok_or_else(not_bootstrapped)?;
-    if known_node(&current, id)?.confirmed {
-        return Ok(());
-    }
-    change_map(state, |_, map| {
-        map.nodes.entry(id).and_modify(|node| node.confirmed = true);
-        Ok(())
-    })
-}
-
-fn register_store(state: &mut Overlay<'_>, id: NodeId, uuid: StoreUuid) -> Result<u16> {
-    let current = map(state)?.ok_or_else(not_bootstrapped)?;
-    let before = known_node(&current, id)?.store;
-    if let Some(store) = before.filter(|store| store.uuid == uuid) {
-        return Ok(store.number);
-    }
-    let number = before.map_or(0, |store| store.number).checked_add(1);
-    let number =
-        number.ok_or_else(|| Error::invalid(format!("node {id} has had too many stores: join anew")))?;
-    change_map(state, |_, map| {
-        map.nodes.entry(id).and_modify(|node| node.store = Some(StoreInfo { uuid, number }));
-        Ok(number)
-    })
-}
-
-fn remove_node(state: &mut Overlay<'_>, id: NodeId, force: bool) -> Result<NodeRemoved> {
-    let current = map(state)?.ok_or_else(not_bootstrapped)?;
-    let removed = check_removal(&current, id, force)?;
-    change_map(state, |_, map| {
-        map.nodes.remove(&id);
-        map.disks.retain(|_, disk| disk.node != id);
-        map.voters.retain(|voter| *voter != id);
-        plan::substitute(map);
-        plan::settle(map);
-        Ok(removed)
-    })
-}
-
-/// What goes with a node. `Conflict` when it may not go.
-pub fn check_removal(map: &ClusterMap, id: NodeId, force: bool) -> Result<NodeRemoved> {
-    if known_node(map, id)?.up {
-        return Err(Error::conflict(format!("node {id} is up: stop it first")));
-    }
-    let disks = map.disks.iter().filter(|(_, disk)| disk.node == id);
-    let disks: Vec<DiskId> = disks.map(|(id, _)| *id).collect();
-    let uses = |slot: &placement::Slot| {
-        disks.contains(&slot.disk) || slot.previous.is_some_and(|d| disks.contains(&d))
-    };
-    let groups = map.table.iter().flat_map(|table| &table.pgs);
-    let group_count = groups.filter(|slots| slots.iter().any(uses)).count() as u32;
-    if group_count > 0 && !force {
-        return Err(Error::conflict(format!(
-            "{group_count} placement groups still count on the disks of node {id}: wait until they are rebuilt \
-             elsewhere, or add disks; --force gives up what only this node has"
-        )));
-    }
-    let is_voter = map.voters.contains(&id);
-    if is_voter && map.voters.len() == 1 {
-        return Err(Error::conflict(format!("node {id} is the only voter: without it there is no cluster")));
-    }
-    Ok(NodeRemoved { disks, group_count, is_voter })
-}
-
-fn known_node(map: &ClusterMap, id: NodeId) -> Result<&NodeInfo> {
-    map.nodes.get(&id).ok_or_else(|| Error::not_found(format!("there is no node {id} in the cluster")))
-}
-
-/// Changes the map and its epoch together; an error leaves both as they were.
-fn change_map<T>(
-    state: &mut Overlay<'_>,
-    change: impl FnOnce(&mut Overlay<'_>, &mut ClusterMap) -> Result<T>,
-) -> Result<T> {
-    let mut map = map(state)?.ok_or_else(not_bootstrapped)?;
-    let (epoch, given) = (map.epoch, (map.cluster, map.profile, map.pg_count));
-    let done = change(state, &mut map)?;
-    assert_eq!(map.epoch, epoch, "the epoch grows here only, by one (I-PLACE)");
-    assert_eq!((map.cluster, map.profile, map.pg_count), given, "a cluster is born with these");
-    map.epoch = epoch.next();
-    state.put(row::MAP, proto::encode(&map));
-    Ok(done)
-}
-
-fn node(new: &NewNode) -> NodeInfo {
-    NodeInfo {
-        zone: new.zone.clone(),
-        native: new.native,
-        control: new.control,
-        roles: new.roles.clone(),
-        up: false,
-        confirmed: false,
-        store: new.store.map(|uuid| StoreInfo { uuid, number: 1 }),
-    }
 }
 
 fn not_bootstrapped() -> Error {

@@ -76,6 +76,8 @@ number_ids! {
     Seq(u64),
     /// Version of the cluster map.
     Epoch(u64),
+    /// What a partition's log may hold: a build knows all levels up to its newest, and a partition never goes back.
+    FeatureLevel(u32),
     /// Garbage collection cycle.
     GcEpoch(u32),
     /// One incarnation of a chunk's stored bytes. Upper 24 bits: the [`GcEpoch`] it was written in.
@@ -135,6 +137,11 @@ impl ReplicaId {
     pub fn store(self) -> u16 {
         self.0 as u16
     }
+}
+
+impl FeatureLevel {
+    /// Where every partition begins.
+    pub const FIRST: Self = Self(1);
 }
 
 impl Generation {

@@ -136,8 +136,21 @@ pub const LIST_PAGE_COUNT_MAX: usize = 2000;
 pub const JOURNAL_PAGE_COUNT_MAX: usize = 2000;
 /// Versions of one history page.
 pub const HISTORY_PAGE_COUNT_MAX: usize = 1000;
-/// The reply to a write is remembered at least this long, so that a repeat is answered and not applied again.
-pub const IDEMPOTENCY_MS: u64 = 24 * 3600 * 1000;
+/// Answers to writes that a partition remembers, so that a repeat is answered and not applied again: minutes of the
+/// heaviest load, where a client repeats for seconds.
+pub const ANSWER_COUNT_MAX: u64 = 1_000_000;
+/// What they may take together, each counted with the longest message that is remembered.
+pub const ANSWER_SIZE_MAX: u64 = 256 * MIB as u64;
+/// What is remembered of the message of a refusal.
+pub const ANSWER_MESSAGE_SIZE_MAX: usize = 256;
+/// Commands of a partition that the operator has had skipped on one node: each is a bug.
+pub const SKIP_COUNT_MAX: usize = 1024;
+/// Why a command is skipped, in the operator's words.
+pub const SKIP_REASON_SIZE_MAX: usize = 1024;
+/// A digest of a partition reads all its rows: some millions a second.
+pub const DIGEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// A change of the map is computed again when another was faster, which takes two leaders each time.
+pub const MAP_CHANGE_TRY_COUNT_MAX: usize = 5;
 /// Namespaces of one cluster: their names are in the root partition, which every meta node holds.
 pub const NAMESPACE_COUNT_MAX: usize = 100_000;
 

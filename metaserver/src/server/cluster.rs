@@ -9,11 +9,11 @@ use proto::cluster::{
     FinishSync, Heartbeat, HeartbeatSeen, Join, Joined, NamespaceFound, NodeRemoved, NodeStatus,
     RegisterDisks, RegisterStore, RemoveNode, StoreRegistered, TokenCreated,
 };
-use proto::command::{NamespaceCommand, NewNode, RootCommand};
+use proto::command::{MapChange, NamespaceCommand, NewNode, RootCommand};
 use proto::map::{ClusterMap, ROOT};
 use tree::root;
 use types::limits::NODE_SILENCE_MS_MAX;
-use types::{DiskId, Error, Identity, NodeId, Result};
+use types::{Error, Identity, NodeId, Result};
 
 use super::Metaserver;
 use crate::liveness::Liveness;
@@ -25,10 +25,12 @@ impl Metaserver {
         group.linearize().await?;
         let token_hash = *blake3::hash(&join.secret).as_bytes();
         root::check_token(&group.read(), &token_hash, self.env.clock.wall())?;
+        root::check_build(&group.read(), join.level)?;
         let secrets = root::secrets(&group.read())?;
-        let Join { zone, roles, native, control, store, .. } = join;
+        let Join { zone, roles, native, control, store, level, .. } = join;
         let node = NewNode { zone, roles, native, control, store };
-        let id: NodeId = self.propose(ROOT, RootCommand::AddNode { node, token_hash }).await?;
+        let added = self.change_map(MapChange::AddNode { node, token_hash, level }).await?;
+        let id = added.node.ok_or_else(|| Error::internal("a node was added without an id"))?;
         let certificate = (self.signer.0)(&secrets.authority, &join.request, &Identity::Node(id))?;
         let map = self.current_map()?;
         assert!(map.nodes.contains_key(&id), "a command is applied here before it is answered (I-LIN)");
@@ -39,6 +41,7 @@ impl Metaserver {
         authorize(&caller.identity, Action::ActFor(heartbeat.node))?;
         self.must_lead_root()?;
         self.must_be_member(heartbeat.node)?;
+        root::check_build(&self.root().read(), heartbeat.level)?;
         let have = heartbeat.epoch;
         let refused = match &heartbeat.stamp {
             Some(stamp) if stamp.replica.node() == heartbeat.node => self.host.meet(stamp)?,
@@ -55,7 +58,7 @@ impl Metaserver {
 
     pub(super) async fn confirm_join(&self, caller: &Caller, request: ConfirmJoin) -> Result<()> {
         authorize(&caller.identity, Action::ActFor(request.node))?;
-        self.propose(ROOT, RootCommand::ConfirmNode { node: request.node }).await
+        self.change_map(MapChange::ConfirmNode { node: request.node }).await.map(|_| ())
     }
 
     pub(super) async fn register_store(
@@ -67,8 +70,12 @@ impl Metaserver {
         authorize(&caller.identity, Action::ActFor(node))?;
         self.must_lead_root()?;
         self.refuse_second_store(node)?;
-        let number = self.propose(ROOT, RootCommand::RegisterStore { node, store }).await?;
-        Ok(StoreRegistered { number, map: self.current_map()? })
+        self.change_map(MapChange::RegisterStore { node, store }).await?;
+        let map = self.current_map()?;
+        let known = map.nodes.get(&node).and_then(|info| info.store).filter(|info| info.uuid == store);
+        let number =
+            known.ok_or_else(|| Error::conflict("the node has registered another store since"))?.number;
+        Ok(StoreRegistered { number, map })
     }
 
     /// Two processes that run as one node would replace each other's stores for ever.
@@ -95,7 +102,7 @@ impl Metaserver {
         if dry_run {
             return Ok(planned);
         }
-        self.propose(ROOT, RootCommand::RemoveNode { node, force }).await
+        self.change_map(MapChange::RemoveNode { node, force }).await.map(|_| planned)
     }
 
     fn must_be_member(&self, node: NodeId) -> Result<()> {
@@ -170,16 +177,16 @@ impl Metaserver {
     ) -> Result<DisksRegistered> {
         authorize(&caller.identity, Action::ActFor(request.node))?;
         let RegisterDisks { node, disks } = request;
-        let ids: Vec<DiskId> = self.propose(ROOT, RootCommand::RegisterDisks { node, disks }).await?;
-        Ok(DisksRegistered { ids })
+        let registered = self.change_map(MapChange::RegisterDisks { node, disks }).await?;
+        Ok(DisksRegistered { ids: registered.disks })
     }
 
     pub(super) async fn finish_sync(&self, caller: &Caller, request: FinishSync) -> Result<()> {
         authorize(&caller.identity, Action::ActAsNode)?;
-        self.propose(ROOT, RootCommand::FinishSync { slots: request.slots }).await
+        self.change_map(MapChange::FinishSync { slots: request.slots }).await.map(drop)
     }
 
-    fn must_lead_root(&self) -> Result<()> {
+    pub(super) fn must_lead_root(&self) -> Result<()> {
         if self.root().is_leader() {
             return Ok(());
         }

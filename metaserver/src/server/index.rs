@@ -75,7 +75,7 @@ impl Metaserver {
     fn index(&self, partition: PartitionId) -> Result<&IndexMachine> {
         let index = self.indexes.get(&partition);
         index
-            .map(|i| &**i)
+            .map(|replica| replica.machine())
             .ok_or_else(|| Error::invalid(format!("partition {partition} is not one of the index")))
     }
 }

@@ -3,10 +3,12 @@
 //! requests; links between them that can be cut or held up. What the state machines do is tested in `tree`.
 
 mod cluster;
+mod digest;
 mod doors;
 mod freshness;
 mod index;
 mod journal;
+mod level;
 mod links;
 mod read;
 mod upkeep;

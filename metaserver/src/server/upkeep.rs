@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use proto::cluster::NodeRemoved;
-use proto::command::{Bootstrap, NamespaceCommand, RootCommand};
+use proto::command::{Bootstrap, MapChange, NamespaceCommand, RootCommand};
 use proto::map::{ClusterMap, ROOT};
 use raft::Group;
 use tracing::{info, warn};
@@ -130,11 +129,11 @@ impl Metaserver {
             for change in &changes {
                 info!(node = %change.node, up = change.up, broken_disks = ?change.broken_disks, "node changed");
             }
-            let _: types::Epoch = self.propose(ROOT, RootCommand::SetNodes { changes }).await?;
+            self.change_map(MapChange::SetNodes { changes }).await?;
         }
         for node in ghosts {
             info!(%node, "a node that has joined and never said so is forgotten");
-            let _: NodeRemoved = self.propose(ROOT, RootCommand::RemoveNode { node, force: false }).await?;
+            self.change_map(MapChange::RemoveNode { node, force: false }).await?;
         }
         let (wanted, current) = {
             let map = self.map.borrow();
@@ -145,7 +144,7 @@ impl Metaserver {
         let is_under_way = current.iter().any(|id| !voters.contains(id) && !away.contains(id));
         if wanted != current && !is_under_way {
             info!(?wanted, "changing the voters");
-            let _: types::Epoch = self.propose(ROOT, RootCommand::SetVoters { voters: wanted }).await?;
+            self.change_map(MapChange::SetVoters { voters: wanted }).await?;
         }
         Ok(())
     }
@@ -155,6 +154,9 @@ impl Metaserver {
     async fn keep_voters(self: Arc<Self>) {
         while !self.is_retired() {
             env::time::sleep(VOTERS_CHECK_PERIOD).await;
+            if let Err(e) = self.raise_levels().await {
+                warn!("the feature level could not be raised, trying again: {e}");
+            }
             let wanted = wanted_replicas(&self.map.borrow());
             let groups = self.host.groups();
             let kept = groups.iter().map(async |group| {

@@ -16,13 +16,13 @@ use net::{Dial, Reply, Request, Target};
 use placement::{Slot, Table};
 use proto::Method;
 use proto::block::{ChunkRead, ChunkStored, GetChunk, PutChunk};
-use proto::command::{NamespaceCommand, Stamped};
+use proto::command::{Logged, NamespaceCommand, Stamped};
 use proto::index::{Pin, Pinned};
 use proto::map::{ClusterMap, DiskInfo, NodeInfo, Partition, PartitionKind, Role};
 use proto::namespace::*;
 use proto::seal::{ClusterSecret, Receipt, Ticket};
 use tree::namespace::{self, NamespaceMachine};
-use tree::{Machine, decode_answer};
+use tree::{Replica, decode_answer};
 use types::{
     ChunkId, DiskId, Epoch, Error, GcEpoch, Generation, Millis, NamespaceId, NodeId, PartitionId, Profile,
     RequestId, Result, Seq,
@@ -74,13 +74,13 @@ pub enum Bug {
 }
 
 /// One node's copy.
-struct Replica {
+struct Voter {
     kv: MemKv,
     applied: usize,
 }
 
 struct State {
-    replicas: Vec<Replica>,
+    replicas: Vec<Voter>,
     log: Vec<(Instant, Bytes)>,
     chunks: BTreeMap<ChunkId, Option<Bytes>>,
     last_opened: Option<chunk::manifest::Manifest>,
@@ -92,7 +92,7 @@ pub struct Twin {
     random: Random,
     bug: Bug,
     started: Instant,
-    machine: NamespaceMachine,
+    replica: Replica<NamespaceMachine>,
     state: Mutex<State>,
     /// Writes come one after the other.
     writing: tokio::sync::Mutex<()>,
@@ -102,14 +102,14 @@ pub struct Twin {
 
 impl Twin {
     pub fn new(seed: u64, bug: Bug) -> Arc<Self> {
-        let replicas = (0..NODE_COUNT).map(|_| Replica { kv: MemKv::new(seed), applied: 0 }).collect();
+        let replicas = (0..NODE_COUNT).map(|_| Voter { kv: MemKv::new(seed), applied: 0 }).collect();
         let state = State { replicas, log: Vec::new(), chunks: BTreeMap::new(), last_opened: None };
         let twin = Self {
             env: Env::simulated(seed),
             random: Random::seeded(seed + 1_000),
             bug,
             started: env::time::now(),
-            machine: NamespaceMachine::new(PartitionId(1)),
+            replica: Replica::new(PartitionId(1), NamespaceMachine::new(PartitionId(1))),
             state: Mutex::new(state),
             writing: tokio::sync::Mutex::new(()),
             is_rough: AtomicBool::new(false),
@@ -133,7 +133,7 @@ impl Twin {
 
     fn create(&self, state: &mut State) {
         let create = NamespaceCommand::Create { namespace: NAMESPACE, owner: "user/ann".into() };
-        let bytes = proto::encode(&Stamped { time: Millis(0), command: create });
+        let bytes = Stamped { time: Millis(0), command: create }.encode();
         self.append(state, bytes);
     }
 
@@ -158,7 +158,7 @@ impl Twin {
             let command =
                 if self.bug == Bug::Diverges && node == 2 { later(command) } else { command.clone() };
             let mut overlay = Overlay::new(&replica.kv);
-            answer = self.machine.apply(&mut overlay, replica.applied as u64, &command);
+            answer = self.replica.apply(&mut overlay, replica.applied as u64, &command).unwrap();
             let batch = overlay.into_batch();
             replica.kv.write(batch, Durability::Buffered).unwrap();
             replica.applied += 1;
@@ -187,13 +187,13 @@ impl Twin {
     fn would_be_done(&self, write: &WriteNamespace) -> bool {
         let state = self.state.lock().unwrap();
         let mut overlay = Overlay::new(&state.replicas[0].kv);
-        let answer = self.machine.apply(&mut overlay, 0, &self.command(write.clone()));
+        let answer = self.replica.apply(&mut overlay, 0, &self.command(write.clone())).unwrap();
         decode_answer::<Written>(&answer).is_ok_and(|written| written.results.iter().all(Result::is_ok))
     }
 
     fn command(&self, write: WriteNamespace) -> Bytes {
         let command = NamespaceCommand::Write { author: "user/ann".into(), write };
-        proto::encode(&Stamped { time: self.env.clock.wall(), command })
+        Stamped { time: self.env.clock.wall(), command }.encode()
     }
 
     fn write_whole(&self, mut write: WriteNamespace) -> Result<Written> {
@@ -203,10 +203,7 @@ impl Twin {
             && state.log.len() > 200
         {
             state.log.clear();
-            state
-                .replicas
-                .iter_mut()
-                .for_each(|replica| *replica = Replica { kv: MemKv::new(1), applied: 0 });
+            state.replicas.iter_mut().for_each(|replica| *replica = Voter { kv: MemKv::new(1), applied: 0 });
             self.create(&mut state);
         }
         if self.bug == Bug::IgnoresBase {
@@ -219,7 +216,7 @@ impl Twin {
         let is_restore = matches!(write.ops[..], [Op::RestoreVersion { .. }]);
         if self.breaks(Bug::LosesWrites, 20) {
             let mut overlay = Overlay::new(&state.replicas[0].kv);
-            return decode_answer(&self.machine.apply(&mut overlay, 0, &self.command(write)));
+            return decode_answer(&self.replica.apply(&mut overlay, 0, &self.command(write)).unwrap());
         }
         let answer = self.append(&mut state, self.command(write.clone()));
         if is_restore && self.bug == Bug::DoesTwice {
@@ -377,9 +374,10 @@ impl Dial for Twin {
 
 /// The same command, a millisecond later.
 fn later(command: &Bytes) -> Bytes {
-    let mut stamped: Stamped<NamespaceCommand> = proto::decode(command).unwrap();
+    let Ok(Logged::Command { body, .. }) = Logged::read(command) else { panic!("it is one of ours") };
+    let mut stamped: Stamped<NamespaceCommand> = proto::decode(body).unwrap();
     stamped.time.0 += 1;
-    proto::encode(&stamped)
+    stamped.encode()
 }
 
 fn receipt(chunk: &ChunkId) -> Receipt {

@@ -42,13 +42,13 @@ pub struct Recorder {
 }
 
 impl StateMachine for Recorder {
-    fn apply(&self, state: &mut Overlay<'_>, index: u64, command: &[u8]) -> Bytes {
+    fn apply(&self, state: &mut Overlay<'_>, index: u64, command: &[u8]) -> Result<Bytes> {
         let count =
             state.get(b"count").unwrap().map_or(0, |c| u64::from_be_bytes(c[..].try_into().unwrap())) + 1;
         assert_eq!(count, index, "indexes have no gaps, and every command is applied once");
         state.put(Bytes::from_static(b"count"), Bytes::copy_from_slice(&count.to_be_bytes()));
         state.put([b"c", &index.to_be_bytes()[..]].concat(), Bytes::copy_from_slice(command));
-        Bytes::from([b"did ", command].concat())
+        Ok(Bytes::from([b"did ", command].concat()))
     }
 
     fn applied(&self, index: u64) {

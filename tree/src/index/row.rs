@@ -1,9 +1,12 @@
 //! Rows of an index partition. Format: `docs/formats/metadata-rows.md`.
 
 use kv::Read;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use types::{ChunkId, GcEpoch, Generation, Result};
+use types::{ChunkId, FeatureLevel, GcEpoch, Generation, Result};
+
+use crate::failure::Halt;
+use crate::replica::unknown_table;
+use crate::row::{canonical, load, rows};
 
 const CHUNK: u8 = b'h';
 const TOTALS: u8 = b's';
@@ -33,6 +36,23 @@ pub struct TotalsRow {
     pub disk_bytes: u64,
 }
 
+rows! {
+    "chunks" = ChunkRow;
+    "totals" = TotalsRow;
+    "GC epoch" = GcEpoch;
+}
+
+/// A row as every replica at this level has it.
+pub fn canonical_of(key: &[u8], value: &[u8], level: FeatureLevel) -> Result<Vec<u8>, Halt> {
+    let canonical = match key.first().copied() {
+        Some(CHUNK) => canonical::<ChunkRow>,
+        Some(TOTALS) => canonical::<TotalsRow>,
+        Some(EPOCH) => canonical::<GcEpoch>,
+        _ => return Err(unknown_table(key)),
+    };
+    canonical(value, level)
+}
+
 /// Key of a [`ChunkRow`].
 pub fn chunk_key(chunk: &ChunkId) -> Vec<u8> {
     [&[CHUNK], &chunk.0[..]].concat()
@@ -54,11 +74,6 @@ pub fn totals_key() -> Vec<u8> {
 }
 
 /// The current GC epoch.
-pub fn epoch(state: &dyn Read) -> Result<GcEpoch> {
+pub fn epoch(state: &dyn Read) -> Result<GcEpoch, Halt> {
     Ok(load(state, &[EPOCH])?.unwrap_or_default())
-}
-
-/// Reads a row; `None` when there is none, `Invalid` when it cannot be decoded.
-pub fn load<T: DeserializeOwned>(state: &dyn Read, key: &[u8]) -> Result<Option<T>> {
-    state.get(key)?.map(|bytes| proto::decode(&bytes)).transpose()
 }

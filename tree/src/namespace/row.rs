@@ -1,13 +1,20 @@
-//! Rows of a namespace partition. Keys are big-endian so that ranges are in order; values are envelopes of `proto`.
-//! Format: `docs/formats/metadata-rows.md`.
+//! Rows of a namespace partition. Keys are big-endian so that ranges are in order. Format:
+//! `docs/formats/metadata-rows.md`.
 
-use bytes::Bytes;
+#[cfg(feature = "next-level")]
+mod next;
+
 use chunk::manifest::Manifest;
-use kv::Read;
-use proto::namespace::Kind;
-use serde::de::DeserializeOwned;
+use proto::namespace::{Done, Kind, Record, Written};
 use serde::{Deserialize, Serialize};
-use types::{ChunkId, Error, InodeId, Millis, Name, NamespaceId, RequestId, Result, Seq, VersionId};
+use types::{
+    ChunkId, Error, ErrorKind, FeatureLevel, InodeId, Millis, Name, NamespaceId, RequestId, Result, Seq,
+    VersionId,
+};
+
+use crate::failure::Halt;
+use crate::replica::unknown_table;
+use crate::row::{Row, canonical, damaged, rows};
 
 /// First byte of a key: the table it belongs to.
 mod table {
@@ -18,7 +25,8 @@ mod table {
     pub const JOURNAL: u8 = b'j';
     pub const TRASH: u8 = b't';
     pub const REQUEST: u8 = b'r';
-    pub const REQUEST_BY_TIME: u8 = b'e';
+    pub const ANSWER: u8 = b'e';
+    pub const ANSWERS: u8 = b'a';
     pub const INODE_COUNT: u8 = b'c';
 }
 
@@ -33,6 +41,23 @@ pub struct NamespaceRow {
     pub seq: Seq,
     /// Sum of the hashes of all entries and versions, modulo 2^128: the same set gives the same value in any order.
     pub digest: u128,
+    /// Commands that have changed it since version 2 is written.
+    #[cfg(feature = "next-level")]
+    pub commands: u64,
+}
+
+impl NamespaceRow {
+    /// A namespace in which nothing has happened.
+    pub fn new(root: InodeId, owner: String) -> Self {
+        Self {
+            root,
+            owner,
+            seq: Seq(0),
+            digest: 0,
+            #[cfg(feature = "next-level")]
+            commands: 0,
+        }
+    }
 }
 
 /// An entry of a directory: everything a listing shows.
@@ -90,8 +115,75 @@ pub struct TrashRow {
 /// The remembered answer to a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestRow {
-    /// The answer as it was sent.
-    pub reply: Bytes,
+    /// Of what was asked for: another request under the same id is not answered with this.
+    pub fingerprint: [u8; 16],
+    /// What was answered; messages are shortened.
+    pub answer: Result<Written>,
+}
+
+/// A remembered answer in the order in which they were given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnswerRow {
+    /// Key of its [`RequestRow`].
+    pub key: Vec<u8>,
+    /// What it counts for in [`AnswersRow::size`].
+    pub size: u64,
+}
+
+/// All remembered answers: numbered without gaps, the oldest first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnswersRow {
+    /// Number of the oldest.
+    pub first: u64,
+    /// Number of the next.
+    pub next: u64,
+    /// Sum of their sizes.
+    pub size: u64,
+}
+
+rows! {
+    "directory entries" = DirentRow;
+    "inodes" = InodeRow;
+    "versions" = VersionRow;
+    "journal" = Record;
+    "trash" = TrashRow;
+    "answers by age" = AnswerRow;
+    "remembered answers" = AnswersRow;
+}
+
+#[cfg(not(feature = "next-level"))]
+rows! { "namespaces" = NamespaceRow; }
+
+impl Row for RequestRow {
+    const NAME: &'static str = "answers";
+
+    /// Words are not what an answer means.
+    fn to_canonical(&self, _level: FeatureLevel) -> Vec<u8> {
+        let kind = |error: &Error| error.kind();
+        let results = |written: &Written| -> Vec<Result<Done, ErrorKind>> {
+            written.results.iter().map(|result| result.as_ref().copied().map_err(kind)).collect()
+        };
+        let answer = self.answer.as_ref().map(|written| (written.seq, results(written))).map_err(kind);
+        proto::encode_plain(&(self.fingerprint, answer))
+    }
+}
+
+/// A row as every replica at this level has it.
+pub fn canonical_of(key: &[u8], value: &[u8], level: FeatureLevel) -> Result<Vec<u8>, Halt> {
+    let canonical = match key.first().copied() {
+        Some(table::NAMESPACE) => canonical::<NamespaceRow>,
+        Some(table::DIRENT) => canonical::<DirentRow>,
+        Some(table::INODE) => canonical::<InodeRow>,
+        Some(table::VERSION) => canonical::<VersionRow>,
+        Some(table::JOURNAL) => canonical::<Record>,
+        Some(table::TRASH) => canonical::<TrashRow>,
+        Some(table::REQUEST) => canonical::<RequestRow>,
+        Some(table::ANSWER) => canonical::<AnswerRow>,
+        Some(table::ANSWERS) => canonical::<AnswersRow>,
+        Some(table::INODE_COUNT) => canonical::<u64>,
+        _ => return Err(unknown_table(key)),
+    };
+    canonical(value, level)
 }
 
 /// Key of a [`NamespaceRow`].
@@ -105,9 +197,9 @@ pub fn dirent_key(dir: InodeId, name: &str) -> Vec<u8> {
 }
 
 /// Name in the key of a [`DirentRow`].
-pub fn dirent_name(key: &[u8]) -> Result<&str> {
-    let name = key.get(9..).ok_or_else(|| Error::corrupt("a directory entry's key is too short"))?;
-    std::str::from_utf8(name).map_err(|_| Error::corrupt("a directory entry's name is not UTF-8"))
+pub fn dirent_name(key: &[u8]) -> Result<&str, Halt> {
+    let name = key.get(9..).ok_or_else(|| damaged::<DirentRow>("its key is too short"))?;
+    std::str::from_utf8(name).map_err(|_| damaged::<DirentRow>("its name is not UTF-8"))
 }
 
 /// Keys of the entries of a directory after `after`.
@@ -131,9 +223,9 @@ pub fn version_key(inode: InodeId, version: VersionId) -> Vec<u8> {
 }
 
 /// Version in the key of a [`VersionRow`].
-pub fn version_of_key(key: &[u8]) -> Result<VersionId> {
+pub fn version_of_key(key: &[u8]) -> Result<VersionId, Halt> {
     let bytes = key.get(9..17).and_then(|b| b.try_into().ok());
-    let bytes = bytes.ok_or_else(|| Error::corrupt("a version's key is too short"))?;
+    let bytes = bytes.ok_or_else(|| damaged::<VersionRow>("its key is too short"))?;
     Ok(VersionId(!u64::from_be_bytes(bytes)))
 }
 
@@ -162,35 +254,24 @@ pub fn trash_range(namespace: NamespaceId, path: &str) -> (Vec<u8>, Vec<u8>) {
     (prefix(0), prefix(1))
 }
 
-/// Key of a [`RequestRow`].
-pub fn request_key(request: RequestId) -> Vec<u8> {
-    key(table::REQUEST, &[&request.0])
+/// Key of a [`RequestRow`]: what one author asked of one namespace.
+pub fn request_key(namespace: NamespaceId, request: RequestId, author: &str) -> Vec<u8> {
+    key(table::REQUEST, &[&namespace.0.to_be_bytes(), &request.0, author.as_bytes()])
 }
 
-/// Key that orders requests by time, so that old ones can be forgotten.
-pub fn request_time_key(time: Millis, request: RequestId) -> Vec<u8> {
-    key(table::REQUEST_BY_TIME, &[&time.0.to_be_bytes(), &request.0])
+/// Key of an [`AnswerRow`].
+pub fn answer_key(number: u64) -> Vec<u8> {
+    key(table::ANSWER, &[&number.to_be_bytes()])
 }
 
-/// Keys of the requests older than `time`.
-pub fn request_time_range(time: Millis) -> (Vec<u8>, Vec<u8>) {
-    (vec![table::REQUEST_BY_TIME], key(table::REQUEST_BY_TIME, &[&time.0.to_be_bytes()]))
-}
-
-/// The request in the key that orders by time.
-pub fn request_of_time_key(key: &[u8]) -> Result<RequestId> {
-    let bytes = key.get(9..25).and_then(|b| b.try_into().ok());
-    bytes.map(RequestId).ok_or_else(|| Error::corrupt("a request's key is too short"))
+/// Key of the [`AnswersRow`].
+pub fn answers_key() -> Vec<u8> {
+    vec![table::ANSWERS]
 }
 
 /// Key of the number of inodes created so far.
 pub fn inode_count_key() -> Vec<u8> {
     vec![table::INODE_COUNT]
-}
-
-/// Reads a row; `None` when there is none, `Invalid` when it cannot be decoded.
-pub fn load<T: DeserializeOwned>(state: &dyn Read, key: &[u8]) -> Result<Option<T>> {
-    state.get(key)?.map(|bytes| proto::decode(&bytes)).transpose()
 }
 
 fn key(table: u8, parts: &[&[u8]]) -> Vec<u8> {
@@ -214,7 +295,10 @@ mod tests {
         assert_eq!(hex(version_key(inode, VersionId(1))), "760000000000000102fffffffffffffffe");
         assert_eq!(hex(journal_key(namespace, Seq(3))), "6a00000000000000070000000000000003");
         assert_eq!(hex(trash_key(namespace, "/a", Seq(1))), "7400000000000000072f6100fffffffffffffffe");
-        assert_eq!(hex(request_key(RequestId([9; 16]))), format!("72{}", "09".repeat(16)));
+        let request = format!("720000000000000007{}6162", "09".repeat(16));
+        assert_eq!(hex(request_key(namespace, RequestId([9; 16]), "ab")), request);
+        assert_eq!(hex(answer_key(0x0102)), "650000000000000102");
+        assert_eq!(hex(answers_key()), "61");
         assert_eq!(hex(inode_count_key()), "63");
     }
 
@@ -264,25 +348,14 @@ mod tests {
         ];
         check(trash_range(namespace, "/a"), &trash, &[false, true, true, false, false]);
         assert!(trash[1] < trash[2], "removed last comes first");
-
-        let request = |time, id| request_time_key(Millis(time), RequestId([id; 16]));
-        let requests = [request(0, 0xff), request(4, 0xff), request(5, 0), request(6, 0)];
-        check(request_time_range(Millis(0)), &requests, &[false; 4]);
-        check(request_time_range(Millis(5)), &requests, &[true, true, false, false]);
     }
 
     #[test]
     fn keys_tell_what_they_were_made_of() {
         assert_eq!(dirent_name(&dirent_key(InodeId(1), "näme")), Ok("näme"));
         assert_eq!(version_of_key(&version_key(InodeId(1), VersionId(77))), Ok(VersionId(77)));
-        let request = RequestId([3; 16]);
-        assert_eq!(request_of_time_key(&request_time_key(Millis(5), request)), Ok(request));
         for bad in [&b""[..], b"d", b"d12345678\xff"] {
-            assert!(
-                dirent_name(bad).is_err()
-                    && version_of_key(bad).is_err()
-                    && request_of_time_key(bad).is_err()
-            );
+            assert!(dirent_name(bad).is_err() && version_of_key(bad).is_err());
         }
     }
 }

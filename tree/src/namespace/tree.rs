@@ -2,18 +2,21 @@
 //!
 //! Every change checks everything before it writes anything, so a refused change leaves no trace.
 
-use bytes::Bytes;
 use chunk::manifest::{Manifest, content_root};
-use kv::{Overlay, Read};
+use kv::Read;
 use proto::namespace::{Base, Change, Done, Kind, Op, Place, Record};
 use types::{Error, InodeId, Millis, Name, NamespaceId, PartitionId, Path, Result, Seq, VersionId};
 
-use super::read::{entry_of_root, resolve_below};
+use super::read::{entry_of_root, missing_version, namespace_row, not_a_directory, resolve_below};
 use super::row::{self, DirentRow, InodeRow, NamespaceRow, TrashRow, VersionRow};
+use crate::digest;
+use crate::draft::Draft;
+use crate::failure::{Failure, Halt, refuse};
+use crate::row::{Row, decode, load};
 
 /// One namespace, open for the changes of one batch.
 pub struct Tree<'a, 'b> {
-    state: &'a mut Overlay<'b>,
+    state: &'a mut Draft<'b>,
     partition: PartitionId,
     namespace: NamespaceId,
     row: NamespaceRow,
@@ -29,15 +32,13 @@ pub struct Tree<'a, 'b> {
 impl<'a, 'b> Tree<'a, 'b> {
     /// Opens a namespace; `NotFound` when it does not exist.
     pub fn open(
-        state: &'a mut Overlay<'b>,
+        state: &'a mut Draft<'b>,
         partition: PartitionId,
         namespace: NamespaceId,
         author: &'a str,
-        time: Millis,
-    ) -> Result<Self> {
-        let row: NamespaceRow = row::load(state, &row::namespace_key(namespace))?
-            .ok_or_else(|| Error::not_found(format!("namespace {namespace} does not exist")))?;
-        let opened = row.seq;
+    ) -> Result<Self, Failure> {
+        let row = namespace_row(state, namespace)?;
+        let (opened, time) = (row.seq, state.at.time);
         Ok(Self { state, partition, namespace, row, opened, recorded: 0, author, time, last_dir: None })
     }
 
@@ -45,20 +46,25 @@ impl<'a, 'b> Tree<'a, 'b> {
     pub fn close(self) -> Seq {
         let grown = self.row.seq.0 - self.opened.0;
         assert_eq!(grown, self.recorded, "the journal grows by a position per record (I-JRN)");
-        self.state.put(row::namespace_key(self.namespace), proto::encode(&self.row));
-        self.row.seq
+        #[cfg(feature = "next-level")]
+        let row = NamespaceRow { commands: self.row.commands + 1, ..self.row };
+        #[cfg(not(feature = "next-level"))]
+        let row = self.row;
+        self.state.put(row::namespace_key(self.namespace), &row);
+        row.seq
     }
 
     /// Applies one change, or refuses it and leaves everything as it was.
-    pub fn apply(&mut self, op: Op) -> Result<Done> {
-        let before = (self.row.seq, self.row.digest, self.state.len());
+    pub fn apply(&mut self, op: Op) -> Result<Done, Failure> {
+        let before = (self.row.seq, self.row.digest, self.state.change_count());
         let done = self.change(op);
-        let after = (self.row.seq, self.row.digest, self.state.len());
-        assert!(done.is_ok() || before == after, "a refused change leaves no trace (I-TREE): {done:?}");
+        let after = (self.row.seq, self.row.digest, self.state.change_count());
+        let is_refused = matches!(done, Err(Failure::Refused(_)));
+        assert!(!is_refused || before == after, "a refused change leaves no trace (I-TREE): {done:?}");
         done
     }
 
-    fn change(&mut self, op: Op) -> Result<Done> {
+    fn change(&mut self, op: Op) -> Result<Done, Failure> {
         match op {
             Op::Mkdir { path, parents } => self.mkdir(&path, parents),
             Op::CommitVersion { path, base, manifest, receipts: _, modified } => {
@@ -71,7 +77,7 @@ impl<'a, 'b> Tree<'a, 'b> {
         }
     }
 
-    fn mkdir(&mut self, path: &Path, parents: bool) -> Result<Done> {
+    fn mkdir(&mut self, path: &Path, parents: bool) -> Result<Done, Failure> {
         let mut dir = self.row.root;
         let mut known = true;
         for (depth, name) in path.names().iter().enumerate() {
@@ -79,10 +85,12 @@ impl<'a, 'b> Tree<'a, 'b> {
             let found = if known { self.dirent(dir, name)? } else { None };
             dir = match found {
                 Some(row) if row.kind == Kind::File => return Err(not_a_directory(path)),
-                Some(_) if last && !parents => return Err(Error::exists(format!("{path} already exists"))),
+                Some(_) if last && !parents => {
+                    return refuse(Error::exists(format!("{path} already exists")));
+                }
                 Some(row) => row.inode,
                 None if !last && !parents => {
-                    return Err(Error::not_found(format!("the directory above {path} does not exist")));
+                    return refuse(Error::not_found(format!("the directory above {path} does not exist")));
                 }
                 None => {
                     known = false;
@@ -91,12 +99,12 @@ impl<'a, 'b> Tree<'a, 'b> {
             };
         }
         if path.is_root() && !parents {
-            return Err(Error::exists("/ already exists"));
+            return refuse(Error::exists("/ already exists"));
         }
         Ok(Done { inode: dir, version: None })
     }
 
-    fn add_dir(&mut self, parent: InodeId, name: &Name) -> Result<InodeId> {
+    fn add_dir(&mut self, parent: InodeId, name: &Name) -> Result<InodeId, Halt> {
         let inode = next_inode(self.state, self.partition)?;
         let dirent = DirentRow {
             inode,
@@ -119,7 +127,7 @@ impl<'a, 'b> Tree<'a, 'b> {
         base: Base,
         manifest: Manifest,
         modified: Millis,
-    ) -> Result<Done> {
+    ) -> Result<Done, Failure> {
         let at = self.place(path)?;
         let old = self.dirent(at.dir, &at.name)?;
         check_base(path, base, old.as_ref())?;
@@ -163,9 +171,9 @@ impl<'a, 'b> Tree<'a, 'b> {
         Ok(Done { inode, version: Some(version) })
     }
 
-    fn rename(&mut self, source: &Path, target: &Path) -> Result<Done> {
+    fn rename(&mut self, source: &Path, target: &Path) -> Result<Done, Failure> {
         if target.is_within(source) && target != source {
-            return Err(Error::invalid(format!("{source} cannot be moved into itself ({target})")));
+            return refuse(Error::invalid(format!("{source} cannot be moved into itself ({target})")));
         }
         let from = self.place(source)?;
         let row = self.dirent(from.dir, &from.name)?.ok_or_else(|| missing(source))?;
@@ -174,7 +182,7 @@ impl<'a, 'b> Tree<'a, 'b> {
             return Ok(done(&row));
         }
         if self.dirent(to.dir, &to.name)?.is_some() {
-            return Err(Error::exists(format!(
+            return refuse(Error::exists(format!(
                 "{target} already exists: remove it first or choose another name"
             )));
         }
@@ -186,45 +194,46 @@ impl<'a, 'b> Tree<'a, 'b> {
         Ok(done(&row))
     }
 
-    fn remove(&mut self, path: &Path, recursive: bool) -> Result<Done> {
+    fn remove(&mut self, path: &Path, recursive: bool) -> Result<Done, Failure> {
         let at = self.place(path)?;
         let row = self.dirent(at.dir, &at.name)?.ok_or_else(|| missing(path))?;
         if row.kind == Kind::Dir && !recursive && !self.is_empty(row.inode)? {
-            return Err(Error::invalid(format!("{path} is not empty: remove it recursively (-r)")));
+            return refuse(Error::invalid(format!("{path} is not empty: remove it recursively (-r)")));
         }
         self.remove_dirent(&at, &row);
         let key = row::trash_key(self.namespace, &path.to_string(), self.row.seq.next());
-        self.state.put(key, proto::encode(&TrashRow { dirent: row.clone(), removed: self.time }));
+        self.state.put(key, &TrashRow { dirent: row.clone(), removed: self.time });
         self.record(row.inode, Change::Removed { at });
         self.last_dir = None;
         Ok(done(&row))
     }
 
-    fn restore_version(&mut self, path: &Path, version: VersionId) -> Result<Done> {
+    fn restore_version(&mut self, path: &Path, version: VersionId) -> Result<Done, Failure> {
         let at = self.place(path)?;
         let row = self.dirent(at.dir, &at.name)?.ok_or_else(|| missing(path))?;
-        let old: VersionRow = row::load(self.state, &row::version_key(row.inode, version))?
-            .ok_or_else(|| Error::not_found(format!("{path} has no version {version}: see its history")))?;
+        let old: VersionRow = load(self.state, &row::version_key(row.inode, version))?
+            .ok_or_else(|| missing_version(path, version))?;
         self.commit_version(path, Base::Version(row.version), old.manifest, self.time)
     }
 
-    fn undelete(&mut self, path: &Path) -> Result<Done> {
+    fn undelete(&mut self, path: &Path) -> Result<Done, Failure> {
         let at = self.place(path)?;
         if self.dirent(at.dir, &at.name)?.is_some() {
-            return Err(Error::exists(format!(
+            return refuse(Error::exists(format!(
                 "{path} exists: move it away before bringing the removed one back"
             )));
         }
         let (start, end) = row::trash_range(self.namespace, &path.to_string());
         let mut newest = None;
-        self.state.scan(&start, &end, kv::Order::Forward, &mut |key, value| {
-            newest = Some((key.to_vec(), Bytes::copy_from_slice(value)));
+        let scanned = self.state.scan(&start, &end, kv::Order::Forward, &mut |key, value| {
+            newest = Some((key.to_vec(), decode::<TrashRow>(value)));
             std::ops::ControlFlow::Break(())
-        })?;
-        let (key, value) = newest.ok_or_else(|| {
-            Error::not_found(format!("nothing that was removed from {path} is in the trash"))
-        })?;
-        let trash: TrashRow = proto::decode(&value)?;
+        });
+        scanned.map_err(Halt::new)?;
+        let Some((key, trash)) = newest else {
+            return refuse(Error::not_found(format!("nothing that was removed from {path} is in the trash")));
+        };
+        let trash = trash?;
         self.state.delete(key);
         self.put_dirent(&at, &trash.dirent);
         self.put_inode(&at, &trash.dirent);
@@ -233,8 +242,10 @@ impl<'a, 'b> Tree<'a, 'b> {
     }
 
     /// The directory and name that a path means. The directory must exist; the name need not.
-    fn place(&mut self, path: &Path) -> Result<Place> {
-        let (parent, name) = path.split_last().ok_or_else(|| Error::invalid("/ itself cannot be changed"))?;
+    fn place(&mut self, path: &Path) -> Result<Place, Failure> {
+        let Some((parent, name)) = path.split_last() else {
+            return refuse(Error::invalid("/ itself cannot be changed"));
+        };
         let name = name.clone();
         if let Some((last, dir)) = &self.last_dir
             && *last == parent
@@ -246,8 +257,9 @@ impl<'a, 'b> Tree<'a, 'b> {
             );
             return Ok(Place { dir: *dir, name });
         }
-        let found = resolve_below(self.state, entry_of_root(self.row.root), &parent)?
-            .ok_or_else(|| Error::not_found(format!("the directory {parent} does not exist")))?;
+        let found = resolve_below(self.state, entry_of_root(self.row.root), &parent)?.ok_or_else(|| {
+            Failure::Refused(Error::not_found(format!("the directory {parent} does not exist")))
+        })?;
         if found.kind != Kind::Dir {
             return Err(not_a_directory(path));
         }
@@ -255,31 +267,31 @@ impl<'a, 'b> Tree<'a, 'b> {
         Ok(Place { dir: found.inode, name })
     }
 
-    fn dirent(&self, dir: InodeId, name: &Name) -> Result<Option<DirentRow>> {
-        row::load(self.state, &row::dirent_key(dir, name.as_str()))
+    fn dirent(&self, dir: InodeId, name: &Name) -> Result<Option<DirentRow>, Halt> {
+        load(self.state, &row::dirent_key(dir, name.as_str()))
     }
 
-    fn is_empty(&self, dir: InodeId) -> Result<bool> {
+    fn is_empty(&self, dir: InodeId) -> Result<bool, Halt> {
         let (start, end) = row::dirent_range(dir, None);
         let mut empty = true;
-        self.state.scan(&start, &end, kv::Order::Forward, &mut |_, _| {
+        let scanned = self.state.scan(&start, &end, kv::Order::Forward, &mut |_, _| {
             empty = false;
             std::ops::ControlFlow::Break(())
-        })?;
+        });
+        scanned.map_err(Halt::new)?;
         Ok(empty)
     }
 
     fn put_dirent(&mut self, at: &Place, dirent: &DirentRow) {
         let key = row::dirent_key(at.dir, at.name.as_str());
-        let value = proto::encode(dirent);
-        self.row.digest = self.row.digest.wrapping_add(hash_of_row(&key, &value));
-        self.state.put(key, value);
+        self.row.digest = self.row.digest.wrapping_add(hash_of_row(&key, dirent));
+        self.state.put(key, dirent);
     }
 
     /// Takes an entry that is about to be replaced out of the digest.
     fn forget_dirent(&mut self, at: &Place, dirent: &DirentRow) {
         let key = row::dirent_key(at.dir, at.name.as_str());
-        self.row.digest = self.row.digest.wrapping_sub(hash_of_row(&key, &proto::encode(dirent)));
+        self.row.digest = self.row.digest.wrapping_sub(hash_of_row(&key, dirent));
     }
 
     fn remove_dirent(&mut self, at: &Place, dirent: &DirentRow) {
@@ -289,14 +301,13 @@ impl<'a, 'b> Tree<'a, 'b> {
 
     fn put_inode(&mut self, at: &Place, dirent: &DirentRow) {
         let inode = InodeRow { parent: at.dir, name: at.name.as_str().to_owned(), kind: dirent.kind };
-        self.state.put(row::inode_key(dirent.inode), proto::encode(&inode));
+        self.state.put(row::inode_key(dirent.inode), &inode);
     }
 
     fn put_version(&mut self, inode: InodeId, version: VersionId, row: &VersionRow) {
         let key = row::version_key(inode, version);
-        let value = proto::encode(row);
-        self.row.digest = self.row.digest.wrapping_add(hash_of_row(&key, &value));
-        self.state.put(key, value);
+        self.row.digest = self.row.digest.wrapping_add(hash_of_row(&key, row));
+        self.state.put(key, row);
     }
 
     /// Appends to the journal: the next position, no gaps.
@@ -305,43 +316,41 @@ impl<'a, 'b> Tree<'a, 'b> {
         self.recorded += 1;
         let record =
             Record { seq: self.row.seq, time: self.time, author: self.author.to_owned(), inode, change };
-        self.state.put(row::journal_key(self.namespace, self.row.seq), proto::encode(&record));
+        self.state.put(row::journal_key(self.namespace, self.row.seq), &record);
     }
 }
 
 /// Assigns the next inode id of a partition.
-pub fn next_inode(state: &mut Overlay<'_>, partition: PartitionId) -> Result<InodeId> {
+pub fn next_inode(state: &mut Draft<'_>, partition: PartitionId) -> Result<InodeId, Halt> {
     let key = row::inode_count_key();
-    let count: u64 = row::load(state, &key)?.unwrap_or(0) + 1;
-    state.put(key, proto::encode(&count));
+    let count: u64 = load(state, &key)?.unwrap_or(0) + 1;
+    state.put(key, &count);
     Ok(InodeId::new(partition, count))
 }
 
 /// A version names the one its writer had seen; if that is not the newest, somebody's work is about to be lost (I-CAS).
-fn check_base(path: &Path, base: Base, old: Option<&DirentRow>) -> Result<()> {
+fn check_base(path: &Path, base: Base, old: Option<&DirentRow>) -> Result<(), Failure> {
     match (base, old) {
         (_, Some(row)) if row.kind == Kind::Dir => {
-            Err(Error::exists(format!("{path} is a directory; a file cannot replace it")))
+            refuse(Error::exists(format!("{path} is a directory; a file cannot replace it")))
         }
         (Base::Any, _) | (Base::Absent, None) => Ok(()),
         (Base::Version(seen), Some(row)) if seen == row.version => Ok(()),
-        (Base::Version(seen), Some(row)) => Err(Error::conflict(format!(
+        (Base::Version(seen), Some(row)) => refuse(Error::conflict(format!(
             "{path} has a newer version {} than the {seen} this change is based on: look at both, then save again",
             row.version
         ))),
-        (Base::Version(_), None) => Err(Error::conflict(format!(
+        (Base::Version(_), None) => refuse(Error::conflict(format!(
             "{path} was removed or moved since the version this change is based on"
         ))),
-        (Base::Absent, Some(_)) => Err(Error::exists(format!("{path} already exists"))),
+        (Base::Absent, Some(_)) => refuse(Error::exists(format!("{path} already exists"))),
     }
 }
 
-/// What a row adds to the digest of its namespace.
-pub fn hash_of_row(key: &[u8], value: &[u8]) -> u128 {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&(key.len() as u64).to_le_bytes()).update(key).update(value);
+/// What a row adds to the digest of its namespace. Fields of later versions are in the partition's digest only.
+pub fn hash_of_row<T: Row>(key: &[u8], row: &T) -> u128 {
     let mut bytes = [0; 16];
-    bytes.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    bytes.copy_from_slice(&digest::hash(key, &row.to_plain(1))[..16]);
     u128::from_le_bytes(bytes)
 }
 
@@ -349,10 +358,6 @@ fn done(row: &DirentRow) -> Done {
     Done { inode: row.inode, version: (row.kind == Kind::File).then_some(row.version) }
 }
 
-fn missing(path: &Path) -> Error {
-    Error::not_found(format!("{path} does not exist"))
-}
-
-fn not_a_directory(path: &Path) -> Error {
-    Error::invalid(format!("a part of {path} is a file, not a directory"))
+fn missing(path: &Path) -> Failure {
+    Failure::Refused(Error::not_found(format!("{path} does not exist")))
 }

@@ -1,16 +1,37 @@
-//! What follows from a changed map: the placement table and the voters. Pure and deterministic (I-PLACE, I-DET).
+//! What follows from a changed map: the placement table and the voters. Pure; computed by whoever proposes the change,
+//! never by `apply`, which another build may run (I-PLACE, I-DET).
 
 use std::collections::BTreeSet;
 
 use placement::Change;
+use proto::command::{MapChange, Placed};
 use proto::map::{ClusterMap, Role};
 use types::NodeId;
 
 /// Voters of every partition: enough to lose one.
 const VOTER_COUNT: usize = 3;
 
+/// The table that follows from a change which has been made in `map`; `None` when it stays as it is there.
+pub fn follow_up(mut map: ClusterMap, change: &MapChange) -> Option<Placed> {
+    let (table, relaxed_count) = (map.table.clone(), map.relaxed_count);
+    match change {
+        MapChange::SetNodes { .. } | MapChange::RemoveNode { .. } => {
+            substitute(&mut map);
+            settle(&mut map);
+        }
+        MapChange::RegisterDisks { .. } => rebalance(&mut map),
+        MapChange::FinishSync { .. } => settle(&mut map),
+        MapChange::AddNode { .. }
+        | MapChange::SetVoters { .. }
+        | MapChange::ConfirmNode { .. }
+        | MapChange::RegisterStore { .. } => return None,
+    }
+    let is_same = map.table == table && map.relaxed_count == relaxed_count;
+    map.table.filter(|_| !is_same).map(|table| Placed { table, relaxed_count: map.relaxed_count })
+}
+
 /// After nodes went down or came back: slots on disks that are down get substitutes.
-pub fn substitute(map: &mut ClusterMap) {
+fn substitute(map: &mut ClusterMap) {
     let disks = disks(map);
     if let Some(table) = &map.table {
         let change = placement::substitute(table, map.profile, &disks);
@@ -19,7 +40,7 @@ pub fn substitute(map: &mut ClusterMap) {
 }
 
 /// After disks were added: the first table, or the fewest moves to a balanced one.
-pub fn rebalance(map: &mut ClusterMap) {
+fn rebalance(map: &mut ClusterMap) {
     let disks = disks(map);
     match &map.table {
         Some(table) => {
@@ -44,7 +65,7 @@ pub fn rebalance(map: &mut ClusterMap) {
 
 /// When every slot is filled and every disk is up: the fewest moves to a balanced table, so that disks that came back
 /// (or were added while others were being filled) get their share. A balanced table stays as it is.
-pub fn settle(map: &mut ClusterMap) {
+fn settle(map: &mut ClusterMap) {
     // A cluster without a table gets its first as soon as enough disks are up.
     let Some(table) = &map.table else { return rebalance(map) };
     let serving = |slot: &placement::Slot| slot.state == placement::SlotState::Serving;

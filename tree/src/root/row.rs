@@ -1,10 +1,13 @@
 //! Rows of the root partition. Format: `docs/formats/metadata-rows.md`.
 
-use kv::{Overlay, Read};
+use proto::map::ClusterMap;
 use proto::seal::ClusterSecret;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use types::{NamespaceName, Result};
+use types::{FeatureLevel, Millis, NamespaceId, NamespaceName, Result};
+
+use crate::failure::Halt;
+use crate::replica::unknown_table;
+use crate::row::{canonical, rows};
 
 /// Key of the cluster map.
 pub const MAP: &[u8] = b"m";
@@ -26,6 +29,26 @@ pub struct Secrets {
     pub secret: ClusterSecret,
 }
 
+rows! {
+    "cluster map" = ClusterMap;
+    "secrets" = Secrets;
+    "namespaces by name" = NamespaceId;
+    "join tokens" = Millis;
+}
+
+/// A row as every replica at this level has it.
+pub fn canonical_of(key: &[u8], value: &[u8], level: FeatureLevel) -> Result<Vec<u8>, Halt> {
+    let canonical = match key {
+        MAP => canonical::<ClusterMap>,
+        SECRETS => canonical::<Secrets>,
+        NODE_COUNT | DISK_COUNT | NAMESPACE_COUNT => canonical::<u64>,
+        [b'n', ..] => canonical::<NamespaceId>,
+        [b't', ..] => canonical::<Millis>,
+        _ => return Err(unknown_table(key)),
+    };
+    canonical(value, level)
+}
+
 /// Key of a namespace's id.
 pub fn namespace_key(name: &NamespaceName) -> Vec<u8> {
     [b"n", name.as_str().as_bytes()].concat()
@@ -34,16 +57,4 @@ pub fn namespace_key(name: &NamespaceName) -> Vec<u8> {
 /// Key of a token's expiry.
 pub fn token_key(hash: &[u8; 32]) -> Vec<u8> {
     [b"t", &hash[..]].concat()
-}
-
-/// Increments a counter and returns the new number; numbers are never used twice.
-pub fn next_count(state: &mut Overlay<'_>, key: &'static [u8]) -> Result<u64> {
-    let count = load::<u64>(state, key)?.unwrap_or(0) + 1;
-    state.put(key, proto::encode(&count));
-    Ok(count)
-}
-
-/// Reads a row; `None` when there is none, `Invalid` when it cannot be decoded.
-pub fn load<T: DeserializeOwned>(state: &dyn Read, key: &[u8]) -> Result<Option<T>> {
-    state.get(key)?.map(|bytes| proto::decode(&bytes)).transpose()
 }

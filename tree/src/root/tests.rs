@@ -1,46 +1,64 @@
 //! Goal: what the root partition decides. Method: the machine over `MemKv`, with clusters of a few nodes.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use kv::{Durability, Kv, MemKv};
+use kv::{Durability, Kv, MemKv, Overlay};
 use proptest::prelude::*;
+use proto::command::{Logged, NewNode, NodeChange, Placed, Stamped};
 use proto::map::Role;
 use proto::seal::ClusterSecret;
 use serde::de::DeserializeOwned;
-use types::Profile;
+use types::{DiskId, DiskUuid, ErrorKind, PgId, Profile, StoreUuid};
 
 use super::*;
+use crate::Replica;
 
-/// The machine's rows, which are looked through after every command.
-struct Bench(MemKv);
+/// The machine's rows, which are looked through after every command, and its log.
+struct Bench(MemKv, RefCell<Vec<Bytes>>);
 
 const TOKEN: [u8; 32] = [9; 32];
 
 impl Bench {
+    fn empty() -> Self {
+        Self(MemKv::new(0), RefCell::default())
+    }
+
     /// A cluster of `nodes` nodes with one disk each, spread over three zones.
     fn new(nodes: u64) -> Self {
-        let bench = Self(MemKv::new(0));
+        let bench = Self::empty();
         bench.ok::<ClusterId>(RootCommand::Bootstrap(Box::new(bootstrap())));
         bench.ok::<()>(RootCommand::AddToken { hash: TOKEN, expires: Millis(100) });
         for id in 2..=nodes {
-            let command = RootCommand::AddNode { node: new_node(id), token_hash: TOKEN };
-            assert_eq!(bench.ok::<NodeId>(command), NodeId(id));
+            let change = MapChange::AddNode { node: new_node(id), token_hash: TOKEN, level: FeatureLevel(1) };
+            assert_eq!(bench.change(change).node, Some(NodeId(id)));
         }
         for id in 1..=nodes {
             let disks = vec![(DiskUuid([id as u8; 16]), 1000)];
-            bench.ok::<Vec<DiskId>>(RootCommand::RegisterDisks { node: NodeId(id), disks });
+            bench.change(MapChange::RegisterDisks { node: NodeId(id), disks });
         }
         bench
     }
 
     fn apply<T: DeserializeOwned>(&self, command: RootCommand, time: u64) -> Result<T> {
-        answer::decode(&self.apply_bytes(&proto::encode(&Stamped { time: Millis(time), command })))
+        answer::decode(&self.apply_bytes(&Stamped { time: Millis(time), command }.encode()).unwrap())
     }
 
-    fn apply_bytes(&self, bytes: &[u8]) -> Bytes {
+    /// As the leader does it: what follows is computed from the state, and then proposed.
+    fn try_change(&self, change: MapChange, time: u64) -> Result<MapChanged> {
+        self.apply(plan_change(&self.0, change)?, time)
+    }
+
+    #[track_caller]
+    fn change(&self, change: MapChange) -> MapChanged {
+        self.try_change(change, 1).unwrap()
+    }
+
+    fn apply_bytes(&self, bytes: &[u8]) -> Result<Bytes, Halt> {
+        self.1.borrow_mut().push(Bytes::copy_from_slice(bytes));
         let before = map(&self.0).unwrap();
         let mut overlay = Overlay::new(&self.0);
-        let reply = RootMachine.apply(&mut overlay, 1, bytes);
+        let reply = Replica::new(ROOT, RootMachine).apply(&mut overlay, 1, bytes);
         let batch = overlay.into_batch();
         self.0.write(batch, Durability::Buffered).unwrap();
         if let Some(map) = map(&self.0).unwrap() {
@@ -69,7 +87,7 @@ impl Bench {
                 broken_disks: vec![],
             }
         };
-        self.ok::<Epoch>(RootCommand::SetNodes { changes: nodes.iter().map(change).collect() });
+        self.change(MapChange::SetNodes { changes: nodes.iter().map(change).collect() });
     }
 }
 
@@ -121,17 +139,18 @@ fn new_node(id: u64) -> NewNode {
 #[test]
 fn a_beginning_that_is_no_cluster_is_refused() {
     let refused = |change: &dyn Fn(&mut Bootstrap), want: &str| {
-        let bench = Bench(MemKv::new(0));
+        let bench = Bench::empty();
         let mut bootstrap = bootstrap();
         change(&mut bootstrap);
         let found = bench.apply::<ClusterId>(RootCommand::Bootstrap(Box::new(bootstrap)), 1);
         assert!(found.clone().is_err_and(|e| e.message().contains(want)), "{want}: {found:?}");
         assert_eq!(map(&bench.0), Ok(None));
         let disks = (1..=8).map(|n| (DiskUuid([n; 16]), 1)).collect();
-        let registered = bench.apply::<Vec<DiskId>>(RootCommand::RegisterDisks { node: NodeId(1), disks }, 1);
+        let change = MapChange::RegisterDisks { node: NodeId(1), disks };
+        let command = ChangeMap { base: Epoch(1), change, placed: None };
+        let registered = bench.apply::<MapChanged>(RootCommand::ChangeMap(Box::new(command)), 1);
         assert!(registered.is_err_and(|e| e.message().contains("not initialised")));
     };
-    refused(&|b| b.profile = Profile { k: 0, m: 0 }, "cannot be read");
     refused(&|b| b.pg_count = 0, "0 placement groups");
     refused(&|b| b.pg_count = 100, "100 placement groups");
     refused(&|b| b.namespace_partitions = 0, "0 partitions of one kind");
@@ -166,7 +185,7 @@ fn slots_of_silent_nodes_get_substitutes_and_returning_nodes_their_slots() {
         let slots = table.pgs.iter().enumerate().flat_map(|(pg, slots)| {
             slots.iter().enumerate().map(move |(i, slot)| (PgId(pg as u16), i as u8, slot.disk))
         });
-        bench.ok::<()>(RootCommand::FinishSync { slots: slots.collect() });
+        bench.change(MapChange::FinishSync { slots: slots.collect() });
     };
     finish_all();
     let before = bench.map();
@@ -208,7 +227,7 @@ fn nodes_that_return_after_their_slots_were_filled_get_their_share_again() {
             let slots = table.pgs.iter().enumerate().flat_map(|(pg, slots)| {
                 slots.iter().enumerate().map(move |(i, slot)| (PgId(pg as u16), i as u8, slot.disk))
             });
-            bench.ok::<()>(RootCommand::FinishSync { slots: slots.collect() });
+            bench.change(MapChange::FinishSync { slots: slots.collect() });
         }
     };
     let slots_of = |disk: u32| {
@@ -230,24 +249,43 @@ fn nodes_that_return_after_their_slots_were_filled_get_their_share_again() {
 #[test]
 fn tokens_admit_for_a_while() {
     let bench = Bench::new(1);
-    let add = |hash| RootCommand::AddNode { node: new_node(2), token_hash: hash };
-    assert!(bench.apply::<NodeId>(add([8; 32]), 1).unwrap_err().message().contains("not one of"));
-    assert!(bench.apply::<NodeId>(add(TOKEN), 101).unwrap_err().message().contains("expired"));
-    assert_eq!(bench.apply::<NodeId>(add(TOKEN), 100), Ok(NodeId(2)));
+    let add = |hash| MapChange::AddNode { node: new_node(2), token_hash: hash, level: FeatureLevel(1) };
+    assert!(bench.try_change(add([8; 32]), 1).unwrap_err().message().contains("not one of"));
+    assert!(bench.try_change(add(TOKEN), 101).unwrap_err().message().contains("expired"));
+    assert_eq!(bench.try_change(add(TOKEN), 100).unwrap().node, Some(NodeId(2)));
+}
+
+/// A node that joins could not apply the log: it is refused, whatever its leader has looked at before.
+#[test]
+fn builds_that_are_too_old_do_not_join() {
+    let bench = Bench::new(1);
+    let add = |level| MapChange::AddNode { node: new_node(2), token_hash: TOKEN, level: FeatureLevel(level) };
+    let replica = Replica::new(ROOT, RootMachine).of_build(FeatureLevel(3));
+    let mut overlay = Overlay::new(&bench.0);
+    replica.apply(&mut overlay, 9, &Logged::set_level(FeatureLevel(3))).unwrap();
+    for (level, is_let_in) in [(1, false), (2, false), (3, true), (4, true)] {
+        let mut attempt = Overlay::new(&overlay);
+        let command = plan_change(&attempt, add(level)).unwrap();
+        let reply = replica.apply(&mut attempt, 10, &Stamped { time: Millis(1), command }.encode()).unwrap();
+        let added = answer::decode::<MapChanged>(&reply);
+        assert_eq!(added.is_ok(), is_let_in, "{level}: {added:?}");
+        assert!(added.map_or_else(|e| e.message().contains("update the node"), |added| added.node.is_some()));
+        assert_eq!(check_build(&overlay, FeatureLevel(level)).is_ok(), is_let_in);
+    }
 }
 
 #[test]
 fn disks_keep_their_ids_and_their_node() {
     let bench = Bench::new(6);
-    let register = |node, uuid| RootCommand::RegisterDisks {
+    let register = |node, uuid| MapChange::RegisterDisks {
         node: NodeId(node),
         disks: vec![(DiskUuid([uuid; 16]), 1000)],
     };
     let epoch = bench.map().epoch;
-    assert_eq!(bench.ok::<Vec<DiskId>>(register(3, 3)), [DiskId(3)]);
+    assert_eq!(bench.change(register(3, 3)).disks, [DiskId(3)]);
     assert_eq!(bench.map().epoch, epoch, "nothing new, no new map");
-    assert_eq!(bench.ok::<Vec<DiskId>>(register(3, 77)), [DiskId(7)]);
-    let error = bench.apply::<Vec<DiskId>>(register(4, 3), 1).unwrap_err();
+    assert_eq!(bench.change(register(3, 77)).disks, [DiskId(7)]);
+    let error = bench.try_change(register(4, 3), 1).unwrap_err();
     assert!(error.message().contains("belongs to node 3"), "{error}");
 }
 
@@ -257,11 +295,11 @@ fn voters_grow_to_three_at_once_and_come_from_different_zones() {
     let nobody = BTreeSet::new();
     let wanted = desired_voters(&bench.map(), &nobody);
     assert_eq!(wanted, [NodeId(1), NodeId(2), NodeId(3)]);
-    bench.ok::<Epoch>(RootCommand::SetVoters { voters: wanted.clone() });
+    bench.change(MapChange::SetVoters { voters: wanted.clone() });
     bench.set_up(&[2], false);
     assert_eq!(desired_voters(&bench.map(), &nobody), wanted, "a voter that is down stays one");
     assert_eq!(desired_voters(&Bench::new(2).map(), &nobody), [NodeId(1)], "two voters are worse than one");
-    let error = bench.apply::<Epoch>(RootCommand::SetVoters { voters: vec![NodeId(99)] }, 1).unwrap_err();
+    let error = bench.try_change(MapChange::SetVoters { voters: vec![NodeId(99)] }, 1).unwrap_err();
     assert!(error.message().contains("not all nodes"));
 }
 
@@ -270,7 +308,7 @@ fn voters_grow_to_three_at_once_and_come_from_different_zones() {
 fn voters_that_are_away_for_long_are_replaced_one_at_a_time() {
     let bench = Bench::new(8);
     let voters = desired_voters(&bench.map(), &BTreeSet::new());
-    bench.ok::<Epoch>(RootCommand::SetVoters { voters });
+    bench.change(MapChange::SetVoters { voters });
     bench.set_up(&[2, 3, 4], false);
     let check = |away: &[u64], want: [u64; 3]| {
         let away = away.iter().copied().map(NodeId).collect();
@@ -295,39 +333,122 @@ fn namespaces_have_one_id_per_name() {
     assert!(find_namespace(&bench.0, &name).unwrap_err().message().contains("create it first"));
 }
 
-/// What another program may have written to the log: our commands with one byte changed.
+/// I-DET: who computes a table and who installs it may be of different builds, and two leaders may compute at once.
+#[test]
+fn a_change_that_was_computed_from_another_map_is_a_conflict() {
+    let bench = Bench::new(8);
+    let voters = MapChange::SetVoters { voters: vec![NodeId(2)] };
+    let late = plan_change(&bench.0, voters.clone()).unwrap();
+    bench.set_up(&[4], false);
+    let before = bench.map();
+    let error = bench.apply::<MapChanged>(late, 1).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert!(error.message().contains("compute it again"), "{error}");
+    assert_eq!(bench.map(), before);
+    let RootCommand::ChangeMap(early) = plan_change(&bench.0, voters.clone()).unwrap() else { panic!() };
+    let early = ChangeMap { base: before.epoch.next(), ..*early };
+    let error = bench.apply::<MapChanged>(RootCommand::ChangeMap(Box::new(early)), 1).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert_eq!(bench.change(voters).epoch, before.epoch.next());
+}
+
+/// I-DET: what is installed is what the command says, whatever our own solver would make of it.
+#[test]
+fn a_table_is_installed_as_it_was_computed() {
+    let bench = Bench::new(8);
+    let change = MapChange::SetNodes { changes: Vec::new() };
+    let mut table = bench.map().table.unwrap();
+    table.pgs.reverse();
+    let placed = Some(Placed { table: table.clone(), relaxed_count: 5 });
+    let command = ChangeMap { base: bench.map().epoch, change, placed };
+    let changed: MapChanged = bench.ok(RootCommand::ChangeMap(Box::new(command)));
+    let map = bench.map();
+    assert_eq!((map.table, map.relaxed_count, map.epoch), (Some(table), 5, changed.epoch));
+}
+
+#[test]
+fn a_table_that_no_map_can_have_is_refused() {
+    let bench = Bench::new(8);
+    let before = bench.map();
+    let refused = |damage: &dyn Fn(&mut placement::Table), want: &str| {
+        let mut table = before.table.clone().unwrap();
+        damage(&mut table);
+        let change = MapChange::SetNodes { changes: Vec::new() };
+        let placed = Some(Placed { table, relaxed_count: 0 });
+        let command = ChangeMap { base: before.epoch, change, placed };
+        let error = bench.apply::<MapChanged>(RootCommand::ChangeMap(Box::new(command)), 1).unwrap_err();
+        assert!(error.message().contains(want), "{error}");
+        assert_eq!(bench.map(), before);
+    };
+    refused(&|table| table.pgs.truncate(255), "its table has 255");
+    refused(&|table| table.pgs[3].truncate(5), "5 slots in group 3");
+    refused(&|table| table.pgs[3][0] = table.pgs[3][1], "group 3 are not on disks of their own");
+    refused(&|table| table.pgs[3][0] = placement::Slot::serving(DiskId(99)), "group 3 are not on disks");
+}
+
+#[test]
+fn what_changes_nothing_is_no_new_map() {
+    let bench = Bench::new(8);
+    let epoch = bench.map().epoch;
+    bench.set_up(&[1, 2], true);
+    assert_eq!(bench.change(MapChange::SetVoters { voters: vec![NodeId(1)] }).epoch, epoch);
+    assert_eq!(bench.map().epoch, epoch);
+}
+
+/// Commands of every kind, each as a leader would propose it after the ones before.
 fn commands() -> Vec<RootCommand> {
+    let bench = Bench::new(8);
     let change = |node: u64, up: bool| {
         let NewNode { native, control, .. } = new_node(node);
         NodeChange { node: NodeId(node), up, native, control, broken_disks: vec![DiskId(3)] }
     };
     let slots = (0..4).map(|slot| (PgId(u16::from(slot)), slot, DiskId(u32::from(slot)))).collect();
-    vec![
-        RootCommand::Bootstrap(Box::new(bootstrap())),
-        RootCommand::AddToken { hash: TOKEN, expires: Millis(100) },
-        RootCommand::AddNode { node: new_node(9), token_hash: TOKEN },
-        RootCommand::SetNodes { changes: vec![change(2, false), change(3, true)] },
-        RootCommand::RegisterDisks {
+    let changes = [
+        MapChange::AddNode { node: new_node(9), token_hash: TOKEN, level: FeatureLevel(1) },
+        MapChange::SetNodes { changes: vec![change(2, false), change(3, true)] },
+        MapChange::RegisterDisks {
             node: NodeId(2),
             disks: vec![(DiskUuid([2; 16]), 77), (DiskUuid([99; 16]), 5)],
         },
-        RootCommand::FinishSync { slots },
+        MapChange::FinishSync { slots },
+        MapChange::SetVoters { voters: vec![NodeId(1), NodeId(2)] },
+        MapChange::SetNodes { changes: vec![change(2, true)] },
+    ];
+    let propose = |change| {
+        let command = plan_change(&bench.0, change).unwrap();
+        bench.ok::<MapChanged>(command.clone());
+        command
+    };
+    let mut commands = vec![
+        RootCommand::Bootstrap(Box::new(bootstrap())),
+        RootCommand::AddToken { hash: TOKEN, expires: Millis(100) },
         RootCommand::CreateNamespace { name: NamespaceName::parse("team").unwrap() },
-        RootCommand::SetVoters { voters: vec![NodeId(1), NodeId(2)] },
-        RootCommand::SetNodes { changes: vec![change(2, true)] },
-    ]
+    ];
+    commands.extend(changes.map(propose));
+    commands
+}
+
+/// A log with a command of every kind.
+pub fn log() -> Vec<Bytes> {
+    let bench = Bench::new(8);
+    for command in commands() {
+        bench.apply_bytes(&Stamped { time: Millis(1), command }.encode()).unwrap();
+    }
+    bench.1.take()
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
+    /// What another program may have written to the log: our commands with one byte changed.
     #[test]
-    fn no_command_stops_the_partition(damage in proptest::collection::vec((any::<u8>(), any::<usize>()), 9)) {
+    fn no_command_breaks_the_rows(damage in proptest::collection::vec((any::<u8>(), any::<usize>()), 9)) {
         let bench = Bench::new(8);
         for (command, (byte, at)) in commands().into_iter().zip(damage) {
-            let mut bytes = proto::encode(&Stamped { time: Millis(1), command }).to_vec();
+            let mut bytes = Stamped { time: Millis(1), command }.encode().to_vec();
             let at = at % bytes.len();
             bytes[at] = byte;
-            bench.apply_bytes(&bytes);
+            // Carried out, refused, or a halt: in each case there is a map that can be used.
+            let _ = bench.apply_bytes(&bytes);
         }
     }
 }

@@ -141,6 +141,18 @@ async fn a_node_registers_its_own_disks() {
     assert_eq!(world.decided().disks.len(), 3);
 }
 
+/// Each is computed from the map that the one before has left.
+#[tokio::test(start_paused = true)]
+async fn changes_at_the_same_time_wait_for_each_other() {
+    let world = World::one().await;
+    let before = world.decided().epoch;
+    let disks: Vec<[(u8, u64); 1]> = (1..=8).map(|uuid| [(uuid, 100)]).collect();
+    let registered = futures::future::join_all(disks.iter().map(|disks| register(&world, 1, disks))).await;
+    let ids: std::collections::BTreeSet<u32> = registered.into_iter().flat_map(Result::unwrap).collect();
+    assert_eq!(ids, (1..=8).collect());
+    assert_eq!(world.decided().epoch.0, before.0 + 8);
+}
+
 /// Slots that are being filled, with the disks that shall hold them.
 fn syncing(map: &ClusterMap) -> Vec<(PgId, u8, DiskId)> {
     let groups = map.table.iter().flat_map(|table| table.pgs.iter().enumerate());

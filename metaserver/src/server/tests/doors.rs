@@ -6,8 +6,8 @@ use bytes::Bytes;
 use expect_test::expect;
 use net::{KeyPair, Request};
 use proto::cluster::{
-    ConfirmJoin, CreateNamespace, CreateToken, FetchStatus, FindNamespace, FinishSync, RegisterDisks,
-    RegisterStore, RemoveNode,
+    ConfirmJoin, CreateNamespace, CreateToken, FetchDigest, FetchStatus, FindNamespace, FinishSync,
+    RegisterDisks, RegisterStore, RemoveNode,
 };
 use proto::index::{FetchIndexStats, Pin, Register};
 use proto::map::Role;
@@ -42,6 +42,7 @@ pub async fn questions(world: &World) -> Vec<Request> {
         of(ConfirmJoin { node: NodeId(1) }),
         of(RegisterStore { node: NodeId(1), store: store(1) }),
         of(RemoveNode { node: NodeId(9), force: false, dry_run: true }),
+        of(FetchDigest { partition }),
         Request { method: Method::Raft as u16, header: Bytes::new(), body: Bytes::from_static(b"?") },
         of(world.batch(Mode::PerItem, vec![mkdir("/b")])),
         of(Stat { view, path: path.clone() }),
@@ -96,6 +97,7 @@ async fn who_may_ask_what() {
         ConfirmJoin 1.....
         RegisterStore 1.....
         RemoveNode ..A...
+        FetchDigest 12A...
         Raft 1.....
         WriteNamespace 12Ao..
         Stat 12Ao..

@@ -51,6 +51,7 @@ async fn what_a_follower_answers() {
         ConfirmJoin StaleEpoch
         RegisterStore StaleEpoch
         RemoveNode Denied
+        FetchDigest ok
         Raft Invalid
         WriteNamespace StaleEpoch
         Stat StaleEpoch

@@ -13,8 +13,8 @@ use proto::map::Role;
 use proto::namespace::{Base, Freshness, Op, View};
 use proto::seal::ClusterSecret;
 use types::{
-    ClusterId, Epoch, ErrorKind, Identity, Millis, NamespaceId, NodeId, Path, ReplicaId, Result, Seq, Stamp,
-    Start, StoreUuid,
+    ClusterId, Epoch, ErrorKind, FeatureLevel, Identity, Millis, NamespaceId, NodeId, Path, ReplicaId,
+    Result, Seq, Stamp, Start, StoreUuid,
 };
 
 pub const SECRET: ClusterSecret = ClusterSecret([5; 32]);
@@ -91,7 +91,7 @@ pub fn new_node(id: u64, roles: &[Role]) -> NewNode {
 
 pub fn join_with(secret: [u8; 32], request: String, id: u64, roles: &[Role]) -> Join {
     let NewNode { zone, roles, native, control, store } = new_node(id, roles);
-    Join { secret, request, zone, roles, native, control, store }
+    Join { secret, request, zone, roles, native, control, store, level: FeatureLevel::FIRST }
 }
 
 /// What a healthy node says of itself.
@@ -101,6 +101,7 @@ pub fn heartbeat(id: u64) -> Heartbeat {
         node: NodeId(id),
         native,
         control,
+        level: FeatureLevel::FIRST,
         epoch: Epoch(0),
         disks: BTreeMap::new(),
         stamp: Some(Stamp { replica: replica(id), start: start(id), mark: 0 }),

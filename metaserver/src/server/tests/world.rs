@@ -11,7 +11,7 @@ use env::disk::SimDisk;
 use kv::{Batch, Durability, Kv, MemKv, Order, Read};
 use net::{Authority, KeyPair, Reply, Request, Service};
 use proto::Call;
-use proto::cluster::{CreateToken, Joined};
+use proto::cluster::{CreateToken, Heartbeat, Joined};
 use proto::command::{Bootstrap, NamespaceCommand};
 use proto::map::{ClusterMap, ROOT, Role};
 use proto::namespace::{Mode, Op, WriteNamespace, Written};
@@ -19,7 +19,9 @@ use raft::{Group, Host, HostConfig, Last};
 use tokio::sync::watch;
 use tree::root;
 use types::limits::{CERTIFICATE_VALIDITY, META_DOWN_OUT_DEFAULT};
-use types::{GcEpoch, Identity, Millis, NamespaceId, NodeId, PartitionId, Profile, RequestId, Result};
+use types::{
+    FeatureLevel, GcEpoch, Identity, Millis, NamespaceId, NodeId, PartitionId, Profile, RequestId, Result,
+};
 
 use super::links::Links;
 use super::words::{
@@ -33,6 +35,8 @@ struct Machine {
     env: Env,
     kv: MemKv,
     map: watch::Sender<Arc<ClusterMap>>,
+    /// The newest feature level that its build knows.
+    level: FeatureLevel,
 }
 
 /// The cluster.
@@ -93,13 +97,35 @@ impl World {
         self.net.say(heartbeat(id));
         let random = env::Random::seeded(100 + id);
         let env = Env { disk: Arc::new(SimDisk::new(id)), random, ..self.env.clone() };
-        let machine = Machine { env, kv: MemKv::new(id), map: watch::channel(Arc::new(map)).0 };
+        let machine = Machine {
+            env,
+            kv: MemKv::new(id),
+            map: watch::channel(Arc::new(map)).0,
+            level: FeatureLevel::FIRST,
+        };
         self.machines.insert(NodeId(id), machine);
         self.start(id).await;
     }
 
+    /// Replaces a running metaserver by a build that knows feature levels up to `level`.
+    pub async fn update(&mut self, id: u64, level: FeatureLevel) {
+        self.try_update(id, level).await.unwrap();
+    }
+
+    pub async fn try_update(&mut self, id: u64, level: FeatureLevel) -> Result<()> {
+        self.stop(id).await;
+        self.machines.get_mut(&NodeId(id)).unwrap().level = level;
+        self.try_start(id).await?;
+        self.net.say(Heartbeat { level, ..heartbeat(id) });
+        Ok(())
+    }
+
     /// Starts a metaserver from what its machine has kept.
     pub async fn start(&self, id: u64) {
+        self.try_start(id).await.unwrap();
+    }
+
+    async fn try_start(&self, id: u64) -> Result<()> {
         let machine = &self.machines[&NodeId(id)];
         let (env, network) = (machine.env.clone(), self.net.line(id));
         let host = HostConfig::new(replica(id), start(id), Last::default(), PathBuf::from("/log"));
@@ -113,9 +139,11 @@ impl World {
                 Authority::from_pem(authority)?.sign(request, identity, CERTIFICATE_VALIDITY, &Env::real())
             })),
             down_out: META_DOWN_OUT_DEFAULT,
+            level: machine.level,
         };
-        let server = Metaserver::start(env, config, machine.map.clone()).await.unwrap();
+        let server = Metaserver::start(env, config, machine.map.clone()).await?;
         self.net.attach(id, server);
+        Ok(())
     }
 
     /// Stops a metaserver; its heartbeats go on.
@@ -232,7 +260,8 @@ impl World {
         };
         self.kv(1).scan(&group, &kv::prefix_end(&group), Order::Forward, &mut first).unwrap();
         let mut batch = Batch::new();
-        batch.put(&[&prefix[..], b"g"].concat(), &proto::encode(&epoch));
+        let row = [&[1], &proto::encode(&epoch)[..]].concat();
+        batch.put(&[&prefix[..], b"g"].concat(), &row);
         self.kv(1).write(batch, Durability::Buffered).unwrap();
     }
 

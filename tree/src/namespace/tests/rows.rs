@@ -6,11 +6,13 @@ use std::ops::ControlFlow;
 
 use kv::{Order, Read};
 use proto::namespace::{Kind, Record};
-use serde::de::DeserializeOwned;
 use types::{InodeId, NamespaceId, Seq, VersionId};
 
-use super::super::row::{self, DirentRow, InodeRow, NamespaceRow, TrashRow, VersionRow};
+use super::super::row::{
+    self, AnswerRow, AnswersRow, DirentRow, InodeRow, NamespaceRow, TrashRow, VersionRow,
+};
 use super::super::tree::hash_of_row;
+use crate::row::{Row, load};
 
 /// All rows of a partition with one namespace.
 struct Rows<'a> {
@@ -44,8 +46,8 @@ fn table(state: &dyn Read, table: u8) -> Vec<(Vec<u8>, Vec<u8>)> {
     rows
 }
 
-fn decode<T: DeserializeOwned>(value: &[u8]) -> T {
-    proto::decode(value).unwrap()
+fn decode<T: Row>(value: &[u8]) -> T {
+    crate::row::decode(value).unwrap()
 }
 
 fn number(key: &[u8]) -> u64 {
@@ -59,7 +61,7 @@ impl<'a> Rows<'a> {
         Self {
             state,
             namespace,
-            head: row::load(state, &row::namespace_key(namespace)).unwrap().unwrap(),
+            head: load(state, &row::namespace_key(namespace)).unwrap().unwrap(),
             dirents: rows(b'd').map(|(k, v)| ((InodeId(number(&k)), name(&k)), decode(&v))).collect(),
             inodes: rows(b'i').map(|(k, v)| (InodeId(number(&k)), decode(&v))).collect(),
             versions: rows(b'v')
@@ -123,20 +125,26 @@ impl<'a> Rows<'a> {
         assert!(seqs.eq((1..=self.head.seq.0).map(Seq)), "the journal is dense");
         for record in &records {
             let key = row::journal_key(self.namespace, record.seq);
-            assert_eq!(row::load(self.state, &key).unwrap().as_ref(), Some(record));
+            assert_eq!(load(self.state, &key).unwrap().as_ref(), Some(record));
         }
-        let hashed = [table(self.state, b'd'), table(self.state, b'v')].concat();
-        let names = std::iter::repeat_n(b'd', self.dirents.len()).chain(std::iter::repeat(b'v'));
-        let sum = names.zip(&hashed).fold(0u128, |sum, (name, (key, value))| {
-            sum.wrapping_add(hash_of_row(&[&[name], &key[..]].concat(), value))
-        });
+        let entries =
+            self.dirents.iter().map(|((dir, name), row)| hash_of_row(&row::dirent_key(*dir, name), row));
+        let versions =
+            self.versions.iter().map(|((inode, id), row)| hash_of_row(&row::version_key(*inode, *id), row));
+        let sum = entries.chain(versions).fold(0u128, u128::wrapping_add);
         assert_eq!(self.head.digest, sum, "the digest is that of the rows");
     }
 
     fn check_counts(&self) {
-        let count: u64 = row::load(self.state, &row::inode_count_key()).unwrap().unwrap();
+        let count: u64 = load(self.state, &row::inode_count_key()).unwrap().unwrap();
         assert_eq!(count, self.inodes.len() as u64, "an inode id is given out once");
-        let (answers, times) = (table(self.state, b'r').len(), table(self.state, b'e').len());
-        assert_eq!(answers, times, "a remembered answer is forgotten one day");
+        let by_age: Vec<AnswerRow> = table(self.state, b'e').iter().map(|(_, v)| decode(v)).collect();
+        let answers: AnswersRow = load(self.state, &row::answers_key()).unwrap().unwrap_or_default();
+        assert_eq!(answers.next - answers.first, by_age.len() as u64, "answers are counted");
+        assert_eq!(answers.size, by_age.iter().map(|answer| answer.size).sum::<u64>());
+        let keys: BTreeSet<&[u8]> = by_age.iter().map(|answer| &answer.key[1..]).collect();
+        let requests = table(self.state, b'r');
+        let requests: BTreeSet<&[u8]> = requests.iter().map(|(key, _)| &key[..]).collect();
+        assert_eq!(keys, requests, "a remembered answer is forgotten one day");
     }
 }

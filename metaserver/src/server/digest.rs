@@ -1,0 +1,44 @@
+//! The digest of what this node has of a partition, for whoever compares replicas (I-DET).
+
+use access::{Action, authorize};
+use net::Caller;
+use proto::cluster::{FetchDigest, PartitionDigest};
+use proto::map::PartitionKind;
+use tree::index::IndexMachine;
+use tree::namespace::NamespaceMachine;
+use tree::root::RootMachine;
+use tree::{Halt, digest_of};
+use types::{Error, Result};
+
+use super::Metaserver;
+
+impl Metaserver {
+    /// Reads all rows of one snapshot; `Busy` while another digest is computed.
+    pub(super) async fn fetch_digest(
+        &self,
+        caller: &Caller,
+        request: FetchDigest,
+    ) -> Result<PartitionDigest> {
+        authorize(&caller.identity, Action::AdministerCluster)?;
+        let group = self.group(request.partition)?;
+        let kind = self.kind(request.partition)?;
+        let busy = |_| Error::busy("another digest is computed on this node", 100);
+        let _one = self.digesting.try_lock().map_err(busy)?;
+        let (applied, state) = group.snapshot_at()?;
+        let compute = move || match kind {
+            PartitionKind::Root => digest_of::<RootMachine>(&state),
+            PartitionKind::Namespace => digest_of::<NamespaceMachine>(&state),
+            PartitionKind::Index => digest_of::<IndexMachine>(&state),
+        };
+        let digest = env::task::blocking(move || compute().map_err(Halt::into_error)).await?;
+        Ok(PartitionDigest { applied, digest: digest.to_bytes() })
+    }
+
+    fn kind(&self, partition: types::PartitionId) -> Result<PartitionKind> {
+        let map = self.map.borrow();
+        let found = map.partitions.iter().find(|known| known.id == partition);
+        found
+            .map(|found| found.kind)
+            .ok_or_else(|| Error::stale_epoch(format!("partition {partition} is not in the map")))
+    }
+}
