@@ -7,6 +7,7 @@ mod cluster;
 mod index;
 mod namespace;
 mod upkeep;
+mod view;
 
 #[cfg(test)]
 mod tests;

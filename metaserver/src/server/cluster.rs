@@ -22,8 +22,10 @@ impl Metaserver {
         let group = self.root();
         group.linearize().await?;
         let token_hash = *blake3::hash(&join.secret).as_bytes();
-        root::check_token(&group.read(), &token_hash, self.env.clock.wall())?;
-        let secrets = root::secrets(&group.read())?;
+        let state = group.snapshot()?;
+        root::check_token(&state, &token_hash, self.env.clock.wall())?;
+        let secrets = root::secrets(&state)?;
+        drop(state);
         let node = NewNode { zone: join.zone, roles: join.roles, native: join.native, control: join.control };
         let id: NodeId = self.propose(ROOT, RootCommand::AddNode { node, token_hash }).await?;
         let certificate = (self.signer.0)(&secrets.authority, &join.request, &Identity::Node(id))?;

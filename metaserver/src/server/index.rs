@@ -1,5 +1,7 @@
 //! Requests to the chunk index.
 
+use std::sync::Arc;
+
 use access::{Action, authorize};
 use net::Caller;
 use proto::command::IndexCommand;
@@ -15,9 +17,10 @@ impl Metaserver {
     pub(super) async fn pin(&self, caller: &Caller, request: Pin) -> Result<Pinned> {
         authorize(&caller.identity, Action::StoreChunks)?;
         check_count(request.chunks.len(), PIN_COUNT_MAX)?;
-        let group = self.group(request.partition)?;
+        let (group, index) = (self.group(request.partition)?, self.index(request.partition)?.clone());
         group.linearize().await?;
-        let found = self.index(request.partition)?.look_up(&group.read(), &request.chunks)?;
+        let chunks = request.chunks.clone();
+        let found = self.read(group, move |state| index.look_up(state, &chunks)).await??;
         assert_eq!(found.len(), request.chunks.len(), "the index knows something of every chunk");
         let stale: Vec<ChunkId> = request
             .chunks
@@ -67,16 +70,14 @@ impl Metaserver {
         request: FetchIndexStats,
     ) -> Result<IndexStats> {
         authorize(&caller.identity, Action::ViewCluster)?;
-        let group = self.group(request.partition)?;
+        let (group, index) = (self.group(request.partition)?, self.index(request.partition)?.clone());
         group.linearize().await?;
-        self.index(request.partition)?.stats(&group.read())
+        self.read(group, move |state| index.stats(state)).await?
     }
 
-    fn index(&self, partition: PartitionId) -> Result<&IndexMachine> {
+    fn index(&self, partition: PartitionId) -> Result<&Arc<IndexMachine>> {
         let index = self.indexes.get(&partition);
-        index
-            .map(|i| &**i)
-            .ok_or_else(|| Error::invalid(format!("partition {partition} is not one of the index")))
+        index.ok_or_else(|| Error::invalid(format!("partition {partition} is not one of the index")))
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use env::Env;
 use env::disk::SimDisk;
-use kv::{Batch, Durability, Kv, MemKv, Order, Read};
+use kv::{Batch, Durability, Kv, Order, Read};
 use net::{Authority, KeyPair, Reply, Request, Service};
 use proto::Call;
 use proto::cluster::{CreateToken, Joined};
@@ -21,6 +21,7 @@ use tree::root;
 use types::limits::{CERTIFICATE_VALIDITY, META_DOWN_OUT_DEFAULT};
 use types::{GcEpoch, Identity, Millis, NamespaceId, NodeId, PartitionId, Profile, RequestId, Result};
 
+use super::late::LateKv;
 use super::links::Links;
 use super::words::{
     ANNS, CLUSTER, SECRET, TOKEN_MS, admin, ann, caller, eventually, heartbeat, join_with, new_node,
@@ -30,7 +31,7 @@ use crate::{Config, Metaserver, Signer};
 /// What a node keeps over a restart.
 struct Machine {
     env: Env,
-    kv: MemKv,
+    kv: LateKv,
     map: watch::Sender<Arc<ClusterMap>>,
 }
 
@@ -92,7 +93,7 @@ impl World {
         self.net.say(heartbeat(id));
         let random = env::Random::seeded(100 + id);
         let env = Env { disk: Arc::new(SimDisk::new(id)), random, ..self.env.clone() };
-        let machine = Machine { env, kv: MemKv::new(id), map: watch::channel(Arc::new(map)).0 };
+        let machine = Machine { env, kv: LateKv::new(id), map: watch::channel(Arc::new(map)).0 };
         self.machines.insert(NodeId(id), machine);
         self.start(id).await;
     }
@@ -216,7 +217,8 @@ impl World {
         hasher.finalize()
     }
 
-    fn kv(&self, id: u64) -> &MemKv {
+    /// What a node has stored.
+    pub fn kv(&self, id: u64) -> &LateKv {
         &self.machines[&NodeId(id)].kv
     }
 
