@@ -39,7 +39,9 @@ use types::limits::COMMAND_SIZE_MAX;
 use types::{Error, Identity, NodeId, PartitionId, Result};
 
 use crate::liveness::Liveness;
-use crate::machine::Replicated;
+use crate::machine::{Followed, Replicated};
+use crate::polls::Polls;
+use crate::readers::Readers;
 
 /// What a metaserver needs to start.
 #[derive(Debug)]
@@ -84,6 +86,9 @@ pub struct Metaserver {
     groups: BTreeMap<PartitionId, Arc<Group>>,
     indexes: BTreeMap<PartitionId, Arc<IndexMachine>>,
     map: watch::Sender<Arc<ClusterMap>>,
+    readers: Readers,
+    /// Who follows a journal and waits.
+    polls: Polls,
     /// What this node has heard while it leads the root partition.
     liveness: Mutex<Option<Liveness>>,
     down_out_ms: u64,
@@ -105,11 +110,12 @@ impl Metaserver {
             .await?;
         let mut groups = BTreeMap::new();
         let mut indexes = BTreeMap::new();
+        let polls = Polls::default();
         for partition in &config.map.partitions {
             let machine: Arc<dyn raft::StateMachine> = match partition.kind {
                 PartitionKind::Root => Arc::new(Replicated(Arc::new(RootMachine))),
                 PartitionKind::Namespace => {
-                    Arc::new(Replicated(Arc::new(NamespaceMachine::new(partition.id))))
+                    Arc::new(Followed::new(NamespaceMachine::new(partition.id), polls.clone()))
                 }
                 PartitionKind::Index => {
                     let machine = Arc::new(IndexMachine::default());
@@ -130,6 +136,8 @@ impl Metaserver {
             groups,
             indexes,
             map,
+            readers: Readers::default(),
+            polls,
             liveness: Mutex::new(None),
             down_out_ms: config.down_out.as_millis() as u64,
             retired: AtomicBool::new(false),
@@ -142,9 +150,10 @@ impl Metaserver {
         Ok(server)
     }
 
-    /// Ends the upkeep: from now on this node decides nothing about others.
+    /// Ends the upkeep: from now on this node decides nothing about others, and keeps nobody waiting.
     pub fn retire(&self) {
         self.retired.store(true, Ordering::Relaxed);
+        self.polls.wake_all();
     }
 
     /// Stops the partitions; what they acknowledged is already on disk.

@@ -20,6 +20,7 @@ mod hello;
 mod identity;
 pub mod pki;
 mod quic;
+mod seat;
 mod server;
 mod tcp;
 pub mod testing;
@@ -38,11 +39,12 @@ use bytes::Bytes;
 use env::time::{Duration, Instant};
 use types::{Identity, Result};
 
-pub use admission::Load;
+pub use admission::{Lane, Load, Room};
 pub use call::Routes;
 pub use client::{Client, ClientConfig};
-pub use counters::{Counters, Traffic};
+pub use counters::{Counters, LaneTraffic, Refusal, Traffic};
 pub use pki::{Authority, Credentials, KeyPair, Trust};
+pub use seat::step_aside;
 pub use server::{Server, ServerConfig};
 
 /// What a caller asks; [`Request::of`] builds one.

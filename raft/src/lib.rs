@@ -53,8 +53,8 @@ pub trait StateMachine: Send + Sync + 'static {
     /// Applies one command. Keys are the group's own: no other group's can be seen or touched.
     fn apply(&self, state: &mut kv::Overlay<'_>, index: u64, command: &[u8]) -> Bytes;
 
-    /// Called when the commands up to `index` are visible to reads.
-    fn applied(&self, _index: u64) {}
+    /// Called when the commands up to `index` are visible to reads, with what the last of them have changed.
+    fn applied(&self, _index: u64, _changes: &kv::Overlay<'_>) {}
 
     /// Called with the state when the group is opened and whenever the whole state was replaced by a snapshot. After an
     /// error, which is one of this node's disk, the group does not take part.

@@ -1,5 +1,6 @@
 //! Requests about files and directories.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use access::{Action, authorize};
@@ -128,9 +129,9 @@ impl Metaserver {
         let wait = Duration::from_millis(u64::from(wait_ms.min(JOURNAL_WAIT_MS_MAX)));
         let deadline = env::time::now() + wait;
         let view = View { namespace, freshness: Freshness::AtLeast(after) };
-        let mut applied = self.group(self.partition_of(namespace))?.watch_applied();
+        let applied = self.group(self.partition_of(namespace))?.watch_applied();
+        let mut poll = None;
         loop {
-            applied.borrow_and_update();
             let pull = move |state: &State, _| namespace::pull_journal(state, namespace, after, limit);
             let mut journal = self.ask_namespace(caller, view, pull).await?;
             if Mutant::JournalGap.is_planted() && journal.records.len() > 2 {
@@ -140,7 +141,16 @@ impl Metaserver {
             if !journal.records.is_empty() || waited {
                 return Ok(journal);
             }
-            self.wait_for_change(&mut applied, deadline).await?;
+            if self.retired.load(Ordering::Relaxed) || applied.has_changed().is_err() {
+                return Err(self.stopped());
+            }
+            match &mut poll {
+                // What was committed since the page was read is found by the next look.
+                None => poll = Some(self.polls.begin(&caller.identity, namespace)?),
+                Some(poll) => {
+                    let _ = net::step_aside(env::time::timeout_at(deadline, poll.changed())).await?;
+                }
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use proto::command::{Bootstrap, NamespaceCommand, RootCommand};
 use proto::map::ROOT;
 use raft::Group;
+use tokio::sync::watch;
 use tracing::{info, warn};
 use tree::root;
 use types::limits::{BOOTSTRAP_TIMEOUT, NODE_WATCH_PERIOD, VOTERS_CHECK_PERIOD};
@@ -14,6 +15,7 @@ use types::{ClusterId, ErrorKind, NamespaceId, NamespaceName, NodeId, Result};
 
 use super::Metaserver;
 use crate::liveness::Liveness;
+use crate::polls::Polls;
 
 /// The namespace that every cluster has, and that the command line uses unless told otherwise.
 const FIRST_NAMESPACE: &str = "home";
@@ -59,6 +61,9 @@ impl Metaserver {
     pub(super) fn start_upkeep(self: Arc<Self>) {
         env::task::spawn(self.clone().follow_map());
         env::task::spawn(self.clone().watch_nodes());
+        for group in self.groups.values() {
+            env::task::spawn(wake_at_end(group.watch_applied(), self.polls.clone()));
+        }
         env::task::spawn(self.keep_voters());
     }
 
@@ -164,6 +169,12 @@ impl Metaserver {
             })
             .collect()
     }
+}
+
+/// Whoever waits for a partition that stops looks again, and is told so.
+async fn wake_at_end(mut applied: watch::Receiver<u64>, polls: Polls) {
+    while applied.changed().await.is_ok() {}
+    polls.wake_all();
 }
 
 async fn keep_voters_of(group: &Group, wanted: &BTreeSet<NodeId>) -> Result<()> {

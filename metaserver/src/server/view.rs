@@ -75,7 +75,7 @@ impl Metaserver {
         read: impl FnOnce(&State) -> T + Send + 'static,
     ) -> Result<T> {
         let group = group.clone();
-        env::task::blocking(move || Ok(read(&group.snapshot()?))).await
+        self.readers.run(move || Ok(read(&group.snapshot()?))).await
     }
 
     /// Waits until something more is applied here; false when the time is up before. `StaleEpoch` when this replica has
@@ -87,12 +87,14 @@ impl Metaserver {
     ) -> Result<bool> {
         match env::time::timeout_at(deadline, applied.changed()).await {
             Ok(Ok(())) => Ok(true),
-            Ok(Err(_)) => Err(Error::stale_epoch(format!(
-                "the replica on node {} has stopped: ask another voter",
-                self.node
-            ))),
+            Ok(Err(_)) => Err(self.stopped()),
             Err(_) => Ok(false),
         }
+    }
+
+    /// A replica that applies nothing any more keeps nobody waiting.
+    pub(super) fn stopped(&self) -> Error {
+        Error::stale_epoch(format!("the replica on node {} has stopped: ask another voter", self.node))
     }
 
     pub(super) fn partition_of(&self, namespace: NamespaceId) -> PartitionId {

@@ -38,7 +38,7 @@ impl StateMachine for Recorder {
         Bytes::from([b"did ", command].concat())
     }
 
-    fn applied(&self, index: u64) {
+    fn applied(&self, index: u64, _changes: &Overlay<'_>) {
         *self.told.lock().unwrap() = index;
     }
 
