@@ -8,6 +8,7 @@ mod doors;
 mod freshness;
 mod index;
 mod journal;
+mod lanes;
 mod late;
 mod links;
 mod read;
