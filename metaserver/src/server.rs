@@ -6,6 +6,7 @@
 mod cluster;
 mod index;
 mod namespace;
+mod status;
 mod upkeep;
 mod view;
 

@@ -21,6 +21,7 @@ mod engine;
 mod error;
 mod group;
 mod host;
+mod lease;
 mod log;
 mod log_store;
 mod machine;
@@ -106,6 +107,8 @@ pub struct GroupStatus {
     pub term: u64,
     /// Position of the newest entry of the log; an entry carries many commands.
     pub log_last: u64,
+    /// Position of the last entry that is applied here.
+    pub log_applied: u64,
     /// Commands applied here.
     pub applied: u64,
     /// Nodes with a vote.

@@ -13,6 +13,7 @@ use types::{Error, NodeId, PartitionId, Result};
 use crate::config::HostConfig;
 use crate::engine::{Runtime, TypeConfig};
 use crate::group::{Group, reconcile};
+use crate::lease::Lease;
 use crate::log::{EntryId, Log};
 use crate::log_store::LogStore;
 use crate::machine::{Machine, Raft};
@@ -98,7 +99,7 @@ impl Shared {
             proposing: env::task::spawn(proposing),
             receiver: Default::default(),
             changing: Default::default(),
-            lease: self.config.lease(),
+            lease: Lease::new(self.config.lease(), self.env.clock.clone()),
             votes_from: env::time::now() + votes_after,
         }))
     }

@@ -86,6 +86,10 @@ pub const REQUEST_DEADLINE_MS_MAX: u32 = 120_000;
 pub const CONNECTION_COUNT_MAX: usize = 8192;
 /// Those of callers who are no nodes, over all doors: the rest is for nodes, two per peer.
 pub const CONNECTION_CLIENT_COUNT_MAX: usize = CONNECTION_COUNT_MAX - 1024;
+/// Connections to the pages of a node: a monitor or two, and a person.
+pub const PAGE_CONNECTION_COUNT_MAX: usize = 16;
+/// Bytes of a request for a page.
+pub const PAGE_REQUEST_SIZE_MAX: usize = 8 * KIB;
 /// First contact with another process: one round trip anywhere on earth, and one lost packet.
 pub const CONNECT_MS_MAX: u64 = 1_000;
 /// Certificates and hello after the first contact: two round trips and some arithmetic on a busy machine.
@@ -173,6 +177,8 @@ pub const FAREWELL_TIMEOUT: Duration = Duration::from_millis(500);
 pub const SERVER_SILENCE_MAX: Duration = Duration::from_millis(PEER_SILENCE_MS_MAX * 4);
 /// A peer that takes no byte for this long is given up.
 pub const PEER_STALL_MAX: Duration = Duration::from_secs(10);
+/// A page is asked for and sent in this time, or its connection ends.
+pub const PAGE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Places in a channel that carries nothing: its end is the message.
 pub const LATCH_COUNT: usize = 1;
 
@@ -197,6 +203,9 @@ pub const PROPOSE_TIMEOUT: Duration = Duration::from_secs(10);
 pub const MEMBERSHIP_CHANGE_TIMEOUT: Duration = Duration::from_secs(120);
 /// How often to check whether an earlier change is done.
 pub const MEMBERSHIP_CHANGE_PAUSE: Duration = Duration::from_millis(50);
+/// How far the boot-time clock may run ahead of the monotonic one before the machine counts as suspended: what can pass
+/// between reading the two. A lease ends by more than that before an election can.
+pub const CLOCK_JUMP_MS_MAX: u64 = 20;
 /// An append is given this long: a follower's disk may be slow without being dead, and heartbeats go separately.
 pub const APPEND_TIMEOUT: Duration = Duration::from_secs(2);
 /// A piece of a snapshot is written before it is answered; the last one makes all of it durable.
@@ -277,6 +286,8 @@ pub const SIMULATED_WORK_MS_MAX: u64 = 2;
 pub const PURGE_DELAY_MS: i32 = 10_000;
 /// How often to check whether a process has ended.
 pub const PROCESS_LOOK_PERIOD: Duration = Duration::from_millis(20);
+/// A trouble that lasts is told when it begins, when it ends, and this often meanwhile.
+pub const LOG_REMINDER_PERIOD: Duration = Duration::from_secs(60);
 /// How often a progress line is drawn.
 pub const PROGRESS_PERIOD_MS: u64 = 100;
 /// How long a voter may be away, unless the configuration says otherwise, before another takes its place: longer than a

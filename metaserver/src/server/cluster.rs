@@ -10,6 +10,7 @@ use proto::cluster::{
 };
 use proto::command::{NamespaceCommand, NewNode, RootCommand};
 use proto::map::{ClusterMap, ROOT};
+use raft::State;
 use tree::root;
 use types::{DiskId, Error, Identity, NodeId, Result};
 
@@ -19,13 +20,12 @@ use crate::liveness::Liveness;
 impl Metaserver {
     /// Admits a node that shows a valid token: the only request that needs no certificate.
     pub(super) async fn join(&self, join: Join) -> Result<Joined> {
-        let group = self.root();
-        group.linearize().await?;
-        let token_hash = *blake3::hash(&join.secret).as_bytes();
-        let state = group.snapshot()?;
-        root::check_token(&state, &token_hash, self.env.clock.wall())?;
-        let secrets = root::secrets(&state)?;
-        drop(state);
+        let (token_hash, now) = (*blake3::hash(&join.secret).as_bytes(), self.env.clock.wall());
+        let admit = move |state: &State| {
+            root::check_token(state, &token_hash, now)?;
+            root::secrets(state)
+        };
+        let secrets = self.read_newest(self.root(), admit).await?;
         let node = NewNode { zone: join.zone, roles: join.roles, native: join.native, control: join.control };
         let id: NodeId = self.propose(ROOT, RootCommand::AddNode { node, token_hash }).await?;
         let certificate = (self.signer.0)(&secrets.authority, &join.request, &Identity::Node(id))?;
@@ -48,8 +48,7 @@ impl Metaserver {
 
     pub(super) async fn fetch_status(&self, caller: &Caller, _: FetchStatus) -> Result<ClusterStatus> {
         authorize(&caller.identity, Action::ViewCluster)?;
-        self.root().linearize().await?;
-        let map = self.current_map()?;
+        let map = self.read_newest(self.root(), |state| root::map(state)).await?.ok_or_else(unfounded)?;
         let now_ms = self.now_ms();
         let liveness = self.liveness.lock().expect("no panic while it is held");
         let status = |id: &NodeId| {
@@ -97,8 +96,8 @@ impl Metaserver {
         if let Ok(namespace) = root::find_namespace(&group.read(), &request.name) {
             return Ok(NamespaceFound { namespace });
         }
-        group.linearize().await?;
-        Ok(NamespaceFound { namespace: root::find_namespace(&group.read(), &request.name)? })
+        let find = move |state: &State| root::find_namespace(state, &request.name);
+        Ok(NamespaceFound { namespace: self.read_newest(group, find).await? })
     }
 
     pub(super) async fn register_disks(
@@ -125,7 +124,10 @@ impl Metaserver {
     }
 
     fn current_map(&self) -> Result<ClusterMap> {
-        root::map(&self.root().read())?
-            .ok_or_else(|| Error::unavailable("the cluster is still being initialised"))
+        root::map(&self.root().read())?.ok_or_else(unfounded)
     }
+}
+
+fn unfounded() -> Error {
+    Error::unavailable("the cluster is still being initialised")
 }

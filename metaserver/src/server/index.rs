@@ -18,9 +18,8 @@ impl Metaserver {
         authorize(&caller.identity, Action::StoreChunks)?;
         check_count(request.chunks.len(), PIN_COUNT_MAX)?;
         let (group, index) = (self.group(request.partition)?, self.index(request.partition)?.clone());
-        group.linearize().await?;
         let chunks = request.chunks.clone();
-        let found = self.read(group, move |state| index.look_up(state, &chunks)).await??;
+        let found = self.read_newest(group, move |state| index.look_up(state, &chunks)).await?;
         assert_eq!(found.len(), request.chunks.len(), "the index knows something of every chunk");
         let stale: Vec<ChunkId> = request
             .chunks
@@ -71,8 +70,7 @@ impl Metaserver {
     ) -> Result<IndexStats> {
         authorize(&caller.identity, Action::ViewCluster)?;
         let (group, index) = (self.group(request.partition)?, self.index(request.partition)?.clone());
-        group.linearize().await?;
-        self.read(group, move |state| index.stats(state)).await?
+        self.read_newest(group, move |state| index.stats(state)).await
     }
 
     fn index(&self, partition: PartitionId) -> Result<&Arc<IndexMachine>> {

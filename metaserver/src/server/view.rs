@@ -51,6 +51,9 @@ impl Metaserver {
             let (who, namespace, question) = (caller.identity.clone(), view.namespace, question.clone());
             let look =
                 self.read(group, move |state| look(state, &who, namespace, wanted, &*question)).await?;
+            if confirmed {
+                confirm(group).await?;
+            }
             let missing = match look {
                 Look::Answered(answer) => return answer,
                 Look::Missing(missing) => missing,
@@ -68,8 +71,20 @@ impl Metaserver {
         }
     }
 
+    /// Has a worker thread read the newest state of a partition; only its leader can.
+    pub(super) async fn read_newest<T: Send + 'static>(
+        &self,
+        group: &Arc<Group>,
+        read: impl FnOnce(&State) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        group.linearize().await?;
+        let found = self.read(group, read).await?;
+        confirm(group).await?;
+        found
+    }
+
     /// Has a worker thread read one snapshot of a partition, which is held no longer than that takes.
-    pub(super) async fn read<T: Send + 'static>(
+    async fn read<T: Send + 'static>(
         &self,
         group: &Arc<Group>,
         read: impl FnOnce(&State) -> T + Send + 'static,
@@ -100,6 +115,11 @@ impl Metaserver {
     pub(super) fn partition_of(&self, namespace: NamespaceId) -> PartitionId {
         self.map.borrow().namespace_partition(namespace)
     }
+}
+
+/// A leader that read for long, or whose machine was suspended meanwhile, makes sure that it still leads.
+async fn confirm(group: &Group) -> Result<()> {
+    if group.still_leader() { Ok(()) } else { group.linearize().await.map(|_| ()) }
 }
 
 fn look<T>(

@@ -12,6 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use env::disk::SimDisk;
+use env::task::Owner;
 use env::{Env, Random};
 use kv::{MemKv, Order, Overlay, Read};
 use raft::{Applied, Group, Host, HostConfig, LogTail, Network, StateMachine};
@@ -116,12 +117,16 @@ pub struct Node {
     pub kv: MemKv,
     pub machines: BTreeMap<PartitionId, Arc<Recorder>>,
     pub host: Option<Arc<Host>>,
+    /// To whom its tasks belong, in a cluster whose machines can be suspended.
+    pub owner: Option<Owner>,
 }
 
 pub struct Cluster {
     pub nodes: BTreeMap<NodeId, Node>,
     pub net: Net,
     pub tail: LogTail,
+    /// Each node is a machine of its own, that can be suspended.
+    pub is_owned: bool,
     seed: u64,
 }
 
@@ -130,24 +135,39 @@ impl Cluster {
     pub async fn start(seed: u64, count: u64) -> Self {
         let net = Net { links: Arc::default(), random: Random::seeded(seed) };
         let tail = HostConfig::new(NodeId(1), "/log".into()).log_tail;
-        let mut cluster = Self { nodes: BTreeMap::new(), net, tail, seed };
+        let mut cluster = Self { nodes: BTreeMap::new(), net, tail, is_owned: false, seed };
         for id in 1..=count {
             cluster.add(NodeId(id)).await;
         }
         cluster
     }
 
+    /// As [`Cluster::with_leaders`], of machines that can be suspended.
+    pub async fn of_machines(seed: u64, count: u64) -> Self {
+        let mut cluster = Self::start(seed, 0).await;
+        cluster.is_owned = true;
+        for id in 1..=count {
+            cluster.add(NodeId(id)).await;
+        }
+        cluster.elect().await;
+        cluster
+    }
+
     /// A cluster whose groups have all nodes as voters and a leader.
     pub async fn with_leaders(seed: u64, count: u64) -> Self {
         let cluster = Self::start(seed, count).await;
-        let voters: BTreeSet<NodeId> = cluster.nodes.keys().copied().collect();
-        for group in GROUPS {
-            cluster.group(NodeId(1), group).initialize(voters.clone()).await.unwrap();
-        }
-        for group in GROUPS {
-            cluster.leader(group).await;
-        }
+        cluster.elect().await;
         cluster
+    }
+
+    async fn elect(&self) {
+        let voters: BTreeSet<NodeId> = self.nodes.keys().copied().collect();
+        for group in GROUPS {
+            self.group(NodeId(1), group).initialize(voters.clone()).await.unwrap();
+        }
+        for group in GROUPS {
+            self.leader(group).await;
+        }
     }
 
     /// A new, empty node.
@@ -155,7 +175,9 @@ impl Cluster {
         let seed = self.seed * 1000 + id.0;
         let disk = SimDisk::new(seed);
         let env = Env { disk: Arc::new(disk.clone()), ..Env::simulated(seed) };
-        let node = Node { id, env, disk, kv: MemKv::new(seed), machines: BTreeMap::new(), host: None };
+        let owner = self.is_owned.then(|| Owner::new(id.to_string(), Random::seeded(seed)));
+        let (kv, machines) = (MemKv::new(seed), BTreeMap::new());
+        let node = Node { id, env, disk, kv, machines, host: None, owner };
         self.nodes.insert(id, node);
         self.open(id).await;
     }
@@ -167,13 +189,19 @@ impl Cluster {
         let election_ms = 600..1200;
         let config = HostConfig { log_tail: self.tail, election_ms, ..HostConfig::new(id, "/log".into()) };
         let network = Arc::new(Line { net: self.net.clone(), source: id });
-        let host = Host::open(node.env.clone(), config, Arc::new(node.kv.clone()), network).await.unwrap();
-        for group in GROUPS {
-            let machine = Arc::new(Recorder::default());
-            node.machines.insert(group, machine.clone());
-            host.open_group(group, machine).await.unwrap();
-        }
-        let host = Arc::new(host);
+        node.machines = GROUPS.map(|group| (group, Arc::new(Recorder::default()))).into();
+        let (env, kv, machines) = (node.env.clone(), Arc::new(node.kv.clone()), node.machines.clone());
+        let open = async move {
+            let host = Host::open(env, config, kv, network).await.unwrap();
+            for (group, machine) in machines {
+                host.open_group(group, machine).await.unwrap();
+            }
+            Arc::new(host)
+        };
+        let host = match &node.owner {
+            Some(owner) => owner.spawn(open).await.unwrap(),
+            None => open.await,
+        };
         node.host = Some(host.clone());
         self.net.links.lock().unwrap().hosts.insert(id, host);
     }
