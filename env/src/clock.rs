@@ -48,7 +48,7 @@ impl Clock {
     /// still: the difference of the two says that it was.
     pub fn boot(&self) -> Duration {
         match &self.0 {
-            ClockSource::Real => boot_time(),
+            ClockSource::Real => crate::process::boot_time(),
             ClockSource::Simulated(start, _) => start.elapsed(),
         }
     }
@@ -59,14 +59,6 @@ impl Clock {
             skew.fetch_add(ms, Ordering::Relaxed);
         }
     }
-}
-
-fn boot_time() -> Duration {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is a valid place for one timespec.
-    let done = unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &mut time) };
-    assert_eq!(done, 0, "Linux has this clock since 2.6.39");
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 #[cfg(test)]

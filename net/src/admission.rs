@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use proto::Method;
 use types::limits::{
     CONNECTION_CLIENT_COUNT_MAX, CONNECTION_REQUEST_COUNT_MAX, CONSENSUS_REQUEST_BYTES_MAX,
     CONSENSUS_REQUEST_COUNT_MAX, CONTROL_REQUEST_BYTES_MAX, CONTROL_REQUEST_COUNT_MAX,
@@ -15,56 +14,12 @@ use types::limits::{
 };
 use types::{Error, Identity, Result};
 
-use crate::counters::{Counters, Refusal};
-
-/// Requests that share room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Lane {
-    /// Messages of Raft and heartbeats, from other nodes: without them a cluster has no leaders.
-    Consensus,
-    /// Administration and the state of the cluster.
-    Control,
-    /// What else nodes ask each other: shards, registrations.
-    Nodes,
-    /// Everything else.
-    Clients,
-}
-
-impl Lane {
-    /// All lanes.
-    pub const ALL: [Lane; 4] = [Lane::Consensus, Lane::Control, Lane::Nodes, Lane::Clients];
-
-    /// Where a request belongs.
-    pub fn of(caller: &Identity, method: u16) -> Self {
-        use Method::{
-            CreateNamespace, CreateToken, FetchMap, FetchStatus, FindNamespace, FinishSync, Heartbeat, Join,
-            Raft, RegisterDisks,
-        };
-        match Method::from_number(method) {
-            Some(Raft | Heartbeat) if caller.is_node() => Lane::Consensus,
-            Some(
-                CreateNamespace | CreateToken | FetchMap | FetchStatus | FindNamespace | FinishSync | Join
-                | RegisterDisks,
-            ) => Lane::Control,
-            _ if caller.is_node() => Lane::Nodes,
-            _ => Lane::Clients,
-        }
-    }
-
-    /// What it is called in metrics.
-    pub fn name(self) -> &'static str {
-        match self {
-            Lane::Consensus => "consensus",
-            Lane::Control => "control",
-            Lane::Nodes => "nodes",
-            Lane::Clients => "clients",
-        }
-    }
-}
+use crate::counters::{BusyReason, Counters};
+use crate::lane::Lane;
 
 /// Requests in progress, and their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Room {
+pub struct Allowance {
     /// How many.
     pub requests: usize,
     /// Of their frames.
@@ -79,12 +34,12 @@ pub struct Load {
     /// Connections of callers who are no nodes. Doors have more slots than these.
     pub client_connections: usize,
     /// The room of each lane, in the order of [`Lane::ALL`].
-    pub lanes: [Room; Lane::ALL.len()],
+    pub lanes: [Allowance; Lane::ALL.len()],
 }
 
 impl Load {
     /// The same room in every lane.
-    pub fn even(connection_requests: usize, room: Room) -> Self {
+    pub fn even(connection_requests: usize, room: Allowance) -> Self {
         let lanes = [room; Lane::ALL.len()];
         Self { connection_requests, client_connections: CONNECTION_CLIENT_COUNT_MAX, lanes }
     }
@@ -92,7 +47,7 @@ impl Load {
 
 impl Default for Load {
     fn default() -> Self {
-        let room = |requests, bytes| Room { requests, bytes };
+        let room = |requests, bytes| Allowance { requests, bytes };
         Self {
             connection_requests: CONNECTION_REQUEST_COUNT_MAX as usize,
             client_connections: CONNECTION_CLIENT_COUNT_MAX,
@@ -116,18 +71,18 @@ pub(crate) struct Admission {
 
 #[derive(Debug, Default)]
 struct Held {
-    lanes: [Room; Lane::ALL.len()],
+    lanes: [Allowance; Lane::ALL.len()],
     /// What each caller has of them; who has nothing is not listed.
-    callers: BTreeMap<Identity, [Room; Lane::ALL.len()]>,
+    callers: BTreeMap<Identity, [Allowance; Lane::ALL.len()]>,
     client_connections: usize,
 }
 
 /// One connection of a caller.
 #[derive(Clone, Debug)]
-pub(crate) struct Line(Arc<Connection>);
+pub(crate) struct Line(Arc<Origin>);
 
 #[derive(Debug)]
-struct Connection {
+struct Origin {
     admission: Arc<Admission>,
     identity: Identity,
     requests: AtomicUsize,
@@ -155,7 +110,7 @@ impl Admission {
         if !identity.is_node() {
             let mut held = self.lock();
             if held.client_connections >= self.load.client_connections {
-                self.counters.count_refusal(Lane::Clients, Refusal::Connections);
+                self.counters.count_refusal(Lane::Clients, BusyReason::Connections);
                 let count = held.client_connections;
                 let full = format!("the node has {count} connections of clients; try again shortly");
                 return Err(Error::busy(full, REQUEST_RETRY_MS));
@@ -163,7 +118,7 @@ impl Admission {
             held.client_connections += 1;
         }
         let (admission, identity) = (self.clone(), identity.clone());
-        Ok(Line(Arc::new(Connection { admission, identity, requests: AtomicUsize::new(0) })))
+        Ok(Line(Arc::new(Origin { admission, identity, requests: AtomicUsize::new(0) })))
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {
@@ -171,7 +126,7 @@ impl Admission {
     }
 }
 
-impl Drop for Connection {
+impl Drop for Origin {
     fn drop(&mut self) {
         if !self.identity.is_node() {
             self.admission.lock().client_connections -= 1;
@@ -193,11 +148,11 @@ impl Place {
         let Admission { load, counters, .. } = &*connection.admission;
         let lane = self.lane as usize;
         let mut held = connection.admission.lock();
-        let own = held.callers.get(&connection.identity).map_or(Room::default(), |own| own[lane]);
+        let own = held.callers.get(&connection.identity).map_or(Allowance::default(), |own| own[lane]);
         let on_line = connection.requests.load(Relaxed);
         let refused = if on_line >= load.connection_requests && self.lane != Lane::Consensus {
             let full = format!("this connection has {on_line} requests in progress");
-            Some((Refusal::Connection, full))
+            Some((BusyReason::Connection, full))
         } else {
             refuse(load.lanes[lane], held.lanes[lane], own, self.bytes)
         };
@@ -218,13 +173,16 @@ impl Place {
 }
 
 /// Why a caller who holds `own` of what is `held` of a lane cannot have room for `bytes` more.
-fn refuse(lane: Room, held: Room, own: Room, bytes: usize) -> Option<(Refusal, String)> {
-    let free = Room { requests: lane.requests - held.requests, bytes: lane.bytes - held.bytes };
+fn refuse(lane: Allowance, held: Allowance, own: Allowance, bytes: usize) -> Option<(BusyReason, String)> {
+    let free = Allowance { requests: lane.requests - held.requests, bytes: lane.bytes - held.bytes };
     if free.requests == 0 {
-        return Some((Refusal::Requests, format!("the node has {} requests in progress", held.requests)));
+        return Some((BusyReason::Requests, format!("the node has {} requests in progress", held.requests)));
     }
     if bytes > free.bytes {
-        return Some((Refusal::Bytes, format!("the node has {} bytes of requests in progress", held.bytes)));
+        return Some((
+            BusyReason::Bytes,
+            format!("the node has {} bytes of requests in progress", held.bytes),
+        ));
     }
     // Whoever has nothing may take what there is: a request can be larger than half of the room.
     let has_share = own.requests < free.requests && own.bytes + bytes <= free.bytes;
@@ -232,10 +190,10 @@ fn refuse(lane: Room, held: Room, own: Room, bytes: usize) -> Option<(Refusal, S
         return None;
     }
     let what = format!("this caller has {} requests with {} bytes in progress", own.requests, own.bytes);
-    Some((Refusal::Share, format!("{what}, and the rest is for others")))
+    Some((BusyReason::Share, format!("{what}, and the rest is for others")))
 }
 
-impl Room {
+impl Allowance {
     fn add(&mut self, bytes: usize) {
         self.requests += 1;
         self.bytes += bytes;
@@ -275,6 +233,7 @@ impl Drop for Permit {
 
 #[cfg(test)]
 mod tests {
+    use proto::Method;
     use types::{ErrorKind, NodeId};
 
     use super::*;
@@ -284,7 +243,7 @@ mod tests {
     }
 
     fn admission(connection_requests: usize, requests: usize, bytes: usize) -> Arc<Admission> {
-        Admission::new(Load::even(connection_requests, Room { requests, bytes }), Arc::default())
+        Admission::new(Load::even(connection_requests, Allowance { requests, bytes }), Arc::default())
     }
 
     #[track_caller]
@@ -324,25 +283,9 @@ mod tests {
             (0, 1, 80, false),
         ] {
             let [lane, held, has] = [(8, 80), (others + own, others + own), (own, own)]
-                .map(|(requests, bytes)| Room { requests, bytes });
+                .map(|(requests, bytes)| Allowance { requests, bytes });
             assert_eq!(refuse(lane, held, has, bytes).is_none(), want, "{others} {own} {bytes}");
         }
-    }
-
-    #[test]
-    fn a_verb_and_its_caller_decide_on_the_lane() {
-        let (node, user) = (Identity::Node(NodeId(1)), user("ann"));
-        for (method, from_node, from_user) in [
-            (Method::Raft, Lane::Consensus, Lane::Clients),
-            (Method::Heartbeat, Lane::Consensus, Lane::Clients),
-            (Method::FetchStatus, Lane::Control, Lane::Control),
-            (Method::PutShard, Lane::Nodes, Lane::Clients),
-            (Method::WriteNamespace, Lane::Nodes, Lane::Clients),
-        ] {
-            let lanes = [&node, &user].map(|who| Lane::of(who, method as u16));
-            assert_eq!(lanes, [from_node, from_user], "{method:?}");
-        }
-        assert_eq!(Lane::of(&user, u16::MAX), Lane::Clients);
     }
 
     #[test]

@@ -154,7 +154,7 @@ suite!(
 
 /// Enough for every case but the one about too much.
 fn small_load() -> Load {
-    Load::even(300, Room { requests: 600, bytes: 64 * MIB })
+    Load::even(300, Allowance { requests: 600, bytes: 64 * MIB })
 }
 
 async fn echo(line: Line) {

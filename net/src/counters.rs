@@ -2,7 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::{Lane, Transport};
+use crate::Transport;
+use crate::lane::Lane;
 
 /// Counts of one process in one role (server or client): per transport, and in a server per lane.
 #[derive(Debug, Default)]
@@ -13,7 +14,7 @@ pub struct Counters {
 
 /// Why a request, or a connection, was refused at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Refusal {
+pub enum BusyReason {
     /// Clients have too many connections.
     Connections,
     /// Its connection has too many requests in progress.
@@ -26,19 +27,24 @@ pub enum Refusal {
     Share,
 }
 
-impl Refusal {
+impl BusyReason {
     /// All reasons.
-    pub const ALL: [Refusal; 5] =
-        [Refusal::Connections, Refusal::Connection, Refusal::Requests, Refusal::Bytes, Refusal::Share];
+    pub const ALL: [BusyReason; 5] = [
+        BusyReason::Connections,
+        BusyReason::Connection,
+        BusyReason::Requests,
+        BusyReason::Bytes,
+        BusyReason::Share,
+    ];
 
     /// What it is called in metrics.
     pub fn name(self) -> &'static str {
         match self {
-            Refusal::Connections => "connections",
-            Refusal::Connection => "connection",
-            Refusal::Requests => "requests",
-            Refusal::Bytes => "bytes",
-            Refusal::Share => "share",
+            BusyReason::Connections => "connections",
+            BusyReason::Connection => "connection",
+            BusyReason::Requests => "requests",
+            BusyReason::Bytes => "bytes",
+            BusyReason::Share => "share",
         }
     }
 }
@@ -54,8 +60,8 @@ pub struct LaneTraffic {
     pub received: u64,
     /// Bytes of answers.
     pub sent: u64,
-    /// Requests refused, in the order of [`Refusal::ALL`].
-    pub refused: [u64; Refusal::ALL.len()],
+    /// Requests refused, in the order of [`BusyReason::ALL`].
+    pub refused: [u64; BusyReason::ALL.len()],
 }
 
 #[derive(Debug, Default)]
@@ -64,7 +70,7 @@ struct LaneTally {
     errors: AtomicU64,
     received: AtomicU64,
     sent: AtomicU64,
-    refused: [AtomicU64; Refusal::ALL.len()],
+    refused: [AtomicU64; BusyReason::ALL.len()],
 }
 
 /// Counts of one transport.
@@ -138,7 +144,7 @@ impl Counters {
         tally.sent.fetch_add(bytes as u64, Relaxed);
     }
 
-    pub(crate) fn count_refusal(&self, lane: Lane, reason: Refusal) {
+    pub(crate) fn count_refusal(&self, lane: Lane, reason: BusyReason) {
         self.lanes[lane as usize].refused[reason as usize].fetch_add(1, Relaxed);
     }
 }

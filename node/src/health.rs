@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use net::{Counters, Lane, Page, Refusal, Transport};
+use net::{BusyReason, Counters, Lane, Page, Transport};
 use raft::{GroupStatus, Role};
 use types::limits::NODE_SILENCE_MS_MAX;
 use types::{Epoch, PartitionId};
@@ -131,7 +131,7 @@ fn add_traffic(text: &mut Metrics, counters: &Counters) {
     }
     text.family("refused_total", "counter", "Requests and connections refused at once, by lane and reason");
     for lane in Lane::ALL {
-        for (reason, count) in Refusal::ALL.iter().zip(counters.lane(lane).refused) {
+        for (reason, count) in BusyReason::ALL.iter().zip(counters.lane(lane).refused) {
             text.add(&format!("{},reason=\"{}\"", of_lane(lane), reason.name()), count);
         }
     }

@@ -7,12 +7,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
+use tokio::time;
 use types::limits::SIMULATED_WORK_MS_MAX;
 
 use super::{AbortHandle, JoinHandle};
 use crate::Random;
-use crate::time::{self, Duration};
 
 thread_local! {
     static CURRENT: RefCell<Option<Owner>> = const { RefCell::new(None) };

@@ -19,7 +19,7 @@ use super::Metaserver;
 
 /// What a look at a state showed.
 enum Look<T> {
-    /// The answer.
+    /// What the question found, or why the caller may not ask it.
     Answered(Result<T>),
     /// The namespace is not there, or not as far as it has to be; another replica may have more.
     Missing(Error),
