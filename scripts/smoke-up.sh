@@ -18,15 +18,16 @@ finish() {
 }
 trap finish EXIT
 
-# Two neighbouring ports that nobody uses.
+# Three neighbouring ports that nobody uses.
 port=$(python3 - <<'PYTHON'
 import socket
 while True:
-    with socket.socket() as a, socket.socket() as b:
+    with socket.socket() as a, socket.socket() as b, socket.socket() as c:
         a.bind(("127.0.0.1", 0))
         try:
             b.bind(("127.0.0.1", a.getsockname()[1] + 1))
-        except OSError:
+            c.bind(("127.0.0.1", a.getsockname()[1] + 2))
+        except (OSError, OverflowError):
             continue
         print(a.getsockname()[1])
         break
@@ -42,6 +43,20 @@ start() {
         kill -0 "$server" 2>/dev/null || { cat "$work/up.log"; return 1; }
         sleep 0.05
     done
+}
+
+# True when a page of the node has this status and matches this pattern.
+page() {
+    python3 - "http://127.0.0.1:$((port + 2))$1" "$2" "$3" <<'PYTHON'
+import re, sys, urllib.error, urllib.request
+try:
+    answer = urllib.request.urlopen(sys.argv[1], timeout=5)
+except urllib.error.HTTPError as error:
+    answer = error
+text = answer.read().decode()
+found = answer.status == int(sys.argv[2]) and re.search(sys.argv[3], text, re.MULTILINE)
+sys.exit(0 if found else f"{answer.status}: {text}")
+PYTHON
 }
 
 # Sends a signal and waits for the end; true when the exit code is the expected one.
@@ -75,6 +90,10 @@ cp scripts/binary.sh "$work/tour/scripts/"
 awk '/<!-- tour -->/ { tour = 1; next } tour && /^```sh/ { lines = 1; next } lines && /^```/ { exit } lines' README.md >"$work/tour.sh"
 check "the README has a tour" test -s "$work/tour.sh"
 check "the tour works line by line" bash -c "cd '$work/tour' && bash -euxo pipefail '$work/tour.sh'"
+check "its pages say that it is alive" page /healthz 200 '^ok$'
+check "and ready" page /readyz 200 '^ready$'
+check "its numbers are there" page /metrics 200 '^cloudsync_partition_leading.partition="0". 1$'
+check "other pages are not" page /else 404 '^404'
 check "a healthy cluster: exit code 0" exits 0 cloudsync admin cluster status
 
 head -c 3000000 /dev/urandom >"$work/file"

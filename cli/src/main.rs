@@ -8,13 +8,14 @@ mod args;
 mod dev;
 mod exit;
 mod files;
+mod log;
 mod output;
 mod progress;
 mod serve;
 mod session;
 
 use std::ffi::OsString;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,7 +36,7 @@ fn main() -> ExitCode {
     };
     let format = cli.global.format;
     let is_server = matches!(cli.command, Command::Up { .. } | Command::Node { .. });
-    start_logging(if is_server { "info,openraft=warn" } else { "off" });
+    log::start(if is_server { "info,openraft=warn" } else { "off" });
     let outcome = env::task::run(Box::pin(run(cli))).and_then(|outcome| {
         outcome.print(format)?;
         Ok(outcome)
@@ -93,14 +94,6 @@ async fn run(cli: Cli) -> exit::Result<Outcome> {
         outcome.mark_stale();
     }
     Ok(outcome)
-}
-
-/// Logs go to standard error; `CLOUDSYNC_LOG` says how much, as RUST_LOG does elsewhere.
-fn start_logging(default: &str) {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("CLOUDSYNC_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
-    let color = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(color).with_writer(std::io::stderr).init();
 }
 
 fn say(format: Format, error: &Error) {

@@ -1,12 +1,12 @@
-//! The wall clock.
+//! The wall clock, and the one that counts while the machine is suspended.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use types::Millis;
 
-/// Tells the wall-clock time; never used to measure durations or to order events.
+/// Tells the wall-clock time, which is never used to measure durations or to order events, and the boot-time clock.
 #[derive(Clone, Debug)]
 pub struct Clock(ClockSource);
 
@@ -44,6 +44,15 @@ impl Clock {
         }
     }
 
+    /// Time since some moment in the past. Goes on while the machine is suspended, where [`crate::time::now`] stands
+    /// still: the difference of the two says that it was.
+    pub fn boot(&self) -> Duration {
+        match &self.0 {
+            ClockSource::Real => crate::process::boot_time(),
+            ClockSource::Simulated(start, _) => start.elapsed(),
+        }
+    }
+
     /// Sets a simulated clock by `ms` milliseconds forward or back, for this machine alone; a real one is not ours.
     pub fn jump(&self, ms: i64) {
         if let ClockSource::Simulated(_, skew) = &self.0 {
@@ -55,6 +64,32 @@ impl Clock {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::task::Owner;
+
+    /// What a suspended machine shows, on real clocks and simulated ones.
+    #[tokio::test(start_paused = true)]
+    async fn the_boot_time_clock_goes_on() {
+        let real = Clock::real();
+        let (first, second) = (real.boot(), real.boot());
+        assert!(Duration::ZERO < first && first <= second);
+        let (clock, machine) = (Clock::simulated(), Owner::new("machine", crate::Random::seeded(1)));
+        let look = || {
+            let clock = clock.clone();
+            let read = async move { (clock.boot(), crate::time::now()) };
+            machine.spawn(read)
+        };
+        let (boot, now) = look().await.unwrap();
+        machine.suspend();
+        let waiting = look();
+        crate::time::sleep(Duration::from_secs(5)).await;
+        machine.resume();
+        let (boot_after, now_after) = waiting.await.unwrap();
+        assert_eq!((boot_after - boot, now_after - now), (Duration::from_secs(5), Duration::ZERO));
+        let nap = async { (crate::time::sleep_until(crate::time::now() + Duration::from_secs(1))).await };
+        machine.spawn(nap).await.unwrap();
+        let (boot_after, now_after) = look().await.unwrap();
+        assert_eq!((boot_after - boot, now_after - now), (Duration::from_secs(6), Duration::from_secs(1)));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_clock_that_jumps_goes_on_from_there() {

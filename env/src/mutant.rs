@@ -15,6 +15,8 @@ pub enum Mutant {
     ForgottenVote,
     /// A leader answers reads without asking whether it still leads.
     StaleRead,
+    /// A leader whose machine was suspended reads under the lease it had before.
+    LeaseOverSuspend,
     /// A page of the journal lacks a record.
     JournalGap,
     /// A writer who has not seen the newest version is not refused.
@@ -25,12 +27,13 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 8] = [
+    pub const ALL: [Mutant; 9] = [
         Mutant::SkippedSync,
         Mutant::AckAtK,
         Mutant::LostIntent,
         Mutant::ForgottenVote,
         Mutant::StaleRead,
+        Mutant::LeaseOverSuspend,
         Mutant::JournalGap,
         Mutant::WrongBase,
         Mutant::DuplicateApply,
@@ -44,6 +47,7 @@ impl Mutant {
             Mutant::LostIntent => "lost-intent",
             Mutant::ForgottenVote => "forgotten-vote",
             Mutant::StaleRead => "stale-read",
+            Mutant::LeaseOverSuspend => "lease-over-suspend",
             Mutant::JournalGap => "journal-gap",
             Mutant::WrongBase => "wrong-base",
             Mutant::DuplicateApply => "duplicate-apply",

@@ -173,3 +173,12 @@ pub fn cpu_seconds_of_thread() -> f64 {
     assert!(done == 0, "every thread has this clock");
     spent.tv_sec as f64 + spent.tv_nsec as f64 / 1e9
 }
+
+/// Time since this machine was started, also while it was suspended.
+pub(crate) fn boot_time() -> std::time::Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a valid place for one timespec.
+    let done = unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &mut time) };
+    assert_eq!(done, 0, "Linux has this clock since 2.6.39");
+    std::time::Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}

@@ -3,12 +3,14 @@
 use std::future::Future;
 pub use std::time::Duration;
 
+use crate::task::Owner;
+
 /// A point on the monotonic clock.
 pub use tokio::time::Instant;
 
-/// The monotonic time now.
+/// The monotonic time now. It stands still while the machine is suspended, as Linux' own does.
 pub fn now() -> Instant {
-    Instant::now()
+    Instant::now() - Owner::time_missed()
 }
 
 /// Waits for `duration`.
@@ -18,7 +20,7 @@ pub async fn sleep(duration: Duration) {
 
 /// Waits until `deadline`.
 pub async fn sleep_until(deadline: Instant) {
-    tokio::time::sleep_until(deadline).await;
+    tokio::time::sleep_until(deadline + Owner::time_missed()).await;
 }
 
 /// The deadline passed before the future was done.
@@ -32,5 +34,5 @@ pub async fn timeout<F: Future>(duration: Duration, future: F) -> Result<F::Outp
 
 /// Runs `future` until `deadline`, then drops it.
 pub async fn timeout_at<F: Future>(deadline: Instant, future: F) -> Result<F::Output, Elapsed> {
-    tokio::time::timeout_at(deadline, future).await.map_err(|_| Elapsed)
+    tokio::time::timeout_at(deadline + Owner::time_missed(), future).await.map_err(|_| Elapsed)
 }

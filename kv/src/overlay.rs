@@ -45,6 +45,12 @@ impl<'a> Overlay<'a> {
         self.changes.is_empty()
     }
 
+    /// The changed keys with `start <= key < end`, in order.
+    pub fn changed_keys<'k>(&'k self, start: &'k [u8], end: &'k [u8]) -> impl Iterator<Item = &'k Bytes> {
+        assert!(start <= end, "a range of keys has an end");
+        self.changes.range::<[u8], _>((Bound::Included(start), Bound::Excluded(end))).map(|(key, _)| key)
+    }
+
     /// The changes alone, for [`Overlay::absorb`] of the overlay below.
     pub fn into_changes(self) -> Changes {
         Changes(self.changes)

@@ -6,6 +6,8 @@
 
 mod liveness;
 mod machine;
+mod polls;
+mod readers;
 mod server;
 
 pub use liveness::Liveness;

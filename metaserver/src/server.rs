@@ -9,7 +9,9 @@ mod digest;
 mod index;
 mod level;
 mod namespace;
+mod status;
 mod upkeep;
+mod view;
 
 #[cfg(test)]
 mod tests;
@@ -40,7 +42,9 @@ use types::limits::COMMAND_SIZE_MAX;
 use types::{Error, FeatureLevel, Identity, NodeId, PartitionId, Result, Stamp};
 
 use crate::liveness::Liveness;
-use crate::machine::Replicated;
+use crate::machine::{Followed, Replicated};
+use crate::polls::Polls;
+use crate::readers::Readers;
 
 /// What a metaserver needs to start.
 #[derive(Debug)]
@@ -84,6 +88,9 @@ pub struct Metaserver {
     host: Host,
     indexes: BTreeMap<PartitionId, Arc<Replica<IndexMachine>>>,
     map: watch::Sender<Arc<ClusterMap>>,
+    readers: Readers,
+    /// Who follows a journal and waits.
+    polls: Polls,
     /// What this node has heard while it leads the root partition.
     liveness: Mutex<Option<Liveness>>,
     /// One change of the map is computed and proposed at a time.
@@ -102,12 +109,13 @@ impl Metaserver {
         let level = config.level;
         let host = config.host;
         let mut indexes = BTreeMap::new();
+        let polls = Polls::default();
         for partition in &config.map.partitions {
             let machine: Arc<dyn raft::StateMachine> = match partition.kind {
                 PartitionKind::Root => Arc::new(Replicated(replica(level, partition.id, RootMachine))),
                 PartitionKind::Namespace => {
-                    let machine = NamespaceMachine::new(partition.id);
-                    Arc::new(Replicated(replica(level, partition.id, machine)))
+                    let machine = replica(level, partition.id, NamespaceMachine::new(partition.id));
+                    Arc::new(Followed::new(machine, polls.clone()))
                 }
                 PartitionKind::Index => {
                     let replica = replica(level, partition.id, IndexMachine::default());
@@ -127,6 +135,8 @@ impl Metaserver {
             host,
             indexes,
             map,
+            readers: Readers::default(),
+            polls,
             liveness: Mutex::new(None),
             changing: Default::default(),
             digesting: Default::default(),
@@ -156,9 +166,10 @@ impl Metaserver {
         self.host.refuse(why);
     }
 
-    /// Ends the upkeep: from now on this node decides nothing about others.
+    /// Ends the upkeep: from now on this node decides nothing about others, and keeps nobody waiting.
     pub fn retire(&self) {
         self.retired.store(true, Ordering::Relaxed);
+        self.polls.wake_all();
     }
 
     /// Stops the partitions; what they acknowledged is already on disk.

@@ -18,14 +18,14 @@ use crate::*;
 /// Long enough for a busy machine; a call that takes it has failed.
 pub(crate) const LONG: Duration = Duration::from_secs(20);
 
-/// What the test service does for each method.
-pub(crate) const ECHO: u16 = 1;
-pub(crate) const FAIL: u16 = 2;
-pub(crate) const PANIC: u16 = 3;
+/// What the test service does for each method; none of them is a verb.
+pub(crate) const ECHO: u16 = 1001;
+pub(crate) const FAIL: u16 = 1002;
+pub(crate) const PANIC: u16 = 1003;
 /// Waits for the gate, then counts as finished.
-pub(crate) const WAIT: u16 = 4;
-pub(crate) const WHO: u16 = 5;
-const OVERSIZE: u16 = 6;
+pub(crate) const WAIT: u16 = 1004;
+pub(crate) const WHO: u16 = 1005;
+const OVERSIZE: u16 = 1006;
 
 pub(crate) struct TestService {
     pub gate: Semaphore,
@@ -154,7 +154,7 @@ suite!(
 
 /// Enough for every case but the one about too much.
 fn small_load() -> Load {
-    Load { connection_requests: 300, node_requests: 300, node_bytes: 64 * MIB }
+    Load::even(300, Allowance { requests: 600, bytes: 64 * MIB })
 }
 
 async fn echo(line: Line) {

@@ -3,10 +3,75 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::Transport;
+use crate::lane::Lane;
 
-/// Counts of one process in one role (server or client), per transport.
+/// Counts of one process in one role (server or client): per transport, and in a server per lane.
 #[derive(Debug, Default)]
-pub struct Counters([Tally; 3]);
+pub struct Counters {
+    transports: [Tally; Transport::ALL.len()],
+    lanes: [LaneTally; Lane::ALL.len()],
+}
+
+/// Why a request, or a connection, was refused at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum BusyReason {
+    /// Clients have too many connections.
+    Connections,
+    /// Its connection has too many requests in progress.
+    Connection,
+    /// Its lane has too many.
+    Requests,
+    /// Its lane has too many bytes of them.
+    Bytes,
+    /// Its caller has more than a share of the lane.
+    Share,
+}
+
+impl BusyReason {
+    /// All reasons.
+    pub const ALL: [BusyReason; 5] = [
+        BusyReason::Connections,
+        BusyReason::Connection,
+        BusyReason::Requests,
+        BusyReason::Bytes,
+        BusyReason::Share,
+    ];
+
+    /// What it is called in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            BusyReason::Connections => "connections",
+            BusyReason::Connection => "connection",
+            BusyReason::Requests => "requests",
+            BusyReason::Bytes => "bytes",
+            BusyReason::Share => "share",
+        }
+    }
+}
+
+/// Counts of one lane.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LaneTraffic {
+    /// Requests admitted.
+    pub requests: u64,
+    /// Those that were answered with an error.
+    pub errors: u64,
+    /// Bytes of requests admitted.
+    pub received: u64,
+    /// Bytes of answers.
+    pub sent: u64,
+    /// Requests refused, in the order of [`BusyReason::ALL`].
+    pub refused: [u64; BusyReason::ALL.len()],
+}
+
+#[derive(Debug, Default)]
+struct LaneTally {
+    requests: AtomicU64,
+    errors: AtomicU64,
+    received: AtomicU64,
+    sent: AtomicU64,
+    refused: [AtomicU64; BusyReason::ALL.len()],
+}
 
 /// Counts of one transport.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,8 +116,36 @@ impl Counters {
         })
     }
 
+    /// Counts of one lane until now.
+    pub fn lane(&self, lane: Lane) -> LaneTraffic {
+        let tally = &self.lanes[lane as usize];
+        LaneTraffic {
+            requests: tally.requests.load(Relaxed),
+            errors: tally.errors.load(Relaxed),
+            received: tally.received.load(Relaxed),
+            sent: tally.sent.load(Relaxed),
+            refused: tally.refused.each_ref().map(|count| count.load(Relaxed)),
+        }
+    }
+
     pub(crate) fn tally(&self, transport: Transport) -> &Tally {
-        &self.0[transport as usize]
+        &self.transports[transport as usize]
+    }
+
+    pub(crate) fn count_admitted(&self, lane: Lane, bytes: usize) {
+        let tally = &self.lanes[lane as usize];
+        tally.requests.fetch_add(1, Relaxed);
+        tally.received.fetch_add(bytes as u64, Relaxed);
+    }
+
+    pub(crate) fn count_answer(&self, lane: Lane, bytes: usize, is_error: bool) {
+        let tally = &self.lanes[lane as usize];
+        tally.errors.fetch_add(u64::from(is_error), Relaxed);
+        tally.sent.fetch_add(bytes as u64, Relaxed);
+    }
+
+    pub(crate) fn count_refusal(&self, lane: Lane, reason: BusyReason) {
+        self.lanes[lane as usize].refused[reason as usize].fetch_add(1, Relaxed);
     }
 }
 

@@ -11,6 +11,7 @@ use types::{ClusterId, Error, Result};
 
 use crate::admission::{Admission, Line, Load, Permit};
 use crate::frame::{Frame, Hello, Prefix};
+use crate::seat::Seat;
 use crate::{Caller, Counters, Request, Service, hello};
 
 /// Takes an answer back to its caller. An answer that cannot be delivered is dropped: the caller is gone.
@@ -35,7 +36,14 @@ pub(crate) struct Admitted {
 
 impl Desk {
     pub(crate) fn new(cluster: ClusterId, service: Arc<dyn Service>, load: Load) -> Arc<Self> {
-        Arc::new(Self { cluster, service, admission: Admission::new(load), counters: Arc::default() })
+        let counters: Arc<Counters> = Arc::default();
+        let admission = Admission::new(load, counters.clone());
+        Arc::new(Self { cluster, service, admission, counters })
+    }
+
+    /// Takes in a caller's connection; `Busy` when there are too many.
+    pub(crate) fn connect(&self, caller: &Caller) -> Result<Line> {
+        self.admission.connect(&caller.identity)
     }
 
     /// Answers a peer's first frame; an error means that the connection ends here.
@@ -49,10 +57,11 @@ impl Desk {
     pub(crate) fn admit(&self, caller: &Caller, line: &Line, prefix: &Prefix) -> Result<Admitted, Frame> {
         let tally = self.counters.tally(caller.transport);
         tally.count_request();
-        let permit = self.admission.admit(line, prefix.payload_size()).map_err(|e| {
+        let permit = line.admit(prefix.method, prefix.payload_size()).map_err(|e| {
             tally.count_error();
             Frame::error(prefix.id, &e)
         })?;
+        self.counters.count_admitted(permit.lane(), prefix.payload_size());
         let ms = match prefix.deadline_ms {
             0 => REQUEST_DEADLINE_MS_DEFAULT,
             ms => ms.min(REQUEST_DEADLINE_MS_MAX),
@@ -62,7 +71,7 @@ impl Desk {
     }
 
     /// Lets the service answer. Runs until the service is done, which can be after the answer was due: only then is
-    /// the permit given back, so that work nobody waits for still counts as load.
+    /// the permit given back, so that work nobody waits for still counts as load; unless the service steps aside.
     pub(crate) async fn answer(
         &self,
         caller: &Caller,
@@ -71,7 +80,10 @@ impl Desk {
         outlet: impl Outlet,
     ) {
         let Admitted { id, deadline, permit } = admitted;
-        let mut work = AssertUnwindSafe(self.service.call(caller, request, deadline)).catch_unwind();
+        let lane = permit.lane();
+        let seat = Arc::new(Seat::new(permit));
+        let call = seat.clone().hold(self.service.call(caller, request, deadline));
+        let mut work = std::pin::pin!(AssertUnwindSafe(call).catch_unwind());
         let done = time::timeout_at(deadline, &mut work).await;
         let late = done.is_err();
         let result = match done {
@@ -84,13 +96,16 @@ impl Desk {
         if result.is_err() {
             self.counters.tally(caller.transport).count_error();
         }
-        let deliver = outlet.deliver(Frame::answer(id, result));
+        let is_error = result.is_err();
+        let answer = Frame::answer(id, result);
+        self.counters.count_answer(lane, answer.prefix.payload_size(), is_error);
+        let deliver = outlet.deliver(answer);
         if late {
             if let ((), Err(_)) = futures::join!(deliver, work) {
                 broken(caller);
             }
         } else {
-            drop(permit);
+            seat.leave();
             deliver.await;
         }
     }

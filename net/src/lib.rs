@@ -18,8 +18,11 @@ mod frame;
 mod grpc;
 mod hello;
 mod identity;
+mod lane;
+mod pages;
 pub mod pki;
 mod quic;
+mod seat;
 mod server;
 mod tcp;
 pub mod testing;
@@ -38,11 +41,14 @@ use bytes::Bytes;
 use env::time::{Duration, Instant};
 use types::{Identity, Result};
 
-pub use admission::Load;
+pub use admission::{Allowance, Load};
 pub use call::Routes;
 pub use client::{Client, ClientConfig};
-pub use counters::{Counters, Traffic};
+pub use counters::{BusyReason, Counters, LaneTraffic, Traffic};
+pub use lane::Lane;
+pub use pages::{Page, PageServer};
 pub use pki::{Authority, Credentials, KeyPair, Trust};
+pub use seat::step_aside;
 pub use server::{Server, ServerConfig};
 
 /// What a caller asks; [`Request::of`] builds one.

@@ -24,7 +24,8 @@ use crate::admission::Load;
 use crate::desk::Desk;
 use crate::tls::{self, Certificate};
 use crate::{Counters, Credentials, Service, Transport};
-use door::{Door, bind_error};
+use door::Door;
+pub(crate) use door::bind_error;
 use stop::Stop;
 
 /// Where to listen. Port 0 lets the system choose.

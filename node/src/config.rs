@@ -131,6 +131,13 @@ impl NodeConfig {
                 self.native
             )));
         }
+        if let Some(admin) = self.admin.filter(|admin| admin.port() != 0)
+            && (admin == self.native || admin == self.control)
+        {
+            return Err(Error::invalid(format!(
+                "key `admin` is {admin}, which another key uses: give it a port of its own"
+            )));
+        }
         Ok(self)
     }
 }

@@ -10,6 +10,7 @@
 pub mod config;
 pub mod dev;
 mod disks;
+mod health;
 mod home;
 mod links;
 mod meta;

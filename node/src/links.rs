@@ -1,30 +1,94 @@
 //! Connects the rooms of a node to the other nodes, through the client library.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use client::{BatchLimits, Batcher, Cluster};
+use env::time::Instant;
 use net::{Reply, Request};
 use proto::Method;
 use proto::cluster::FinishSync;
 use proto::index::{Register, Registration};
 use proto::map::PartitionKind;
 use proto::seal::Receipt;
-use types::limits::BATCH_OP_COUNT_MAX;
-use types::{DiskId, Error, NodeId, PartitionId, PgId, Result};
+use tracing::{info, warn};
+use types::limits::{BATCH_OP_COUNT_MAX, LOG_REMINDER_PERIOD};
+use types::{DiskId, Error, ErrorKind, NodeId, PartitionId, PgId, Result};
 
 /// Raft messages to other nodes, on connections of their own: a heartbeat does not wait behind shards.
 #[derive(Debug)]
-pub struct RaftLinks(pub Arc<Cluster>);
+pub struct RaftLinks {
+    cluster: Arc<Cluster>,
+    /// Who answers, by node.
+    contacts: Mutex<BTreeMap<NodeId, Contact>>,
+}
+
+/// Whether a node answers, as a log tells it: when that changes, and now and then while it does not.
+#[derive(Debug, Default)]
+struct Contact {
+    silent: Option<Silence>,
+}
+
+#[derive(Debug)]
+struct Silence {
+    since: Instant,
+    told: Instant,
+}
+
+impl Contact {
+    /// For how long the node was silent, when that is over.
+    fn answered(&mut self, now: Instant) -> Option<Duration> {
+        self.silent.take().map(|silence| now.saturating_duration_since(silence.since))
+    }
+
+    /// For how long the node has been silent, when that is to be told (again).
+    fn failed(&mut self, now: Instant) -> Option<Duration> {
+        let is_new = self.silent.is_none();
+        let silence = self.silent.get_or_insert(Silence { since: now, told: now });
+        if !is_new && now < silence.told + LOG_REMINDER_PERIOD {
+            return None;
+        }
+        silence.told = now;
+        Some(now.saturating_duration_since(silence.since))
+    }
+}
+
+impl RaftLinks {
+    /// Links through `cluster`.
+    pub fn new(cluster: Arc<Cluster>) -> Self {
+        Self { cluster, contacts: Mutex::default() }
+    }
+
+    /// All groups speak through here, several times a second each: what they have in common is told once.
+    fn note(&self, target: NodeId, answer: &Result<Reply>) {
+        let now = env::time::now();
+        let mut contacts = self.contacts.lock().expect("no panic while it is held");
+        let contact = contacts.entry(target).or_default();
+        match answer {
+            Err(e) if e.kind() == ErrorKind::Unavailable => {
+                if let Some(silent) = contact.failed(now) {
+                    warn!(node = %target, silent_s = silent.as_secs(), "a node answers no messages of Raft: {e}");
+                }
+            }
+            _ => {
+                if let Some(silent) = contact.answered(now) {
+                    info!(node = %target, silent_s = silent.as_secs(), "a node answers messages of Raft again");
+                }
+            }
+        }
+    }
+}
 
 #[async_trait]
 impl raft::Network for RaftLinks {
     async fn send(&self, target: NodeId, message: Bytes, timeout: Duration) -> Result<Bytes> {
         let request = Request { method: Method::Raft as u16, header: Bytes::new(), body: message };
-        Ok(self.0.call_node(target, request, timeout).await?.body)
+        let answer = self.cluster.call_node(target, request, timeout).await;
+        self.note(target, &answer);
+        Ok(answer?.body)
     }
 }
 
@@ -81,5 +145,31 @@ impl blockserver::Links for BlockLinks {
 
     async fn refresh_map(&self) {
         self.cluster.refresh_map(self.cluster.map().epoch).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silence_is_told_when_it_begins_and_ends_and_now_and_then() {
+        let (start, mut contact) = (env::time::now(), Contact::default());
+        let period = LOG_REMINDER_PERIOD.as_secs();
+        let after = |s| Duration::from_secs(s);
+        assert_eq!(contact.answered(start), None);
+        for (s, want) in [
+            (0, Some(0)),
+            (1, None),
+            (period - 1, None),
+            (period, Some(period)),
+            (period + 1, None),
+            (2 * period + 1, Some(2 * period + 1)),
+        ] {
+            assert_eq!(contact.failed(start + after(s)), want.map(after), "{s}");
+        }
+        assert_eq!(contact.answered(start + after(200)), Some(after(200)));
+        assert_eq!(contact.answered(start + after(201)), None);
+        assert_eq!(contact.failed(start + after(202)), Some(Duration::ZERO));
     }
 }

@@ -186,7 +186,7 @@ impl MetaKeeper {
         let record = self.record();
         let start = record.next_start(self.env.random.u64());
         let state = self.platform.open_kv(&record.state_dir(&self.home)).map_err(damaged_state)?;
-        let network = Arc::new(RaftLinks(self.cluster.clone()));
+        let network = Arc::new(RaftLinks::new(self.cluster.clone()));
         let config = HostConfig {
             fresh_state: record.fresh,
             ..HostConfig::new(replica, start, record.last(), record.log_dir(&self.home))

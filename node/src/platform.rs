@@ -12,8 +12,8 @@ use async_trait::async_trait;
 use env::Env;
 use kv::{Kv, RocksKv};
 use net::{
-    Authority, Client, ClientConfig, Counters, Credentials, Dial, KeyPair, Load, Server, ServerConfig,
-    Service, Trust,
+    Authority, Client, ClientConfig, Counters, Credentials, Dial, KeyPair, Load, Page, PageServer, Server,
+    ServerConfig, Service, Trust,
 };
 use types::limits::CERTIFICATE_VALIDITY;
 use types::{ClusterId, Identity, Result};
@@ -37,6 +37,11 @@ pub trait Platform: Send + Sync + Debug + 'static {
     /// Connections of their own, as the holder of `credentials`, from a node with this configuration.
     fn dial(&self, config: &NodeConfig, credentials: &str) -> Result<Arc<dyn Dial>>;
 
+    /// Shows pages where the configuration says so; a platform without sockets shows none.
+    async fn show(&self, _: &NodeConfig, _: ShowPage) -> Result<Option<PageServer>> {
+        Ok(None)
+    }
+
     /// Connections as nobody in particular to nodes that `authority` vouches for.
     fn dial_anonymously(&self, config: &NodeConfig, authority: &str) -> Result<Arc<dyn Dial>>;
 
@@ -55,6 +60,9 @@ pub trait Platform: Send + Sync + Debug + 'static {
     /// The credentials that a key and the certificate for it make.
     fn credentials(&self, key: &str, certificate: &str) -> Result<String>;
 }
+
+/// The page of a path, if there is one.
+pub type ShowPage = Arc<dyn Fn(&str) -> Option<Page> + Send + Sync>;
 
 /// Doors that are open.
 #[async_trait]
@@ -87,6 +95,13 @@ impl Platform for RealPlatform {
         let listen =
             ServerConfig { native: config.native, control: Some(config.control), load: Load::default() };
         Ok(Box::new(Server::start(&self.0, listen, &own, service).await?))
+    }
+
+    async fn show(&self, config: &NodeConfig, show: ShowPage) -> Result<Option<PageServer>> {
+        match config.admin {
+            Some(address) => Ok(Some(PageServer::start(address, show).await?)),
+            None => Ok(None),
+        }
     }
 
     fn dial(&self, _: &NodeConfig, credentials: &str) -> Result<Arc<dyn Dial>> {

@@ -1,12 +1,13 @@
 //! Starts a node, keeps it in touch with the cluster, and stops it in an orderly way.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use blockserver::Blockserver;
 use client::{Cluster, Endpoints};
 use env::Env;
 use env::task::JoinHandle;
-use net::{Counters, Transport};
+use env::time::{Duration, Instant};
+use net::{Counters, PageServer, Transport};
 use proto::cluster::{Heartbeat, HeartbeatSeen};
 use proto::command::LEVEL_NEWEST;
 use proto::map::{ClusterMap, ROOT, Role};
@@ -17,6 +18,7 @@ use types::{ErrorKind, NodeId, Result};
 
 use crate::config::NodeConfig;
 use crate::disks;
+use crate::health::Health;
 use crate::home::{Home, Membership};
 use crate::links::BlockLinks;
 use crate::meta::MetaKeeper;
@@ -33,6 +35,9 @@ pub struct Node {
     service: Arc<NodeService>,
     cluster: Arc<Cluster>,
     reporter: Option<JoinHandle<()>>,
+    /// When a leader of the root partition has last heard this node.
+    heard: Heard,
+    pages: Option<PageServer>,
     keeper: Option<Arc<MetaKeeper>>,
 }
 
@@ -68,7 +73,10 @@ impl Node {
         let moved = repair::moved(&home)?;
         let start = Start { env, platform, config: config.clone(), membership, map, moved };
         let (id, cluster) = (start.membership.node, start.view()?);
-        let mut node = Self { id, home, listener, service, cluster, reporter: None, keeper: None };
+        let heard = Heard::default();
+        let mut node =
+            Self { id, home, listener, service, cluster, reporter: None, heard, pages: None, keeper: None };
+        node.pages = node.show(&start).await?;
         // A node that cannot start all of its rooms must not serve with the rest: dropping it closes its doors.
         node.start_rooms(start).await?;
         info!(node = %node.id, native = %config.native, "node is up");
@@ -85,6 +93,31 @@ impl Node {
         &self.cluster
     }
 
+    /// Where the node shows its health; `None` when it does not.
+    pub fn admin_address(&self) -> Option<std::net::SocketAddr> {
+        self.pages.as_ref().map(PageServer::address)
+    }
+
+    async fn show(&self, start: &Start) -> Result<Option<PageServer>> {
+        let (service, cluster, heard) = (self.service.clone(), self.cluster.clone(), self.heard.clone());
+        let (counters, roles) = (self.listener.counters(), start.config.roles.clone());
+        let health = move || {
+            let (meta, block) = (service.meta(), service.block.get());
+            let rooms =
+                [(Role::Meta, "metaserver", meta.is_some()), (Role::Block, "blockserver", block.is_some())];
+            let is_starting = |(role, _, is_up): &(Role, _, bool)| roles.contains(role) && !is_up;
+            Health {
+                starting: rooms.into_iter().filter(is_starting).map(|(_, name, _)| name).collect(),
+                partitions: meta.as_ref().map(|meta| meta.partitions()).unwrap_or_default(),
+                epoch: cluster.map().epoch,
+                heard: heard.ago(),
+                polls: meta.as_ref().map_or(0, |meta| meta.poll_count()),
+                polls_woken: meta.as_ref().map_or(0, |meta| meta.poll_woken_count()),
+            }
+        };
+        start.platform.show(&start.config, Arc::new(move |path| health().page(path, &counters))).await
+    }
+
     async fn start_rooms(&mut self, start: Start) -> Result<()> {
         let Start { env, platform, config, membership, map, .. } = &start;
         env::task::spawn(save_maps(self.home.clone(), map.subscribe()));
@@ -99,6 +132,7 @@ impl Node {
             cluster: self.cluster.clone(),
             counters: self.listener.counters(),
             config: config.clone(),
+            heard: self.heard.clone(),
         };
         self.reporter = Some(env::task::spawn(report.run()));
         if config.roles.contains(&Role::Block) {
@@ -143,6 +177,21 @@ impl Node {
     }
 }
 
+/// When somebody has last heard this node. Clones are the same.
+#[derive(Clone, Debug, Default)]
+struct Heard(Arc<Mutex<Option<Instant>>>);
+
+impl Heard {
+    fn note(&self) {
+        *self.0.lock().expect("no panic while it is held") = Some(env::time::now());
+    }
+
+    fn ago(&self) -> Option<Duration> {
+        let last = *self.0.lock().expect("no panic while it is held");
+        last.map(|at| env::time::now().saturating_duration_since(at))
+    }
+}
+
 /// Saves every new map.
 async fn save_maps(home: Arc<Home>, mut maps: watch::Receiver<Arc<ClusterMap>>) {
     while maps.changed().await.is_ok() {
@@ -161,6 +210,7 @@ struct Reporter {
     cluster: Arc<Cluster>,
     counters: Arc<Counters>,
     config: NodeConfig,
+    heard: Heard,
 }
 
 impl Reporter {
@@ -176,6 +226,7 @@ impl Reporter {
                     if let (Some(why), Some(meta)) = (refused, self.service.meta()) {
                         meta.refuse(why);
                     }
+                    self.heard.note();
                     map.into_iter().for_each(|map| self.cluster.offer_map(map));
                 }
                 Err(e) if e.kind() == ErrorKind::Denied => {

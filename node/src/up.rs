@@ -1,6 +1,6 @@
 //! The embedded default: a cluster of one process, created the first time it is started.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use env::Env;
@@ -20,8 +20,8 @@ pub struct Embedded {
     pub created: bool,
 }
 
-/// Prepares the cluster in `data` with `disk_count` disks, to listen on `listen` and the port after it. Creates it when
-/// there is none; a data directory that another process uses is `Exists`.
+/// Prepares the cluster in `data` with `disk_count` disks, to listen on `listen` and the port after it, and to show its
+/// health to this machine on the one after that. Creates it when there is none; a data directory that another process uses is `Exists`.
 pub fn prepare_embedded(
     env: &Env,
     platform: &dyn Platform,
@@ -32,7 +32,8 @@ pub fn prepare_embedded(
     let config = NodeConfig {
         data: data.to_owned(),
         native: listen,
-        control: SocketAddr::new(listen.ip(), listen.port().checked_add(1).unwrap_or(listen.port() - 1)),
+        control: neighbour(listen, 1),
+        admin: Some(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), neighbour(listen, 2).port())),
         disks: (1..=disk_count).map(|n| data.join(format!("disk{n}"))).collect(),
         ..NodeConfig::default()
     };
@@ -42,4 +43,10 @@ pub fn prepare_embedded(
         init(env, platform, &config)?;
     }
     Ok(Embedded { config, created })
+}
+
+/// The address some ports after `address`, or before it at the end of all ports.
+fn neighbour(address: SocketAddr, distance: u16) -> SocketAddr {
+    let port = address.port();
+    SocketAddr::new(address.ip(), port.checked_add(distance).unwrap_or_else(|| port - distance))
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use env::mutant::Mutant;
 use env::task::JoinHandle;
 use env::time::{Instant, now, sleep, timeout};
-use openraft::async_runtime::{Instant as _, WatchReceiver};
+use openraft::async_runtime::WatchReceiver;
 use openraft::errors::Fatal;
 use openraft::storage::Snapshot;
 use openraft::{ChangeMembers, EmptyNode, LinearizerOption, ServerState};
@@ -18,6 +18,7 @@ use types::limits::{LOG_FULL_RETRY_MS, MEMBERSHIP_CHANGE_PAUSE, MEMBERSHIP_CHANG
 use types::{Error, ErrorKind, PartitionId, ReplicaId, Result};
 
 use crate::engine::{TypeConfig, plain_ids};
+use crate::lease::Lease;
 use crate::log::{EntryId, Headroom, Log};
 use crate::machine::{Halt, Raft};
 use crate::message::{Message, Piece, PieceAnswer};
@@ -44,8 +45,7 @@ pub struct Group {
     pub(crate) receiver: Arc<Mutex<Receiver>>,
     /// One change of members at a time.
     pub(crate) changing: Mutex<()>,
-    /// A majority that answered this recently cannot have elected another leader.
-    pub(crate) lease: Duration,
+    pub(crate) lease: Lease,
     /// Before this time votes are refused: this node may have promised a lease before it was restarted.
     pub(crate) votes_from: Instant,
     /// Why the state machine has stopped the group, if it has.
@@ -99,17 +99,34 @@ impl Group {
         if Mutant::StaleRead.is_planted() && self.is_leader() {
             return Ok(self.applied());
         }
-        // A lease no longer than this needs no message; otherwise a round of heartbeats asks the majority.
-        let option = LinearizerOption::new(Some(self.lease), true);
-        let ready = async {
-            let linearizer =
-                self.raft.get_read_linearizer(option).await.map_err(|e| error::read(self.id, e))?;
-            linearizer.await_ready(&self.raft).await.map_err(|e| error::fatal(self.id, &e))
-        };
-        match timeout(PROPOSE_TIMEOUT, ready).await {
-            Ok(ready) => ready.map(|_| self.applied()),
+        match timeout(PROPOSE_TIMEOUT, self.lead_and_apply()).await {
+            Ok(ready) => ready.map(|()| self.applied()),
             Err(_) => Err(self.unavailable("does not apply its log fast enough to be read")),
         }
+    }
+
+    /// Makes sure that this node leads, and waits until it has applied what it knew then. A valid lease needs no
+    /// message; otherwise a round of heartbeats asks the majority.
+    async fn lead_and_apply(&self) -> Result<()> {
+        let ask = async |lease| {
+            let option = LinearizerOption::new(Some(lease), true);
+            self.raft.get_read_linearizer(option).await.map_err(|e| error::read(self.id, e))
+        };
+        let suspends = self.lease.suspend_count();
+        let mut linearizer = None;
+        if self.still_leader() {
+            linearizer = Some(ask(self.lease.duration).await?);
+            // openraft's clock is the monotonic one: it cannot see that the machine was suspended meanwhile.
+            if !self.still_leader() || self.lease.suspend_count() != suspends {
+                linearizer = None;
+            }
+        }
+        let linearizer = match linearizer {
+            Some(linearizer) => linearizer,
+            None => ask(Duration::ZERO).await?,
+        };
+        linearizer.await_ready(&self.raft).await.map_err(|e| error::fatal(self.id, &e))?;
+        Ok(())
     }
 
     /// True while no other node can have become leader: a majority has answered within the lease. Ask again after a
@@ -117,8 +134,9 @@ impl Group {
     pub fn still_leader(&self) -> bool {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
-        let acked = metrics.last_quorum_acked;
-        metrics.state == ServerState::Leader && acked.is_some_and(|at| at.elapsed() < self.lease)
+        let acked = metrics.last_quorum_acked.map(|at| at.into_inner().into());
+        let is_alone = || metrics.membership_config.membership().voter_ids().eq([self.replica.0]);
+        metrics.state == ServerState::Leader && (self.lease.is_valid(acked) || is_alone())
     }
 
     /// Returns when the commands up to `index` are applied here; `Busy` after `limit`, `Unavailable` when stopped.
@@ -174,6 +192,7 @@ impl Group {
             leader: metrics.current_leader.map(ReplicaId),
             term: metrics.current_term,
             log_last: metrics.last_log_index.unwrap_or(0),
+            log_applied: metrics.last_applied.map_or(0, |id| id.index()),
             applied: self.applied(),
             is_short_of_space: self.log.headroom() < Headroom::Everything,
             voters: membership.voter_ids().map(ReplicaId).collect(),

@@ -24,6 +24,7 @@ mod group;
 mod headroom;
 mod host;
 mod label;
+mod lease;
 mod link;
 mod log;
 mod log_store;
@@ -76,8 +77,8 @@ pub trait StateMachine: Send + Sync + 'static {
         Bytes::new()
     }
 
-    /// Called when the commands up to `index` are visible to reads.
-    fn applied(&self, _index: u64) {}
+    /// Called when the commands up to `index` are visible to reads, with what the last of them have changed.
+    fn applied(&self, _index: u64, _changes: &kv::Overlay<'_>) {}
 
     /// Called with the state when the group is opened and whenever the whole state was replaced by a snapshot. After an
     /// error, which is one of this node's disk, the group does not take part.
@@ -142,6 +143,8 @@ pub struct GroupStatus {
     pub term: u64,
     /// Position of the newest entry of the log; an entry carries many commands.
     pub log_last: u64,
+    /// Position of the last entry that is applied here.
+    pub log_applied: u64,
     /// Commands applied here.
     pub applied: u64,
     /// The disk of the log is nearly full: only commands that make room are taken.

@@ -117,7 +117,7 @@ impl Machine {
         }
         let commands = meta.commands;
         self.store.commit(&changes, meta)?;
-        self.machine.applied(commands);
+        self.machine.applied(commands, &changes);
         self.applied.send_replace(commands);
         Ok(all)
     }

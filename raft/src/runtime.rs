@@ -4,9 +4,10 @@
 
 use std::future::Future;
 use std::io;
+use std::ops::{Add, AddAssign, Sub, SubAssign};
 use std::time::Duration;
 
-use openraft_rt::{AsyncRuntime, OptionalSend};
+use openraft_rt::{AsyncRuntime, Instant, OptionalSend};
 use openraft_rt_tokio::TokioRuntime;
 
 /// Tokio behind `env`.
@@ -17,7 +18,7 @@ impl AsyncRuntime for EnvRuntime {
     type JoinError = <TokioRuntime as AsyncRuntime>::JoinError;
     type JoinHandle<T: OptionalSend + 'static> = <TokioRuntime as AsyncRuntime>::JoinHandle<T>;
     type Sleep = <TokioRuntime as AsyncRuntime>::Sleep;
-    type Instant = <TokioRuntime as AsyncRuntime>::Instant;
+    type Instant = EnvInstant;
     type TimeoutError = <TokioRuntime as AsyncRuntime>::TimeoutError;
     type Timeout<R, T: Future<Output = R> + OptionalSend> = <TokioRuntime as AsyncRuntime>::Timeout<R, T>;
     type ThreadLocalRng = <TokioRuntime as AsyncRuntime>::ThreadLocalRng;
@@ -39,7 +40,7 @@ impl AsyncRuntime for EnvRuntime {
     }
 
     fn sleep_until(deadline: Self::Instant) -> Self::Sleep {
-        TokioRuntime::sleep_until(deadline)
+        TokioRuntime::sleep(deadline - EnvInstant::now())
     }
 
     fn timeout<R, F: Future<Output = R> + OptionalSend>(
@@ -53,7 +54,7 @@ impl AsyncRuntime for EnvRuntime {
         deadline: Self::Instant,
         future: F,
     ) -> Self::Timeout<R, F> {
-        TokioRuntime::timeout_at(deadline, future)
+        TokioRuntime::timeout(deadline - EnvInstant::now(), future)
     }
 
     fn is_panic(join_error: &Self::JoinError) -> bool {
@@ -81,6 +82,59 @@ impl AsyncRuntime for EnvRuntime {
         T: Send + 'static,
     {
         env::task::blocking(move || Ok(work())).await.map_err(io::Error::other)
+    }
+}
+
+/// A point on the monotonic clock of `env`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EnvInstant(env::time::Instant);
+
+impl Instant for EnvInstant {
+    fn now() -> Self {
+        Self(env::time::now())
+    }
+}
+
+impl From<EnvInstant> for env::time::Instant {
+    fn from(instant: EnvInstant) -> Self {
+        instant.0
+    }
+}
+
+impl Add<Duration> for EnvInstant {
+    type Output = Self;
+
+    fn add(self, time: Duration) -> Self {
+        Self(self.0 + time)
+    }
+}
+
+impl AddAssign<Duration> for EnvInstant {
+    fn add_assign(&mut self, time: Duration) {
+        self.0 += time;
+    }
+}
+
+impl Sub<Duration> for EnvInstant {
+    type Output = Self;
+
+    fn sub(self, time: Duration) -> Self {
+        Self(self.0 - time)
+    }
+}
+
+impl SubAssign<Duration> for EnvInstant {
+    fn sub_assign(&mut self, time: Duration) {
+        self.0 -= time;
+    }
+}
+
+impl Sub<Self> for EnvInstant {
+    type Output = Duration;
+
+    /// Zero when `earlier` is the later one.
+    fn sub(self, earlier: Self) -> Duration {
+        self.0.saturating_duration_since(earlier.0)
     }
 }
 

@@ -18,6 +18,7 @@ use crate::engine::{Runtime, TypeConfig};
 use crate::error::OpenError;
 use crate::group::{Group, reconcile};
 use crate::label::Last;
+use crate::lease::Lease;
 use crate::link::{Link, Trouble};
 use crate::log::{EntryId, Log};
 use crate::log_store::LogStore;
@@ -194,7 +195,7 @@ impl Shared {
             proposing: env::task::spawn(proposing),
             receiver: Default::default(),
             changing: Default::default(),
-            lease: self.config.lease(),
+            lease: Lease::new(self.config.lease(), self.env.clock.clone()),
             votes_from: env::time::now() + votes_after,
             halt,
         }))

@@ -230,6 +230,7 @@ impl SimNode {
             roles: if is_meta { vec![Role::Meta, Role::Block] } else { vec![Role::Block] },
             native: address(7400),
             control: address(7401),
+            admin: None,
             disks: vec![PathBuf::from("/disk1")],
             meta_down_out: limits::SIM_META_DOWN_OUT,
             cluster: ClusterConfig {

@@ -13,4 +13,4 @@ mod tree;
 pub mod tests;
 
 pub use machine::NamespaceMachine;
-pub use read::{fetch_namespace, list_dir, list_versions, open_version, owner, pull_journal, stat};
+pub use read::{changed, fetch_namespace, list_dir, list_versions, open_version, owner, pull_journal, stat};

@@ -65,17 +65,31 @@ pub const FRAME_SIZE_MAX: usize = 16 * MIB;
 pub const FRAME_HEADER_SIZE_MAX: usize = 8 * MIB;
 /// Requests in progress that one connection may have before the server answers `Busy`.
 pub const CONNECTION_REQUEST_COUNT_MAX: u32 = 1024;
-/// Requests in progress on one node over all connections.
+/// Requests of clients in progress on one node, over all connections; and as many of other nodes.
 pub const NODE_REQUEST_COUNT_MAX: usize = 4096;
-/// Bytes of request bodies in progress on one node.
+/// Bytes of them.
 pub const NODE_REQUEST_BYTES_MAX: usize = 512 * MIB;
+/// Raft messages and heartbeats in progress on one node: several per group and peer.
+pub const CONSENSUS_REQUEST_COUNT_MAX: usize = 8192;
+/// Bytes of them: a full message per peer of a small cluster, with room left for one more.
+pub const CONSENSUS_REQUEST_BYTES_MAX: usize = 128 * MIB;
+/// Requests in progress that administer a cluster or ask for its state: few, and each is small.
+pub const CONTROL_REQUEST_COUNT_MAX: usize = 512;
+/// Bytes of them.
+pub const CONTROL_REQUEST_BYTES_MAX: usize = 64 * MIB;
 /// A request that names no deadline gets this one.
 pub const REQUEST_DEADLINE_MS_DEFAULT: u32 = 10_000;
 /// No request may ask for more.
 pub const REQUEST_DEADLINE_MS_MAX: u32 = 120_000;
 
-/// Connections one node holds open; every peer and client needs at most a few.
+/// Connections that one door of a node holds open; every peer and client needs at most a few.
 pub const CONNECTION_COUNT_MAX: usize = 8192;
+/// Those of callers who are no nodes, over all doors: the rest is for nodes, two per peer.
+pub const CONNECTION_CLIENT_COUNT_MAX: usize = CONNECTION_COUNT_MAX - 1024;
+/// Connections to the pages of a node: a monitor or two, and a person.
+pub const PAGE_CONNECTION_COUNT_MAX: usize = 16;
+/// Bytes of a request for a page.
+pub const PAGE_REQUEST_SIZE_MAX: usize = 8 * KIB;
 /// First contact with another process: one round trip anywhere on earth, and one lost packet.
 pub const CONNECT_MS_MAX: u64 = 1_000;
 /// Certificates and hello after the first contact: two round trips and some arithmetic on a busy machine.
@@ -132,6 +146,12 @@ pub const SNAPSHOT_STREAM_COUNT_MAX: usize = 4;
 pub const PIN_COUNT_MAX: usize = 4096;
 /// Entries of one listing page.
 pub const LIST_PAGE_COUNT_MAX: usize = 2000;
+/// Reads of metadata that run at once: more than the requests a disk serves at a time.
+pub const READ_THREAD_COUNT_MAX: usize = 16;
+/// Reads that wait for a thread: as many as a node admits.
+pub const READ_QUEUE_COUNT_MAX: usize = NODE_REQUEST_COUNT_MAX;
+/// Readers of journals that wait on one node, a few kilobytes each: every device of a large installation.
+pub const POLL_COUNT_MAX: usize = 100_000;
 /// Records of one journal page.
 pub const JOURNAL_PAGE_COUNT_MAX: usize = 2000;
 /// Versions of one history page.
@@ -184,6 +204,10 @@ pub const DISK_FREE_BYTES_MIN: u64 = 256 * MIB as u64;
 
 /// When a refused caller should come back: some requests have finished by then, or the node is overloaded anyway.
 pub const REQUEST_RETRY_MS: u32 = 50;
+/// A refused read may come back when a thread has answered a few others.
+pub const READ_RETRY_MS: u32 = 20;
+/// A reader of a journal that may not wait asks again after this time: as if it had waited for a while.
+pub const POLL_RETRY_MS: u32 = 5_000;
 /// A lost first packet of QUIC is sent again after three times this; the default would use up the time to connect.
 pub const QUIC_INITIAL_RTT: Duration = Duration::from_millis(100);
 /// After a failed accept, usually for want of file descriptors, a server waits this long before the next.
@@ -195,6 +219,8 @@ pub const FAREWELL_TIMEOUT: Duration = Duration::from_millis(500);
 pub const SERVER_SILENCE_MAX: Duration = Duration::from_millis(PEER_SILENCE_MS_MAX * 4);
 /// A peer that takes no byte for this long is given up.
 pub const PEER_STALL_MAX: Duration = Duration::from_secs(10);
+/// A page is asked for and sent in this time, or its connection ends.
+pub const PAGE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Places in a channel that carries nothing: its end is the message.
 pub const LATCH_COUNT: usize = 1;
 
@@ -219,6 +245,9 @@ pub const PROPOSE_TIMEOUT: Duration = Duration::from_secs(10);
 pub const MEMBERSHIP_CHANGE_TIMEOUT: Duration = Duration::from_secs(120);
 /// How often to check whether an earlier change is done.
 pub const MEMBERSHIP_CHANGE_PAUSE: Duration = Duration::from_millis(50);
+/// How far the boot-time clock may run ahead of the monotonic one before the machine counts as suspended: what can pass
+/// between reading the two. A lease ends by more than that before an election can.
+pub const CLOCK_JUMP_MS_MAX: u64 = 20;
 /// An append is given this long: a follower's disk may be slow without being dead, and heartbeats go separately.
 pub const APPEND_TIMEOUT: Duration = Duration::from_secs(2);
 /// A piece of a snapshot is written before it is answered; the last one makes all of it durable.
@@ -323,6 +352,8 @@ pub const SIMULATED_WORK_MS_MAX: u64 = 2;
 pub const PURGE_DELAY_MS: i32 = 10_000;
 /// How often to check whether a process has ended.
 pub const PROCESS_LOOK_PERIOD: Duration = Duration::from_millis(20);
+/// A trouble that lasts is told when it begins, when it ends, and this often meanwhile.
+pub const LOG_REMINDER_PERIOD: Duration = Duration::from_secs(60);
 /// How often a progress line is drawn.
 pub const PROGRESS_PERIOD_MS: u64 = 100;
 /// How long a voter may be away, unless the configuration says otherwise, before another takes its place: longer than a
@@ -376,6 +407,10 @@ const _: () = assert!(COMMAND_SIZE_MAX < FRAME_SIZE_MAX);
 const _: () = assert!(PG_COUNT_DEFAULT.is_power_of_two() && PG_COUNT_MAX.is_power_of_two());
 const _: () = assert!(GROUP_COMMIT_SIZE_MAX as u64 <= SEGMENT_SIZE_MAX);
 const _: () = assert!(INLINE_SIZE_MAX < STRIPE_SIZE_MIN);
+const _: () = assert!(CONNECTION_CLIENT_COUNT_MAX < CONNECTION_COUNT_MAX);
+/// Whoever has nothing else in progress can send the largest frame.
+const _: () = assert!(FRAME_SIZE_MAX <= CONTROL_REQUEST_BYTES_MAX);
+const _: () = assert!(FRAME_SIZE_MAX <= CONSENSUS_REQUEST_BYTES_MAX);
 
 const fn ms(time: Duration) -> u64 {
     time.as_millis() as u64

@@ -7,12 +7,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
+use tokio::time;
 use types::limits::SIMULATED_WORK_MS_MAX;
 
 use super::{AbortHandle, JoinHandle};
 use crate::Random;
-use crate::time::{self, Duration};
 
 thread_local! {
     static CURRENT: RefCell<Option<Owner>> = const { RefCell::new(None) };
@@ -34,6 +35,10 @@ struct Life {
     is_dead: bool,
     /// Wakers of tasks that were to run while the owner was paused; `None` while it runs.
     paused: Option<Vec<Waker>>,
+    /// Since when the owner is suspended.
+    suspended: Option<time::Instant>,
+    /// How long it was suspended until now.
+    missed: Duration,
     tasks: BTreeMap<u64, Option<AbortHandle>>,
     next_id: u64,
 }
@@ -105,10 +110,27 @@ impl Owner {
         self.lock().paused.get_or_insert_default();
     }
 
+    /// As [`Owner::pause`], but the owner's monotonic clock stands still, too: its machine is suspended.
+    pub fn suspend(&self) {
+        let mut life = self.lock();
+        life.paused.get_or_insert_default();
+        life.suspended.get_or_insert_with(time::Instant::now);
+    }
+
     /// Lets held tasks go on.
     pub fn resume(&self) {
-        let held = self.lock().paused.take();
+        let held = {
+            let mut life = self.lock();
+            let missed = life.suspended.take().map_or(Duration::ZERO, |since| since.elapsed());
+            life.missed += missed;
+            life.paused.take()
+        };
         held.into_iter().flatten().for_each(Waker::wake);
+    }
+
+    /// How much time the machine of the running task has spent suspended.
+    pub(crate) fn time_missed() -> Duration {
+        CURRENT.with_borrow(|owner| owner.as_ref().map_or(Duration::ZERO, |owner| owner.lock().missed))
     }
 
     /// Tasks that have not ended: what a node that is stopped in an orderly way must not leave behind.

@@ -11,6 +11,7 @@ use proto::cluster::{
 };
 use proto::command::{MapChange, NamespaceCommand, NewNode, RootCommand};
 use proto::map::{ClusterMap, ROOT};
+use raft::State;
 use tree::root;
 use types::limits::NODE_SILENCE_MS_MAX;
 use types::{Error, Identity, NodeId, Result};
@@ -21,13 +22,14 @@ use crate::liveness::Liveness;
 impl Metaserver {
     /// Admits a node that shows a valid token: the only request that needs no certificate.
     pub(super) async fn join(&self, join: Join) -> Result<Joined> {
-        let group = self.root();
-        group.linearize().await?;
-        let token_hash = *blake3::hash(&join.secret).as_bytes();
-        root::check_token(&group.read(), &token_hash, self.env.clock.wall())?;
-        root::check_build(&group.read(), join.level)?;
-        let secrets = root::secrets(&group.read())?;
+        let (token_hash, now) = (*blake3::hash(&join.secret).as_bytes(), self.env.clock.wall());
         let Join { zone, roles, native, control, store, level, .. } = join;
+        let admit = move |state: &State| {
+            root::check_token(state, &token_hash, now)?;
+            root::check_build(state, level)?;
+            root::secrets(state)
+        };
+        let secrets = self.read_newest(&self.root(), admit).await?;
         let node = NewNode { zone, roles, native, control, store };
         let added = self.change_map(MapChange::AddNode { node, token_hash, level }).await?;
         let id = added.node.ok_or_else(|| Error::internal("a node was added without an id"))?;
@@ -117,8 +119,7 @@ impl Metaserver {
 
     pub(super) async fn fetch_status(&self, caller: &Caller, _: FetchStatus) -> Result<ClusterStatus> {
         authorize(&caller.identity, Action::ViewCluster)?;
-        self.root().linearize().await?;
-        let map = self.current_map()?;
+        let map = self.read_newest(&self.root(), |state| root::map(state)).await?.ok_or_else(unfounded)?;
         let now_ms = self.now_ms();
         let liveness = self.liveness.lock().expect("no panic while it is held");
         let status = |id: &NodeId| {
@@ -166,8 +167,8 @@ impl Metaserver {
         if let Ok(namespace) = root::find_namespace(&group.read(), &request.name) {
             return Ok(NamespaceFound { namespace });
         }
-        group.linearize().await?;
-        Ok(NamespaceFound { namespace: root::find_namespace(&group.read(), &request.name)? })
+        let find = move |state: &State| root::find_namespace(state, &request.name);
+        Ok(NamespaceFound { namespace: self.read_newest(&group, find).await? })
     }
 
     pub(super) async fn register_disks(
@@ -194,7 +195,10 @@ impl Metaserver {
     }
 
     fn current_map(&self) -> Result<ClusterMap> {
-        root::map(&self.root().read())?
-            .ok_or_else(|| Error::unavailable("the cluster is still being initialised"))
+        root::map(&self.root().read())?.ok_or_else(unfounded)
     }
+}
+
+fn unfounded() -> Error {
+    Error::unavailable("the cluster is still being initialised")
 }

@@ -1,9 +1,13 @@
 //! Requests to the chunk index.
 
+use std::sync::Arc;
+
 use access::{Action, authorize};
 use net::Caller;
 use proto::command::IndexCommand;
 use proto::index::{FetchIndexStats, IndexStats, Pin, Pinned, Register, Registered};
+use raft::State;
+use tree::Replica;
 use tree::index::{IndexMachine, Pinning, Touched};
 use types::limits::{BATCH_OP_COUNT_MAX, PIN_COUNT_MAX};
 use types::{ChunkId, Error, PartitionId, Result};
@@ -15,9 +19,10 @@ impl Metaserver {
     pub(super) async fn pin(&self, caller: &Caller, request: Pin) -> Result<Pinned> {
         authorize(&caller.identity, Action::StoreChunks)?;
         check_count(request.chunks.len(), PIN_COUNT_MAX)?;
-        let group = self.group(request.partition)?;
-        group.linearize().await?;
-        let found = self.index(request.partition)?.look_up(&group.read(), &request.chunks)?;
+        let (group, index) = (self.group(request.partition)?, self.index(request.partition)?.clone());
+        let chunks = request.chunks.clone();
+        let look_up = move |state: &State| index.machine().look_up(state, &chunks);
+        let found = self.read_newest(&group, look_up).await?;
         assert_eq!(found.len(), request.chunks.len(), "the index knows something of every chunk");
         let stale: Vec<ChunkId> = request
             .chunks
@@ -67,16 +72,13 @@ impl Metaserver {
         request: FetchIndexStats,
     ) -> Result<IndexStats> {
         authorize(&caller.identity, Action::ViewCluster)?;
-        let group = self.group(request.partition)?;
-        group.linearize().await?;
-        self.index(request.partition)?.stats(&group.read())
+        let (group, index) = (self.group(request.partition)?, self.index(request.partition)?.clone());
+        self.read_newest(&group, move |state| index.machine().stats(state)).await
     }
 
-    fn index(&self, partition: PartitionId) -> Result<&IndexMachine> {
+    fn index(&self, partition: PartitionId) -> Result<&Arc<Replica<IndexMachine>>> {
         let index = self.indexes.get(&partition);
-        index
-            .map(|replica| replica.machine())
-            .ok_or_else(|| Error::invalid(format!("partition {partition} is not one of the index")))
+        index.ok_or_else(|| Error::invalid(format!("partition {partition} is not one of the index")))
     }
 }
 

@@ -1,11 +1,11 @@
 //! Requests about files and directories.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use access::{Action, authorize};
 use chunk::manifest::{Content, Manifest};
 use env::mutant::Mutant;
-use env::time::Instant;
 use net::Caller;
 use proto::command::NamespaceCommand;
 use proto::namespace::{
@@ -13,10 +13,10 @@ use proto::namespace::{
     OpenVersion, Opened, PullJournal, Stat, Versions, View, WriteNamespace, Written,
 };
 use proto::seal::{Receipt, Ticket};
-use tokio::sync::watch;
+use raft::State;
 use tree::namespace;
-use types::limits::{JOURNAL_WAIT_MS_MAX, READ_CATCH_UP_MS_MAX};
-use types::{ChunkId, Error, NamespaceId, RequestId, Result, Seq};
+use types::limits::JOURNAL_WAIT_MS_MAX;
+use types::{ChunkId, Error, RequestId, Result};
 
 use super::Metaserver;
 
@@ -76,25 +76,28 @@ impl Metaserver {
     }
 
     pub(super) async fn stat(&self, caller: &Caller, request: Stat) -> Result<Found> {
-        let (state, seq) = self.view(caller, request.view).await?;
-        Ok(Found { seq, entry: namespace::stat(&state, request.view.namespace, &request.path)? })
+        let Stat { view, path } = request;
+        self.ask_namespace(caller, view, move |state, seq| {
+            Ok(Found { seq, entry: namespace::stat(state, view.namespace, &path)? })
+        })
+        .await
     }
 
     pub(super) async fn list_dir(&self, caller: &Caller, request: ListDir) -> Result<Listing> {
-        let (state, _) = self.view(caller, request.view).await?;
-        namespace::list_dir(
-            &state,
-            request.view.namespace,
-            &request.path,
-            request.after.as_ref(),
-            request.limit,
-        )
+        let ListDir { view, path, after, limit } = request;
+        self.ask_namespace(caller, view, move |state, _| {
+            namespace::list_dir(state, view.namespace, &path, after.as_ref(), limit)
+        })
+        .await
     }
 
     pub(super) async fn open_version(&self, caller: &Caller, request: OpenVersion) -> Result<Opened> {
-        let (state, seq) = self.view(caller, request.view).await?;
-        let (version, manifest) =
-            namespace::open_version(&state, request.view.namespace, &request.path, request.version)?;
+        let OpenVersion { view, path, version } = request;
+        let open = move |state: &State, seq| {
+            let (version, manifest) = namespace::open_version(state, view.namespace, &path, version)?;
+            Ok((seq, version, manifest))
+        };
+        let (seq, version, manifest) = self.ask_namespace(caller, view, open).await?;
         let reader = caller.identity.to_string();
         let now = self.env.clock.wall();
         let tickets: Vec<Ticket> =
@@ -103,8 +106,11 @@ impl Metaserver {
     }
 
     pub(super) async fn list_versions(&self, caller: &Caller, request: ListVersions) -> Result<Versions> {
-        let (state, _) = self.view(caller, request.view).await?;
-        namespace::list_versions(&state, request.view.namespace, &request.path, request.before, request.limit)
+        let ListVersions { view, path, before, limit } = request;
+        self.ask_namespace(caller, view, move |state, _| {
+            namespace::list_versions(state, view.namespace, &path, before, limit)
+        })
+        .await
     }
 
     pub(super) async fn fetch_namespace(
@@ -112,21 +118,22 @@ impl Metaserver {
         caller: &Caller,
         request: FetchNamespace,
     ) -> Result<NamespaceStats> {
-        let (state, _) = self.view(caller, request.view).await?;
-        namespace::fetch_namespace(&state, request.view.namespace)
+        let view = request.view;
+        self.ask_namespace(caller, view, move |state, _| namespace::fetch_namespace(state, view.namespace))
+            .await
     }
 
     /// A page of the journal; an empty one only after waiting as long as the caller asked (or may ask).
     pub(super) async fn pull_journal(&self, caller: &Caller, request: PullJournal) -> Result<JournalPage> {
-        let wait = Duration::from_millis(u64::from(request.wait_ms.min(JOURNAL_WAIT_MS_MAX)));
+        let PullJournal { namespace, after, limit, wait_ms } = request;
+        let wait = Duration::from_millis(u64::from(wait_ms.min(JOURNAL_WAIT_MS_MAX)));
         let deadline = env::time::now() + wait;
-        let view = View { namespace: request.namespace, freshness: Freshness::AtLeast(request.after) };
-        let mut applied = self.group(self.partition_of(request.namespace))?.watch_applied();
+        let view = View { namespace, freshness: Freshness::AtLeast(after) };
+        let applied = self.group(self.partition_of(namespace))?.watch_applied();
+        let mut poll = None;
         loop {
-            applied.borrow_and_update();
-            let (state, _) = self.view(caller, view).await?;
-            let mut journal =
-                namespace::pull_journal(&state, request.namespace, request.after, request.limit)?;
+            let pull = move |state: &State, _| namespace::pull_journal(state, namespace, after, limit);
+            let mut journal = self.ask_namespace(caller, view, pull).await?;
             if Mutant::JournalGap.is_planted() && journal.records.len() > 2 {
                 journal.records.remove(1);
             }
@@ -134,70 +141,17 @@ impl Metaserver {
             if !journal.records.is_empty() || waited {
                 return Ok(journal);
             }
-            drop(state);
-            self.wait_for_change(&mut applied, deadline).await?;
-        }
-    }
-
-    /// A state that is as fresh as asked for, if this replica has it and the caller may see it.
-    async fn view(&self, caller: &Caller, view: View) -> Result<(raft::State, Seq)> {
-        let group = self.group(self.partition_of(view.namespace))?;
-        let mut confirmed = view.freshness == Freshness::Linearizable;
-        let wanted = match view.freshness {
-            Freshness::Linearizable | Freshness::Stale => Seq(0),
-            Freshness::AtLeast(seq) => seq,
-        };
-        if confirmed {
-            group.linearize().await?;
-        }
-        let deadline = env::time::now() + Duration::from_millis(READ_CATCH_UP_MS_MAX);
-        let mut applied = group.watch_applied();
-        loop {
-            applied.borrow_and_update();
-            let state = group.read();
-            let missing = match namespace::owner(&state, view.namespace) {
-                Ok((owner, seq)) => {
-                    // Before anything is said about the namespace, its position included (I-AUTH).
-                    authorize(&caller.identity, Action::UseNamespace { owner: &owner })?;
-                    if seq >= wanted {
-                        return Ok((state, seq));
-                    }
-                    let namespace = view.namespace;
-                    Error::invalid(format!(
-                        "position {wanted} is ahead of namespace {namespace}, which is at {seq}"
-                    ))
+            if self.retired.load(Ordering::Relaxed) || applied.has_changed().is_err() {
+                return Err(self.stopped());
+            }
+            match &mut poll {
+                // What was committed since the page was read is found by the next look.
+                None => poll = Some(self.polls.begin(&caller.identity, namespace)?),
+                Some(poll) => {
+                    let _ = net::step_aside(env::time::timeout_at(deadline, poll.changed())).await?;
                 }
-                Err(e) => e,
-            };
-            drop(state);
-            if confirmed {
-                return Err(missing);
-            }
-            // Only a leader that was just confirmed can say that something does not exist.
-            if group.is_leader() {
-                group.linearize().await?;
-                confirmed = true;
-            } else if !self.wait_for_change(&mut applied, deadline).await? {
-                return Err(Error::stale_epoch(format!("node {} is behind: ask another voter", self.node)));
             }
         }
-    }
-
-    /// Waits until something more is applied here; false when the time is up before. `StaleEpoch` when this replica has
-    /// stopped for good.
-    async fn wait_for_change(&self, applied: &mut watch::Receiver<u64>, deadline: Instant) -> Result<bool> {
-        match env::time::timeout_at(deadline, applied.changed()).await {
-            Ok(Ok(())) => Ok(true),
-            Ok(Err(_)) => Err(Error::stale_epoch(format!(
-                "the replica on node {} has stopped: ask another voter",
-                self.node
-            ))),
-            Err(_) => Ok(false),
-        }
-    }
-
-    fn partition_of(&self, namespace: NamespaceId) -> types::PartitionId {
-        self.map.borrow().namespace_partition(namespace)
     }
 }
 

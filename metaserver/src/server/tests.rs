@@ -2,12 +2,15 @@
 //! metaservers in one process on simulated disks and a simulated clock, asked through [`net::Service`] with encoded
 //! requests; links between them that can be cut or held up. What the state machines do is tested in `tree`.
 
+mod answers;
 mod cluster;
 mod digest;
 mod doors;
 mod freshness;
 mod index;
 mod journal;
+mod lanes;
+mod late;
 mod level;
 mod links;
 mod read;

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use proto::command::{Bootstrap, MapChange, NamespaceCommand, RootCommand};
 use proto::map::{ClusterMap, ROOT};
 use raft::Group;
+use tokio::sync::watch;
 use tracing::{info, warn};
 use tree::root;
 use types::limits::{BOOTSTRAP_TIMEOUT, NODE_WATCH_PERIOD, VOTERS_CHECK_PERIOD};
@@ -14,6 +15,7 @@ use types::{ClusterId, ErrorKind, NamespaceId, NamespaceName, NodeId, ReplicaId,
 
 use super::Metaserver;
 use crate::liveness::Liveness;
+use crate::polls::Polls;
 
 /// The namespace that every cluster has, and that the command line uses unless told otherwise.
 const FIRST_NAMESPACE: &str = "home";
@@ -59,6 +61,9 @@ impl Metaserver {
     pub(super) fn start_upkeep(self: Arc<Self>) {
         env::task::spawn(self.clone().follow_map());
         env::task::spawn(self.clone().watch_nodes());
+        for group in self.host.groups() {
+            env::task::spawn(wake_at_end(group.watch_applied(), self.polls.clone()));
+        }
         env::task::spawn(self.keep_voters());
     }
 
@@ -194,6 +199,12 @@ impl Metaserver {
 /// The stores of the nodes that should vote. One whose node has none to name yet is left out until it has.
 fn wanted_replicas(map: &ClusterMap) -> BTreeSet<ReplicaId> {
     map.voters.iter().filter_map(|node| map.replica(*node)).collect()
+}
+
+/// Whoever waits for a partition that stops looks again, and is told so.
+async fn wake_at_end(mut applied: watch::Receiver<u64>, polls: Polls) {
+    while applied.changed().await.is_ok() {}
+    polls.wake_all();
 }
 
 async fn keep_voters_of(group: &Group, wanted: &BTreeSet<ReplicaId>) -> Result<()> {

@@ -110,7 +110,7 @@ pub(super) async fn linger(mut socket: impl tokio::io::AsyncRead + tokio::io::As
 }
 
 /// Why a port cannot be opened.
-pub(super) fn bind_error(address: SocketAddr, error: &std::io::Error) -> Error {
+pub(crate) fn bind_error(address: SocketAddr, error: &std::io::Error) -> Error {
     Error::unavailable(format!(
         "cannot listen on {address}: {error}; choose another port or stop what uses it"
     ))

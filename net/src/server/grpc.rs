@@ -30,14 +30,14 @@ const HANDOVER_COUNT_MAX: usize = 64;
 pub(super) async fn serve(door: Door, desk: Arc<Desk>) {
     let (handover, secured) = mpsc::channel(HANDOVER_COUNT_MAX);
     let mut stop = door.stop.clone();
-    let counters = desk.counters.clone();
+    let (counters, greeter) = (desk.counters.clone(), desk.clone());
     let accept = door.accept(move |io, caller| {
-        let (ended, end) = oneshot::channel();
-        let peer = Peer { caller: Arc::new(caller), line: Line::default() };
-        let owner = Owner { peer, _ended: ended };
-        let connection = Watched { io, counters: counters.clone(), failure: FirstFailure::default(), owner };
-        let handover = handover.clone();
+        let (handover, counters, line) = (handover.clone(), counters.clone(), greeter.connect(&caller));
         async move {
+            let Ok(line) = line else { return };
+            let (ended, end) = oneshot::channel();
+            let owner = Owner { peer: Peer { caller: Arc::new(caller), line }, _ended: ended };
+            let connection = Watched { io, counters, failure: FirstFailure::default(), owner };
             if handover.send(connection).await.is_ok() {
                 // The connection counts against the limit until HTTP/2 drops it.
                 let _: Result<(), _> = end.await;

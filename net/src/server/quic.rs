@@ -66,11 +66,13 @@ pub(super) async fn serve(endpoint: Endpoint, desk: Arc<Desk>, mut stop: Stop) {
 async fn connection(connection: Connection, desk: Arc<Desk>, mut stop: Stop) {
     let Ok(caller) = caller_of(&connection) else { return connection.close(UNWELCOME, b"no identity") };
     let caller = Arc::new(caller);
-    if let Err(error) = explain::within(HANDSHAKE_MS_MAX, greet(&connection, &desk)).await {
-        tracing::debug!(%caller.address, %error, "refused a caller");
-        return connection.close(UNWELCOME, error.message().as_bytes());
-    }
-    let line = Line::default();
+    let line = match explain::within(HANDSHAKE_MS_MAX, greet(&caller, &connection, &desk)).await {
+        Ok(line) => line,
+        Err(error) => {
+            tracing::debug!(%caller.address, %error, "refused a caller");
+            return connection.close(UNWELCOME, error.message().as_bytes());
+        }
+    };
     // Every request holds a sender; when the receiver sees the end, all answers have arrived.
     let (busy, mut all_answered) = mpsc::channel::<()>(LATCH_COUNT);
     loop {
@@ -101,11 +103,12 @@ fn caller_of(connection: &Connection) -> Result<Caller> {
 }
 
 /// Takes the hello on the first stream. A refusal is sent and has arrived before the connection ends.
-async fn greet(connection: &Connection, desk: &Desk) -> Result<()> {
+async fn greet(caller: &Caller, connection: &Connection, desk: &Desk) -> Result<Line> {
     let (mut send, mut receive) = connection.accept_bi().await.map_err(|e| explain::from_quic(&e))?;
     let first = read_frame(&mut receive, &desk.counters).await;
-    let (answer, result) = match first.and_then(|frame| desk.greet(&frame)) {
-        Ok(answer) => (answer, Ok(())),
+    let greeted = first.and_then(|frame| Ok((desk.greet(&frame)?, desk.connect(caller)?)));
+    let (answer, result) = match greeted {
+        Ok((answer, line)) => (answer, Ok(line)),
         Err(error) => (Frame::error(0, &error), Err(error)),
     };
     write_frame(&mut send, answer, &desk.counters).await?;

@@ -31,22 +31,25 @@ async fn connection(mut stream: TlsStream<Socket>, caller: Arc<Caller>, desk: Ar
     let (read, mut write) = tokio::io::split(stream);
     let mut reader = FrameReader::new(read, SERVER_SILENCE_MAX, desk.counters.clone());
     let greeted = if agreed {
-        explain::within(HANDSHAKE_MS_MAX, greet(&desk, &mut reader, &mut write)).await
+        explain::within(HANDSHAKE_MS_MAX, greet(&caller, &desk, &mut reader, &mut write)).await
     } else {
         Err(explain::other_protocol())
     };
-    if let Err(error) = greeted {
-        tracing::debug!(%caller.address, %error, "refused a caller");
-        if write_now(&mut write, Frame::error(0, &error), &desk.counters).await.is_ok() {
-            linger(reader.into_inner().unsplit(write)).await;
+    let line = match greeted {
+        Ok(line) => line,
+        Err(error) => {
+            tracing::debug!(%caller.address, %error, "refused a caller");
+            if write_now(&mut write, Frame::error(0, &error), &desk.counters).await.is_ok() {
+                linger(reader.into_inner().unsplit(write)).await;
+            }
+            return;
         }
-        return;
-    }
+    };
     let (queue, mut queued) = mpsc::channel(QUEUE_COUNT_MAX);
     let receive = async {
         tokio::select! {
             () = stop.wait() => {}
-            result = receive(&mut reader, &caller, &desk, queue.clone()) => if let Err(error) = result {
+            result = receive(&mut reader, &caller, &line, &desk, queue.clone()) => if let Err(error) = result {
                 tracing::debug!(%caller.address, %error, "connection ends");
                 // Under id 0 it is for the connection as a whole.
                 Queue(queue).deliver(Frame::error(0, &error)).await;
@@ -69,28 +72,35 @@ async fn connection(mut stream: TlsStream<Socket>, caller: Arc<Caller>, desk: Ar
     }
 }
 
-async fn greet<R, W>(desk: &Desk, reader: &mut FrameReader<R>, write: &mut WriteHalf<W>) -> Result<()>
+async fn greet<R, W>(
+    caller: &Caller,
+    desk: &Desk,
+    reader: &mut FrameReader<R>,
+    write: &mut WriteHalf<W>,
+) -> Result<Line>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite,
 {
     let answer = desk.greet(&reader.frame().await?)?;
-    write_now(write, answer, &desk.counters).await
+    let line = desk.connect(caller)?;
+    write_now(write, answer, &desk.counters).await?;
+    Ok(line)
 }
 
 /// Reads requests and starts them, until the caller ends the stream.
 async fn receive<R: AsyncRead + Unpin>(
     reader: &mut FrameReader<R>,
     caller: &Arc<Caller>,
+    line: &Line,
     desk: &Arc<Desk>,
     queue: mpsc::Sender<Frame>,
 ) -> Result<()> {
-    let line = Line::default();
     while let Some(prefix) = reader.prefix().await? {
         if prefix.kind != Kind::Request {
             return Err(Error::invalid(format!("expected a request but got {:?}", prefix.kind)));
         }
-        match desk.admit(caller, &line, &prefix) {
+        match desk.admit(caller, line, &prefix) {
             Ok(ticket) => {
                 let request = reader.payload(prefix).await?.into_request();
                 let (desk, caller, queue) = (desk.clone(), caller.clone(), queue.clone());

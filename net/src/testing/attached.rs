@@ -1,12 +1,14 @@
 //! The answering side: a service at an address, in one of its lives.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use env::task::{JoinSet, Owner};
 use env::time::Instant;
 use tokio::sync::oneshot;
+use types::{Identity, Result};
 
 use super::event::{Letter, LinkEventKind};
 use super::fabric::{Fabric, Side};
@@ -25,8 +27,8 @@ pub(super) struct Attached {
     fabric: Arc<Fabric>,
     desk: Arc<Desk>,
     owner: Owner,
-    /// One per caller's address, as if it had one connection.
-    lines: Mutex<BTreeMap<SocketAddr, Line>>,
+    /// One per caller and address, as if it had one connection from there.
+    lines: Mutex<BTreeMap<(SocketAddr, Identity), Line>>,
     /// Ends with the process: what it was doing stops half-way. `None` from then on.
     calls: Mutex<Option<JoinSet<()>>>,
 }
@@ -81,7 +83,7 @@ impl Attached {
 
     fn receive(&self, arrival: Instant, way_back: WayBack, caller: Caller, frame: Frame) {
         let open = self.fabric.open_call(way_back.letter.to, Side::Answering);
-        let (desk, line) = (self.desk.clone(), self.line(caller.address));
+        let (desk, line) = (self.desk.clone(), self.line(&caller));
         let mut calls = self.lock_calls();
         let Some(calls) = calls.as_mut() else { return };
         while calls.try_join_next().is_some() {}
@@ -92,7 +94,10 @@ impl Attached {
                 return;
             }
             way_back.fabric.note(LinkEventKind::Delivered, &way_back.letter);
-            match desk.admit(&caller, &line, &frame.prefix) {
+            let admitted = line
+                .map_err(|full| Frame::error(frame.prefix.id, &full))
+                .and_then(|line| desk.admit(&caller, &line, &frame.prefix));
+            match admitted {
                 Err(refusal) => way_back.deliver(refusal).await,
                 Ok(ticket) => desk.answer(&caller, ticket, frame.into_request(), way_back).await,
             }
@@ -103,8 +108,12 @@ impl Attached {
         self.calls.lock().expect("no panic while it is held")
     }
 
-    fn line(&self, caller: SocketAddr) -> Line {
-        self.lines.lock().expect("no panic while it is held").entry(caller).or_default().clone()
+    fn line(&self, caller: &Caller) -> Result<Line> {
+        let mut lines = self.lines.lock().expect("no panic while it is held");
+        Ok(match lines.entry((caller.address, caller.identity.clone())) {
+            Entry::Occupied(known) => known.get().clone(),
+            Entry::Vacant(new) => new.insert(self.desk.connect(caller)?).clone(),
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Goal: the switchboard's faults are those of a network, on a simulated clock.
 //! Method: two addresses, one service; what came of a call, how long it took, how often the service ran.
 
+mod lanes;
 mod links;
 mod owners;
 mod traces;

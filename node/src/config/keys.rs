@@ -1,6 +1,7 @@
 //! The keys of a node's configuration: name, what each accepts, how it is read and written.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -57,6 +58,12 @@ pub(super) const KEYS: &[Key] = &[
         allowed: "an address and port such as \"10.0.0.5:7401\"",
         set: |config, given| store(&mut config.control, given.parse()),
         show: |config| text(config.control),
+    },
+    Key {
+        name: "admin",
+        allowed: "an address and port such as \"127.0.0.1:7402\", or \"off\"",
+        set: |config, given| store(&mut config.admin, given.admin()),
+        show: |config| config.admin.map_or_else(|| text("off"), text),
     },
     Key {
         name: "disks",
@@ -171,6 +178,10 @@ impl Given<'_> {
 
     fn pg_count(&self) -> Option<u16> {
         self.number().filter(|count: &u16| count.is_power_of_two() && *count <= PG_COUNT_MAX)
+    }
+
+    fn admin(&self) -> Option<Option<SocketAddr>> {
+        if self.text() == Some("off") { Some(None) } else { self.parse().map(Some) }
     }
 
     fn down_out(&self) -> Option<Duration> {

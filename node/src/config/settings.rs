@@ -8,7 +8,7 @@ use proto::map::Role;
 use types::Profile;
 use types::limits::{META_DOWN_OUT_DEFAULT, PG_COUNT_DEFAULT};
 
-/// Port of a node that is given none; its control port is the next one.
+/// Port of a node that is given none; its control port is the next one, and where it shows its health the one after.
 pub const NATIVE_PORT: u16 = 7400;
 /// One node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct NodeConfig {
     pub native: SocketAddr,
     /// Where it listens for administration: gRPC.
     pub control: SocketAddr,
+    /// Where it shows its health and its numbers, over HTTP to whoever asks; nowhere unless told.
+    pub admin: Option<SocketAddr>,
     /// Directories of its disks, usually one mount point each.
     pub disks: Vec<PathBuf>,
     /// What `init` creates; ignored on nodes that join.
@@ -53,6 +55,7 @@ impl Default for NodeConfig {
             roles: vec![Role::Meta, Role::Block],
             native: local(NATIVE_PORT),
             control: local(NATIVE_PORT + 1),
+            admin: None,
             disks: Vec::new(),
             cluster: ClusterConfig::default(),
             meta_down_out: META_DOWN_OUT_DEFAULT,

@@ -45,6 +45,7 @@ fn every_key_is_read() {
         roles = ["block"]
         native = "10.0.0.5:1"
         control = "[::1]:2"
+        admin = "127.0.0.1:3"
         disks = ["/mnt/1", "two"]
         [cluster]
         profile = "6+3"
@@ -63,6 +64,7 @@ fn every_key_is_read() {
         roles: vec![Role::Block],
         native: "10.0.0.5:1".parse().unwrap(),
         control: "[::1]:2".parse().unwrap(),
+        admin: Some("127.0.0.1:3".parse().unwrap()),
         disks: vec![PathBuf::from("/mnt/1"), PathBuf::from("/etc/two")],
         cluster: ClusterConfig {
             profile: Profile { k: 6, m: 3 },

@@ -66,6 +66,8 @@ pub struct NodePlan {
     pub native: SocketAddr,
     /// Where it listens for administration.
     pub control: SocketAddr,
+    /// Where it shows its health and its numbers.
+    pub admin: SocketAddr,
     /// True once it is part of the cluster.
     pub joined: bool,
     /// The process of its last start, which may have ended.
@@ -79,7 +81,10 @@ impl Layout {
         Complement { nodes, disks: nodes, voters: self.voter_count() }
     }
 
-    /// A new cluster. `ports` has two for each node: native, then control.
+    /// Ports of a node.
+    pub const PORT_COUNT: usize = 3;
+
+    /// A new cluster. `ports` has some for each node: native, then control, then admin.
     pub fn plan(shape: Shape, ports: &[u16]) -> Self {
         let (zones, meta_count) = (usize::from(shape.zones), META_COUNT_MIN.max(shape.zones.into()));
         let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
@@ -89,10 +94,12 @@ impl Layout {
             is_meta: index < meta_count,
             native: local(ports[0]),
             control: local(ports[1]),
+            admin: local(ports[2]),
             joined: false,
             pid: None,
         };
-        let nodes = ports.chunks_exact(2).take(shape.nodes.into()).enumerate().map(node).collect();
+        let nodes =
+            ports.chunks_exact(Self::PORT_COUNT).take(shape.nodes.into()).enumerate().map(node).collect();
         Self { profile: shape.profile.to_string(), nodes }
     }
 
@@ -143,6 +150,7 @@ impl Layout {
             roles: if node.is_meta { vec![Role::Meta, Role::Block] } else { vec![Role::Block] },
             native: node.native,
             control: node.control,
+            admin: Some(node.admin),
             disks: vec![home.join("disk1")],
             cluster: ClusterConfig {
                 profile: Profile::parse(&self.profile)?,
@@ -189,7 +197,7 @@ mod tests {
     use super::*;
 
     fn plan(nodes: u16, zones: u16) -> Layout {
-        let ports: Vec<u16> = (1..=2 * nodes).collect();
+        let ports: Vec<u16> = (1..=3 * nodes).collect();
         Layout::plan(Shape { nodes, zones, profile: Profile { k: 4, m: 2 } }, &ports)
     }
 

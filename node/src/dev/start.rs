@@ -54,7 +54,10 @@ impl DevCluster {
         if Layout::exists(disk, &self.dir) {
             return Layout::load(disk, &self.dir);
         }
-        let layout = Layout::plan(shape, &free_ports(&self.env.random, usize::from(shape.nodes) * 2)?);
+        let layout = Layout::plan(
+            shape,
+            &free_ports(&self.env.random, usize::from(shape.nodes) * Layout::PORT_COUNT)?,
+        );
         for node in &layout.nodes {
             let config = layout.config(node, &self.dir)?;
             disk.create_dir_durably(&config.data)?;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use env::disk::SimDisk;
+use env::task::Owner;
 use env::{Env, Random};
 use kv::{MemKv, Order, Overlay, Read};
 use raft::{Applied, Group, Host, HostConfig, Last, LogTail, Network, OpenError, StateMachine};
@@ -51,7 +52,7 @@ impl StateMachine for Recorder {
         Ok(Bytes::from([b"did ", command].concat()))
     }
 
-    fn applied(&self, index: u64) {
+    fn applied(&self, index: u64, _changes: &Overlay<'_>) {
         *self.told.lock().unwrap() = index;
     }
 
@@ -164,12 +165,16 @@ pub struct Node {
     pub host: Option<Arc<Host>>,
     /// What a node keeps beside its store.
     pub last: Last,
+    /// To whom its tasks belong, in a cluster whose machines can be suspended.
+    pub owner: Option<Owner>,
 }
 
 pub struct Cluster {
     pub nodes: BTreeMap<ReplicaId, Node>,
     pub net: Net,
     pub tail: LogTail,
+    /// Each node is a machine of its own, that can be suspended.
+    pub is_owned: bool,
     seed: u64,
 }
 
@@ -178,24 +183,39 @@ impl Cluster {
     pub async fn start(seed: u64, count: u64) -> Self {
         let net = Net { links: Arc::default(), random: Random::seeded(seed) };
         let tail = config(replica(1), Last::default(), "/log".into()).log_tail;
-        let mut cluster = Self { nodes: BTreeMap::new(), net, tail, seed };
+        let mut cluster = Self { nodes: BTreeMap::new(), net, tail, is_owned: false, seed };
         for id in 1..=count {
             cluster.add(replica(id)).await;
         }
         cluster
     }
 
+    /// As [`Cluster::with_leaders`], of machines that can be suspended.
+    pub async fn of_machines(seed: u64, count: u64) -> Self {
+        let mut cluster = Self::start(seed, 0).await;
+        cluster.is_owned = true;
+        for id in 1..=count {
+            cluster.add(replica(id)).await;
+        }
+        cluster.elect().await;
+        cluster
+    }
+
     /// A cluster whose groups have all nodes as voters and a leader.
     pub async fn with_leaders(seed: u64, count: u64) -> Self {
         let cluster = Self::start(seed, count).await;
-        let voters: BTreeSet<ReplicaId> = cluster.nodes.keys().copied().collect();
-        for group in GROUPS {
-            cluster.group(replica(1), group).initialize(voters.clone()).await.unwrap();
-        }
-        for group in GROUPS {
-            cluster.leader(group).await;
-        }
+        cluster.elect().await;
         cluster
+    }
+
+    async fn elect(&self) {
+        let voters: BTreeSet<ReplicaId> = self.nodes.keys().copied().collect();
+        for group in GROUPS {
+            self.group(replica(1), group).initialize(voters.clone()).await.unwrap();
+        }
+        for group in GROUPS {
+            self.leader(group).await;
+        }
     }
 
     /// A new, empty node.
@@ -203,8 +223,9 @@ impl Cluster {
         let seed = self.seed * 1000 + id.0;
         let disk = SimDisk::new(seed);
         let env = Env { disk: Arc::new(disk.clone()), ..Env::simulated(seed) };
-        let kv = MemKv::new(seed);
-        let node = Node { id, env, disk, kv, machines: BTreeMap::new(), host: None, last: Last::default() };
+        let owner = self.is_owned.then(|| Owner::new(id.to_string(), Random::seeded(seed)));
+        let (kv, machines, last) = (MemKv::new(seed), BTreeMap::new(), Last::default());
+        let node = Node { id, env, disk, kv, machines, host: None, last, owner };
         self.nodes.insert(id, node);
         self.open(id).await;
     }
@@ -221,13 +242,19 @@ impl Cluster {
         let election_ms = 600..1200;
         let config = HostConfig { log_tail: self.tail, election_ms, ..config(id, node.last, "/log".into()) };
         let network = Arc::new(Line { net: self.net.clone(), source: id.node() });
-        let host = Host::open(node.env.clone(), config, Arc::new(node.kv.clone()), network).await?;
-        for group in GROUPS {
-            let machine = Arc::new(Recorder::default());
-            node.machines.insert(group, machine.clone());
-            host.open_group(group, machine).await.unwrap();
-        }
-        let host = Arc::new(host);
+        node.machines = GROUPS.map(|group| (group, Arc::new(Recorder::default()))).into();
+        let (env, kv, machines) = (node.env.clone(), Arc::new(node.kv.clone()), node.machines.clone());
+        let open = async move {
+            let host = Host::open(env, config, kv, network).await?;
+            for (group, machine) in machines {
+                host.open_group(group, machine).await.unwrap();
+            }
+            Ok::<_, OpenError>(Arc::new(host))
+        };
+        let host = match &node.owner {
+            Some(owner) => owner.spawn(open).await.unwrap()?,
+            None => open.await?,
+        };
         node.last.count += 1;
         node.host = Some(host.clone());
         self.net.links.lock().unwrap().hosts.insert(id.node(), host);

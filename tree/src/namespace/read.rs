@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use chunk::manifest::content_root;
-use kv::{Order, Read};
+use kv::{Order, Overlay, Read};
 use proto::namespace::{Entry, JournalPage, Kind, Listing, NamespaceStats, Record, Version, Versions};
 use types::limits::{HISTORY_PAGE_COUNT_MAX, JOURNAL_PAGE_COUNT_MAX, LIST_PAGE_COUNT_MAX};
 use types::{Error, InodeId, Millis, Name, NamespaceId, Path, Result, Seq, VersionId};
@@ -18,6 +18,12 @@ pub fn owner(state: &dyn Read, namespace: NamespaceId) -> Result<(String, Seq)> 
         let row = namespace_row(state, namespace)?;
         Ok((row.owner, row.seq))
     })
+}
+
+/// The namespaces that changes touch.
+pub fn changed(changes: &Overlay<'_>) -> Vec<NamespaceId> {
+    let (start, end) = row::namespace_range();
+    changes.changed_keys(&start, &end).filter_map(|key| row::namespace_of_key(key)).collect()
 }
 
 /// Newest position and digest of a namespace.

@@ -191,6 +191,16 @@ pub fn namespace_key(namespace: NamespaceId) -> Vec<u8> {
     key(table::NAMESPACE, &[&namespace.0.to_be_bytes()])
 }
 
+/// Keys of all [`NamespaceRow`]s.
+pub fn namespace_range() -> (Vec<u8>, Vec<u8>) {
+    (vec![table::NAMESPACE], vec![table::NAMESPACE + 1])
+}
+
+/// Namespace in the key of a [`NamespaceRow`].
+pub fn namespace_of_key(key: &[u8]) -> Option<NamespaceId> {
+    key.get(1..)?.try_into().ok().map(u64::from_be_bytes).map(NamespaceId)
+}
+
 /// Key of a [`DirentRow`].
 pub fn dirent_key(dir: InodeId, name: &str) -> Vec<u8> {
     key(table::DIRENT, &[&dir.0.to_be_bytes(), name.as_bytes()])

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use env::Env;
 use env::disk::SimDisk;
-use kv::{Batch, Durability, Kv, MemKv, Order, Read};
+use kv::{Batch, Durability, Kv, Order, Read};
 use net::{Authority, KeyPair, Reply, Request, Service};
 use proto::Call;
 use proto::cluster::{CreateToken, Heartbeat, Joined};
@@ -23,6 +23,7 @@ use types::{
     FeatureLevel, GcEpoch, Identity, Millis, NamespaceId, NodeId, PartitionId, Profile, RequestId, Result,
 };
 
+use super::late::LateKv;
 use super::links::Links;
 use super::words::{
     ANNS, CLUSTER, SECRET, TOKEN_MS, admin, ann, caller, eventually, heartbeat, join_with, new_node, replica,
@@ -33,7 +34,7 @@ use crate::{Config, Metaserver, Signer};
 /// What a node keeps over a restart.
 struct Machine {
     env: Env,
-    kv: MemKv,
+    kv: LateKv,
     map: watch::Sender<Arc<ClusterMap>>,
     /// The newest feature level that its build knows.
     level: FeatureLevel,
@@ -99,7 +100,7 @@ impl World {
         let env = Env { disk: Arc::new(SimDisk::new(id)), random, ..self.env.clone() };
         let machine = Machine {
             env,
-            kv: MemKv::new(id),
+            kv: LateKv::new(id),
             map: watch::channel(Arc::new(map)).0,
             level: FeatureLevel::FIRST,
         };
@@ -245,7 +246,8 @@ impl World {
         hasher.finalize()
     }
 
-    fn kv(&self, id: u64) -> &MemKv {
+    /// What a node has stored.
+    pub fn kv(&self, id: u64) -> &LateKv {
         &self.machines[&NodeId(id)].kv
     }
 

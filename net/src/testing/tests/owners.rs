@@ -4,6 +4,7 @@
 use env::task::JoinHandle;
 
 use super::*;
+use crate::Allowance;
 
 /// A caller and a server with owners.
 struct Owned {
@@ -168,7 +169,7 @@ async fn one_life_knows_nothing_of_the_calls_of_another() {
 
 #[tokio::test(start_paused = true)]
 async fn a_killed_caller_leaves_nothing_behind() {
-    let one = Load { connection_requests: 1, node_requests: 1, node_bytes: 1 };
+    let one = Load::even(1, Allowance { requests: 1, bytes: 1 });
     // While the request travels, while it is worked on, while the answer travels.
     for (method, killed_after, runs) in [(WAIT, 5, 1), (WAIT, 15, 1), (ECHO, 15, 0)] {
         let owned = Owned::new().await;
@@ -194,7 +195,7 @@ async fn a_killed_caller_leaves_nothing_behind() {
 
 #[tokio::test(start_paused = true)]
 async fn full_means_busy_for_one_caller_or_for_all() {
-    let load = Load { connection_requests: 2, node_requests: 3, node_bytes: 1 << 20 };
+    let load = Load::even(2, Allowance { requests: 3, bytes: 1 << 20 });
     let owned = Owned::new().await;
     attach(&owned.network, &owned.server, owned.service.clone(), load).await;
     let _held = [owned.call(WAIT, TIMEOUT), owned.call(WAIT, TIMEOUT)];
@@ -204,7 +205,7 @@ async fn full_means_busy_for_one_caller_or_for_all() {
         assert!(error.kind() == ErrorKind::Busy && error.message().contains(part), "{error}");
     };
     busy(owned.call(ECHO, TIMEOUT).await.unwrap(), "this connection has 2");
-    let other = owned.network.dialer(address(3), Identity::Anonymous);
+    let other = owned.network.dialer(address(3), Identity::User("other".into()));
     call(&other, address(2), request(ECHO, b"", ""), TIMEOUT).await.unwrap();
     let _third = call(&other, address(2), request(WAIT, b"", ""), ms(50)).await;
     busy(call(&other, address(2), request(ECHO, b"", ""), TIMEOUT).await, "the node has 3");

@@ -40,8 +40,8 @@ async fn a_trace_reads_like_a_log() {
         "0.030 #2 Sent method 40000 10.0.0.1:1 > 10.0.0.2:1 0+0",
         "0.030 #2 Lost method 40000 10.0.0.1:1 > 10.0.0.2:1 0+0",
         "2.530 #2 TimedOut method 40000 10.0.0.1:1 > 10.0.0.2:1 0+0",
-        "2.530 #3 Sent FetchMap 10.0.0.1:1 > 10.0.0.2:1 0+0",
-        "2.560 #3 Refused FetchMap 10.0.0.1:1 > 10.0.0.2:1 0+0",
+        "2.530 #3 Sent method 1001 10.0.0.1:1 > 10.0.0.2:1 0+0",
+        "2.560 #3 Refused method 1001 10.0.0.1:1 > 10.0.0.2:1 0+0",
     ];
     assert_eq!(lines(&written), want);
 }

@@ -1,0 +1,242 @@
+//! How a node is, as it shows on its pages: `/healthz`, `/readyz` and `/metrics`.
+//!
+//! Owns: what makes a node ready, and the names of the numbers.
+//! Knows nothing of: HTTP.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use net::{BusyReason, Counters, Lane, Page, Transport};
+use raft::{GroupStatus, Role};
+use types::limits::NODE_SILENCE_MS_MAX;
+use types::{Epoch, PartitionId};
+
+/// What is known of a node at one moment.
+#[derive(Clone, Debug)]
+pub struct Health {
+    /// Rooms that the configuration asks for and that have not started.
+    pub starting: Vec<&'static str>,
+    /// The partitions whose copies it has.
+    pub partitions: BTreeMap<PartitionId, GroupStatus>,
+    /// Its map; 0 when it knows none.
+    pub epoch: Epoch,
+    /// How long ago a leader of the root partition has heard it; `None` when none has.
+    pub heard: Option<Duration>,
+    /// Readers of journals that wait.
+    pub polls: usize,
+    /// How often one of them was woken.
+    pub polls_woken: u64,
+}
+
+impl Health {
+    /// Why the node is not ready to serve; empty when it is.
+    pub fn reasons(&self) -> Vec<String> {
+        let mut reasons: Vec<String> =
+            self.starting.iter().map(|room| format!("the {room} is starting")).collect();
+        if self.epoch == Epoch(0) {
+            reasons.push("no cluster map is known".into());
+        }
+        match self.heard {
+            None => reasons.push("no leader of the root partition has heard this node yet".into()),
+            Some(ago) if ago > Duration::from_millis(NODE_SILENCE_MS_MAX) => {
+                reasons.push(format!(
+                    "no leader of the root partition has heard this node for {} s",
+                    ago.as_secs()
+                ));
+            }
+            Some(_) => {}
+        }
+        for (id, status) in &self.partitions {
+            if status.role == Role::Stopped {
+                reasons.push(format!("partition {id} has stopped here"));
+            } else if status.leader.is_none() {
+                reasons.push(format!("partition {id} has no leader"));
+            }
+        }
+        reasons
+    }
+
+    /// The page of a path; `None` when there is none.
+    pub fn page(&self, path: &str, counters: &Counters) -> Option<Page> {
+        let page = |is_good, text| Some(Page { is_good, text });
+        match path {
+            "/healthz" => page(true, "ok\n".into()),
+            "/readyz" => {
+                let reasons = self.reasons();
+                let lines = reasons.iter().map(|reason| format!("{reason}\n")).collect();
+                page(reasons.is_empty(), if reasons.is_empty() { "ready\n".into() } else { lines })
+            }
+            "/metrics" => page(true, self.metrics(counters)),
+            _ => None,
+        }
+    }
+
+    /// All numbers in the text format of Prometheus.
+    fn metrics(&self, counters: &Counters) -> String {
+        let mut text = Metrics::default();
+        text.family("up", "gauge", "1 while the node serves").add("", 1);
+        text.family("ready", "gauge", "1 while the node is ready").add("", self.reasons().is_empty().into());
+        text.family("map_epoch", "gauge", "Epoch of the cluster map").add("", self.epoch.0);
+        text.family("polls", "gauge", "Readers of journals that wait").add("", self.polls as u64);
+        text.family("polls_woken_total", "counter", "Readers woken by a change").add("", self.polls_woken);
+        self.add_partitions(&mut text);
+        add_traffic(&mut text, counters);
+        text.0
+    }
+
+    fn add_partitions(&self, text: &mut Metrics) {
+        type Number = fn(&GroupStatus) -> u64;
+        let numbers: [(&str, &str, Number); 7] = [
+            ("leading", "1 on the leader of the partition", |s| (s.role == Role::Leader).into()),
+            ("leader_known", "1 while the node knows a leader", |s| s.leader.is_some().into()),
+            ("stopped", "1 when the copy has stopped", |s| (s.role == Role::Stopped).into()),
+            ("term", "Term of Raft", |s| s.term),
+            ("log_last", "Position of the newest entry of the log", |s| s.log_last),
+            ("applied", "Commands applied", |s| s.applied),
+            ("lag", "Entries of the log that are not applied", |s| s.log_last.saturating_sub(s.log_applied)),
+        ];
+        for (name, help, number) in numbers {
+            text.family(&format!("partition_{name}"), "gauge", help);
+            for (id, status) in &self.partitions {
+                text.add(&format!("partition=\"{id}\""), number(status));
+            }
+        }
+    }
+}
+
+fn add_traffic(text: &mut Metrics, counters: &Counters) {
+    let of_lane = |lane: Lane| format!("lane=\"{}\"", lane.name());
+    text.family("requests_total", "counter", "Requests received, by transport");
+    Transport::ALL.iter().for_each(|t| text.add(&format!("transport=\"{t}\""), counters.of(*t).requests));
+    text.family("errors_total", "counter", "Requests answered with an error, by transport");
+    Transport::ALL.iter().for_each(|t| text.add(&format!("transport=\"{t}\""), counters.of(*t).errors));
+    text.family("bytes_total", "counter", "Bytes, by transport and direction");
+    for transport in Transport::ALL {
+        let traffic = counters.of(transport);
+        for (direction, bytes) in [("received", traffic.received), ("sent", traffic.sent)] {
+            text.add(&format!("transport=\"{transport}\",direction=\"{direction}\""), bytes);
+        }
+    }
+    text.family("lane_requests_total", "counter", "Requests admitted, by lane");
+    Lane::ALL.iter().for_each(|lane| text.add(&of_lane(*lane), counters.lane(*lane).requests));
+    text.family("lane_errors_total", "counter", "Requests admitted and answered with an error, by lane");
+    Lane::ALL.iter().for_each(|lane| text.add(&of_lane(*lane), counters.lane(*lane).errors));
+    text.family("lane_bytes_total", "counter", "Bytes of requests and answers, by lane and direction");
+    for lane in Lane::ALL {
+        let traffic = counters.lane(lane);
+        for (direction, bytes) in [("received", traffic.received), ("sent", traffic.sent)] {
+            text.add(&format!("{},direction=\"{direction}\"", of_lane(lane)), bytes);
+        }
+    }
+    text.family("refused_total", "counter", "Requests and connections refused at once, by lane and reason");
+    for lane in Lane::ALL {
+        for (reason, count) in BusyReason::ALL.iter().zip(counters.lane(lane).refused) {
+            text.add(&format!("{},reason=\"{}\"", of_lane(lane), reason.name()), count);
+        }
+    }
+}
+
+/// Numbers as text, family by family.
+#[derive(Default)]
+struct Metrics(String, String);
+
+impl Metrics {
+    fn family(&mut self, name: &str, kind: &str, help: &str) -> &mut Self {
+        self.1 = format!("cloudsync_{name}");
+        let name = &self.1;
+        // Writing to a string cannot fail.
+        let _ = writeln!(self.0, "# HELP {name} {help}.\n# TYPE {name} {kind}");
+        self
+    }
+
+    /// A number of the last family.
+    fn add(&mut self, labels: &str, number: u64) {
+        let labels = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
+        let _ = writeln!(self.0, "{}{labels} {number}", self.1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use types::{NodeId, ReplicaId};
+
+    use super::*;
+
+    fn replica(node: u64) -> ReplicaId {
+        ReplicaId::new(NodeId(node), 1)
+    }
+
+    fn group(role: Role, leader: Option<u64>) -> GroupStatus {
+        GroupStatus {
+            role,
+            leader: leader.map(replica),
+            term: 3,
+            log_last: 10,
+            log_applied: 8,
+            applied: 7,
+            voters: [replica(1)].into(),
+            learners: [].into(),
+            is_short_of_space: false,
+            problem: None,
+            restarts: 0,
+        }
+    }
+
+    fn healthy() -> Health {
+        Health {
+            starting: vec![],
+            partitions: [(PartitionId(0), group(Role::Leader, Some(1)))].into(),
+            epoch: Epoch(5),
+            heard: Some(Duration::from_millis(300)),
+            polls: 4,
+            polls_woken: 9,
+        }
+    }
+
+    #[track_caller]
+    fn check(health: Health, want: &[&str]) {
+        assert_eq!(health.reasons(), want);
+        let page = health.page("/readyz", &Counters::default()).unwrap();
+        assert_eq!(page.is_good, want.is_empty());
+        assert_eq!(page.text.lines().count(), want.len().max(1));
+    }
+
+    #[test]
+    fn a_node_that_is_not_ready_says_why() {
+        check(healthy(), &[]);
+        check(Health { starting: vec!["metaserver"], ..healthy() }, &["the metaserver is starting"]);
+        check(Health { epoch: Epoch(0), ..healthy() }, &["no cluster map is known"]);
+        let unheard = "no leader of the root partition has heard this node";
+        check(Health { heard: None, ..healthy() }, &[&format!("{unheard} yet")]);
+        check(Health { heard: Some(Duration::from_secs(9)), ..healthy() }, &[&format!("{unheard} for 9 s")]);
+        let partitions = [
+            (PartitionId(1), group(Role::Follower, None)),
+            (PartitionId(2), group(Role::Stopped, Some(1))),
+            (PartitionId(3), group(Role::Learner, Some(1))),
+        ];
+        let health = Health { partitions: partitions.into(), ..healthy() };
+        check(health, &["partition 1 has no leader", "partition 2 has stopped here"]);
+    }
+
+    #[test]
+    fn numbers_are_in_the_text_format() {
+        let text = healthy().page("/metrics", &Counters::default()).unwrap().text;
+        for line in [
+            "# TYPE cloudsync_up gauge",
+            "cloudsync_up 1",
+            "cloudsync_polls 4",
+            "cloudsync_partition_leading{partition=\"0\"} 1",
+            "cloudsync_partition_lag{partition=\"0\"} 2",
+            "cloudsync_requests_total{transport=\"quic\"} 0",
+            "cloudsync_lane_bytes_total{lane=\"consensus\",direction=\"sent\"} 0",
+            "cloudsync_refused_total{lane=\"clients\",reason=\"share\"} 0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+        let is_sound = |line: &str| {
+            line.starts_with("# ") || line.rsplit(' ').next().is_some_and(|n| n.parse::<u64>().is_ok())
+        };
+        assert!(text.lines().all(is_sound), "{text}");
+    }
+}
