@@ -12,7 +12,7 @@ use proto::cluster::{ClusterStatus, CreateNamespace, RemoveNode};
 use serde_json::json;
 use types::{ErrorKind, NamespaceName, NodeId, Result};
 
-pub use repair::{readdress, recover};
+pub use repair::{readdress, recover, skip};
 pub use report::{cluster, disks, nodes};
 
 use crate::args::{Admin, AdminCluster, AdminDisk, AdminNamespace, AdminNode, AdminToken};

@@ -85,6 +85,9 @@ async fn run(cli: Cli) -> exit::Result<Outcome> {
         Command::Admin(Admin::Meta(AdminMeta::Recover { config, yes })) => {
             admin::recover(&env, &config, yes)?
         }
+        Command::Admin(Admin::Meta(AdminMeta::Skip { config, partition, index, reason, yes })) => {
+            admin::skip(&env, &config, partition, index, &reason, yes)?
+        }
         Command::Admin(Admin::Node(AdminNode::Readdress { config, addresses })) => {
             admin::readdress(&env, &config, &addresses)?
         }

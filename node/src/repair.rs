@@ -42,6 +42,14 @@ impl StoppedMeta {
         found.map_err(raft::OpenError::into_error)
     }
 
+    /// Leaves a command out that no build can apply, when this node meets it. `Invalid` for one that has been applied.
+    pub fn skip(&self, partition: PartitionId, index: u64, reason: &str) -> Result<()> {
+        if !self.partitions().contains(&partition) {
+            return Err(Error::not_found(format!("there is no partition {partition}")));
+        }
+        raft::skip(&*self.kv, partition, index, reason)
+    }
+
     /// Makes this node's replicas the only voters.
     pub fn take_over(&self) -> Result<()> {
         let voters = self.survey()?.into_iter().flat_map(|found| found.voters);

@@ -7,7 +7,7 @@ use env::Env;
 use node::RealPlatform;
 use node::repair::{StoppedMeta, readdress as tell};
 use serde_json::json;
-use types::{NodeId, Result};
+use types::{NodeId, PartitionId, Result};
 
 use crate::exit::{self, Failure};
 use crate::output::{Outcome, Table};
@@ -48,6 +48,28 @@ pub fn recover(env: &Env, config: &Path, yes: bool) -> exit::Result<Outcome> {
     stopped.take_over()?;
     let text = format!("{}This node is the only voter now: start it.", table.render());
     Ok(Outcome::ok(text, json!({ "recovered": true, "partitions": values })))
+}
+
+/// Has a stopped node leave a command out.
+pub fn skip(
+    env: &Env,
+    config: &Path,
+    partition: u32,
+    index: u64,
+    reason: &str,
+    yes: bool,
+) -> exit::Result<Outcome> {
+    let config = load(env, config)?;
+    let stopped = StoppedMeta::open(env, &RealPlatform(env.clone()), &config)?;
+    if !yes {
+        return Err(Failure::refused(format!(
+            "Command {index} of partition {partition} would change nothing on this node and be answered with an error. \
+             Leave the same one out on every voter, or their states differ. Add --yes to do it."
+        )));
+    }
+    stopped.skip(PartitionId(partition), index, reason)?;
+    let json = json!({ "partition": partition, "skipped": index, "reason": reason });
+    Ok(Outcome::ok("noted: do the same on every other voter, then start them".to_owned(), json))
 }
 
 /// Tells a stopped node where others are.

@@ -78,6 +78,22 @@ pub enum AdminMeta {
         #[arg(long)]
         yes: bool,
     },
+    /// Leave out a command that no build can apply; do the same on every voter
+    Skip {
+        /// Configuration file of the stopped node, TOML
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Partition that has stopped
+        partition: u32,
+        /// The command, as the status names it
+        index: u64,
+        /// Why, for whoever looks at it later
+        #[arg(long)]
+        reason: String,
+        /// Do it; without this, only show what it means
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 /// Commands of `admin disk`.
