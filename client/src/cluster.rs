@@ -58,7 +58,7 @@ impl Cluster {
     ) -> Result<Arc<Self>> {
         let mut error = Error::invalid("no address of the cluster is known: set CLOUDSYNC_CREDENTIALS");
         for address in &endpoints.addresses {
-            let target = Target { transport: endpoints.transport, address: *address };
+            let target = Target { transport: endpoints.transport, address: *address, node: None };
             match fetch_map(&*dial, &target, Epoch(0), LEADER_ATTEMPT_TIMEOUT * 2).await {
                 Ok(Some(map)) => {
                     let (map, _) = watch::channel(Arc::new(map));
@@ -170,7 +170,8 @@ impl Cluster {
             .get(&node)
             .map(|info| self.where_now(node, info.native))
             .ok_or_else(|| Error::stale_epoch(format!("node {node} is not in the map")))?;
-        self.dial.call(&Target { transport: self.endpoints.transport, address }, request, timeout).await
+        let target = Target { transport: self.endpoints.transport, address, node: Some(node) };
+        self.dial.call(&target, request, timeout).await
     }
 
     fn where_now(&self, node: NodeId, expected: SocketAddr) -> SocketAddr {
@@ -190,7 +191,7 @@ impl Cluster {
         let others = map.nodes.iter().filter(|(_, n)| n.up);
         let known = voters.chain(others).map(|(id, n)| self.where_now(*id, n.native));
         for address in known.chain(self.endpoints.addresses.iter().copied()).take(6) {
-            let target = Target { transport: self.endpoints.transport, address };
+            let target = Target { transport: self.endpoints.transport, address, node: None };
             if let Ok(Some(newer)) = fetch_map(&*self.dial, &target, have, LEADER_ATTEMPT_TIMEOUT / 3).await {
                 self.offer_map(newer);
                 return;

@@ -139,7 +139,11 @@ fn bench(
         _ => server.native_address(),
     };
     let client = Arc::new(Client::new(env, own, config)?);
-    Ok(Bench { client, target: Target { transport, address }, duration: Duration::from_secs_f64(seconds) })
+    Ok(Bench {
+        client,
+        target: Target { transport, address, node: None },
+        duration: Duration::from_secs_f64(seconds),
+    })
 }
 
 fn label(transport: Transport, connections: usize, in_flight: usize) -> String {

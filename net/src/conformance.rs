@@ -91,7 +91,7 @@ pub(crate) fn target(server: &Server, transport: Transport) -> Target {
         Transport::Grpc => server.control_address().unwrap(),
         _ => server.native_address(),
     };
-    Target { transport, address }
+    Target { transport, address, node: None }
 }
 
 /// A service and somebody who calls it.
@@ -116,7 +116,12 @@ impl Line {
         let (from, to) = ("127.0.0.1:1".parse().unwrap(), "10.0.0.2:1".parse().unwrap());
         network.attach_with_load(to, service.clone(), load);
         let dial = network.dialer(from, Identity::Node(NodeId(2)));
-        Self { dial, target: Target { transport: Transport::Tcp, address: to }, service, _server: None }
+        Self {
+            dial,
+            target: Target { transport: Transport::Tcp, address: to, node: None },
+            service,
+            _server: None,
+        }
     }
 
     async fn call(&self, request: Request, timeout: Duration) -> Result<Reply> {

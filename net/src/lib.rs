@@ -39,7 +39,7 @@ use std::net::SocketAddr;
 use async_trait::async_trait;
 use bytes::Bytes;
 use env::time::{Duration, Instant};
-use types::{Identity, Result};
+use types::{Identity, NodeId, Result};
 
 pub use admission::{Allowance, Load};
 pub use call::Routes;
@@ -104,6 +104,8 @@ pub struct Target {
     pub transport: Transport,
     /// The server's control port for gRPC, its native port otherwise.
     pub address: SocketAddr,
+    /// The node that must answer there; `None` takes any of the cluster. Addresses change hands, certificates do not.
+    pub node: Option<NodeId>,
 }
 
 impl fmt::Display for Target {

@@ -8,15 +8,24 @@ use bytes::{Bytes, BytesMut};
 use env::time::Duration;
 use quinn::udp::UdpSocketState;
 use quinn::{
-    EndpointConfig, IdleTimeout, MtuDiscoveryConfig, RecvStream, SendStream, TransportConfig, VarInt,
-    WriteError,
+    Connection, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, RecvStream, SendStream, TransportConfig,
+    VarInt, WriteError,
 };
+use rustls::pki_types::CertificateDer;
 use types::limits::{CONNECTION_REQUEST_COUNT_MAX, HEARTBEAT_MS, MIB, PEER_SILENCE_MS_MAX, QUIC_INITIAL_RTT};
-use types::{Error, Result};
+use types::{Error, Identity, Result};
 
 use crate::explain;
 use crate::frame::{Frame, PREFIX_SIZE, Prefix};
-use crate::{Counters, Transport};
+use crate::{Counters, Transport, tls};
+
+/// Who is at the other end, as the certificate says.
+pub(crate) fn peer(connection: &Connection) -> Result<Identity> {
+    let certificates = connection
+        .peer_identity()
+        .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok());
+    tls::identity_of(certificates.as_deref().map(Vec::as_slice))
+}
 
 /// A stream that is given up on: its bytes are not wanted any more.
 pub(crate) const ABANDONED: VarInt = VarInt::from_u32(1);

@@ -9,7 +9,7 @@ use env::Env;
 use env::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-use types::{ClusterId, ErrorKind, Identity};
+use types::{ClusterId, ErrorKind, Identity, NodeId};
 
 use crate::conformance::{ECHO, LONG, TestService, WAIT, WHO, authority, loopback, node, request, target};
 use crate::*;
@@ -26,7 +26,7 @@ fn client(own: &Credentials) -> Client {
 }
 
 fn address_of(transport: Transport, address: SocketAddr) -> Target {
-    Target { transport, address }
+    Target { transport, address, node: None }
 }
 
 async fn check(client: &Client, target: Target, kind: ErrorKind, part: &str) {
@@ -46,6 +46,19 @@ fn expired(authority: &Authority, identity: &Identity) -> Credentials {
 /// A machine whose clock is far behind.
 fn long_ago() -> Env {
     Env::simulated(0)
+}
+
+/// An address that another node has now: what was meant for the one before does not reach it.
+#[tokio::test]
+async fn another_node_at_the_address() {
+    let ours = authority(1);
+    let server = serve(&node(&ours, 1)).await;
+    let caller = client(&node(&ours, 2));
+    for transport in NATIVE {
+        let to = |id| Target { node: Some(NodeId(id)), ..target(&server, transport) };
+        caller.call(&to(1), request(ECHO, b"", ""), LONG).await.unwrap();
+        check(&caller, to(3), ErrorKind::StaleEpoch, "node/1 answers at").await;
+    }
 }
 
 #[tokio::test]

@@ -97,7 +97,7 @@ async fn ask<Q: Call>(client: &dyn Dial, token: &JoinToken, question: &Q) -> Res
     let mut error = Error::invalid("the join token names no address");
     loop {
         for address in &token.control {
-            let target = Target { transport: Transport::Grpc, address: *address };
+            let target = Target { transport: Transport::Grpc, address: *address, node: None };
             let request = Request::of(question, bytes::Bytes::new());
             match client.call(&target, request, JOIN_ATTEMPT_TIMEOUT).await {
                 Ok(reply) => return reply.answer::<Q>(),

@@ -86,7 +86,7 @@ async fn list(
     let (node, info) =
         map.node_of(disk).ok_or_else(|| Error::stale_epoch(format!("disk {disk} is not in the map")))?;
     let dial = world.dialer(Identity::Node(node));
-    let target = Target { transport: Transport::Quic, address: info.native };
+    let target = Target { transport: Transport::Quic, address: info.native, node: None };
     let mut all: Vec<(ShardKey, ShardMeta)> = Vec::new();
     loop {
         let after = all.last().map(|(key, _)| *key);

@@ -118,7 +118,7 @@ impl Loopback {
     }
 
     async fn exchange(&self, transport: Transport, method: u16, count: usize) -> Result<()> {
-        let target = Target { transport, address: self.address };
+        let target = Target { transport, address: self.address, node: None };
         let body = if method == SEND_BODY { Bytes::new() } else { self.body.clone() };
         let request = Request { method, header: Bytes::new(), body };
         stream::iter(0..count)

@@ -1,7 +1,7 @@
 //! One connection, whatever its transport.
 
 use env::time::{self, Instant};
-use types::{Error, Result};
+use types::{Error, Identity, Result};
 
 use super::attempt::Failure;
 use super::dialer::Dialer;
@@ -26,7 +26,24 @@ impl Link {
             Transport::Quic => Link::Quic(QuicLink::open(dialer, target.address).await?),
             Transport::Grpc => Link::Grpc(GrpcLink::open(dialer, target.address).await?),
         };
+        link.check_server(target)?;
         Ok(link)
+    }
+
+    /// `StaleEpoch` when somebody else has the address now.
+    fn check_server(&self, target: Target) -> Result<()> {
+        let server = match self {
+            Link::Tcp(link) => &link.server,
+            Link::Quic(link) => &link.server,
+            // For joining and administration, where any node will do.
+            Link::Grpc(_) => return Ok(()),
+        };
+        match target.node {
+            Some(node) if *server != Identity::Node(node) => {
+                Err(Error::stale_epoch(format!("{server} answers at {}, not node {node}", target.address)))
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(super) async fn call(&self, request: Request, deadline: Instant) -> Result<Frame, Failure> {

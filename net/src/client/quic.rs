@@ -7,7 +7,7 @@ use env::time::Instant;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{Connection, Endpoint, SendStream, TokioRuntime};
 use types::limits::{CONNECT_MS_MAX, HANDSHAKE_MS_MAX};
-use types::{Error, Result};
+use types::{Error, Identity, Result};
 
 use super::attempt::{Failure, deadline_ms};
 use super::dialer::Dialer;
@@ -28,6 +28,8 @@ pub(super) fn config(tls: &rustls::ClientConfig) -> Result<quinn::ClientConfig> 
 pub(super) struct QuicLink {
     connection: Connection,
     counters: Arc<Counters>,
+    /// Who answers, as its certificate says.
+    pub(super) server: Identity,
 }
 
 impl QuicLink {
@@ -44,7 +46,8 @@ impl QuicLink {
         };
         let connection = explain::within(CONNECT_MS_MAX, connect).await?;
         env::task::spawn(guard(connection.clone(), tripwire));
-        let link = Self { connection, counters: dialer.counters.clone() };
+        let server = quic::peer(&connection)?;
+        let link = Self { connection, counters: dialer.counters.clone(), server };
         let ours = hello::ours(dialer.cluster);
         let greet = async {
             let first = link.exchange(Frame::hello(&ours)).await.map_err(|failure| failure.error)?;

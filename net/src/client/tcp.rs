@@ -9,7 +9,7 @@ use env::time::{Duration, Instant};
 use tokio::io::AsyncRead;
 use tokio::sync::{mpsc, oneshot};
 use types::limits::{HANDSHAKE_MS_MAX, PEER_SILENCE_MS_MAX};
-use types::{Error, Result};
+use types::{Error, Identity, Result};
 
 use super::attempt::{Failure, deadline_ms};
 use super::dialer::{Dialer, secure};
@@ -24,6 +24,8 @@ pub(super) struct TcpLink {
     queue: mpsc::Sender<Frame>,
     pending: Arc<Pending>,
     next_id: AtomicU64,
+    /// Who answers, as its certificate says.
+    pub(super) server: Identity,
 }
 
 impl TcpLink {
@@ -32,6 +34,7 @@ impl TcpLink {
         if stream.get_ref().1.alpn_protocol() != Some(tls::ALPN_NATIVE) {
             return Err(explain::other_protocol());
         }
+        let server = tls::identity_of(stream.get_ref().1.peer_certificates())?;
         stream.get_mut().1.set_buffer_limit(Some(TLS_BUFFER_SIZE));
         let (read, mut write) = tokio::io::split(stream);
         let counters = dialer.counters.clone();
@@ -54,7 +57,7 @@ impl TcpLink {
             };
             waiting.end(end.err().unwrap_or_else(explain::closed), queued);
         });
-        Ok(Self { queue, pending, next_id: AtomicU64::new(1) })
+        Ok(Self { queue, pending, next_id: AtomicU64::new(1), server })
     }
 
     pub(super) async fn call(&self, request: Request, deadline: Instant) -> Result<Frame, Failure> {

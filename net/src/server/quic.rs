@@ -7,7 +7,6 @@ use env::task::JoinSet;
 use env::time::{self, Duration};
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Connection, Endpoint, RecvStream, SendStream, TokioRuntime};
-use rustls::pki_types::CertificateDer;
 use tokio::sync::mpsc;
 use types::limits::{CONNECTION_COUNT_MAX, FAREWELL_TIMEOUT, HANDSHAKE_MS_MAX, LATCH_COUNT};
 use types::{Error, Result};
@@ -95,11 +94,11 @@ async fn connection(connection: Connection, desk: Arc<Desk>, mut stop: Stop) {
 }
 
 fn caller_of(connection: &Connection) -> Result<Caller> {
-    let certificates = connection
-        .peer_identity()
-        .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok());
-    let identity = tls::identity_of(certificates.as_deref().map(Vec::as_slice))?;
-    Ok(Caller { identity, address: connection.remote_address(), transport: Transport::Quic })
+    Ok(Caller {
+        identity: quic::peer(connection)?,
+        address: connection.remote_address(),
+        transport: Transport::Quic,
+    })
 }
 
 /// Takes the hello on the first stream. A refusal is sent and has arrived before the connection ends.

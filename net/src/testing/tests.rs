@@ -40,7 +40,7 @@ fn lossy() -> LinkFaults {
 
 /// Calls `to`.
 async fn call(dial: &Arc<dyn Dial>, to: SocketAddr, request: Request, timeout: Duration) -> Result<Reply> {
-    dial.call(&Target { transport: Transport::Tcp, address: to }, request, timeout).await
+    dial.call(&Target { transport: Transport::Tcp, address: to, node: None }, request, timeout).await
 }
 
 struct Two {

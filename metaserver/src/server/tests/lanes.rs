@@ -28,7 +28,7 @@ struct Door {
 /// Opens a door to the first node for each of `callers`.
 fn doors<const N: usize>(world: &World, callers: [Identity; N]) -> [Arc<Door>; N] {
     let network = Switchboard::new();
-    let target = Target { transport: Transport::Tcp, address: "10.0.0.1:1".parse().unwrap() };
+    let target = Target { transport: Transport::Tcp, address: "10.0.0.1:1".parse().unwrap(), node: None };
     let mut load = Load { connection_requests: usize::MAX, ..Load::default() };
     load.lanes[Lane::Clients as usize].requests = CLIENT_COUNT_MAX;
     network.attach_with_load(target.address, world.server(1), load);
