@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use client::ADMIN_FILE;
@@ -16,14 +17,28 @@ use crate::output::{Outcome, write_out};
 
 /// Runs a whole cluster in this process until it is told to stop. Says on standard output what to do next.
 pub async fn up(env: Env, data: &Path, disk_count: u16, listen: SocketAddr) -> Result<Outcome> {
-    let (stop, platform) = (told_to_stop()?, RealPlatform(env.clone()));
+    let (mut stop, platform) = (pin!(told_to_stop()?), RealPlatform(env.clone()));
     let Embedded { config, created } =
         node::prepare_embedded(&env, &platform, data, disk_count.into(), listen)?;
-    let node = Node::start(env, Arc::new(platform), config).await?;
-    write_out(greeting(&node, data, created).as_bytes())?;
-    stop.await;
-    node.stop().await?;
+    if let Some(node) = start(env, Arc::new(platform), config, stop.as_mut()).await? {
+        write_out(greeting(&node, data, created).as_bytes())?;
+        stop.await;
+        node.stop().await?;
+    }
     Ok(Outcome::default())
+}
+
+/// Starts a node; `None` when it is told to stop before it is up. A start may wait for others for as long as it takes.
+async fn start(
+    env: Env,
+    platform: Arc<RealPlatform>,
+    config: NodeConfig,
+    stop: Pin<&mut impl Future<Output = ()>>,
+) -> Result<Option<Node>> {
+    tokio::select! {
+        node = Node::start(env, platform, config) => node.map(Some),
+        () = stop => Ok(None),
+    }
 }
 
 fn greeting(node: &Node, data: &Path, created: bool) -> String {
@@ -50,11 +65,12 @@ fn greeting(node: &Node, data: &Path, created: bool) -> String {
 
 /// Runs a node until it is told to stop.
 pub async fn run(env: Env, config: &Path) -> Result<Outcome> {
-    let (config, stop) = (load(&env, config)?, told_to_stop()?);
+    let (config, mut stop) = (load(&env, config)?, pin!(told_to_stop()?));
     let platform = Arc::new(RealPlatform(env.clone()));
-    let node = Node::start(env, platform, config).await?;
-    stop.await;
-    node.stop().await?;
+    if let Some(node) = start(env, platform, config, stop.as_mut()).await? {
+        stop.await;
+        node.stop().await?;
+    }
     Ok(Outcome::default())
 }
 

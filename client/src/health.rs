@@ -173,7 +173,7 @@ pub fn meta_problems(status: &ClusterStatus, id: NodeId) -> Vec<String> {
     let stopped =
         stopped.map(|report| format!("partition {} on node {id} has stopped: {}", report.id, report.problem));
     let store = (!last.store_problem.is_empty())
-        .then(|| format!("the metadata store of node {id} takes no part: {}", last.store_problem));
+        .then(|| format!("the metadata store of node {id} {}", last.store_problem));
     store.into_iter().chain(stopped).collect()
 }
 

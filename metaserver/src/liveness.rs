@@ -1,6 +1,7 @@
 //! The failure detector of the root leader: decides from heartbeats which nodes are up. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
 use proto::cluster::Heartbeat;
 use proto::command::NodeChange;
@@ -14,14 +15,14 @@ pub struct Liveness {
     /// When this node started listening: nobody is silent for longer than we have listened.
     since_ms: u64,
     last: BTreeMap<NodeId, (u64, Heartbeat)>,
-    /// When a node's replicas last took part.
-    took_part_ms: BTreeMap<NodeId, u64>,
+    /// When a node's replicas last took part, and at which address.
+    took_part: BTreeMap<NodeId, (u64, SocketAddr)>,
 }
 
 impl Liveness {
     /// A detector that starts listening at `now_ms`.
     pub fn new(now_ms: u64) -> Self {
-        Self { since_ms: now_ms, last: BTreeMap::new(), took_part_ms: BTreeMap::new() }
+        Self { since_ms: now_ms, last: BTreeMap::new(), took_part: BTreeMap::new() }
     }
 
     /// Takes a heartbeat.
@@ -32,7 +33,7 @@ impl Liveness {
             "the clock is read in the order of the heartbeats: {before} ms, now {now_ms} ms"
         );
         if heartbeat.stamp.is_some() && heartbeat.partitions.iter().all(|p| p.problem.is_empty()) {
-            self.took_part_ms.insert(heartbeat.node, now_ms);
+            self.took_part.insert(heartbeat.node, (now_ms, heartbeat.native));
         }
         self.last.insert(heartbeat.node, (now_ms, heartbeat));
     }
@@ -43,10 +44,17 @@ impl Liveness {
         Some((now_ms.saturating_sub(*heard_ms), heartbeat))
     }
 
+    /// Where the process listens whose replicas take part as those of `node`, as far as it was heard lately. Others may
+    /// say that they are this node too.
+    pub fn holder(&self, node: NodeId, now_ms: u64) -> Option<SocketAddr> {
+        let (ms, native) = self.took_part.get(&node)?;
+        (now_ms.saturating_sub(*ms) <= NODE_SILENCE_MS_MAX).then_some(*native)
+    }
+
     /// The nodes whose replicas have not taken part for longer than `away_ms`: silent ones, and those that say that
     /// their store is closed or a copy has stopped.
     pub fn away(&self, now_ms: u64, away_ms: u64, map: &ClusterMap) -> BTreeSet<NodeId> {
-        let since = |id: &NodeId| self.took_part_ms.get(id).copied().unwrap_or(self.since_ms);
+        let since = |id: &NodeId| self.took_part.get(id).map_or(self.since_ms, |(ms, _)| *ms);
         map.nodes.keys().copied().filter(|id| now_ms - since(id) > away_ms).collect()
     }
 
@@ -123,7 +131,7 @@ mod tests {
     use proto::command::{Bootstrap, NewNode};
     use proto::map::DiskInfo;
     use proto::seal::ClusterSecret;
-    use types::{ClusterId, DiskUuid, Epoch, Profile};
+    use types::{ClusterId, DiskUuid, Epoch, Profile, ReplicaId, Stamp, Start, StoreUuid};
 
     use super::*;
 
@@ -263,6 +271,24 @@ mod tests {
         one(&[(1, true), (2, false), (7, true)], &[]);
         one(&[(1, true), (2, false), (7, false)], &["1 up 1/101 [2, 7]"]);
         check(vec![(0, says(2, &[(1, false)]))], 100, &["2 up 2/102 [1]"]);
+    }
+
+    /// Two processes that say that they are node 1: one that takes part, and one whose store was refused.
+    #[test]
+    fn a_store_is_held_by_whoever_takes_part_with_it() {
+        let start = Start { store: StoreUuid([1; 16]), count: 1, nonce: 1 };
+        let stamp = Stamp { replica: ReplicaId::new(NodeId(1), 1), start, mark: 0 };
+        let first = Heartbeat { stamp: Some(stamp), native: address(7), ..same(1) };
+        let second = Heartbeat { native: address(8), ..same(1) };
+        let mut liveness = Liveness::new(SINCE_MS);
+        liveness.heard(SINCE_MS, second.clone());
+        assert_eq!(liveness.holder(NodeId(1), SINCE_MS), None);
+        liveness.heard(SINCE_MS + 100, first);
+        liveness.heard(SINCE_MS + 200, second.clone());
+        assert_eq!(liveness.holder(NodeId(1), SINCE_MS + 200), Some(address(7)));
+        liveness.heard(SINCE_MS + 1700, second);
+        assert_eq!(liveness.holder(NodeId(1), SINCE_MS + 1600), Some(address(7)));
+        assert_eq!(liveness.holder(NodeId(1), SINCE_MS + 1601), None, "it has stopped, or its store was lost");
     }
 
     #[test]

@@ -151,6 +151,11 @@ impl Metaserver {
         Ok(server)
     }
 
+    /// True while this node's metadata store takes only commands that make room, or not even those.
+    pub fn is_short_of_space(&self) -> bool {
+        self.host.is_short_of_space()
+    }
+
     /// What this node's metadata store says of itself.
     pub fn stamp(&self) -> Stamp {
         self.host.stamp()

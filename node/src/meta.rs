@@ -149,7 +149,7 @@ impl MetaKeeper {
     }
 
     fn say(&self, what: &str, why: &Error) {
-        self.service.set_store_problem(why.message());
+        self.service.set_store_problem(format!("{what}: {}", why.message()));
         error!(store = %self.record().uuid, "the metadata store {what}: {why}");
     }
 
@@ -195,7 +195,7 @@ impl MetaKeeper {
         self.save(StoreRecord { starts: start.count, fresh: false, ..record })?;
         let server = self.serve(host).await.map_err(damaged_state)?;
         self.save(StoreRecord { founded: true, ..self.record() })?;
-        self.service.set_store_problem("");
+        self.service.set_store_problem(String::new());
         self.service.set_meta(Some(server));
         info!(%replica, start = start.count, "the metadata store is open");
         Ok(())

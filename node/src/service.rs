@@ -14,6 +14,9 @@ use proto::map::{ClusterMap, Role};
 use tokio::sync::watch;
 use types::{Error, Result};
 
+/// What one says of a metadata store whose disk is full: it votes and counts, but keeps nothing new.
+const SHORT_OF_SPACE: &str = "is short of space: free some on the disk of its data directory, or make another node meta";
+
 /// The rooms of a node; those that are still starting answer `Unavailable`.
 #[derive(Debug)]
 pub struct NodeService {
@@ -21,7 +24,7 @@ pub struct NodeService {
     map: watch::Sender<Arc<ClusterMap>>,
     /// The metaserver while its store is open, if the node has that role.
     meta: Mutex<Option<Arc<Metaserver>>>,
-    /// Why the metadata store is not open, or empty.
+    /// Why the metadata store is not open, as what one would say of it, or empty.
     store_problem: Mutex<String>,
     /// Set when the blockserver has started, if the node has that role.
     pub block: OnceLock<Arc<Blockserver>>,
@@ -64,14 +67,17 @@ impl NodeService {
         *self.meta.lock().expect("no panic while it is held") = meta;
     }
 
-    /// Why the metadata store is not open, or empty.
+    /// What is wrong with the metadata store, as what one would say of it, or empty.
     pub fn store_problem(&self) -> String {
-        self.store_problem.lock().expect("no panic while it is held").clone()
+        match self.meta() {
+            Some(meta) if meta.is_short_of_space() => SHORT_OF_SPACE.to_owned(),
+            _ => self.store_problem.lock().expect("no panic while it is held").clone(),
+        }
     }
 
-    /// Says why the metadata store is not open.
-    pub fn set_store_problem(&self, why: &str) {
-        why.clone_into(&mut self.store_problem.lock().expect("no panic while it is held"));
+    /// Says why the metadata store is not open: "is closed: …".
+    pub fn set_store_problem(&self, why: String) {
+        *self.store_problem.lock().expect("no panic while it is held") = why;
     }
 
     fn fetch_map(&self, caller: &Caller, question: FetchMap) -> Result<MapFetched> {

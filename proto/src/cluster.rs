@@ -75,7 +75,7 @@ pub struct Heartbeat {
     pub disks: BTreeMap<DiskId, DiskReport>,
     /// What its metadata store says of itself; `None` while it takes no part.
     pub stamp: Option<Stamp>,
-    /// Why its metadata store takes no part, or empty.
+    /// What is wrong with its metadata store, as what one would say of it; empty when all is well.
     pub store_problem: String,
     /// State of each partition it has a copy of.
     pub partitions: Vec<PartitionReport>,

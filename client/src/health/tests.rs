@@ -43,6 +43,18 @@ fn disks_that_are_broken() {
 }
 
 #[test]
+fn metadata_that_is_not_well() {
+    let mut status = status(2);
+    let last = status.nodes.get_mut(&NodeId(2)).unwrap().last.as_mut().unwrap();
+    last.store_problem = "is closed: its log is gone".to_owned();
+    last.partitions[0].problem = "I/O error".to_owned();
+    let store = "the metadata store of node 2 is closed: its log is gone";
+    check(&status, &[store, "partition 0 on node 2 has stopped: I/O error"]);
+    status.map.nodes.get_mut(&NodeId(2)).unwrap().up = false;
+    assert_eq!(meta_problems(&status, NodeId(2)), [""; 0], "what it said before it went down");
+}
+
+#[test]
 fn slots_that_are_not_serving() {
     let mut status = status(2);
     let table = status.map.table.as_mut().unwrap();

@@ -13,7 +13,6 @@ use proto::command::{MapChange, NamespaceCommand, NewNode, RootCommand};
 use proto::map::{ClusterMap, ROOT};
 use raft::State;
 use tree::root;
-use types::limits::NODE_SILENCE_MS_MAX;
 use types::{Error, Identity, NodeId, Result};
 
 use super::Metaserver;
@@ -84,15 +83,11 @@ impl Metaserver {
     fn refuse_second_store(&self, node: NodeId) -> Result<()> {
         let now_ms = self.now_ms();
         let liveness = self.liveness.lock().expect("no panic while it is held");
-        let last = liveness.as_ref().and_then(|liveness| liveness.last(node, now_ms));
-        match last {
-            Some((ms, heartbeat)) if heartbeat.stamp.is_some() && ms < NODE_SILENCE_MS_MAX => {
-                Err(Error::conflict(format!(
-                    "a process at {} takes part as node {node}: stop it, or this one",
-                    heartbeat.native
-                )))
-            }
-            _ => Ok(()),
+        match liveness.as_ref().and_then(|liveness| liveness.holder(node, now_ms)) {
+            None => Ok(()),
+            Some(address) => Err(Error::conflict(format!(
+                "a process at {address} takes part as node {node}: stop it, or this one"
+            ))),
         }
     }
 

@@ -163,13 +163,18 @@ impl Metaserver {
                 warn!("the feature level could not be raised, trying again: {e}");
             }
             let wanted = wanted_replicas(&self.map.borrow());
+            let mut maps = self.map.subscribe();
             let groups = self.host.groups();
             let kept = groups.iter().map(async |group| {
                 if let Err(e) = keep_voters_of(group, &wanted).await {
                     warn!(partition = %group.id(), "its voters could not be changed, trying again: {e}");
                 }
             });
-            futures::future::join_all(kept).await;
+            // A store that is not wanted any more may never answer: nobody waits for it.
+            tokio::select! {
+                _ = futures::future::join_all(kept) => {}
+                _ = maps.wait_for(|map| wanted_replicas(map) != wanted) => {}
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! What metaservers do unasked: they follow the map, give partitions their voters, and notice who is silent.
 
 use proto::cluster::{CreateNamespace, DiskReport, FetchStatus, Heartbeat, RegisterDisks};
+use proto::command::MapChange;
 use proto::map::{ROOT, Role};
 use proto::namespace::{FetchNamespace, Mode};
 use types::{DiskId, DiskUuid, NamespaceName, NodeId};
@@ -69,6 +70,26 @@ async fn a_voter_that_is_down_keeps_its_vote() {
     assert!(world.vote(&[1, 2, 3], &[1, 2]));
     world.net.say(heartbeat(3));
     world.until("node 3 is up", || up(&world) == [1, 2, 3]).await;
+}
+
+/// Not even for a minute.
+#[tokio::test(start_paused = true)]
+async fn no_change_waits_for_a_node_that_is_not_wanted_any_more() {
+    let mut world = World::three().await;
+    for id in [4, 5] {
+        let joined = world.join(id, &[Role::Meta]).await;
+        world.add(id, joined.map).await;
+    }
+    let decide = async |third| {
+        let voters = [1, 2, third].map(NodeId).into();
+        world.server(1).change_map(MapChange::SetVoters { voters }).await.unwrap();
+    };
+    world.net.cut(4);
+    decide(4).await;
+    seconds(5).await;
+    assert!(!world.vote(&[1, 2, 4], &[1]), "it does not answer");
+    decide(5).await;
+    world.until("node 5 votes", || world.vote(&[1, 2, 5], &[1, 2, 5])).await;
 }
 
 #[tokio::test(start_paused = true)]
