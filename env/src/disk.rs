@@ -18,7 +18,7 @@ use bytes::BytesMut;
 use types::Millis;
 
 pub use real::RealDisk;
-pub use sim::{DiskCounts, DiskFault, DiskFaults, FaultRule, SimDisk, When};
+pub use sim::{DiskCounts, DiskFault, DiskFaults, DiskImage, FaultRule, SimDisk, When};
 
 /// How to open a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

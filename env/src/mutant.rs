@@ -17,6 +17,12 @@ pub enum Mutant {
     StaleRead,
     /// A leader whose machine was suspended reads under the lease it had before.
     LeaseOverSuspend,
+    /// A metadata store that was lost or set back goes on under its old name.
+    IdentityUnchecked,
+    /// A node counts as up once it has joined, before it has ever run.
+    EarlyVoter,
+    /// The log is trimmed beyond a snapshot that is being sent.
+    TrimAhead,
     /// A page of the journal lacks a record.
     JournalGap,
     /// A writer who has not seen the newest version is not refused.
@@ -27,13 +33,16 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 9] = [
+    pub const ALL: [Mutant; 12] = [
         Mutant::SkippedSync,
         Mutant::AckAtK,
         Mutant::LostIntent,
         Mutant::ForgottenVote,
         Mutant::StaleRead,
         Mutant::LeaseOverSuspend,
+        Mutant::IdentityUnchecked,
+        Mutant::EarlyVoter,
+        Mutant::TrimAhead,
         Mutant::JournalGap,
         Mutant::WrongBase,
         Mutant::DuplicateApply,
@@ -48,6 +57,9 @@ impl Mutant {
             Mutant::ForgottenVote => "forgotten-vote",
             Mutant::StaleRead => "stale-read",
             Mutant::LeaseOverSuspend => "lease-over-suspend",
+            Mutant::IdentityUnchecked => "identity-unchecked",
+            Mutant::EarlyVoter => "early-voter",
+            Mutant::TrimAhead => "trim-ahead",
             Mutant::JournalGap => "journal-gap",
             Mutant::WrongBase => "wrong-base",
             Mutant::DuplicateApply => "duplicate-apply",

@@ -3,6 +3,7 @@
 
 use std::sync::Weak;
 
+use env::mutant::Mutant;
 use openraft::async_runtime::{Instant as _, WatchReceiver};
 use types::Result;
 use types::limits::{
@@ -78,7 +79,8 @@ fn needed_from(group: &Group) -> Option<u64> {
     };
     let followers = metrics.replication.iter().flatten().filter(|(node, _)| answers(node));
     let matched = followers.filter_map(|(_, matched)| matched.as_ref().map(LogId::index));
-    matched.chain(group.outgoing.needed_from()).min()
+    let outgoing = group.outgoing.needed_from().filter(|_| !Mutant::TrimAhead.is_planted());
+    matched.chain(outgoing).min()
 }
 
 /// A quarter of the tail: trimming, which costs a flush, is rare.

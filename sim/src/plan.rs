@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use env::Random;
-use types::limits::CLOCK_SKEW_MAX;
+use types::limits::{CLOCK_SKEW_MAX, SIM_BEHIND};
 use types::{NodeId, Profile};
 
 use crate::world::Shape;
@@ -23,6 +23,10 @@ pub enum Fault {
     CrashLeader(usize),
     /// The node stands still; time goes on without it.
     Pause(NodeId),
+    /// The machine of the node is suspended: its monotonic clock stands still as well.
+    Suspend(NodeId),
+    /// The machine of the node that leads this partition, by its place in the map, is suspended.
+    SuspendLeader(usize),
     /// Nothing goes between the node and the others, in either direction.
     Isolate(NodeId),
     /// Nothing that the first sends reaches the second.
@@ -59,13 +63,42 @@ pub enum Fault {
     StoreErrors(NodeId, u32),
     /// The index of the node's disk is lost while the node is down.
     LostIndex(NodeId),
-    /// The metadata of the node is lost while the node is down.
-    LostMetadata(NodeId),
+    /// The metadata of the node is harmed while the node is down.
+    Metadata(NodeId, Harm),
+    /// The first two vote. The second is cut off for a while, as in [`SIM_BEHIND`]; then the first comes to harm, and
+    /// those two are without the third: what was acknowledged meanwhile is safe there, and nowhere else.
+    MetadataBehind(NodeId, NodeId, Harm),
     /// These nodes are gone for good.
     Gone(Vec<NodeId>),
     /// The disk of the first hangs; then it loses its power for a moment, and the others are gone for good. What was
     /// acknowledged meanwhile has lost no more disks than a profile allows.
     GoneBehindSlow(NodeId, Vec<NodeId>),
+}
+
+/// What becomes of the metadata of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Harm {
+    /// The log and the states are gone.
+    Lost,
+    /// The log is gone.
+    LogLost,
+    /// The states are gone.
+    StatesLost,
+    /// The log and the states are what they were when the fault began.
+    SetBack,
+    /// The whole data directory is.
+    NodeSetBack,
+    /// So many rows of the states rot.
+    StatesRot(u64),
+    /// So many bits of the log flip.
+    LogRot(u64),
+}
+
+impl Harm {
+    /// True when the node runs on for the time of the fault, and comes to harm at its end.
+    pub fn is_late(self) -> bool {
+        matches!(self, Harm::SetBack | Harm::NodeSetBack)
+    }
 }
 
 /// The kinds that a run draws from. Each seed leaves out a few: faults hide each other.
@@ -89,7 +122,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// Kinds that a cluster survives as it is: what a plan is drawn from unless others are named.
-    pub const SURVIVED: [FaultKind; 11] = [
+    pub const SURVIVED: [FaultKind; 12] = [
         FaultKind::Crash,
         FaultKind::Pause,
         FaultKind::Partition,
@@ -101,10 +134,11 @@ impl FaultKind {
         FaultKind::DiskTime,
         FaultKind::Store,
         FaultKind::Voter,
+        FaultKind::Metadata,
     ];
 
     /// Kinds that break promises as long as nobody has built what survives them; each names what it finds.
-    pub const UNSOLVED: [FaultKind; 2] = [FaultKind::Metadata, FaultKind::Loss];
+    pub const UNSOLVED: [FaultKind; 1] = [FaultKind::Loss];
 
     /// All kinds.
     pub fn all() -> impl Iterator<Item = Self> {
@@ -198,6 +232,8 @@ impl Default for Options {
 
 /// Nodes that hold metadata: the voters, and one more that can take the place of one.
 const META_COUNT: u64 = 4;
+/// Of those, the first ones that vote unless one is away for long.
+const VOTER_COUNT: u64 = 3;
 
 /// The budget: what may be wrong at once, so that every promise must still hold. With 4+2 over eight nodes any two may
 /// be away or damaged; when two of three voters are away there are no answers, and nothing is lost.
@@ -206,6 +242,9 @@ struct Budget {
     damaged: Vec<NodeId>,
     /// By how many milliseconds clocks are wrong: any two by at most [`CLOCK_SKEW_MAX`].
     skews: BTreeMap<NodeId, i64>,
+    /// A voter has lost what it acknowledged. What is acknowledged may be on two voters only, so that in a run one may
+    /// lose it, or be gone for good, but not both.
+    is_meta_spent: bool,
 }
 
 impl Plan {
@@ -219,13 +258,15 @@ impl Plan {
         // A swarm: every seed leaves out about a third of the kinds.
         let kinds: Vec<FaultKind> = others.into_iter().filter(|_| random.below(3) > 0).collect();
         let mut strikes = Vec::new();
-        let mut budget = Budget { damaged: Vec::new(), skews: BTreeMap::new() };
+        let mut budget = Budget { damaged: Vec::new(), skews: BTreeMap::new(), is_meta_spent: false };
         let mut at_ms = 1_000 + random.below(2_000);
         while !kinds.is_empty() && at_ms < options.seconds * 1_000 {
             let kind = kinds[random.below(kinds.len() as u64) as usize];
             let for_ms = duration(kind, &random);
             if let Some(fault) = budget.draw(kind, shape, &random) {
+                let lead_ms = fault.lead_ms();
                 strikes.push(Strike { at_ms, for_ms, fault });
+                at_ms += lead_ms;
             }
             // One after the other, with time to heal: what may be wrong at once stays within the budget.
             at_ms += for_ms + 2_000 + random.below(6_000);
@@ -257,6 +298,14 @@ impl Fault {
             _ => &[],
         }
     }
+
+    /// How long it takes to begin, in milliseconds.
+    fn lead_ms(&self) -> u64 {
+        match self {
+            Fault::MetadataBehind(..) => SIM_BEHIND.as_millis() as u64,
+            _ => 0,
+        }
+    }
 }
 
 /// Shorter and longer than what a failure detector, a lease and an election take.
@@ -264,6 +313,8 @@ fn duration(kind: FaultKind, random: &Random) -> u64 {
     match kind {
         FaultKind::Crash => 300 + random.below(8_000),
         FaultKind::Pause => 200 + random.below(5_000),
+        // What was set back has missed something.
+        FaultKind::Metadata => 2_000 + random.below(6_000),
         FaultKind::Clock | FaultKind::DiskRot => 500,
         _ => 1_000 + random.below(6_000),
     }
@@ -282,7 +333,11 @@ impl Budget {
                 3 => Fault::Crash(vec![NodeId(1 + pick(2)), NodeId(3)]),
                 _ => Fault::Crash(vec![node()]),
             },
-            FaultKind::Pause => Fault::Pause(node()),
+            FaultKind::Pause => match pick(3) {
+                0 => Fault::Pause(node()),
+                1 => Fault::Suspend(node()),
+                _ => Fault::SuspendLeader(pick(5) as usize),
+            },
             FaultKind::Partition => match pick(4) {
                 0 => Fault::Isolate(node()),
                 1 => {
@@ -316,12 +371,16 @@ impl Budget {
                 0 => Fault::StoreErrors(self.damage(shape, random)?, 10_000 + pick(50_000) as u32),
                 _ => Fault::LostIndex(node()),
             },
-            FaultKind::Metadata => Fault::LostMetadata(NodeId(1 + pick(shape.meta))),
+            FaultKind::Metadata => self.harm(shape, random)?,
             FaultKind::Voter => {
                 let node = NodeId(1 + pick(shape.meta));
-                self.has_room(shape, 1).then_some(Fault::Gone(vec![node]))?
+                let is_allowed = self.has_room(shape, 1) && !self.is_meta_spent;
+                is_allowed.then_some(Fault::Gone(vec![node]))?
             }
             FaultKind::Loss => {
+                if self.is_meta_spent {
+                    return None;
+                }
                 let mut others: Vec<NodeId> = (shape.meta + 1..=shape.nodes).map(NodeId).collect();
                 let slow = others.swap_remove(pick(others.len() as u64) as usize);
                 others.truncate(shape.profile.m.into());
@@ -336,6 +395,33 @@ impl Budget {
         let skew = random.below(2 * most + 1) as i64 - most as i64;
         let before = self.skews.insert(node, skew).unwrap_or_default();
         Fault::ClockJump(node, skew - before)
+    }
+
+    /// The one voter that comes to harm, by itself or while another is behind.
+    fn harm(&mut self, shape: Shape, random: &Random) -> Option<Fault> {
+        if std::mem::replace(&mut self.is_meta_spent, true) {
+            return None;
+        }
+        let count = 1 + random.below(4);
+        let told = [Harm::Lost, Harm::LogLost, Harm::StatesLost, Harm::SetBack, Harm::StatesRot(count)];
+        if random.below(3) == 0 {
+            // Only what the node itself knows of: those who know more may be away.
+            let harmed = 1 + random.below(VOTER_COUNT);
+            let behind = 1 + (harmed + random.below(VOTER_COUNT - 1)) % VOTER_COUNT;
+            let harm = told[random.below(told.len() as u64) as usize];
+            return Some(Fault::MetadataBehind(NodeId(harmed), NodeId(behind), harm));
+        }
+        let node = NodeId(1 + random.below(shape.meta));
+        let harm = match random.below(told.len() as u64 + 2) as usize {
+            0 => Harm::LogRot(count),
+            // What it was to repair is forgotten as well.
+            1 if self.has_room(shape, 1) => {
+                self.damaged.push(node);
+                Harm::NodeSetBack
+            }
+            at => told[at.saturating_sub(2)],
+        };
+        Some(Fault::Metadata(node, harm))
     }
 
     /// True when so many more nodes may be gone for good.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use env::Random;
-use kv::{Kv, KvFaults, MemKv};
+use kv::{Kv, KvFaults, KvImage, MemKv};
 use net::testing::Switchboard;
 use net::{Counters, Dial, Service};
 use node::config::NodeConfig;
@@ -16,6 +16,9 @@ use types::{ClusterId, Error, Identity, Result};
 
 /// What a certificate says instead of being one. Keys are chance that no seed decides, and there is no one to deceive.
 const CERTIFICATE: &str = "simulated ";
+
+/// What the stores of a node held at one moment, by path.
+pub type StoreImages = BTreeMap<PathBuf, KvImage>;
 
 /// The platform of one node. Its stores outlive the node's processes.
 #[derive(Clone)]
@@ -47,18 +50,42 @@ impl SimPlatform {
         self.stores().values().for_each(|store| store.set_faults(faults));
     }
 
-    /// The stores whose path contains `part` lose everything. Their process must not run.
-    pub fn lose(&self, part: &str) {
-        let stores = self.stores();
-        stores
-            .iter()
-            .filter(|(path, _)| path.to_string_lossy().contains(part))
-            .for_each(|(_, store)| store.lose());
+    /// The stores below `prefix` lose everything. Their process must not run.
+    pub fn lose(&self, prefix: &Path) {
+        self.below(prefix).iter().for_each(|(_, store)| store.lose());
+    }
+
+    /// Rots so many rows in each of the stores below `prefix`.
+    pub fn rot(&self, prefix: &Path, count: u64) {
+        for (_, store) in self.below(prefix) {
+            store.rot(count);
+        }
+    }
+
+    /// What a power failure could not take from the stores now.
+    pub fn image(&self) -> StoreImages {
+        self.stores().iter().map(|(path, store)| (path.clone(), store.image())).collect()
+    }
+
+    /// Sets the stores below `prefix` back to what they were. Their process must not run.
+    pub fn put_back(&self, images: &StoreImages, prefix: &Path) {
+        for (path, store) in self.below(prefix) {
+            match images.get(&path) {
+                Some(image) => store.put_back(image),
+                None => store.lose(), // There was none then.
+            }
+        }
     }
 
     /// How often each thing went wrong in the stores of the node.
     pub fn counts(&self) -> Vec<(&'static str, u64)> {
         self.stores().values().flat_map(|store| store.counts().rows()).collect()
+    }
+
+    fn below(&self, prefix: &Path) -> Vec<(PathBuf, MemKv)> {
+        let stores = self.stores();
+        let below = stores.iter().filter(|(path, _)| path.starts_with(prefix));
+        below.map(|(path, store)| (path.clone(), store.clone())).collect()
     }
 
     fn stores(&self) -> MutexGuard<'_, BTreeMap<PathBuf, MemKv>> {

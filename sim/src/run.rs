@@ -120,7 +120,7 @@ async fn run_in(mut world: World, plan: &Plan, trace: &Trace) -> Result<Report> 
     for strike in &plan.strikes {
         time::sleep_until(began + Duration::from_millis(strike.at_ms)).await;
         trace.note(format_args!("strikes: {:?}", strike.fault));
-        let down = strike::begin(&mut world, &strike.fault, &harness).await;
+        let down = strike::begin(&mut world, &strike.fault, &harness).await?;
         time::sleep(Duration::from_millis(strike.for_ms)).await;
         trace.note(format_args!("ends: {:?}", strike.fault));
         strike::end(&mut world, &strike.fault, &down).await?;

@@ -5,13 +5,13 @@ use std::num::NonZeroU64;
 use client::Cluster;
 use client::health::leader;
 use env::disk::{DiskFault, DiskFaults, FaultRule, When};
-use env::time::Duration;
+use env::time::{self, Duration};
 use kv::KvFaults;
 use net::testing::{Jitter, LinkFaults};
-use types::limits::SIM_LATE_BY;
+use types::limits::{SIM_BEHIND, SIM_LATE_BY};
 use types::{NodeId, Result};
 
-use crate::plan::Fault;
+use crate::plan::{Fault, Harm};
 use crate::world::{World, healthy_links};
 
 /// Where shards are, on every node.
@@ -20,13 +20,17 @@ const DISK: &str = "/disk1";
 const SEGMENTS: &str = "/disk1/seg";
 
 /// Begins a fault. Returns the nodes whose processes it ended.
-pub async fn begin(world: &mut World, fault: &Fault, client: &Cluster) -> Vec<NodeId> {
+pub async fn begin(world: &mut World, fault: &Fault, client: &Cluster) -> Result<Vec<NodeId>> {
     let all: Vec<NodeId> = world.ids();
     match fault {
-        Fault::Crash(nodes) => return crash(world, nodes),
-        Fault::CrashAll => return crash(world, &all),
-        Fault::CrashLeader(place) => return crash(world, &leader_of(client, *place).await),
+        Fault::Crash(nodes) => return Ok(crash(world, nodes)),
+        Fault::CrashAll => return Ok(crash(world, &all)),
+        Fault::CrashLeader(place) => return Ok(crash(world, &leader_of(client, *place).await)),
         Fault::Pause(node) => world.pause(*node),
+        Fault::Suspend(node) => world.suspend(*node),
+        Fault::SuspendLeader(place) => {
+            leader_of(client, *place).await.iter().for_each(|node| world.suspend(*node));
+        }
         Fault::Isolate(node) => world.network.isolate(world.address(*node)),
         Fault::CutOneWay(from, to) => {
             world.network.cut_one_way(world.address(*from), world.address(*to));
@@ -74,26 +78,37 @@ pub async fn begin(world: &mut World, fault: &Fault, client: &Cluster) -> Vec<No
         }
         Fault::LostIndex(node) => {
             let down = crash(world, &[*node]);
-            world.platform(*node).lose(DISK);
-            return down;
+            world.platform(*node).lose(DISK.as_ref());
+            return Ok(down);
         }
-        Fault::LostMetadata(node) => {
+        Fault::Metadata(node, harm) if harm.is_late() => world.copy(*node),
+        Fault::Metadata(node, harm) => {
             let down = crash(world, &[*node]);
-            world.lose_metadata(*node);
-            return down;
+            world.harm(*node, *harm);
+            return Ok(down);
+        }
+        Fault::MetadataBehind(node, behind, harm) => {
+            leave_behind(world, client, *node, *behind, *harm).await?;
         }
         Fault::Gone(nodes) => drop(crash(world, nodes)),
         Fault::GoneBehindSlow(slow, _) => plan(world, *slow, |faults| faults.hung = true),
     }
-    Vec::new()
+    Ok(Vec::new())
 }
 
 /// Ends a fault. What it damaged stays damaged.
 pub async fn end(world: &mut World, fault: &Fault, down: &[NodeId]) -> Result<()> {
     match fault {
-        Fault::Pause(node) => world.resume(*node),
+        Fault::Pause(node) | Fault::Suspend(node) => world.resume(*node),
+        Fault::SuspendLeader(_) => world.ids().into_iter().for_each(|node| world.resume(node)),
         Fault::Isolate(_) | Fault::CutOneWay(..) | Fault::Split(_) | Fault::SplitLeader(_) => {
             world.network.heal_all()
+        }
+        Fault::MetadataBehind(..) => world.network.heal_all(),
+        Fault::Metadata(node, harm) if harm.is_late() => {
+            world.crash(*node);
+            world.harm(*node, *harm);
+            world.start(*node).await?;
         }
         Fault::Loss(_) | Fault::Reorder(_) | Fault::Delay(_) => world.network.set_default(healthy_links()),
         Fault::ReadErrors(node, _)
@@ -112,7 +127,7 @@ pub async fn end(world: &mut World, fault: &Fault, down: &[NodeId]) -> Result<()
         }
         // Whoever is down starts below, or never.
         Fault::Crash(_) | Fault::CrashAll | Fault::CrashLeader(_) | Fault::Gone(_) => {}
-        Fault::LostIndex(_) | Fault::LostMetadata(_) => {}
+        Fault::LostIndex(_) | Fault::Metadata(..) => {}
         // A clock that was set wrong stays so; nobody takes bits back.
         Fault::ClockJump(..) | Fault::BitRot(..) => {}
     }
@@ -125,6 +140,25 @@ pub async fn end(world: &mut World, fault: &Fault, down: &[NodeId]) -> Result<()
 fn crash(world: &mut World, nodes: &[NodeId]) -> Vec<NodeId> {
     nodes.iter().for_each(|node| world.crash(*node));
     nodes.to_vec()
+}
+
+/// Cuts `behind` off for a while; then `node` comes to harm, and goes on with `behind` alone.
+async fn leave_behind(
+    world: &mut World,
+    client: &Cluster,
+    node: NodeId,
+    behind: NodeId,
+    harm: Harm,
+) -> Result<()> {
+    world.copy(node);
+    world.network.isolate(world.address(behind));
+    time::sleep(SIM_BEHIND).await;
+    world.crash(node);
+    world.harm(node, harm);
+    let others = client.map().voters.clone().into_iter().filter(|voter| ![node, behind].contains(voter));
+    others.for_each(|other| world.network.isolate(world.address(other)));
+    world.network.rejoin(world.address(behind));
+    world.start(node).await
 }
 
 /// Who leads a partition, by its place in the map; nobody when nobody answers.

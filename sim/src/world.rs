@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use client::{Cluster, Endpoints};
-use env::disk::SimDisk;
+use env::disk::{DiskImage, SimDisk};
 use env::task::Owner;
 use env::{Disk, Env, Random};
 use net::testing::{Jitter, LinkFaults, Switchboard};
@@ -19,7 +19,8 @@ use proto::map::Role;
 use tokio::sync::oneshot;
 use types::{Error, Identity, NodeId, Profile, Result, limits};
 
-use crate::platform::SimPlatform;
+use crate::plan::Harm;
+use crate::platform::{SimPlatform, StoreImages};
 use crate::trace::Trace;
 
 /// The address of who looks at disks.
@@ -56,6 +57,8 @@ struct SimNode {
     disk: SimDisk,
     platform: Arc<SimPlatform>,
     lives: u64,
+    /// What it once had in its data directory.
+    copy: Option<(DiskImage, StoreImages)>,
     process: Option<Process>,
 }
 
@@ -160,12 +163,16 @@ impl World {
         self.node(id).crash(&network);
     }
 
-    /// The metadata of a node is gone: its log and its state, but not its name. Its process must not run.
-    pub fn lose_metadata(&self, id: NodeId) {
-        let node = self.get(id);
-        let directory = node.config.data.join("meta");
-        node.disk.reopen().remove_dir_all(&directory).expect("a healthy disk removes what is there");
-        node.platform.lose("/meta/");
+    /// Makes a copy of what a node has in its data directory, for [`Harm::SetBack`] and [`Harm::NodeSetBack`].
+    pub fn copy(&mut self, id: NodeId) {
+        let node = self.node(id);
+        node.copy = Some((node.disk.image(), node.platform.image()));
+    }
+
+    /// Harms the metadata of a node. Its process must not run.
+    pub fn harm(&mut self, id: NodeId, harm: Harm) {
+        self.trace.note(format_args!("harms the metadata of node {id}: {harm:?}"));
+        self.node(id).harm(harm);
     }
 
     /// Sets the wall clock of a node by this many milliseconds.
@@ -205,6 +212,11 @@ impl World {
         self.get(id).process.iter().for_each(|process| process.owner.pause());
     }
 
+    /// Suspends the machine of a node: it stands still, its monotonic clock included; boot time goes on.
+    pub fn suspend(&self, id: NodeId) {
+        self.get(id).process.iter().for_each(|process| process.owner.suspend());
+    }
+
     /// Lets a node go on.
     pub fn resume(&self, id: NodeId) {
         self.get(id).process.iter().for_each(|process| process.owner.resume());
@@ -242,7 +254,7 @@ impl SimNode {
         let disk = SimDisk::new(seed);
         let env = Env { disk: Arc::new(disk.clone()), ..Env::simulated(seed + 1) };
         let platform = Arc::new(SimPlatform::new(network.clone(), Random::seeded(seed + 2)));
-        Self { id: NodeId(number), config, env, disk, platform, lives: 0, process: None }
+        Self { id: NodeId(number), config, env, disk, platform, lives: 0, copy: None, process: None }
     }
 
     /// Runs a step of the node's set-up as a process of its own.
@@ -292,6 +304,34 @@ impl SimNode {
             self.process = None;
         }
         outcome
+    }
+
+    fn harm(&mut self, harm: Harm) {
+        let (data, meta) = (self.config.data.clone(), self.config.data.join("meta"));
+        let disk = self.disk.reopen();
+        let remove = |path: &Path| {
+            disk.remove_dir_all(path).and_then(|()| disk.sync_dir(&data)).expect("a healthy disk removes it");
+        };
+        let set_back = |path: &Path| {
+            let (files, stores) = self.copy.as_ref().expect("it was copied before");
+            disk.put_back(files, path);
+            self.platform.put_back(stores, path);
+        };
+        match harm {
+            Harm::Lost => {
+                remove(&meta);
+                self.platform.lose(&meta);
+            }
+            Harm::LogLost => {
+                let stores = disk.read_dir(&meta).expect("a meta node has this directory");
+                stores.iter().for_each(|store| remove(&meta.join(store)));
+            }
+            Harm::StatesLost => self.platform.lose(&meta),
+            Harm::SetBack => set_back(&meta),
+            Harm::NodeSetBack => set_back(&data),
+            Harm::StatesRot(count) => self.platform.rot(&meta, count),
+            Harm::LogRot(count) => drop(disk.rot(&meta, count)),
+        }
     }
 
     fn crash(&mut self, network: &Switchboard) {

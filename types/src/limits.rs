@@ -368,6 +368,9 @@ pub const SIM_LATENCY: Duration = Duration::from_millis(1);
 pub const SIM_LATE_BY: Duration = Duration::from_millis(80);
 /// How long a voter of a simulation may be away before another takes its place: longer than any fault that ends.
 pub const SIM_META_DOWN_OUT: Duration = Duration::from_secs(20);
+/// For how long a simulated voter is cut off before another one loses what it has acknowledged meanwhile: longer than a
+/// node takes to remember how far its store has come.
+pub const SIM_BEHIND: Duration = Duration::from_secs(3);
 /// How long a simulated cluster may take to become whole after the last fault: failure detection, elections and filling
 /// all slots of a disk, several times over.
 pub const SIM_HEAL_TIMEOUT: Duration = Duration::from_secs(180);

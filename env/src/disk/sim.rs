@@ -15,7 +15,7 @@ mod tests;
 
 use std::ffi::OsString;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -34,6 +34,10 @@ pub struct SimDisk {
     state: Arc<Mutex<State>>,
     life: u64,
 }
+
+/// What was durable on a disk at one moment, to be put back. Clones share it.
+#[derive(Clone, Debug)]
+pub struct DiskImage(Arc<[(PathBuf, Option<Vec<u8>>)]>);
 
 impl SimDisk {
     /// An empty, healthy disk of 1 TiB; `seed` decides on crashes and faults.
@@ -75,6 +79,20 @@ impl SimDisk {
     /// when there are no bytes.
     pub fn rot(&self, prefix: &Path, count: u64) -> u64 {
         self.lock().rot(prefix, count)
+    }
+
+    /// What would be left if the power failed now and took all it can.
+    pub fn image(&self) -> DiskImage {
+        DiskImage(self.lock().tree.image().into())
+    }
+
+    /// Replaces the directory `prefix` by an earlier state of it, as a restored backup does. Its process must not run.
+    pub fn put_back(&self, image: &DiskImage, prefix: &Path) {
+        let mut state = self.lock();
+        let below: Vec<_> =
+            image.0.iter().filter(|(path, _)| faults::is_below(path, prefix)).cloned().collect();
+        state.tree.put_back(prefix, &below).expect("a directory whose parent was there then and is there now");
+        state.dice.counts.rollbacks += 1;
     }
 
     /// Empties the page cache: from now on reads see what a lost write or a failed sync left on the platter.

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use access::{Action, authorize};
+use env::mutant::Mutant;
 use net::Caller;
 use proto::cluster::{
     ClusterStatus, ConfirmJoin, CreateNamespace, CreateToken, DisksRegistered, FetchStatus, FindNamespace,
     FinishSync, Heartbeat, HeartbeatSeen, Join, Joined, NamespaceFound, NodeRemoved, NodeStatus,
     RegisterDisks, RegisterStore, RemoveNode, StoreRegistered, TokenCreated,
 };
-use proto::command::{MapChange, NamespaceCommand, NewNode, RootCommand};
+use proto::command::{MapChange, NamespaceCommand, NewNode, NodeChange, RootCommand};
 use proto::map::{ClusterMap, ROOT};
 use raft::State;
 use tree::root;
@@ -32,6 +33,10 @@ impl Metaserver {
         let node = NewNode { zone, roles, native, control, store };
         let added = self.change_map(MapChange::AddNode { node, token_hash, level }).await?;
         let id = added.node.ok_or_else(|| Error::internal("a node was added without an id"))?;
+        if Mutant::EarlyVoter.is_planted() {
+            let up = NodeChange { node: id, up: true, native, control, broken_disks: Vec::new() };
+            self.change_map(MapChange::SetNodes { changes: vec![up] }).await?;
+        }
         let certificate = (self.signer.0)(&secrets.authority, &join.request, &Identity::Node(id))?;
         let map = self.current_map()?;
         assert!(map.nodes.contains_key(&id), "a command is applied here before it is answered (I-LIN)");

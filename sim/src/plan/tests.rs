@@ -16,6 +16,7 @@ fn plans_stay_within_the_budget() {
     for seed in 0..300 {
         let plan = Plan::draw(seed, &Options::default());
         let is_voter = |node: &NodeId| node.0 <= plan.shape.meta;
+        let mut harms = 0;
         let (mut damaged, mut skews) = (BTreeSet::new(), BTreeMap::from([(NodeId(1), 0)]));
         for strike in &plan.strikes {
             match &strike.fault {
@@ -35,14 +36,26 @@ fn plans_stay_within_the_budget() {
                     assert!(!is_voter(node), "{strike}");
                     damaged.insert(*node);
                 }
+                Fault::Metadata(node, harm) => {
+                    assert!(is_voter(node), "{strike}");
+                    harms += 1;
+                    damaged.extend((*harm == Harm::NodeSetBack).then_some(*node));
+                }
+                Fault::MetadataBehind(node, behind, harm) => {
+                    assert!(node != behind && [node, behind].iter().all(|node| node.0 <= 3), "{strike}");
+                    assert!(!matches!(harm, Harm::NodeSetBack | Harm::LogRot(_)), "{strike}");
+                    harms += 1;
+                }
                 _ => {}
             }
         }
         damaged.extend(plan.gone());
+        assert!(harms + plan.gone().len() <= 1, "seed {seed}: what two voters had");
         assert!(damaged.len() <= 2, "seed {seed}");
         let (least, most) = (skews.values().min().unwrap(), skews.values().max().unwrap());
         assert!(most - least <= CLOCK_SKEW_MAX.as_millis() as i64, "seed {seed}: {skews:?}");
-        let ends = plan.strikes.windows(2).all(|two| two[0].at_ms + two[0].for_ms < two[1].at_ms);
+        let end = |strike: &Strike| strike.at_ms + strike.fault.lead_ms() + strike.for_ms;
+        let ends = plan.strikes.windows(2).all(|two| end(&two[0]) < two[1].at_ms);
         assert!(ends, "seed {seed}: two faults at once");
     }
 }
@@ -72,15 +85,24 @@ fn what_is_gone_for_good_comes_last_and_leaves_enough() {
 
 #[test]
 fn every_kind_is_drawn_and_can_be_left_out() {
+    let word = |what: &dyn std::fmt::Debug| {
+        format!("{what:?}").chars().take_while(char::is_ascii_alphabetic).collect::<String>()
+    };
     let kinds: BTreeSet<String> = (0..100)
         .flat_map(|seed| Plan::draw(seed, &Options::default()).strikes)
         .chain(FaultKind::UNSOLVED.map(|kind| only(kind).strikes.remove(0)))
-        .map(|strike| format!("{:?}", strike.fault).chars().take_while(char::is_ascii_alphabetic).collect())
+        .flat_map(|strike| match strike.fault {
+            Fault::Metadata(_, harm) | Fault::MetadataBehind(_, _, harm) => {
+                vec![word(&strike.fault), word(&harm)]
+            }
+            fault => vec![word(&fault)],
+        })
         .collect();
-    assert_eq!(kinds.len(), 25, "{kinds:?}");
+    assert_eq!(kinds.len(), 28 + 7, "{kinds:?}");
     let only = Options { kinds: vec![FaultKind::Pause], ..Options::default() };
     for strike in (0..20).flat_map(|seed| Plan::draw(seed, &only).strikes) {
-        assert!(matches!(strike.fault, Fault::Pause(_)), "{strike}");
+        let is_pause = matches!(strike.fault, Fault::Pause(_) | Fault::Suspend(_) | Fault::SuspendLeader(_));
+        assert!(is_pause, "{strike}");
     }
     let all = Plan::draw(3, &Options::default());
     let fewer = Plan::draw(3, &Options { without: vec![0], ..Options::default() });

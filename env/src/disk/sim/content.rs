@@ -53,7 +53,12 @@ impl Content {
         self.current.len() as u64
     }
 
-    /// Length of what a crash cannot take away.
+    /// What a crash cannot take away.
+    pub fn durable(&self) -> &[u8] {
+        &self.durable
+    }
+
+    /// Its length.
     pub fn durable_len(&self) -> u64 {
         self.durable.len() as u64
     }

@@ -133,6 +133,8 @@ counts! {
     hung,
     /// Operations through handles from before a crash or a restart.
     stale,
+    /// Directories that were set back to an earlier state.
+    rollbacks,
     /// Power cuts.
     crashes,
     /// Creations, renames and removals that a crash took back.

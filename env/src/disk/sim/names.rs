@@ -61,6 +61,11 @@ impl Links {
         self.current.children(dir)
     }
 
+    /// As [`Links::children`], of the names that a crash cannot take away.
+    pub fn durable_children(&self, dir: InodeNumber) -> impl Iterator<Item = (&OsString, InodeNumber)> {
+        self.durable.children(dir)
+    }
+
     /// Directory and name of `inode`; `None` for the root and for what was removed.
     pub fn place(&self, inode: InodeNumber) -> Option<&(InodeNumber, OsString)> {
         self.current.places.get(&inode)

@@ -6,8 +6,6 @@ mod damage;
 mod model;
 mod replay;
 
-use std::path::PathBuf;
-
 use super::*;
 
 fn path(name: &str) -> &Path {

@@ -228,6 +228,48 @@ impl Tree {
         (lost_names, losses)
     }
 
+    /// What would be left if the power failed now and took all it can: directories (`None`) and files with their bytes,
+    /// each after the directory it is in.
+    pub fn image(&self) -> Vec<(PathBuf, Option<Vec<u8>>)> {
+        let mut found = Vec::new();
+        let mut dirs = vec![(PathBuf::from("/"), ROOT)];
+        while let Some((path, dir)) = dirs.pop() {
+            for (name, inode) in self.links.durable_children(dir) {
+                let path = path.join(name);
+                match self.files.get(&inode) {
+                    Some(body) => found.push((path, Some(body.content.durable().to_vec()))),
+                    None => {
+                        found.push((path.clone(), None));
+                        dirs.push((path, inode));
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    /// Replaces all that is at or below `path` by what an image has there, durably. No file may be open.
+    pub fn put_back(&mut self, path: &Path, image: &[(PathBuf, Option<Vec<u8>>)]) -> io::Result<()> {
+        match self.remove_dirs(path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        for (path, bytes) in image {
+            match bytes {
+                None => self.create_dirs(path)?,
+                Some(bytes) => {
+                    let inode = self.create_file(path)?;
+                    self.edit(inode, |body| {
+                        body.content.write(0, bytes.clone());
+                        body.content.sync();
+                    });
+                }
+            }
+        }
+        let dirs = image.iter().filter(|(_, bytes)| bytes.is_none()).map(|(path, _)| path.as_path());
+        dirs.chain(path.parent()).try_for_each(|dir| self.sync_dir(dir))
+    }
+
     /// Drops what the cache shows and the platter does not have.
     pub fn drop_caches(&mut self) {
         self.files.values_mut().for_each(|body| body.content.drop_cache());

@@ -176,6 +176,38 @@ fn rot_flips_bits_below_a_prefix() {
 }
 
 #[test]
+fn a_directory_can_be_set_back() {
+    for seed in 0..SEEDS {
+        let disk = SimDisk::new(seed);
+        for (name, bytes) in [("/d/a", b"old"), ("/d/e/b", b"old"), ("/f/c", b"old")] {
+            disk.create_dir_durably(path(name).parent().unwrap()).unwrap();
+            store(&disk, name, bytes);
+        }
+        open(&disk, "/d/a").write_at(&[b"not synced"], 0).unwrap();
+        disk.rename(path("/d/e/b"), path("/d/e/moved")).unwrap();
+        let image = disk.image();
+        let used = disk.space(path("/")).unwrap().free;
+        for (name, bytes) in [("/d/a", b"new"), ("/d/e/new", b"new"), ("/f/c", b"new")] {
+            store(&disk, name, bytes);
+        }
+        disk.remove_file(path("/d/e/moved")).unwrap();
+        disk.reopen().put_back(&image, path("/d"));
+        for is_crash in [false, true] {
+            let disk = disk.reopen();
+            if is_crash {
+                disk.crash();
+            }
+            assert_eq!(disk.read(path("/d/a")).unwrap(), b"old");
+            assert_eq!(disk.read(path("/d/e/b")).unwrap(), b"old");
+            assert_eq!(disk.read_dir(path("/d/e")).unwrap(), ["b"]);
+            assert_eq!(disk.read(path("/f/c")).unwrap(), b"new", "another directory");
+            assert_eq!(disk.space(path("/")).unwrap().free, used + "not synced".len() as u64 - 3);
+        }
+        assert_eq!(counted(&disk), [("rollbacks", 1), ("crashes", 1)]);
+    }
+}
+
+#[test]
 fn a_bit_can_be_chosen() {
     let disk = SimDisk::new(1);
     store(&disk, "/a", b"12345678");
