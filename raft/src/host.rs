@@ -97,7 +97,7 @@ impl Host {
             self.refuse(why);
         }
         self.shared.link.check()?;
-        if let Some(why) = blocking::run(|| self.shared.link.roster.meet(&source))? {
+        if let Some(why) = self.shared.link.roster.meet(&source)? {
             return Ok(Answer::Refused(why).encode());
         }
         let Some(running) = self.group(group) else {
@@ -115,7 +115,7 @@ impl Host {
     /// Takes note of what a store says of itself elsewhere, such as in a heartbeat. `Some(why)` when it must not take
     /// part.
     pub fn meet(&self, stamp: &Stamp) -> Result<Option<String>> {
-        blocking::run(|| self.shared.link.roster.meet(stamp))
+        self.shared.link.roster.meet(stamp)
     }
 
     /// Stops taking part, because others do not accept this store.

@@ -11,7 +11,7 @@ use crate::config::HostConfig;
 use crate::log::Log;
 use crate::message::{Answer, Envelope, Message};
 use crate::roster::Roster;
-use crate::{Network, blocking, codec};
+use crate::{Network, codec};
 
 /// Why a store cannot take part any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,7 +110,7 @@ impl Link {
     /// An answer counts only when it comes from the store that was asked.
     fn check_source(&self, source: &Stamp, target: ReplicaId) -> Result<()> {
         let refused = match source.replica == target {
-            true => blocking::run(|| self.roster.meet(source))?,
+            true => self.roster.meet(source)?,
             false => Some(format!("replica {target} was asked, replica {} has answered", source.replica)),
         };
         refused.map_or(Ok(()), |why| Err(Error::denied(why)))

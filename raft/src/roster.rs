@@ -12,7 +12,7 @@ use env::mutant::Mutant;
 use kv::{Batch, Durability, Kv, Order};
 use types::{NodeId, Result, Stamp};
 
-use crate::codec;
+use crate::{blocking, codec};
 
 /// Keys: `i` node -> the newest [`Stamp`] of one of its stores.
 const PREFIX: &[u8] = b"i";
@@ -61,7 +61,8 @@ impl Roster {
             Verdict::New => {
                 let mut batch = Batch::new();
                 write(&mut batch, stamp);
-                self.kv.write(batch, Durability::Synced)?;
+                // Once per start of a node: everybody may wait for it.
+                blocking::run(|| self.kv.write(batch, Durability::Synced))?;
                 newest.insert(node, *stamp);
             }
         }
@@ -173,15 +174,15 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_store_goes_on() {
+    #[tokio::test]
+    async fn a_store_goes_on() {
         check(&[((1, 9, 1, 5, 0), Ok(())), ((1, 9, 1, 5, 80), Ok(())), ((1, 9, 1, 5, 70), Ok(()))]);
         check(&[((1, 9, 1, 5, 80), Ok(())), ((1, 9, 2, 6, 80), Ok(())), ((1, 9, 7, 7, 81), Ok(()))]);
         check(&[((1, 9, 4, 5, 80), Ok(())), ((2, 8, 1, 1, 0), Ok(()))]);
     }
 
-    #[test]
-    fn what_is_not_the_store_that_was_heard_is_refused() {
+    #[tokio::test]
+    async fn what_is_not_the_store_that_was_heard_is_refused() {
         let first = ((1, 9, 4, 5, 80), Ok(()));
         check(&[first, ((1, 9, 3, 2, 90), Err("is a copy"))]);
         check(&[first, ((1, 9, 4, 6, 90), Err("is a copy"))]);
