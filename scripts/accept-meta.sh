@@ -529,7 +529,20 @@ fault_half_joined() {
     rm -rf "$dir/data"
     check "half_joined: the fourth time it joins" cloudsync join --config "$dir/node.toml" --token "$token"
     check "half_joined: as one more" test "$(node_count)" -eq $((before + 1))
-    # It is not started: it has said that it knows, so somebody must remove it.
+    # A new disk must be registered: without a quorum its first start waits, and ends when told to.
+    local voters pid
+    read -ra voters < <(value "$work/status.json" '" ".join(map(str, v["voters"]))')
+    stop "${voters[@]:0:2}"
+    "$bin" node --config "$dir/node.toml" >"$dir/log" 2>&1 &
+    pid=$!
+    background+=("$pid")
+    sleep 2
+    check "half_joined: its first start waits for a quorum" is_running "$pid"
+    kill -TERM "$pid"
+    check "half_joined: and ends within 5 s of SIGTERM" is_gone "$pid" 5
+    start "${voters[@]:0:2}" >/dev/null
+    votes >/dev/null
+    # It has said that it knows of its node, so somebody must remove it.
     node=$(cloudsync admin node list -o json >"$work/nodes.json"; value "$work/nodes.json" 'max(n["id"] for n in v)')
     check "half_joined: it is removed by hand" cloudsync admin node remove "$node" --yes
     check "half_joined: three voters, none behind" votes

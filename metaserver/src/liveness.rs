@@ -288,7 +288,11 @@ mod tests {
         assert_eq!(liveness.holder(NodeId(1), SINCE_MS + 200), Some(address(7)));
         liveness.heard(SINCE_MS + 1700, second);
         assert_eq!(liveness.holder(NodeId(1), SINCE_MS + 1600), Some(address(7)));
-        assert_eq!(liveness.holder(NodeId(1), SINCE_MS + 1601), None, "it has stopped, or its store was lost");
+        assert_eq!(
+            liveness.holder(NodeId(1), SINCE_MS + 1601),
+            None,
+            "it has stopped, or its store was lost"
+        );
     }
 
     #[test]

@@ -15,7 +15,8 @@ use tokio::sync::watch;
 use types::{Error, Result};
 
 /// What one says of a metadata store whose disk is full: it votes and counts, but keeps nothing new.
-const SHORT_OF_SPACE: &str = "is short of space: free some on the disk of its data directory, or make another node meta";
+const SHORT_OF_SPACE: &str =
+    "is short of space: free some on the disk of its data directory, or make another node meta";
 
 /// The rooms of a node; those that are still starting answer `Unavailable`.
 #[derive(Debug)]
