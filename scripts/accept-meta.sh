@@ -288,14 +288,15 @@ fault_cloned() {
     "$bin" node --config "$clone/node.toml" >"$clone/log" 2>&1 &
     local pid=$!
     background+=("$pid")
-    refused() {
+    either_logged() {
         local deadline=$((SECONDS + 20))
-        until grep -qF "takes no part any more" "$clone/log" || new_lines "$cluster/node2/log" | grep -qF "takes no part any more"; do
+        until { cat "$clone/log"; new_lines "$cluster/node2/log"; } | grep -qF -- "$1"; do
             [ "$SECONDS" -lt "$deadline" ] || { tail -5 "$clone/log"; return 1; }
             sleep 0.2
         done
     }
-    check "cloned: one of the two is refused" refused
+    check "cloned: one of the two is refused" either_logged "this store takes no part any more"
+    check "cloned: and told which process takes part as node 2" either_logged "takes part as node 2: stop it, or this one"
     sleep 5
     check "cloned: writes go on meanwhile" cloudsync --timeout 10 mkdir "/h/meanwhile"
     kill -TERM "$pid"
@@ -306,6 +307,7 @@ fault_cloned() {
 
 # --- leaders
 
+frozen_rounds=3
 # A leader that was frozen must not answer from what it knew, not even who asks nobody else.
 fault_leader_frozen() {
     begin leader_frozen
@@ -314,7 +316,7 @@ fault_leader_frozen() {
     frozen=$(pid "$leader")
     address=$(value "$cluster/cluster.json" "v['nodes'][$leader - 1]['native']")
     sed "s/^endpoints.*/endpoints = [\"$address\"]/" "$cluster/admin.cred" >"$work/leader.cred"
-    for round in 1 2 3; do
+    for ((round = 1; round <= frozen_rounds; round++)); do
         kill -STOP "$frozen"
         CLOUDSYNC_CREDENTIALS=$work/leader.cred scripts/history.py read "$bin" /h/leader_frozen "$work/history.frozen.$round" &
         history[read]=$!
@@ -529,7 +531,20 @@ fault_half_joined() {
     rm -rf "$dir/data"
     check "half_joined: the fourth time it joins" cloudsync join --config "$dir/node.toml" --token "$token"
     check "half_joined: as one more" test "$(node_count)" -eq $((before + 1))
-    # It is not started: it has said that it knows, so somebody must remove it.
+    # A new disk must be registered: without a quorum its first start waits, and ends when told to.
+    local voters pid
+    read -ra voters < <(value "$work/status.json" '" ".join(map(str, v["voters"]))')
+    stop "${voters[@]:0:2}"
+    "$bin" node --config "$dir/node.toml" >"$dir/log" 2>&1 &
+    pid=$!
+    background+=("$pid")
+    sleep 2
+    check "half_joined: its first start waits for a quorum" is_running "$pid"
+    kill -TERM "$pid"
+    check "half_joined: and ends within 5 s of SIGTERM" is_gone "$pid" 5
+    start "${voters[@]:0:2}" >/dev/null
+    votes >/dev/null
+    # It has said that it knows of its node, so somebody must remove it.
     node=$(cloudsync admin node list -o json >"$work/nodes.json"; value "$work/nodes.json" 'max(n["id"] for n in v)')
     check "half_joined: it is removed by hand" cloudsync admin node remove "$node" --yes
     check "half_joined: three voters, none behind" votes
@@ -612,7 +627,7 @@ fault_majority_lost() {
 # --- all of it
 
 faults=("$@")
-[ "${1:-}" != short ] || faults=("${SHORT[@]}")
+[ "${1:-}" != short ] || { faults=("${SHORT[@]}"); frozen_rounds=1; }
 [ ${#faults[@]} -gt 0 ] || faults=("${ALL[@]}")
 
 check "six nodes start, four of them with metadata" dev up --nodes 6 --zones 4 --profile 2+1

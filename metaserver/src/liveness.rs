@@ -17,12 +17,15 @@ pub struct Liveness {
     last: BTreeMap<NodeId, (u64, Heartbeat)>,
     /// When a node's replicas last took part, and at which address.
     took_part: BTreeMap<NodeId, (u64, SocketAddr)>,
+    /// Since when it is known that a node has joined, of those that have not said that they know it.
+    joined_ms: BTreeMap<NodeId, u64>,
 }
 
 impl Liveness {
     /// A detector that starts listening at `now_ms`.
     pub fn new(now_ms: u64) -> Self {
-        Self { since_ms: now_ms, last: BTreeMap::new(), took_part: BTreeMap::new() }
+        let (last, took_part, joined_ms) = Default::default();
+        Self { since_ms: now_ms, last, took_part, joined_ms }
     }
 
     /// Takes a heartbeat.
@@ -58,10 +61,16 @@ impl Liveness {
         map.nodes.keys().copied().filter(|id| now_ms - since(id) > away_ms).collect()
     }
 
-    /// The nodes that have joined, have never said that they know it, and have been silent for longer than `away_ms`.
-    pub fn ghosts(&self, now_ms: u64, away_ms: u64, map: &ClusterMap) -> Vec<NodeId> {
-        let unconfirmed = map.nodes.iter().filter(|(_, node)| !node.confirmed).map(|(id, _)| *id);
-        unconfirmed.filter(|id| self.silence(*id, now_ms) > away_ms).collect()
+    /// The nodes that have joined longer than `away_ms` ago, have never said that they know it, and have been silent for
+    /// as long.
+    pub fn ghosts(&mut self, now_ms: u64, away_ms: u64, map: &ClusterMap) -> Vec<NodeId> {
+        let is_unconfirmed = |id: &NodeId| map.nodes.get(id).is_some_and(|node| !node.confirmed);
+        self.joined_ms.retain(|id, _| is_unconfirmed(id));
+        for id in map.nodes.keys().filter(|id| is_unconfirmed(id)) {
+            self.joined_ms.entry(*id).or_insert(now_ms);
+        }
+        let joined_before = self.joined_ms.iter().filter(|(_, since_ms)| now_ms - **since_ms > away_ms);
+        joined_before.map(|(id, _)| *id).filter(|id| self.silence(*id, now_ms) > away_ms).collect()
     }
 
     /// The newest feature level that every meta node of the map knows; `None` while one of them is silent.
@@ -271,6 +280,21 @@ mod tests {
         one(&[(1, true), (2, false), (7, true)], &[]);
         one(&[(1, true), (2, false), (7, false)], &["1 up 1/101 [2, 7]"]);
         check(vec![(0, says(2, &[(1, false)]))], 100, &["2 up 2/102 [1]"]);
+    }
+
+    /// However long the leader has listened: whoever joins has its time from then on.
+    #[test]
+    fn a_node_that_joins_has_its_time_to_say_so() {
+        let (mut liveness, mut map) = (Liveness::new(SINCE_MS), map());
+        map.nodes.values_mut().for_each(|node| node.confirmed = true);
+        let mut ghosts = |ms, map: &ClusterMap| liveness.ghosts(SINCE_MS + ms, 5000, map);
+        assert_eq!(ghosts(9000, &map), []);
+        map.nodes.get_mut(&NodeId(3)).unwrap().confirmed = false;
+        assert_eq!(ghosts(9200, &map), []);
+        assert_eq!(ghosts(14_200, &map), []);
+        assert_eq!(ghosts(14_201, &map), [NodeId(3)]);
+        map.nodes.get_mut(&NodeId(3)).unwrap().confirmed = true;
+        assert_eq!(ghosts(14_300, &map), []);
     }
 
     /// Two processes that say that they are node 1: one that takes part, and one whose store was refused.
