@@ -91,7 +91,10 @@ impl SimDisk {
         let mut state = self.lock();
         let below: Vec<_> =
             image.0.iter().filter(|(path, _)| faults::is_below(path, prefix)).cloned().collect();
-        state.tree.put_back(prefix, &below).expect("a directory whose parent was there then and is there now");
+        state
+            .tree
+            .put_back(prefix, &below)
+            .expect("a directory whose parent was there then and is there now");
         state.dice.counts.rollbacks += 1;
     }
 
