@@ -13,6 +13,16 @@ pub fn now() -> Instant {
     Instant::now() - Owner::time_missed()
 }
 
+/// The time of a simulated world, which no suspension of a machine stops: for what is between machines.
+pub fn world_now() -> Instant {
+    Instant::now()
+}
+
+/// Waits until `deadline`, which is one of [`world_now`].
+pub async fn sleep_until_world(deadline: Instant) {
+    tokio::time::sleep_until(deadline).await;
+}
+
 /// Waits for `duration`.
 pub async fn sleep(duration: Duration) {
     tokio::time::sleep(duration).await;

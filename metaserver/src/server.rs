@@ -123,7 +123,11 @@ impl Metaserver {
                     Arc::new(Replicated(replica))
                 }
             };
-            host.open_group(partition.id, machine).await?;
+            if let Err(e) = host.open_group(partition.id, machine).await {
+                // Whoever opens the store again must find nobody at it.
+                host.shutdown().await;
+                return Err(e);
+            }
         }
         assert!(host.group(ROOT).is_some(), "every map that can be read has a root partition");
         let server = Arc::new(Self {

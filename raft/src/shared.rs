@@ -179,8 +179,10 @@ impl Shared {
         let config = self.config.openraft()?;
         let replica = self.config.replica;
         let raft = Raft::new(replica.0, config, peers, LogStore::new(self.log.clone(), id), machine);
-        let raft = Runtime::scope(self.env.random.u64(), raft).await.map_err(|e| error::fatal(id, &e))?;
-        elect_if_alone(&raft, replica).await.map_err(|e| error::fatal(id, &e))?;
+        // What the state machine says of it is the reason; openraft's error is only what follows.
+        let fatal = |e: Fatal<_>| halt.get().cloned().unwrap_or_else(|| error::fatal(id, &e));
+        let raft = Runtime::scope(self.env.random.u64(), raft).await.map_err(fatal)?;
+        elect_if_alone(&raft, replica).await.map_err(fatal)?;
         let (proposer, proposing) = Proposer::new(id, raft.clone());
         let votes_after =
             if had_voted { Duration::from_millis(self.config.election_ms.start) } else { Duration::ZERO };

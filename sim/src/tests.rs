@@ -13,6 +13,7 @@ use oracle::Session;
 use proto::namespace::{FetchNamespace, Mode, Op};
 use types::{ErrorKind, NamespaceName, NodeId, Path, Profile};
 
+use crate::plan::Harm;
 use crate::trace::Trace;
 use crate::world::{Shape, World};
 
@@ -136,4 +137,44 @@ fn a_session_remembers_how_new_a_list_of_versions_was() {
         let shown = time::timeout(Duration::from_secs(2), reader.namespace.stat(&path)).await;
         assert!(!matches!(shown, Ok(Ok(_))), "who has seen two versions is shown one: {shown:?}");
     });
+}
+
+/// A node that has joined may never run, and a voter that never runs is one that is lost.
+#[test]
+fn a_node_that_never_started_does_not_vote() {
+    env::task::run_simulated(1, async move {
+        let mut world = World::new(1, SHAPE, &Trace::new(false));
+        let token = world.begin().await.unwrap();
+        let others = world.ids().split_off(1);
+        for id in &others {
+            world.join(*id, &token).await.unwrap();
+        }
+        let client = world.client(1).await.unwrap();
+        for _ in 0..100 {
+            assert_eq!(client.fetch_status().await.unwrap().map.voters, [NodeId(1)]);
+            time::sleep(Duration::from_millis(50)).await;
+        }
+        for id in others {
+            world.start(id).await.unwrap();
+        }
+        wait_until_whole(&world).await;
+    });
+}
+
+/// Found by a seed: rows rot that are needed to repeat the end of the log, and the node did not start any more.
+#[test]
+fn states_that_rot_are_begun_anew_whenever_it_is_noticed() {
+    for count in 1..=12 {
+        in_a_whole_cluster(|mut world, client, session| async move {
+            let path = |number| Path::parse(&format!("/{number}")).unwrap();
+            for number in 0..20 {
+                session.put(&path(number), None, Bytes::from_static(b"1")).await.unwrap();
+            }
+            let victim = follower(&client, &session).await;
+            world.crash(victim);
+            world.harm(victim, Harm::StatesRot(count));
+            world.start(victim).await.unwrap();
+            wait_until_whole(&world).await;
+        });
+    }
 }

@@ -17,7 +17,7 @@ pub struct What {
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub seconds: u64,
     /// Only these kinds of faults, for example crash,pause; `none` for none, `all` for those that a cluster
-    /// survives as it is: the default. `metadata`, `voter` and `loss` are beyond that
+    /// survives as it is: the default. `loss` is beyond that
     #[arg(long, value_delimiter = ',')]
     pub faults: Vec<String>,
     /// Leave out these faults of the plan, counted from 0

@@ -88,6 +88,16 @@ impl World {
 
     /// Founds the cluster on node 1, lets all others join, and starts them.
     pub async fn found(&mut self) -> Result<()> {
+        let token = self.begin().await?;
+        for id in self.ids().split_off(1) {
+            self.join(id, &token).await?;
+            self.start(id).await?;
+        }
+        Ok(())
+    }
+
+    /// Founds the cluster on node 1 and starts it. Returns what the others need to join.
+    pub async fn begin(&mut self) -> Result<JoinToken> {
         let first = &mut self.nodes[0];
         first
             .on_its_own(|env, platform, config| async move { node::init(&env, &*platform, &config) })
@@ -96,16 +106,16 @@ impl World {
         let admin = self.client(0).await?;
         let secret = admin.ask_root(&CreateToken { valid_ms: 3_600_000 }).await?.secret;
         let control = vec![self.nodes[0].config.control];
-        let token = JoinToken { secret, control, authority: String::new() };
-        for node in &mut self.nodes[1..] {
-            let token = token.clone();
-            node.on_its_own(|env, platform, config| async move {
-                node::join(&env, &*platform, &config, &token).await.map(|_| ())
-            })
-            .await?;
-            node.start().await?;
-        }
-        Ok(())
+        Ok(JoinToken { secret, control, authority: String::new() })
+    }
+
+    /// Lets a node join. It does not run yet.
+    pub async fn join(&mut self, id: NodeId, token: &JoinToken) -> Result<()> {
+        let token = token.clone();
+        let step = |env, platform: Arc<dyn Platform>, config| async move {
+            node::join(&env, &*platform, &config, &token).await.map(drop)
+        };
+        self.node(id).on_its_own(step).await
     }
 
     /// The address of a client. Clients have no disk that outlives them.

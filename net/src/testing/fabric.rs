@@ -70,7 +70,7 @@ impl Fabric {
             open: BTreeMap::new(),
             call_count: 0,
         };
-        Arc::new(Self { start: time::now(), hook: OnceLock::new(), ground: Mutex::new(ground) })
+        Arc::new(Self { start: time::world_now(), hook: OnceLock::new(), ground: Mutex::new(ground) })
     }
 
     pub(super) fn set_hook(&self, hook: Hook) {
@@ -125,8 +125,8 @@ impl Fabric {
 
     /// Waits until `letter` arrives at `arrival`; false when a cut came first.
     pub(super) async fn arrive(&self, letter: &Letter, arrival: Instant) -> bool {
-        if arrival > time::now() {
-            time::sleep_until(arrival).await;
+        if arrival > time::world_now() {
+            time::sleep_until_world(arrival).await;
         }
         let is_cut = self.lock().meets_cut(letter);
         if is_cut {
@@ -148,7 +148,7 @@ impl Ground {
     }
 
     fn send(&mut self, letter: &Letter) -> Option<Instant> {
-        let now = time::now();
+        let now = time::world_now();
         if self.meets_cut(letter) {
             return None;
         }

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use types::limits::CLOCK_SKEW_MAX;
+
 use super::*;
 
 #[test]
@@ -43,7 +45,7 @@ fn plans_stay_within_the_budget() {
                 }
                 Fault::MetadataBehind(node, behind, harm) => {
                     assert!(node != behind && [node, behind].iter().all(|node| node.0 <= 3), "{strike}");
-                    assert!(!matches!(harm, Harm::NodeSetBack | Harm::LogRot(_)), "{strike}");
+                    assert!(matches!(harm, Harm::Lost | Harm::LogLost | Harm::SetBack), "{strike}");
                     harms += 1;
                 }
                 _ => {}

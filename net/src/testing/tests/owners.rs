@@ -111,6 +111,20 @@ async fn what_was_answered_arrives_after_the_kill() {
     owned.check_nothing_left();
 }
 
+/// Its clock is behind from then on, but not the network.
+#[tokio::test(start_paused = true)]
+async fn messages_to_and_from_a_suspended_machine_take_as_long_as_before() {
+    let owned = Owned::new().await;
+    for machine in [&owned.server, &owned.caller] {
+        machine.suspend();
+        time::sleep(ms(500)).await;
+        machine.resume();
+        let started = time::now();
+        owned.call(ECHO, TIMEOUT).await.unwrap().unwrap();
+        assert_eq!(started.elapsed(), ms(20));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_paused_server_answers_later() {
     // Paused before the request arrives, and in the middle of the work.
