@@ -19,7 +19,7 @@ use crate::frame::{Frame, Kind};
 use crate::quic::{
     ABANDONED, STOPPING, UNWELCOME, read_frame, read_payload, read_prefix, transport_config, write_frame,
 };
-use crate::{Caller, Counters, Transport, explain, quic, tls};
+use crate::{Caller, Counters, Transport, explain, quic};
 
 /// Listens on a UDP port.
 pub(super) fn bind(address: SocketAddr, tls: &rustls::ServerConfig) -> Result<Endpoint> {
