@@ -43,6 +43,14 @@ pub fn authorize(identity: &Identity, action: Action<'_>) -> Result<()> {
     if allowed { Ok(()) } else { Err(Error::denied(refusal(identity, action))) }
 }
 
+/// The node that acts; `Denied` for anybody else.
+pub fn acting_node(identity: &Identity) -> Result<NodeId> {
+    match identity {
+        Identity::Node(node) => Ok(*node),
+        _ => Err(Error::denied(refusal(identity, Action::ActAsNode))),
+    }
+}
+
 fn refusal(identity: &Identity, action: Action<'_>) -> String {
     let what = match action {
         Action::UseNamespace { .. } => "use this namespace: ask its owner to share it".to_owned(),

@@ -3,11 +3,11 @@
 mod admin;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
@@ -16,6 +16,7 @@ use types::{Error, NamespaceName, Path, Profile, Result, VersionId};
 pub use admin::{Admin, AdminCluster, AdminDisk, AdminMeta, AdminNamespace, AdminNode, AdminToken};
 
 use crate::output::Format;
+use values::{message, namespace};
 
 /// Your files on your own disks.
 #[derive(Debug, Parser)]
@@ -293,10 +294,6 @@ fn parse_remote(text: &OsStr) -> Result<Remote> {
     Ok(Remote { path: Path::parse(text)?, is_dir: text.ends_with('/') })
 }
 
-fn namespace(text: &str) -> std::result::Result<NamespaceName, String> {
-    NamespaceName::parse(text).map_err(message)
-}
-
 fn profile(text: &str) -> std::result::Result<Profile, String> {
     Profile::parse(text).map_err(message)
 }
@@ -314,23 +311,4 @@ fn byte_range(text: &str) -> std::result::Result<ByteRange, String> {
         return Err(bad());
     }
     Ok(ByteRange { first, last })
-}
-
-fn duration(text: &str) -> std::result::Result<Duration, String> {
-    let bad = || "a duration is a number and one of s m h d, such as 30m, at most 365d".to_owned();
-    let unit = match text.chars().last().ok_or_else(bad)? {
-        's' => 1,
-        'm' => 60,
-        'h' => 3600,
-        'd' => 24 * 3600,
-        _ => return Err(bad()),
-    };
-    let count: u64 = text[..text.len() - 1].parse().map_err(|_| bad())?;
-    let seconds = count.checked_mul(unit).filter(|s| (1..=365 * 24 * 3600).contains(s)).ok_or_else(bad)?;
-    Ok(Duration::from_secs(seconds))
-}
-
-/// Without the kind: the parser already says that the value is invalid.
-fn message(error: Error) -> String {
-    error.message().to_owned()
 }

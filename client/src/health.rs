@@ -179,7 +179,7 @@ pub fn meta_problems(status: &ClusterStatus, id: NodeId) -> Vec<String> {
 
 /// A copy of a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Replica {
+pub struct ReplicaStatus {
     /// Where it is.
     pub node: NodeId,
     /// Commands applied to it.
@@ -197,7 +197,7 @@ pub struct Replica {
 }
 
 /// The copies of a partition, as their nodes report them.
-pub fn replicas(status: &ClusterStatus, partition: PartitionId) -> Vec<Replica> {
+pub fn replicas(status: &ClusterStatus, partition: PartitionId) -> Vec<ReplicaStatus> {
     let heard = status.nodes.iter().filter_map(|(id, node)| Some((*id, node.last.as_ref()?)));
     let reports: Vec<_> = heard
         .flat_map(|(id, last)| last.partitions.iter().map(move |report| (id, report)))
@@ -205,7 +205,7 @@ pub fn replicas(status: &ClusterStatus, partition: PartitionId) -> Vec<Replica> 
         .collect();
     let leader = leader(status, partition);
     let newest = reports.iter().find(|(id, _)| Some(*id) == leader).map_or(0, |(_, report)| report.applied);
-    let replica = |(node, report): &(NodeId, &PartitionReport)| Replica {
+    let replica = |(node, report): &(NodeId, &PartitionReport)| ReplicaStatus {
         node: *node,
         applied: report.applied,
         lag: newest.saturating_sub(report.applied),

@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use access::{Action, authorize};
+use access::acting_node;
 use async_trait::async_trait;
 use bytes::Bytes;
 use env::Env;
@@ -188,8 +188,7 @@ impl Metaserver {
 
     /// Handles a message from another node's Raft host.
     async fn handle_raft(&self, caller: &Caller, request: Request) -> Result<Reply> {
-        authorize(&caller.identity, Action::ActAsNode)?;
-        let Identity::Node(sender) = caller.identity else { unreachable!("nobody else may act as a node") };
+        let sender = acting_node(&caller.identity)?;
         self.must_hold_metadata(sender)?;
         Ok(Reply { header: Bytes::new(), body: self.host.handle(sender, request.body).await? })
     }

@@ -10,8 +10,6 @@ use proto::seal::ClusterSecret;
 use serde::{Deserialize, Serialize};
 use types::{ClusterId, Error, NodeId, Result};
 
-use crate::store::StoreRecord;
-
 /// A data directory that this process has locked.
 #[derive(Debug)]
 pub struct Home {
@@ -64,13 +62,13 @@ impl Home {
         self.has(MEMBERSHIP)
     }
 
-    /// Writes the map the node begins with and its metadata store, then who it is: in this order, so that a crash in between leaves a
-    /// directory that counts as unprepared. `Exists` when it was prepared before.
+    /// Writes the map the node begins with and what else `write` does, then who it is: in this order, so that a crash in
+    /// between leaves a directory that counts as unprepared. `Exists` when it was prepared before.
     pub fn prepare(
         &self,
         membership: &Membership,
-        store: Option<&StoreRecord>,
         map: &ClusterMap,
+        write: impl FnOnce(&Self) -> Result<()>,
     ) -> Result<()> {
         if self.is_prepared() {
             return Err(Error::exists(format!(
@@ -79,9 +77,7 @@ impl Home {
             )));
         }
         self.save_map(map)?;
-        if let Some(store) = store {
-            store.save(self)?;
-        }
+        write(self)?;
         self.save(MEMBERSHIP, membership)
     }
 

@@ -44,7 +44,7 @@ pub fn init(env: &Env, platform: &dyn Platform, config: &NodeConfig) -> Result<(
     };
     let map = tree::root::bootstrap_map(&bootstrap);
     let membership = Membership { cluster, node, secret, credentials, bootstrap: Some(bootstrap) };
-    home.prepare(&membership, Some(&store), &map)?;
+    home.prepare(&membership, &map, |home| store.save(home))?;
     CredentialFile { endpoints: vec![config.native], identity: admin }
         .save(&*env.disk, &home.join(ADMIN_FILE))
 }
@@ -83,7 +83,8 @@ pub async fn join(
     let credentials = platform.credentials(&key, &joined.certificate)?;
     let Joined { cluster, node, secret, map, .. } = joined;
     let dial = platform.dial(config, &credentials)?;
-    home.prepare(&Membership { cluster, node, secret, credentials, bootstrap: None }, store.as_ref(), &map)?;
+    let membership = Membership { cluster, node, secret, credentials, bootstrap: None };
+    home.prepare(&membership, &map, |home| store.iter().try_for_each(|store| store.save(home)))?;
     // Its first heartbeat says the same: a node that is not confirmed in time is forgotten.
     if let Err(e) = ask(&*dial, token, &ConfirmJoin { node }).await {
         warn!("node {node} has joined and must be started soon, or it is forgotten: {e}");

@@ -163,7 +163,7 @@ pub struct StoreRegistered {
 /// would cost data its redundancy, or when it is up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemoveNode {
-    /// The node.
+    /// The one to take out.
     pub node: NodeId,
     /// Also when its disks still count for the redundancy of what is stored.
     pub force: bool,

@@ -202,12 +202,12 @@ pub enum MapChange {
     },
     /// A node knows that it has joined.
     ConfirmNode {
-        /// The node.
+        /// Who has said so.
         node: NodeId,
     },
     /// A node has a new metadata store in place of one that was lost. Repeated, it changes nothing.
     RegisterStore {
-        /// The node.
+        /// Whose store it is.
         node: NodeId,
         /// Its new store.
         store: StoreUuid,

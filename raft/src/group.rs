@@ -20,7 +20,7 @@ use types::{Error, ErrorKind, PartitionId, ReplicaId, Result};
 use crate::engine::{TypeConfig, plain_ids};
 use crate::lease::Lease;
 use crate::log::{EntryId, Headroom, Log};
-use crate::machine::{Halt, Raft};
+use crate::machine::{Raft, Reason};
 use crate::message::{Message, Piece, PieceAnswer};
 use crate::outgoing::Outgoing;
 use crate::proposer::Proposer;
@@ -49,7 +49,7 @@ pub struct Group {
     /// Before this time votes are refused: this node may have promised a lease before it was restarted.
     pub(crate) votes_from: Instant,
     /// Why the state machine has stopped the group, if it has.
-    pub(crate) halt: Halt,
+    pub(crate) halt: Reason,
 }
 
 impl Group {

@@ -78,6 +78,13 @@ mod tests {
     }
 
     #[test]
+    fn reads_v1() {
+        let golden = [&[1][..], &[16], &[7; 16], &[4, 5]].concat();
+        assert_eq!(codec::decode::<Start>(&golden), Ok(start(7, 4)));
+        assert_eq!(codec::encode(&start(7, 4)), golden);
+    }
+
+    #[test]
     fn only_the_label_of_the_start_before_is_taken() {
         for (found, last, want) in [
             (None, 0, Ok(())),

@@ -34,11 +34,11 @@ pub struct Machine {
     /// Commands that are left out, and why.
     skipped: Arc<BTreeMap<u64, String>>,
     applied: watch::Sender<u64>,
-    halt: Halt,
+    halt: Reason,
 }
 
 /// Why a state machine has stopped its group, once it has.
-pub type Halt = Arc<OnceLock<Error>>;
+pub type Reason = Arc<OnceLock<Error>>;
 
 /// openraft, with our machine.
 pub type Raft = openraft::Raft<TypeConfig, Machine>;
@@ -56,12 +56,12 @@ impl Machine {
         skipped: BTreeMap<u64, String>,
         applied: watch::Sender<u64>,
     ) -> Self {
-        let (outgoing, halt, skipped) = (Arc::default(), Halt::default(), Arc::new(skipped));
+        let (outgoing, halt, skipped) = (Arc::default(), Reason::default(), Arc::new(skipped));
         Self { store, outgoing, machine, skipped, applied, halt }
     }
 
     /// Where it will say why it has stopped.
-    pub fn halt(&self) -> Halt {
+    pub fn halt(&self) -> Reason {
         self.halt.clone()
     }
 

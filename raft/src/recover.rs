@@ -4,8 +4,7 @@
 //! its log counts from now on, also what was never acknowledged. The other stores are taken to be replaced: one that
 //! comes back with what it had is refused and filled anew.
 
-use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::{Arc, OnceLock};
 
 use env::Env;
 use env::task::DiskQueue;
@@ -25,7 +24,7 @@ use crate::state::StateStore;
 /// What a replica has of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remains {
-    /// The group.
+    /// The group that it is a copy of.
     pub partition: PartitionId,
     /// Who votes in it, as far as this replica knows.
     pub voters: Vec<ReplicaId>,
@@ -125,11 +124,12 @@ fn stand_alone(log: &Log, kv: &Arc<dyn Kv>, group: PartitionId, replica: Replica
     let id = EntryId { term, index: last.map_or(0, |last| last.index + 1) };
     let alone = Membership::new_with_defaults(vec![[replica.0].into()], []);
     let entry = codec::encode_entry(&Entry { log_id: id.into(), payload: EntryPayload::Membership(alone) });
-    let (done, durable) = mpsc::channel();
+    let durable = Arc::new(OnceLock::new());
+    let done = durable.clone();
     log.save_vote(group, SavedVote { term, node: replica.0, committed: false }, Box::new(|_| ()));
-    log.append(group, vec![entry], Box::new(move |result| drop(done.send(result))))?;
-    durable.recv().map_err(|_| Error::internal("the log has ended"))??;
-    Ok(())
+    log.append(group, vec![entry], Box::new(move |result| drop(done.set(result.map_err(Error::from)))))?;
+    // The queue of this log runs what it is given at once.
+    durable.get().cloned().unwrap_or_else(|| Err(Error::internal("the log has ended")))
 }
 
 /// A stamp after which nothing that this store says is heard any more.

@@ -40,13 +40,13 @@ pub(crate) struct Shared {
     pub link: Arc<Link>,
     /// Room for snapshots that are sent at once.
     streams: Arc<Semaphore>,
-    groups: Mutex<BTreeMap<PartitionId, Slot>>,
+    groups: Mutex<BTreeMap<PartitionId, Opened>>,
     /// One group is started at a time, and none after the last was stopped.
     starting: tokio::sync::Mutex<bool>,
 }
 
 /// A group and what it takes to start it again.
-pub(crate) struct Slot {
+pub(crate) struct Opened {
     pub group: Arc<Group>,
     pub machine: Arc<dyn StateMachine>,
     pub restarts: u64,
@@ -106,7 +106,7 @@ impl Shared {
     }
 
     /// The groups by partition, to be looked at or changed.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, BTreeMap<PartitionId, Slot>> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, BTreeMap<PartitionId, Opened>> {
         self.groups.lock().expect("never poisoned: no panic inside")
     }
 
@@ -124,7 +124,7 @@ impl Shared {
             return Ok(group);
         }
         let group = self.start_group(id, machine.clone()).await?;
-        let slot = Slot { group: group.clone(), machine, restarts: 0, problem: None, retry_at: None };
+        let slot = Opened { group: group.clone(), machine, restarts: 0, problem: None, retry_at: None };
         self.lock().insert(id, slot);
         Ok(group)
     }

@@ -26,6 +26,11 @@ impl Identity {
         matches!(self, Identity::Node(_))
     }
 
+    /// True for the process of this node.
+    pub fn is_of(&self, node: NodeId) -> bool {
+        *self == Identity::Node(node)
+    }
+
     /// Checks that a certificate can name this identity; `Invalid` if not.
     pub fn check(&self) -> Result<()> {
         match self {

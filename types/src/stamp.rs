@@ -18,7 +18,7 @@ pub struct Start {
 /// Who speaks, and how much it has written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
-    /// The replica.
+    /// The node, and which of its stores speaks.
     pub replica: ReplicaId,
     /// The start that its process began with.
     pub start: Start,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Subcommand;
 use types::NamespaceName;
 
-use super::{duration, namespace};
+use super::values::{duration, namespace};
 
 /// Commands of `admin`.
 #[derive(Debug, Subcommand)]

@@ -3,6 +3,7 @@
 use clap::CommandFactory;
 use clap::error::ErrorKind;
 
+use super::values::duration;
 use super::*;
 
 fn parse(line: &str) -> std::result::Result<Cli, clap::Error> {

@@ -1,7 +1,7 @@
 //! One connection, whatever its transport.
 
 use env::time::{self, Instant};
-use types::{Error, Identity, Result};
+use types::{Error, Result};
 
 use super::attempt::Failure;
 use super::dialer::Dialer;
@@ -39,7 +39,7 @@ impl Link {
             Link::Grpc(_) => return Ok(()),
         };
         match target.node {
-            Some(node) if *server != Identity::Node(node) => {
+            Some(node) if !server.is_of(node) => {
                 Err(Error::stale_epoch(format!("{server} answers at {}, not node {node}", target.address)))
             }
             _ => Ok(()),

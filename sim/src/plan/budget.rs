@@ -6,7 +6,7 @@ use env::Random;
 use types::NodeId;
 use types::limits::CLOCK_SKEW_MAX;
 
-use super::{Fault, FaultKind, Harm};
+use super::fault::{Fault, FaultKind, Harm};
 use crate::world::Shape;
 
 /// Of the nodes with metadata, the first ones: those that vote unless one is away for long.

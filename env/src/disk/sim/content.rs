@@ -58,7 +58,7 @@ impl Content {
         &self.durable
     }
 
-    /// Its length.
+    /// Bytes that a crash cannot take away.
     pub fn durable_len(&self) -> u64 {
         self.durable.len() as u64
     }

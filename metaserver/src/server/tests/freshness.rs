@@ -51,7 +51,7 @@ async fn what_a_follower_answers() {
         ConfirmJoin StaleEpoch
         RegisterStore StaleEpoch
         RemoveNode Denied
-        FetchDigest ok
+        FetchDigest Denied
         Raft Invalid
         WriteNamespace StaleEpoch
         Stat StaleEpoch
