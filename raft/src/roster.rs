@@ -146,15 +146,17 @@ mod tests {
 
     use super::*;
 
-    /// A stamp of node 7: which of its stores, the uuid, start, nonce and mark.
-    fn stamp((store, uuid, count, nonce, mark): (u16, u8, u64, u64, u64)) -> Stamp {
+    /// Which of the stores of node 7, its uuid, start, nonce and mark.
+    type Values = (u16, u8, u64, u64, u64);
+
+    fn stamp((store, uuid, count, nonce, mark): Values) -> Stamp {
         let start = Start { store: StoreUuid([uuid; 16]), count, nonce };
         Stamp { replica: ReplicaId::new(NodeId(7), store), start, mark }
     }
 
     /// What each stamp is after those before it: taken, or a part of the reason why not.
     #[track_caller]
-    fn check(stamps: &[((u16, u8, u64, u64, u64), Result<(), &str>)]) {
+    fn check(stamps: &[(Values, Result<(), &str>)]) {
         let kv = MemKv::new(1);
         for restart in [false, true] {
             let mut roster = Roster::open(Arc::new(kv.clone())).unwrap();
