@@ -86,7 +86,7 @@ async fn an_interrupted_snapshot_is_sent_again() {
                 count += 1;
                 std::ops::ControlFlow::Continue(())
             };
-            kv::Read::scan(kv, b"", b"", kv::Order::Forward, &mut visit).unwrap();
+            kv::Read::scan(kv, b"m", b"", kv::Order::Forward, &mut visit).unwrap();
             count
         };
         assert_eq!(rows(4), 202, "200 commands, their count, and what the state is");

@@ -33,6 +33,8 @@ impl Bench {
             let change = MapChange::AddNode { node: new_node(id), token_hash: TOKEN, level: FeatureLevel(1) };
             assert_eq!(bench.change(change).node, Some(NodeId(id)));
         }
+        // Their first heartbeats.
+        bench.set_up(&(2..=nodes).collect::<Vec<u64>>(), true);
         for id in 1..=nodes {
             let disks = vec![(DiskUuid([id as u8; 16]), 1000)];
             bench.change(MapChange::RegisterDisks { node: NodeId(id), disks });
