@@ -6,6 +6,7 @@
 #
 # Every step has a budget in seconds, on two cores. Compiling is not part of it: all of it is done before, in a step of
 # its own. A step over its budget is named, and fails the gate where nothing else takes the machine's time (CI=true).
+# What hangs is ended after HANG seconds: the last test named is the one.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,6 +14,7 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 failed_steps=()
 timings=()
+HANG=900
 
 # step NAME SECONDS COMMAND…
 step() {
@@ -41,13 +43,13 @@ build() {
 step build 2400 build
 step lints 900 cargo clippy --release --workspace --all-targets --locked -- -D warnings
 step tidy 60 cargo xtask tidy
-tests() { cargo test --release --workspace --locked --no-fail-fast 2>&1 | tee -a "$log"; }
+tests() { timeout $HANG cargo test --release --workspace --locked --no-fail-fast 2>&1 | tee -a "$log"; }
 step tests 150 tests
 declare -A budgets=([bench]=60 [chaos]=150 [cluster]=120 [meta]=90 [up]=60)
 for script in scripts/smoke-*.sh; do
     [ -e "$script" ] || continue
     name=$(basename "$script" .sh)
-    smoke() { "$script" 2>&1 | tee -a "$log"; }
+    smoke() { timeout $HANG "$script" 2>&1 | tee -a "$log"; }
     step "$name" "${budgets[${name#smoke-}]:-60}" smoke
 done
 printf '== time\n'

@@ -69,7 +69,8 @@ pub use state::State;
 pub trait StateMachine: Send + Sync + 'static {
     /// Applies one command and returns the reply to its proposer, refusals included. Keys are the group's own: no other
     /// group's can be seen or touched. An error, like a panic, is this node's own and no result: the group stops here
-    /// before the command, and what was applied together with it is applied again after a restart.
+    /// before the command, and what was applied together with it is applied again after a restart. `Corrupt` says that
+    /// the state is damaged: then the whole store stops, and whoever opened it has the state replaced.
     fn apply(&self, state: &mut kv::Overlay<'_>, index: u64, command: &[u8]) -> Result<Bytes>;
 
     /// The reply to whoever proposed a command that the operator has had skipped (see [`skip`]); empty by default.

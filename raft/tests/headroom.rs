@@ -39,7 +39,8 @@ async fn a_full_disk_takes_only_what_makes_room() {
     let id = leader.leader().unwrap();
     let refused = leader.propose(Bytes::from_static(b"more")).await.unwrap_err();
     assert_eq!((refused.kind(), refused.advice()), (ErrorKind::Busy, Advice::Retry(1000)), "{refused}");
-    assert!(refused.message().contains(&format!("the metadata disk of node {id} is full")), "{refused}");
+    let want = format!("the metadata disk of node {} is full", id.node());
+    assert!(refused.message().contains(&want), "{refused}");
     assert!(leader.status().is_short_of_space);
     // Elections, members and what makes room go on.
     assert_eq!(leader.propose_freeing(Bytes::from_static(b"delete")).await.unwrap().index, 2);

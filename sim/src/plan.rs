@@ -100,8 +100,10 @@ impl Plan {
             Shape { nodes: options.nodes, meta: META_COUNT, profile: Profile { k: 4, m: 2 }, pg_count: 64 };
         let (last, others): (Vec<FaultKind>, Vec<FaultKind>) =
             options.kinds.iter().partition(|kind| kind.is_for_good());
-        // A swarm: every seed leaves out about a third of the kinds.
-        let kinds: Vec<FaultKind> = others.into_iter().filter(|_| random.below(3) > 0).collect();
+        let is_lost = !last.is_empty() && (options.kinds.len() == 1 || random.below(3) == 0);
+        // A swarm: every seed leaves out about a third of the kinds. What is lost in the end needs its budget.
+        let is_kept = |kind: &FaultKind| random.below(3) > 0 && !(is_lost && *kind == FaultKind::Metadata);
+        let kinds: Vec<FaultKind> = others.into_iter().filter(is_kept).collect();
         let mut strikes = Vec::new();
         let mut budget = Budget::default();
         let mut at_ms = 1_000 + random.below(2_000);
@@ -117,7 +119,6 @@ impl Plan {
             at_ms += for_ms + 2_000 + random.below(6_000);
         }
         // Nothing may come after what takes the whole budget.
-        let is_lost = options.kinds.len() == 1 || random.below(3) == 0;
         if let Some(kind) = last.first().filter(|_| is_lost) {
             at_ms = at_ms.max(options.seconds * 1_000);
             let fault = budget.draw(*kind, shape, &random);

@@ -105,7 +105,7 @@ async fn follower(client: &Cluster, session: &Session) -> NodeId {
 fn a_replica_that_has_stopped_says_so() {
     in_a_whole_cluster(|world, client, session| async move {
         let stopped = follower(&client, &session).await;
-        world.disk(stopped).fail_syncs(LocalPath::new("/data/meta/log"));
+        world.disk(stopped).fail_syncs(LocalPath::new("/data/meta"));
         let seq = session.put(&Path::parse("/f").unwrap(), None, Bytes::from_static(b"1")).await.unwrap().0;
         let question = FetchNamespace { view: session.at_least(types::Seq(seq)) };
         let request = Request::of(&question, Bytes::new());

@@ -1,17 +1,19 @@
 //! Goal: a command is applied, refused by its reply, skipped, or the group stops before it. Method: a machine whose
 //! commands say what becomes of them, alone and as a group of one.
 
+use std::time::Duration;
+
 use env::Env;
 use kv::{MemKv, Read};
 use types::{NodeId, PartitionId, ReplicaId, Start};
 
 use super::*;
 use crate::log::EntryId;
-use crate::{Host, HostConfig, Last, Role, skip};
+use crate::{GroupStatus, Host, HostConfig, Last, Role, Trouble, skip};
 
 const GROUP: PartitionId = PartitionId(3);
 
-/// Writes each command under its index. A command says what comes after: `halt`, `panic`, or nothing. `restored` fails
+/// Writes each command under its index. A command says what comes after: `halt`, `rot`, `panic`, or nothing. `restored` fails
 /// when it is told so.
 struct Rows {
     is_damaged: bool,
@@ -21,7 +23,8 @@ impl StateMachine for Rows {
     fn apply(&self, state: &mut Overlay<'_>, index: u64, command: &[u8]) -> Result<Bytes> {
         state.put(index.to_be_bytes().to_vec(), command.to_vec());
         match command {
-            b"halt" => Err(Error::corrupt("a block does not match its checksum")),
+            b"halt" => Err(Error::internal("no build can read it")),
+            b"rot" => Err(Error::corrupt("a block does not match its checksum")),
             b"panic" => panic!("a broken promise"),
             _ => Ok(Bytes::copy_from_slice(command)),
         }
@@ -38,7 +41,7 @@ impl StateMachine for Rows {
 
 #[async_trait::async_trait]
 impl crate::Network for Rows {
-    async fn send(&self, _: NodeId, _: Bytes, _: std::time::Duration) -> Result<Bytes> {
+    async fn send(&self, _: NodeId, _: Bytes, _: Duration) -> Result<Bytes> {
         Err(Error::unavailable("nobody is there"))
     }
 }
@@ -73,7 +76,7 @@ fn apply(machine: &Machine, entries: &[Entry]) -> Result<Vec<String>> {
 
 #[test]
 fn a_halt_leaves_nothing_of_its_batch() {
-    for (bad, want) in [("halt", "checksum"), ("panic", "applying command 3 panics")] {
+    for (bad, want) in [("halt", "no build"), ("rot", "checksum"), ("panic", "applying command 3 panics")] {
         let machine = open(&MemKv::new(1));
         assert_eq!(apply(&machine, &[entry(1, &["a"])]), Ok(vec!["a".to_owned()]));
         let error = apply(&machine, &[entry(2, &["b", bad]), entry(3, &["c"])]).unwrap_err();
@@ -123,6 +126,17 @@ async fn a_group_whose_state_cannot_be_read_is_not_opened() {
     assert!(host.groups().is_empty());
 }
 
+/// Waits until the group is as wanted.
+async fn wait(host: &Host, wanted: impl Fn(&GroupStatus) -> bool) {
+    for _ in 0..2_000 {
+        if wanted(&host.status(GROUP).unwrap()) {
+            return;
+        }
+        env::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("never: {:?}", host.status(GROUP));
+}
+
 /// The proposer is told that nobody knows, the group stops on this node, others go on. It is started again and again, and
 /// with the command skipped it goes on, too.
 #[tokio::test(start_paused = true)]
@@ -142,19 +156,29 @@ async fn a_group_stops_before_a_command_that_it_cannot_apply() {
     assert_eq!(error.kind(), types::ErrorKind::Unavailable, "{error}");
     assert_eq!((group.status().role, group.applied()), (Role::Stopped, 1));
     assert_eq!(other.propose("b".into()).await.unwrap().index, 2);
-    let wait = async |until: &dyn Fn(crate::GroupStatus) -> bool| {
-        while !until(host.status(GROUP).unwrap()) {
-            env::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
-    };
-    wait(&|status| status.restarts > 2 && status.problem.is_some()).await;
+    wait(&host, |status| status.restarts > 2 && status.problem.is_some()).await;
     skip(&kv, GROUP, 2, "it cannot be read").unwrap();
-    wait(&|status| status.role == Role::Leader).await;
+    wait(&host, |status| status.role == Role::Leader).await;
     let group = host.group(GROUP).unwrap();
-    group.wait_applied(2, std::time::Duration::from_secs(10)).await.unwrap();
+    group.wait_applied(2, Duration::from_secs(10)).await.unwrap();
     assert_eq!(group.propose("c".into()).await.unwrap().index, 3);
     assert_eq!(
         group.skipped().unwrap().into_iter().collect::<Vec<_>>(),
         [(2, "it cannot be read".to_owned())]
     );
+}
+
+/// What is wrong with the state is for whoever opened the store: starting the group again would not help.
+#[tokio::test(start_paused = true)]
+async fn rot_under_a_group_is_reported() {
+    let (env, kv) = (Env::simulated(1), MemKv::new(1));
+    let host = host(&env, &kv).await;
+    let group = host.open_group(GROUP, Arc::new(Rows { is_damaged: false })).await.unwrap();
+    group.initialize([replica()].into()).await.unwrap();
+    group.propose("rot".into()).await.unwrap_err();
+    let mut trouble = host.trouble();
+    let found = env::time::timeout(Duration::from_secs(60), trouble.wait_for(Option::is_some)).await;
+    let found = found.expect("it is reported").unwrap().clone();
+    assert!(matches!(&found, Some(Trouble::State(e)) if e.message().contains("checksum")), "{found:?}");
+    assert_eq!(host.status(GROUP).unwrap().restarts, 0);
 }
