@@ -74,7 +74,9 @@ impl HostConfig {
         let config = Config {
             cluster_name: "cloudsync".into(),
             heartbeat_interval: self.heartbeat_ms,
-            heartbeat_min_interval: Some(self.heartbeat_ms),
+            // `heartbeat.rs` beats for all groups at once; none that has just sent entries. A beat may come a little early.
+            enable_heartbeat: false,
+            heartbeat_min_interval: Some(self.heartbeat_ms * 3 / 4),
             election_timeout_min: self.election_ms.start,
             election_timeout_max: self.election_ms.end,
             enable_pre_vote: Some(true),

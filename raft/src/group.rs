@@ -1,5 +1,7 @@
 //! One replicated state machine, as the process that hosts it uses it.
 
+mod answers;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;
@@ -8,10 +10,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use env::mutant::Mutant;
 use env::task::JoinHandle;
-use env::time::{Instant, now, sleep, timeout};
+use env::time::{Instant, sleep, timeout};
 use openraft::async_runtime::WatchReceiver;
-use openraft::errors::Fatal;
-use openraft::storage::Snapshot;
 use openraft::{ChangeMembers, EmptyNode, LinearizerOption, ServerState};
 use tokio::sync::{Mutex, watch};
 use types::limits::{LOG_FULL_RETRY_MS, MEMBERSHIP_CHANGE_PAUSE, MEMBERSHIP_CHANGE_TIMEOUT, PROPOSE_TIMEOUT};
@@ -19,14 +19,13 @@ use types::{Error, ErrorKind, PartitionId, ReplicaId, Result};
 
 use crate::engine::{TypeConfig, plain_ids};
 use crate::lease::Lease;
-use crate::log::{EntryId, Headroom, Log};
+use crate::log::{Headroom, Log};
 use crate::machine::{Raft, Reason};
-use crate::message::{Message, Piece, PieceAnswer};
 use crate::outgoing::Outgoing;
 use crate::proposer::Proposer;
-use crate::snapshot::{Receiver, SnapshotData};
+use crate::snapshot::Receiver;
 use crate::state::{State, StateStore};
-use crate::{Applied, GroupStatus, Role, blocking, codec, error, skip};
+use crate::{Applied, GroupStatus, Role, error, skip};
 
 /// A node that misses no more entries than this has caught up: it gets them faster than a membership change takes.
 const LAG_COUNT_MAX: u64 = 100;
@@ -303,49 +302,6 @@ impl Group {
         Error::unavailable(format!("partition {} {what}: try again", self.id))
     }
 
-    /// Answers a message of the same group on another node.
-    pub(crate) async fn handle(&self, message: Message) -> Result<Bytes> {
-        match message {
-            Message::Append(append) => {
-                // What is not written must not be acknowledged. A leader that is alive is heard all the same.
-                if !append.is_heartbeat() {
-                    self.check_headroom(Headroom::Freeing)?;
-                }
-                let answer = self.raft.append_entries(append.into_request()?).await;
-                self.answer(answer.map_err(|e| e.unwrap_fatal()))
-            }
-            Message::Vote(request) => {
-                self.check_votes()?;
-                self.answer(self.raft.vote(request).await.map_err(|e| e.unwrap_fatal()))
-            }
-            Message::PreVote(request) => {
-                self.check_votes()?;
-                self.answer(self.raft.pre_vote(request).await.map_err(|e| e.unwrap_fatal()))
-            }
-            Message::TransferLeader(request) => self.answer(self.raft.handle_transfer_leader(request).await),
-            Message::HasRoom => Ok(codec::encode(&(self.log.headroom() == Headroom::Everything))),
-            Message::Receive(snapshot) => {
-                self.check_headroom(Headroom::Freeing)?;
-                let received = self.receiver.lock().await.begin(&self.store, snapshot);
-                Ok(codec::encode(&received))
-            }
-            Message::Piece(piece) => Ok(codec::encode(&self.take_piece(piece).await?)),
-        }
-    }
-
-    fn answer<T: serde::Serialize>(&self, answer: Result<T, Fatal<TypeConfig>>) -> Result<Bytes> {
-        answer.map(|answer| codec::encode(&answer)).map_err(|e| error::fatal(self.id, &e))
-    }
-
-    /// A vote given now could elect a leader while another still reads under a lease that this node had confirmed
-    /// before it was restarted.
-    fn check_votes(&self) -> Result<()> {
-        if now() >= self.votes_from {
-            return Ok(());
-        }
-        Err(self.unavailable("was just started here and does not vote yet"))
-    }
-
     /// `Busy` when the disk of the log has no room for this.
     fn check_headroom(&self, room: Headroom) -> Result<()> {
         if self.log.headroom() >= room {
@@ -358,23 +314,12 @@ impl Group {
         ))
     }
 
-    async fn take_piece(&self, piece: Piece) -> Result<PieceAnswer> {
-        let mut receiver = self.receiver.clone().lock_owned().await;
-        let position = piece.snapshot;
-        let Some((staged, end)) = blocking::run(|| receiver.take(piece))? else {
-            return Ok(PieceAnswer::More);
-        };
-        let data = SnapshotData::Received { staged, commands: end.commands };
-        let snapshot = Snapshot { meta: end.meta, snapshot: data };
-        let (raft, id) = (self.raft.clone(), self.id);
-        // Goes on when the sender gives up; asked again, this node says that it is done.
-        let installing = env::task::spawn(async move {
-            let installed = raft.install_full_snapshot(end.vote, snapshot).await;
-            let vote = installed.map_err(|e| error::fatal(id, &e))?.vote;
-            receiver.finish(position, vote);
-            Ok(PieceAnswer::Done(vote))
-        });
-        installing.await.map_err(|e| Error::internal(format!("a snapshot was not installed: {e}")))?
+    /// Sends a heartbeat to all followers, if this node leads. Holds nothing of the group meanwhile.
+    pub(crate) fn beat(&self) -> impl Future<Output = ()> + use<> {
+        let raft = self.raft.clone();
+        async move {
+            let _ = raft.trigger().heartbeat().await; // A core that has ended beats no more.
+        }
     }
 
     /// Stops taking part.
@@ -386,93 +331,8 @@ impl Group {
     }
 }
 
-/// Makes the log agree with a state that is ahead of it or contradicts it. Entries may be applied as soon as a majority
-/// of *other* nodes has them, and the store may write itself to disk before the log does; after a crash the log then
-/// ends early or still has entries that were about to be replaced. Everything up to `applied` is in the state.
-pub(crate) fn reconcile(log: &Log, group: PartitionId, applied: Option<EntryId>) -> Result<()> {
-    let state = log.state(group);
-    let applied_index = applied.map(|id| id.index);
-    if state.purged.map(|id| id.index) > applied_index {
-        return Err(Error::corrupt(format!(
-            "the log of partition {group} begins after its state ends: the store was lost or restored from an old copy; \
-             remove this node from the cluster and add it again"
-        )));
-    }
-    let Some(applied) = applied else { return Ok(()) };
-    let agrees = match log.read(group, applied.index, applied.index + 1, 1)?.first() {
-        Some(entry) => entry.id == applied,
-        None => state.purged == Some(applied),
-    };
-    if !agrees {
-        log.truncate(group, 0);
-        log.purge(group, applied);
-        let state = log.state(group);
-        assert_eq!(
-            (state.purged, state.last),
-            (Some(applied), Some(applied)),
-            "the log goes on where the state ends"
-        );
-    }
-    Ok(())
-}
-
 impl std::fmt::Debug for Group {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Group({} of replica {})", self.id, self.replica)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use env::Env;
-    use env::task::DiskQueue;
-
-    use super::*;
-    use crate::log::LogEntry;
-
-    const GROUP: PartitionId = PartitionId(1);
-
-    fn id(term: u64, index: u64) -> EntryId {
-        EntryId { term, index }
-    }
-
-    /// Reconciles a log purged up to `purged` with entries of `terms` after it, and says what is left.
-    #[track_caller]
-    fn check(purged: Option<EntryId>, terms: &[u64], applied: Option<EntryId>, want: &str) {
-        let log = Log::open(&Env::simulated(1), "/log".into(), DiskQueue::inline()).unwrap();
-        if let Some(purged) = purged {
-            log.purge(GROUP, purged);
-        }
-        let start = purged.map_or(0, |id| id.index + 1);
-        let entries = terms
-            .iter()
-            .zip(start..)
-            .map(|(term, index)| LogEntry { id: id(*term, index), body: Bytes::new() });
-        log.append(GROUP, entries.collect(), Box::new(|result| result.unwrap())).unwrap();
-        let found = match reconcile(&log, GROUP, applied) {
-            Ok(()) => {
-                let left = log.read(GROUP, 0, u64::MAX, u64::MAX).unwrap();
-                let left: Vec<u64> = left.iter().map(|entry| entry.id.term).collect();
-                format!("{:?} {left:?}", log.state(GROUP).purged.map(|id| id.index))
-            }
-            Err(e) => format!("{:?}", e.kind()),
-        };
-        assert_eq!(found, want);
-    }
-
-    #[test]
-    fn log_and_state_are_made_to_agree() {
-        check(None, &[], None, "None []");
-        check(None, &[1, 1], None, "None [1, 1]");
-        check(None, &[1, 1], Some(id(1, 1)), "None [1, 1]");
-        check(Some(id(1, 4)), &[1, 2], Some(id(1, 4)), "Some(4) [1, 2]");
-        check(Some(id(1, 4)), &[1, 2], Some(id(2, 6)), "Some(4) [1, 2]");
-        // The state was on disk before the log: the log ends early, or still has what was to be replaced.
-        check(None, &[1, 1], Some(id(2, 5)), "Some(5) []");
-        check(None, &[1, 1, 1, 1], Some(id(2, 2)), "Some(2) []");
-        check(Some(id(1, 4)), &[1, 1], Some(id(2, 5)), "Some(5) []");
-        // The state is older than the beginning of the log: the store was lost.
-        check(Some(id(1, 4)), &[1], None, "Corrupt");
-        check(Some(id(1, 4)), &[1], Some(id(1, 3)), "Corrupt");
     }
 }

@@ -6,7 +6,7 @@ use types::{ReplicaId, Result};
 use crate::blocking;
 use crate::group::Group;
 use crate::log::Headroom;
-use crate::message::Message;
+use crate::message::{Body, Message};
 use crate::shared::Shared;
 
 /// Looks once.
@@ -35,5 +35,6 @@ async fn hand_over(host: &Shared, group: &Group) {
 }
 
 async fn has_room(host: &Shared, group: &Group, voter: ReplicaId) -> Result<bool> {
-    host.link.ask(&*host.network, group.id, voter, Message::HasRoom, HAS_ROOM_TIMEOUT).await
+    let body = Body::Group(group.id, Message::HasRoom);
+    host.link.ask(&*host.network, voter, body, HAS_ROOM_TIMEOUT).await
 }

@@ -1,6 +1,7 @@
 //! All groups of a process: opened, found, given their messages, stopped.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use env::Env;
@@ -13,10 +14,10 @@ use crate::config::HostConfig;
 use crate::error::OpenError;
 use crate::group::Group;
 use crate::log::Headroom;
-use crate::message::{Answer, Envelope};
+use crate::message::{Answer, Body, Envelope};
 use crate::roster::contradiction;
 use crate::shared::Shared;
-use crate::{GroupStatus, Network, StateMachine, Trouble, archive, blocking, supervise, trim};
+use crate::{GroupStatus, Network, StateMachine, Trouble, archive, blocking, heartbeat, supervise, trim};
 
 /// All groups of a process.
 pub struct Host {
@@ -33,9 +34,11 @@ impl Host {
         network: Arc<dyn Network>,
     ) -> Result<Self, OpenError> {
         let shared = Arc::new(Shared::open(env, config, kv, network)?);
+        let beat = Duration::from_millis(shared.config.heartbeat_ms);
         let mut upkeep = vec![
             env::task::spawn(trim::run(Arc::downgrade(&shared))),
             env::task::spawn(supervise::run(Arc::downgrade(&shared))),
+            env::task::spawn(heartbeat::run(Arc::downgrade(&shared), beat)),
         ];
         if let Some(archive) = shared.config.archive.clone() {
             shared.log.keep_for_archive();
@@ -79,7 +82,7 @@ impl Host {
     /// Answers a message that came from `sender`, as its certificate says. `Denied` when the message says otherwise,
     /// `StaleEpoch` when it is for another replica, `Unavailable` for a group that does not run here (yet).
     pub async fn handle(&self, sender: NodeId, message: Bytes) -> Result<Bytes> {
-        let Envelope { group, source, target, known, message } = Envelope::decode(&message)?;
+        let Envelope { source, target, known, body } = Envelope::decode(&message)?;
         if source.replica.node() != sender {
             return Err(Error::denied(format!(
                 "node {sender} may not speak for replica {} of node {}",
@@ -100,16 +103,20 @@ impl Host {
         if let Some(why) = self.shared.link.roster.meet(&source)? {
             return Ok(Answer::Refused(why).encode());
         }
-        let Some(running) = self.group(group) else {
-            return Err(Error::unavailable(format!(
-                "partition {group} does not run on node {}: try again",
-                self.replica().node()
-            )));
+        let body = match body {
+            Body::Group(group, message) => self.running(group)?.handle(message).await?,
+            Body::Heartbeats(beats) => heartbeat::answer(&self.shared, beats).await,
         };
-        let body = running.handle(message).await?;
         // Checked again: what was answered while the store was found out is nobody's to use.
         self.shared.link.check()?;
         Ok(Answer::Given { source: self.stamp(), body }.encode())
+    }
+
+    fn running(&self, group: PartitionId) -> Result<Arc<Group>> {
+        self.group(group).ok_or_else(|| {
+            let node = self.replica().node();
+            Error::unavailable(format!("partition {group} does not run on node {node}: try again"))
+        })
     }
 
     /// Takes note of what a store says of itself elsewhere, such as in a heartbeat. `Some(why)` when it must not take

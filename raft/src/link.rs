@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
-use types::{Error, PartitionId, ReplicaId, Result, Stamp};
+use types::{Error, ReplicaId, Result, Stamp};
 
 use crate::config::HostConfig;
+use crate::heartbeat::Gathering;
 use crate::log::Log;
-use crate::message::{Answer, Envelope, Message};
+use crate::message::{Answer, Body, Envelope};
 use crate::roster::Roster;
 use crate::{Network, codec};
 
@@ -37,6 +38,7 @@ impl Trouble {
 #[derive(Debug)]
 pub struct Link {
     pub roster: Roster,
+    pub gathering: Gathering,
     stamp: Stamp,
     log: Arc<Log>,
     trouble: watch::Sender<Option<Trouble>>,
@@ -45,7 +47,7 @@ pub struct Link {
 impl Link {
     pub fn new(config: &HostConfig, log: Arc<Log>, roster: Roster) -> Self {
         let stamp = Stamp { replica: config.replica, start: config.start, mark: 0 };
-        Self { roster, stamp, log, trouble: watch::channel(None).0 }
+        Self { roster, gathering: Gathering::default(), stamp, log, trouble: watch::channel(None).0 }
     }
 
     /// What this store says of itself now.
@@ -82,18 +84,17 @@ impl Link {
         }
     }
 
-    /// Asks another replica of a group. `Denied` when it does not accept this store, or is not the one that is known.
+    /// Asks another replica. `Denied` when it does not accept this store, or is not the one that is known.
     pub async fn ask<T: DeserializeOwned>(
         &self,
         network: &dyn Network,
-        group: PartitionId,
         target: ReplicaId,
-        message: Message,
+        body: Body,
         timeout: Duration,
     ) -> Result<T> {
         self.check()?;
         let (source, known) = (self.stamp(), self.roster.newest(target.node()));
-        let envelope = Envelope { group, source, target, known, message };
+        let envelope = Envelope { source, target, known, body };
         let answer = network.send(target.node(), envelope.encode(), timeout).await?;
         match Answer::decode(&answer)? {
             Answer::Given { source, body } => {

@@ -12,14 +12,23 @@ use crate::log::{self, EntryId};
 /// A message with its address.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Envelope {
-    pub group: PartitionId,
     /// Who speaks.
     pub source: Stamp,
     /// Who is meant: an address may have changed hands.
     pub target: ReplicaId,
     /// The newest that the sender has heard of the target's node: a store that was set back finds out by it.
     pub known: Option<Stamp>,
-    pub message: Message,
+    pub body: Body,
+}
+
+/// What a message is about.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Body {
+    /// Something for one group.
+    Group(PartitionId, Message),
+    /// Heartbeats of several groups. Answer: of each, in their order, an encoded `AppendEntriesResponse`, or `None` when
+    /// the group does not take it now.
+    Heartbeats(Vec<(PartitionId, Append)>),
 }
 
 /// What comes back.
@@ -34,7 +43,7 @@ pub enum Answer {
 /// A request of one replica to another. The answer's type depends on the kind and is encoded on its own.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Message {
-    /// Entries, or a heartbeat. Answer: `AppendEntriesResponse`.
+    /// Entries. Answer: `AppendEntriesResponse`.
     Append(Append),
     /// Answer: `VoteResponse`.
     Vote(VoteRequest<TypeConfig>),
@@ -225,8 +234,8 @@ mod tests {
             entries: entries.iter().map(|(term, index)| (*term, *index, Bytes::from_static(&[0]))).collect(),
         };
         let source = Stamp { replica: replica(2), start: Start::default(), mark: 0 };
-        let message = Message::Append(append);
-        let message = Envelope { group: GROUP, source, target: replica(1), known: None, message };
+        let body = Body::Group(GROUP, Message::Append(append));
+        let message = Envelope { source, target: replica(1), known: None, body };
         let answer = host.handle(NodeId(2), message.encode()).await;
         assert_ne!(group.status().role, Role::Stopped, "{entries:?} after {prev:?} ended the group");
         answer

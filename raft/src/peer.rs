@@ -22,10 +22,10 @@ use types::{Error, PartitionId, ReplicaId, Result};
 
 use crate::engine::{TypeConfig, Vote};
 use crate::link::Link;
-use crate::message::{Append, Message, Piece, PieceAnswer, PieceEnd, Received};
+use crate::message::{Append, Body, Message, Piece, PieceAnswer, PieceEnd, Received};
 use crate::outgoing::{Outgoing, View};
 use crate::snapshot::{Cutter, SnapshotData};
-use crate::{Network, blocking};
+use crate::{Network, blocking, heartbeat};
 
 /// Creates a [`Peer`] for each other node.
 pub struct Peers {
@@ -64,7 +64,7 @@ impl RaftNetworkFactory<TypeConfig> for Peers {
 
 impl Peer {
     async fn call<T: DeserializeOwned>(&self, message: Message, timeout: Duration) -> Result<T> {
-        self.link.ask(&*self.network, self.group, self.target, message, timeout).await
+        self.link.ask(&*self.network, self.target, Body::Group(self.group, message), timeout).await
     }
 
     /// Sends what the target lacks of a view, a few pieces at once.
@@ -119,9 +119,12 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         request: AppendEntriesRequest<TypeConfig>,
         _option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
-        if !request.entries.is_empty() {
-            self.outgoing.check(request.prev_log_id.as_ref()).map_err(unreachable)?;
+        if request.entries.is_empty() {
+            let append = Append::new(request);
+            let sent = heartbeat::send(&self.link, &*self.network, self.group, self.target, append);
+            return sent.await.map_err(unreachable);
         }
+        self.outgoing.check(request.prev_log_id.as_ref()).map_err(unreachable)?;
         self.call(Message::Append(Append::new(request)), APPEND_TIMEOUT).await.map_err(unreachable)
     }
 

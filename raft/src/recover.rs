@@ -117,7 +117,7 @@ const READ_SIZE_MAX: u64 = types::limits::MIB as u64;
 /// Appends, in a term of its own, that this replica is all there is.
 fn stand_alone(log: &Log, kv: &Arc<dyn Kv>, group: PartitionId, replica: ReplicaId) -> Result<()> {
     let applied = StateStore::open(kv.clone(), group)?.meta().log.as_ref().map(EntryId::from);
-    crate::group::reconcile(log, group, applied)?;
+    crate::reconcile::reconcile(log, group, applied)?;
     let state = log.state(group);
     let last = state.last.or(state.purged);
     let term = 1 + state.vote.map_or(0, |vote| vote.term).max(last.map_or(0, |last| last.term));

@@ -248,6 +248,10 @@ pub const MEMBERSHIP_CHANGE_PAUSE: Duration = Duration::from_millis(50);
 /// How far the boot-time clock may run ahead of the monotonic one before the machine counts as suspended: what can pass
 /// between reading the two. A lease ends by more than that before an election can.
 pub const CLOCK_JUMP_MS_MAX: u64 = 20;
+/// How long a heartbeat waits for those of other groups to the same node, which are sent at the same time.
+pub const HEARTBEAT_GATHER_TIME: Duration = Duration::from_millis(4);
+/// The heartbeats of all groups to one node are given this long: the next ones are on their way by then.
+pub const HEARTBEAT_TIMEOUT: Duration = Duration::from_millis(500);
 /// An append is given this long: a follower's disk may be slow without being dead, and heartbeats go separately.
 pub const APPEND_TIMEOUT: Duration = Duration::from_secs(2);
 /// A piece of a snapshot is written before it is answered; the last one makes all of it durable.

@@ -83,6 +83,8 @@ struct Links {
     /// Large messages are slow, and of so many one is lost, or its answer is.
     large_loss: Option<u64>,
     large_count: u64,
+    /// Messages by source and target.
+    sent: BTreeMap<(NodeId, NodeId), u64>,
 }
 
 /// Large enough to be no entry of these tests.
@@ -110,6 +112,11 @@ impl Net {
     /// From now on large messages are slow, and one of `count` is lost, or its answer is.
     pub fn lose_large(&self, count: Option<u64>) {
         self.links.lock().unwrap().large_loss = count;
+    }
+
+    /// Messages so far, by source and target.
+    pub fn sent(&self) -> BTreeMap<(NodeId, NodeId), u64> {
+        self.links.lock().unwrap().sent.clone()
     }
 
     /// Large messages so far.
@@ -142,6 +149,7 @@ impl Net {
 impl Network for Line {
     async fn send(&self, target: NodeId, message: Bytes, timeout: Duration) -> Result<Bytes> {
         let lost = || Error::unavailable(format!("node {target} does not answer"));
+        *self.net.links.lock().unwrap().sent.entry((self.source, target)).or_default() += 1;
         let call = async {
             self.net.travel().await;
             let (arrives, is_answered) = self.net.carry(message.len()).await;

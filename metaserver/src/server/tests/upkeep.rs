@@ -140,7 +140,8 @@ async fn the_next_leader_takes_over_the_watch() {
     let heard: Vec<u64> = status.nodes.iter().filter(|(_, n)| n.last.is_some()).map(|(id, _)| id.0).collect();
     assert_eq!(heard, [2, 3], "the old leader is cut off");
     world.net.mend(1);
-    let same = || (1..=3).all(|id| world.map(id).nodes.values().all(|node| node.up));
+    let is_up = |id| world.map(id).nodes.values().all(|node| node.up);
+    let same = || is_up(2) && (1..=3).all(|id| world.map(id) == world.map(2));
     world.until("node 1 is up, and knows it", same).await;
     assert_eq!(world.map(1).epoch, before.next().next(), "what it decided alone is void");
 }
