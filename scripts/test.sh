@@ -44,7 +44,7 @@ step build 2400 build
 step lints 900 cargo clippy --release --workspace --all-targets --locked -- -D warnings
 step tidy 60 cargo xtask tidy
 tests() { timeout $HANG cargo test --release --workspace --locked --no-fail-fast 2>&1 | tee -a "$log"; }
-step tests 150 tests
+step tests 300 tests
 declare -A budgets=([bench]=60 [chaos]=150 [cluster]=120 [meta]=90 [up]=60)
 for script in scripts/smoke-*.sh; do
     [ -e "$script" ] || continue
