@@ -5,7 +5,7 @@
 #
 #   scripts/accept-mixed.sh                     in about three minutes, and what two builds take
 #
-# CLOUDSYNC_BIN and CLOUDSYNC_NEXT_BIN name the two programs; what is not named is built.
+# CLOUDSYNC_BIN and NEXT_BIN name the two programs; what is not named is built.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 source scripts/dev-nodes.sh
@@ -13,7 +13,7 @@ source scripts/dev-nodes.sh
 # A build with other features takes the place of the one before.
 next=$work/cloudsync-next
 bin=$work/cloudsync
-built=$(CLOUDSYNC_BIN=${CLOUDSYNC_NEXT_BIN:-} scripts/binary.sh --features next-level) && cp "$built" "$next" || exit 1
+built=$(CLOUDSYNC_BIN=${NEXT_BIN:-} scripts/binary.sh --features next-level) && cp "$built" "$next" || exit 1
 built=$(scripts/binary.sh) && cp "$built" "$bin" || exit 1
 STORAGE=(4 5)
 META=(1 2 3)
@@ -56,6 +56,7 @@ roll() {
 }
 
 check "five nodes start, three of them with metadata" dev up --nodes 5 --zones 3 --profile 2+1
+[ "$failed" -eq 0 ] || exit 1
 check "files are stored" fill
 check "a write is one command" test "$(commands_of_a_write /one)" -eq 1
 begin mixed
