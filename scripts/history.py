@@ -5,6 +5,7 @@
                                      and without --stale-ok; ends with a listing that it waits for
   history.py read BIN DIR FILE       only lists
   history.py judge FILE…             nothing acknowledged is missing, and nothing old was shown without its mark
+  history.py flawless FILE…          no request failed
   history.py gaps FILE TIME…         how long writes had to wait after each of these times (Unix, seconds)
 
 The judge uses metadata only, so that a listing says how new it is: whoever asks after directory 7 was acknowledged and
@@ -107,6 +108,13 @@ def judge(paths):
     return not wrong and bool(acknowledged)
 
 
+def flawless(paths):
+    failed = [r for r in load(paths) if not r["ok"]]
+    for r in failed[:8]:
+        print(f"{r['op']} failed after {r['end'] - r['begin']:.1f} s, at {r['begin']:.3f}: {r['errors']}")
+    return not failed
+
+
 def gaps(path, times):
     writes = [r for r in load([path]) if r["op"] == "write" and r["ok"]]
     ends = [r["end"] for r in writes]
@@ -130,5 +138,7 @@ if __name__ == "__main__":
         run(*arguments, writes=command == "run")
     elif command == "judge":
         sys.exit(0 if judge(arguments) else 1)
+    elif command == "flawless":
+        sys.exit(0 if flawless(arguments) else 1)
     else:
         gaps(arguments[0], [float(time) for time in arguments[1:]])

@@ -1,5 +1,6 @@
 //! Commands of administrators: health, nodes, disks, tokens, namespaces.
 
+mod compare;
 mod repair;
 mod report;
 #[cfg(test)]
@@ -15,7 +16,7 @@ use types::{ErrorKind, NamespaceName, NodeId, Result};
 pub use repair::{readdress, recover, skip};
 pub use report::{cluster, disks, nodes};
 
-use crate::args::{Admin, AdminCluster, AdminDisk, AdminNamespace, AdminNode, AdminToken};
+use crate::args::{Admin, AdminCluster, AdminDisk, AdminMeta, AdminNamespace, AdminNode, AdminToken};
 use crate::exit::{self, Exit, Failure};
 use crate::output::Outcome;
 use crate::session::Session;
@@ -28,6 +29,7 @@ pub async fn run(session: &Session, command: Admin) -> exit::Result<Outcome> {
         Admin::Node(AdminNode::Remove { node, force, yes }) => {
             remove_node(session, NodeId(node), force, yes).await
         }
+        Admin::Meta(AdminMeta::Compare { partition }) => compare::compare(session, partition).await,
         Admin::Node(AdminNode::Readdress { .. }) | Admin::Meta(_) => {
             unreachable!("needs no cluster: done without a session")
         }

@@ -3,10 +3,12 @@
 //! Owns: what counts as degraded, who leads a partition, when a cluster is whole, and the words for all of it.
 //! Knows nothing of: how the status was fetched.
 
+mod groups;
+
 use placement::SlotState;
 use proto::cluster::{ClusterStatus, PartitionReport};
 use proto::map::{ClusterMap, DiskInfo};
-use types::{DiskId, NodeId, PartitionId, counted};
+use types::{DiskId, FeatureLevel, NodeId, PartitionId, counted};
 
 /// What is wrong, and what is good to know.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,6 +37,7 @@ impl Health {
         let mut health = Self::default();
         health.problems.extend(map.nodes.keys().filter_map(|id| node_problem(status, *id)));
         health.problems.extend(map.nodes.keys().flat_map(|id| meta_problems(status, *id)));
+        health.problems.extend(groups::problems(status));
         health.problems.extend(map.disks.keys().filter_map(|id| disk_problem(status, *id)));
         health.judge_placement(map);
         health
@@ -190,6 +193,8 @@ pub struct ReplicaStatus {
     pub term: u64,
     /// It votes, as the map has it.
     pub votes: bool,
+    /// The feature level that it has reached.
+    pub level: FeatureLevel,
     /// How often it was started again since its process began.
     pub restarts: u64,
     /// Why it has stopped, or empty.
@@ -211,6 +216,7 @@ pub fn replicas(status: &ClusterStatus, partition: PartitionId) -> Vec<ReplicaSt
         lag: newest.saturating_sub(report.applied),
         term: report.term,
         votes: status.map.voters.contains(node),
+        level: report.level,
         restarts: report.restarts,
         problem: report.problem.clone(),
     };

@@ -1,15 +1,18 @@
 //! For tests of code that judges a cluster: the status of a healthy one, to be changed by hand.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use placement::{Slot, Table};
 use proto::cluster::{ClusterStatus, DiskReport, Heartbeat, NodeStatus, PartitionReport};
-use proto::map::{ClusterMap, DiskInfo, NodeInfo, Partition, PartitionKind, ROOT, Role};
-use types::{ClusterId, DiskId, DiskUuid, Epoch, FeatureLevel, GcEpoch, NodeId, PartitionId, Profile};
+use proto::map::{ClusterMap, DiskInfo, NodeInfo, Partition, PartitionKind, ROOT, Role, StoreInfo};
+use types::{
+    ClusterId, DiskId, DiskUuid, Epoch, FeatureLevel, GcEpoch, NodeId, PartitionId, Profile, ReplicaId,
+    StoreUuid,
+};
 
 fn heartbeat(id: u8, native: SocketAddr) -> Heartbeat {
-    let report = DiskReport {
+    let disk = DiskReport {
         healthy: true,
         problem: String::new(),
         used_bytes: 2_000,
@@ -22,20 +25,28 @@ fn heartbeat(id: u8, native: SocketAddr) -> Heartbeat {
         control: native,
         level: FeatureLevel::FIRST,
         epoch: Epoch(9),
-        disks: BTreeMap::from([(DiskId(id.into()), report)]),
+        disks: BTreeMap::from([(DiskId(id.into()), disk)]),
         stamp: None,
         store_problem: String::new(),
-        partitions: vec![PartitionReport {
-            id: ROOT,
-            leading: id == 1,
-            term: 3,
-            applied: 77,
-            problem: String::new(),
-            restarts: 0,
-        }],
+        partitions: (0..=2).map(|partition| report(PartitionId(partition), id == 1)).collect(),
         syncing_slots: 0,
         bytes_received: 1_000_000,
         bytes_sent: 500,
+    }
+}
+
+/// What a node says of its copy of a partition. Node 1 is the only voter.
+pub fn report(id: PartitionId, leading: bool) -> PartitionReport {
+    PartitionReport {
+        id,
+        leading,
+        term: 3,
+        applied: 77,
+        problem: String::new(),
+        restarts: 0,
+        level: FeatureLevel::FIRST,
+        voters: BTreeSet::from([ReplicaId::new(NodeId(1), 1)]),
+        learners: BTreeSet::new(),
     }
 }
 
@@ -69,7 +80,7 @@ pub fn status(count: u8) -> ClusterStatus {
             roles,
             up: true,
             confirmed: true,
-            store: None,
+            store: Some(StoreInfo { uuid: StoreUuid([id; 16]), number: 1 }),
         };
         map.nodes.insert(NodeId(id.into()), node);
         let uuid = DiskUuid([id; 16]);
@@ -79,7 +90,11 @@ pub fn status(count: u8) -> ClusterStatus {
         );
         nodes.insert(
             NodeId(id.into()),
-            NodeStatus { silent_ms: Some(120), last: Some(heartbeat(id, native)) },
+            NodeStatus {
+                silent_ms: Some(120),
+                last: Some(heartbeat(id, native)),
+                behind_ms: BTreeMap::new(),
+            },
         );
     }
     let pg = vec![Slot::serving(DiskId(1)), Slot::serving(DiskId(2))];

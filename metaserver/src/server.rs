@@ -6,6 +6,7 @@
 mod change;
 mod cluster;
 mod digest;
+mod handover;
 mod index;
 mod level;
 mod namespace;

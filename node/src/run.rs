@@ -163,12 +163,15 @@ impl Node {
         })
     }
 
-    /// Stops in order: no new requests, then the partitions, then the stores.
+    /// Stops in order: hands over what it leads, then no new requests, then the partitions, then the stores.
     pub async fn stop(self) -> Result<()> {
         info!(node = %self.id, "stopping");
-        self.reporter.into_iter().for_each(|reporter| reporter.abort());
         // First of all it stops judging others: it will soon hear from nobody, itself included.
-        self.service.meta().into_iter().for_each(|meta| meta.retire());
+        if let Some(meta) = self.service.meta() {
+            meta.retire();
+            meta.hand_over().await;
+        }
+        self.reporter.into_iter().for_each(|reporter| reporter.abort());
         self.listener.shutdown().await;
         match self.keeper {
             Some(keeper) => keeper.stop().await,

@@ -1,12 +1,12 @@
 //! Messages about the cluster itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 use types::{
     ClusterId, DiskId, DiskUuid, Epoch, FeatureLevel, NamespaceId, NamespaceName, NodeId, PartitionId, PgId,
-    Stamp, StoreUuid,
+    ReplicaId, Stamp, StoreUuid,
 };
 
 use crate::map::{ClusterMap, Role};
@@ -56,6 +56,12 @@ pub struct PartitionReport {
     pub problem: String,
     /// How often the copy was started again since its process began.
     pub restarts: u64,
+    /// The feature level that the copy has reached.
+    pub level: FeatureLevel,
+    /// Replicas with a vote, as the reporting node knows; the leader knows best.
+    pub voters: BTreeSet<ReplicaId>,
+    /// Replicas without a vote, which are being filled.
+    pub learners: BTreeSet<ReplicaId>,
 }
 
 /// From every node, several times a second, to the leader of the root partition.
@@ -252,6 +258,8 @@ pub struct NodeStatus {
     pub silent_ms: Option<u64>,
     /// Its last heartbeat.
     pub last: Option<Heartbeat>,
+    /// For how many milliseconds each of its copies has not come to where the newest one was when that time began.
+    pub behind_ms: BTreeMap<PartitionId, u64>,
 }
 
 /// Answer to [`FetchStatus`].

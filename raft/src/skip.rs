@@ -8,18 +8,25 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use kv::{Batch, Durability, Kv, Order, Read, prefix_end};
-use types::limits::{SKIP_COUNT_MAX, SKIP_REASON_SIZE_MAX};
+use types::limits::{SKIP_AHEAD_COUNT_MAX, SKIP_COUNT_MAX, SKIP_REASON_SIZE_MAX};
 use types::{Error, PartitionId, Result};
 
 use crate::state::commands_applied;
 
 /// Has the `index`-th command of a group left out on this node, which must not be running: durable on return. Done again,
-/// it changes nothing. `Invalid` when the command is applied here already.
+/// it changes nothing. `Invalid` when the command is applied here already, or cannot be the one that has stopped the group.
 pub fn skip(kv: &dyn Kv, group: PartitionId, index: u64, reason: &str) -> Result<()> {
     let applied = commands_applied(kv, group)?;
     if index <= applied {
         return Err(Error::invalid(format!(
             "command {index} of partition {group} is applied here, and so are all up to {applied}: it cannot be skipped"
+        )));
+    }
+    if index > applied + SKIP_AHEAD_COUNT_MAX {
+        return Err(Error::invalid(format!(
+            "command {index} of partition {group} is too far away to have stopped it: {applied} are applied here, and what \
+             stops it is among the {SKIP_AHEAD_COUNT_MAX} after them, of which a batch may leave nothing; the status names \
+             it. A node that was killed may have more than is on its disk: start it and stop it once"
         )));
     }
     if reason.is_empty() || reason.len() > SKIP_REASON_SIZE_MAX {
@@ -87,6 +94,9 @@ mod tests {
             assert!(error.message().contains(want), "{error}");
         };
         refused(0, "why", "applied here");
+        refused(SKIP_AHEAD_COUNT_MAX + 1, "why", "too far away");
+        refused(u64::MAX, "why", "0 are applied here");
+        skip(&kv, PartitionId(6), SKIP_AHEAD_COUNT_MAX, "the last of a batch").unwrap();
         refused(1, "", "say why");
         refused(1, &"x".repeat(SKIP_REASON_SIZE_MAX + 1), "say why");
         (1..=SKIP_COUNT_MAX as u64).for_each(|index| skip(&kv, GROUP, index, "why").unwrap());

@@ -165,10 +165,17 @@ pub const ANSWER_SIZE_MAX: u64 = 256 * MIB as u64;
 pub const ANSWER_MESSAGE_SIZE_MAX: usize = 256;
 /// Commands of a partition that the operator has had skipped on one node: each is a bug.
 pub const SKIP_COUNT_MAX: usize = 1024;
+/// How far behind the commands that are applied the one that stops a partition may be: a stop leaves nothing of its batch,
+/// which has 256 entries at most, of as many commands as a proposer packs.
+pub const SKIP_AHEAD_COUNT_MAX: u64 = 256 * BATCH_OP_COUNT_MAX as u64;
 /// Why a command is skipped, in the operator's words.
 pub const SKIP_REASON_SIZE_MAX: usize = 1024;
 /// A digest of a partition reads all its rows: some millions a second.
 pub const DIGEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// Copies of a partition are asked for their digests this many times until they have been at the same command.
+pub const COMPARE_TRY_COUNT_MAX: usize = 20;
+/// Between two times: what a follower lags behind.
+pub const COMPARE_PAUSE: Duration = Duration::from_millis(100);
 /// A change of the map is computed again when another was faster, which takes two leaders each time.
 pub const MAP_CHANGE_TRY_COUNT_MAX: usize = 5;
 /// Namespaces of one cluster: their names are in the root partition, which every meta node holds.
@@ -297,6 +304,15 @@ pub const NODE_SILENCE_MS_MAX: u64 = 1_500;
 pub const NODE_WATCH_PERIOD: Duration = Duration::from_millis(200);
 /// How often leaders compare their voters with the map's.
 pub const VOTERS_CHECK_PERIOD: Duration = Duration::from_millis(500);
+/// A node that stops hands over what it leads first: for as long as an election would take at most.
+pub const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often it looks whether another leads.
+pub const HAND_OVER_LOOK_PERIOD: Duration = Duration::from_millis(10);
+/// So many looks later it asks the next voter: an election that is asked for takes a few round trips and writes.
+pub const HAND_OVER_LOOK_COUNT: usize = 20;
+/// A copy that has for so long not come to where the newest one was is behind: one that is well needs a heartbeat or two
+/// to say so.
+pub const REPLICA_BEHIND_MS_MAX: u64 = 5_000;
 /// How long a new cluster may take to elect itself.
 pub const BOOTSTRAP_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a new node tries to reach the leader of the root partition.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use client::testing::report;
 use proto::cluster::PartitionReport;
 
 use super::*;
@@ -12,14 +13,7 @@ fn status() -> ClusterStatus {
     status.map.voters = vec![NodeId(1), NodeId(2), NodeId(3)];
     for (partition, node) in status.map.partitions.clone().iter().zip([1, 2, 2]) {
         let last = status.nodes.get_mut(&NodeId(node)).unwrap().last.as_mut().unwrap();
-        last.partitions.push(PartitionReport {
-            id: partition.id,
-            leading: true,
-            term: 5,
-            applied: 1,
-            problem: String::new(),
-            restarts: 0,
-        });
+        last.partitions.push(PartitionReport { term: 5, ..report(partition.id, true) });
     }
     status
 }

@@ -63,12 +63,15 @@ fn partition_json(status: &ClusterStatus, id: PartitionId, kind: PartitionKind) 
         PartitionKind::Index => "index",
     };
     let copies = replicas(status, id);
+    let led = leader(status, id);
+    let level = copies.iter().find(|copy| Some(copy.node) == led).map(|copy| copy.level.0);
     let copies = copies.iter().filter(|copy| copy.votes || copy.applied > 0).map(|copy| {
         json!({
             "node": copy.node.0,
             "applied": copy.applied,
             "lag": copy.lag,
             "term": copy.term,
+            "level": copy.level.0,
             "votes": copy.votes,
             "restarts": copy.restarts,
             "problem": copy.problem,
@@ -77,7 +80,8 @@ fn partition_json(status: &ClusterStatus, id: PartitionId, kind: PartitionKind) 
     json!({
         "id": id.0,
         "kind": kind,
-        "leader": leader(status, id).map(|node| node.0),
+        "leader": led.map(|node| node.0),
+        "level": level,
         "replicas": copies.collect::<Vec<_>>(),
     })
 }

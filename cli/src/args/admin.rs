@@ -18,7 +18,7 @@ pub enum Admin {
     /// Nodes of the cluster
     #[command(subcommand)]
     Node(AdminNode),
-    /// The metadata of one node, while that node is stopped
+    /// Copies of the metadata: whether they are equal, and what helps on a node that is stopped
     #[command(subcommand)]
     Meta(AdminMeta),
     /// Disks of the cluster
@@ -69,6 +69,11 @@ pub enum AdminNode {
 /// Commands of `admin meta`.
 #[derive(Debug, Subcommand)]
 pub enum AdminMeta {
+    /// Compare all copies of every partition; exit code 3 when two differ or one cannot be asked
+    Compare {
+        /// Only this partition
+        partition: Option<u32>,
+    },
     /// Go on with the metadata of this node alone, when most voters are lost for good
     Recover {
         /// Configuration file of the stopped node, TOML

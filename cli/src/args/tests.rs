@@ -56,6 +56,8 @@ fn every_command_is_there() {
         "du /p",
         "admin cluster status",
         "admin node list",
+        "admin meta compare",
+        "admin meta compare 3 -o json",
         "admin disk list -o json",
         "admin token create --valid 2h",
         "admin namespace create team",

@@ -1,10 +1,14 @@
 //! Goal: what counts as degraded, missing and leading. Method: statuses of small clusters, changed by hand.
 
-use proto::cluster::PartitionReport;
+use std::collections::BTreeSet;
+
+use proto::cluster::{Heartbeat, PartitionReport};
 use proto::map::ROOT;
+use types::ReplicaId;
+use types::limits::REPLICA_BEHIND_MS_MAX;
 
 use super::*;
-use crate::testing::status;
+use crate::testing::{report, status};
 
 #[track_caller]
 fn check(status: &ClusterStatus, want: &[&str]) {
@@ -25,7 +29,7 @@ fn nodes_that_are_down() {
     status.map.nodes.get_mut(&NodeId(2)).unwrap().up = false;
     status.nodes.get_mut(&NodeId(2)).unwrap().silent_ms = Some(61_500);
     check(&status, &["node 2 (zone2, 127.0.0.1:7404) is down: silent for 61 s"]);
-    status.nodes.clear();
+    status.nodes.remove(&NodeId(2));
     let want = "node 2 (zone2, 127.0.0.1:7404) is down: not heard from since the leader started listening";
     check(&status, &[want]);
 }
@@ -52,6 +56,72 @@ fn metadata_that_is_not_well() {
     check(&status, &[store, "partition 0 on node 2 has stopped: I/O error"]);
     status.map.nodes.get_mut(&NodeId(2)).unwrap().up = false;
     assert_eq!(meta_problems(&status, NodeId(2)), [""; 0], "what it said before it went down");
+}
+
+/// Three nodes that all vote in the only partition; the first leads.
+fn three_voters() -> ClusterStatus {
+    let mut status = status(3);
+    status.map.partitions.truncate(1);
+    status.map.voters = [1, 2, 3].map(NodeId).to_vec();
+    group(&mut status).voters = replicas_of([1, 2, 3]);
+    status
+}
+
+/// What the leader says of the first partition.
+fn group(status: &mut ClusterStatus) -> &mut PartitionReport {
+    &mut last(status, 1).partitions[0]
+}
+
+fn last(status: &mut ClusterStatus, node: u64) -> &mut Heartbeat {
+    status.nodes.get_mut(&NodeId(node)).unwrap().last.as_mut().unwrap()
+}
+
+fn replicas_of<const N: usize>(nodes: [u64; N]) -> BTreeSet<ReplicaId> {
+    nodes.map(|node| ReplicaId::new(NodeId(node), 1)).into()
+}
+
+#[test]
+fn groups_that_lack_a_voter() {
+    check(&three_voters(), &[]);
+    let mut status = three_voters();
+    group(&mut status).voters = replicas_of([1, 2]);
+    check(&status, &["partition 0: the voters are 1, 2, not 1, 2, 3"]);
+    group(&mut status).learners = replicas_of([3]);
+    check(&status, &["partition 0: the voters are 1, 2, not 1, 2, 3; 3 is being filled"]);
+
+    // One too many, and one whose store was replaced.
+    let mut status = three_voters();
+    group(&mut status).voters = replicas_of([1, 2, 3, 4]);
+    check(&status, &["partition 0: the voters are 1, 2, 3, 4, not 1, 2, 3"]);
+    let mut status = three_voters();
+    status.map.nodes.get_mut(&NodeId(2)).unwrap().store.as_mut().unwrap().number = 2;
+    check(&status, &["partition 0: the voters are 1, 2, 3, not 1, 2 (store 2), 3"]);
+    status.map.nodes.get_mut(&NodeId(2)).unwrap().store = None;
+    check(&status, &["partition 0: the voters are 1, 2, 3, not 1, 2 (without a store), 3"]);
+}
+
+#[test]
+fn voters_that_do_not_take_part_or_lag() {
+    let mut status = three_voters();
+    last(&mut status, 2).partitions.clear();
+    check(&status, &["partition 0: voter 2 takes no part"]);
+
+    let mut status = three_voters();
+    status.nodes.get_mut(&NodeId(3)).unwrap().behind_ms.insert(ROOT, REPLICA_BEHIND_MS_MAX + 1);
+    check(&status, &["partition 0: voter 3 is behind and does not catch up"]);
+    status.nodes.get_mut(&NodeId(3)).unwrap().behind_ms.insert(ROOT, REPLICA_BEHIND_MS_MAX);
+    check(&status, &[]);
+    // That a node is down says it all.
+    last(&mut status, 3).partitions.clear();
+    status.map.nodes.get_mut(&NodeId(3)).unwrap().up = false;
+    check(&status, &["node 3 (zone3, 127.0.0.1:7406) is down: silent for 0 s"]);
+}
+
+#[test]
+fn what_many_partitions_have_is_said_once() {
+    let mut status = status(2);
+    last(&mut status, 1).partitions.iter_mut().for_each(|report| report.leading = report.id == ROOT);
+    check(&status, &["partitions 1, 2: no node says that it leads: writes wait until one is elected"]);
 }
 
 #[test]
@@ -96,17 +166,10 @@ fn relaxed_placement_is_a_problem_of_clusters_only() {
 fn a_leader_is_up_and_has_the_newest_term() {
     let mut status = status(3);
     assert_eq!(leader(&status, ROOT), Some(NodeId(1)));
-    assert_eq!(leader(&status, PartitionId(1)), None, "nobody says so");
+    assert_eq!(leader(&status, PartitionId(7)), None, "nobody says so");
     let mut says_leading = |node: u64, term| {
         let last = status.nodes.get_mut(&NodeId(node)).unwrap().last.as_mut().unwrap();
-        last.partitions = vec![PartitionReport {
-            id: ROOT,
-            leading: true,
-            term,
-            applied: 1,
-            problem: String::new(),
-            restarts: 0,
-        }];
+        last.partitions = vec![PartitionReport { term, ..report(ROOT, true) }];
     };
     says_leading(2, 5);
     says_leading(3, 4);

@@ -43,7 +43,7 @@ impl Metaserver {
         Ok(Joined { node: id, cluster: map.cluster, certificate, secret: secrets.secret, map })
     }
 
-    pub(super) async fn heartbeat(&self, caller: &Caller, heartbeat: Heartbeat) -> Result<HeartbeatSeen> {
+    pub(super) async fn heartbeat(&self, caller: &Caller, mut heartbeat: Heartbeat) -> Result<HeartbeatSeen> {
         authorize(&caller.identity, Action::ActFor(heartbeat.node))?;
         self.must_lead_root()?;
         self.must_be_member(heartbeat.node)?;
@@ -54,11 +54,15 @@ impl Metaserver {
             Some(stamp) => Some(format!("node {} speaks for replica {}", heartbeat.node, stamp.replica)),
             None => None,
         };
+        if refused.is_some() {
+            // It will close its store, and takes no part from now on.
+            heartbeat.stamp = None;
+        }
         let mut liveness = self.liveness.lock().expect("no panic while it is held");
         // Read while nobody else can: what was heard is never newer than the next look at it.
         let now_ms = self.now_ms();
-        liveness.get_or_insert_with(|| Liveness::new(now_ms)).heard(now_ms, heartbeat);
         let map = self.map.borrow();
+        liveness.get_or_insert_with(|| Liveness::new(now_ms)).heard(now_ms, heartbeat, &map);
         Ok(HeartbeatSeen { map: (map.epoch > have).then(|| ClusterMap::clone(&map)), refused })
     }
 
@@ -125,7 +129,8 @@ impl Metaserver {
         let status = |id: &NodeId| {
             let last = liveness.as_ref().and_then(|l| l.last(*id, now_ms));
             let (silent_ms, last) = last.map(|(ms, heartbeat)| (ms, heartbeat.clone())).unzip();
-            (*id, NodeStatus { silent_ms, last })
+            let behind_ms = liveness.as_ref().map(|l| l.behind_ms(*id, now_ms)).unwrap_or_default();
+            (*id, NodeStatus { silent_ms, last, behind_ms })
         };
         let nodes: BTreeMap<NodeId, NodeStatus> = map.nodes.keys().map(status).collect();
         Ok(ClusterStatus { nodes, map })

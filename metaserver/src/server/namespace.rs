@@ -47,7 +47,22 @@ impl Metaserver {
         }
         let write = self.mutate(write);
         let author = caller.identity.to_string();
-        self.propose(partition, NamespaceCommand::Write { author, write }).await
+        #[cfg(feature = "next-level")]
+        let namespace = write.namespace;
+        let written = self.propose(partition, NamespaceCommand::Write { author, write }).await?;
+        #[cfg(feature = "next-level")]
+        self.mark(partition, namespace).await;
+        Ok(written)
+    }
+
+    /// Puts a command of the next level behind a write. Refused while the partition is below that level, which is no
+    /// concern of whoever wrote.
+    #[cfg(feature = "next-level")]
+    async fn mark(&self, partition: types::PartitionId, namespace: types::NamespaceId) {
+        let marked: Result<()> = self.propose(partition, NamespaceCommand::Mark { namespace }).await;
+        if let Err(e) = marked {
+            tracing::debug!(%partition, "a write is not marked: {e}");
+        }
     }
 
     /// What planted bugs do to a write; without any, nothing.

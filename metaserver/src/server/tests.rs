@@ -7,6 +7,7 @@ mod cluster;
 mod digest;
 mod doors;
 mod freshness;
+mod handover;
 mod index;
 mod journal;
 mod lanes;

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 use tree::root;
 use types::limits::{BOOTSTRAP_TIMEOUT, NODE_WATCH_PERIOD, VOTERS_CHECK_PERIOD};
-use types::{ClusterId, ErrorKind, NamespaceId, NamespaceName, NodeId, ReplicaId, Result};
+use types::{ClusterId, ErrorKind, FeatureLevel, NamespaceId, NamespaceName, NodeId, ReplicaId, Result};
 
 use super::Metaserver;
 use crate::liveness::Liveness;
@@ -182,7 +182,7 @@ impl Metaserver {
     pub fn partition_reports(&self) -> Vec<proto::cluster::PartitionReport> {
         let ids = self.host.groups().into_iter().map(|group| group.id());
         let report = |id| {
-            let status = self.host.status(id)?;
+            let (status, group) = (self.host.status(id)?, self.host.group(id)?);
             Some(proto::cluster::PartitionReport {
                 id,
                 leading: status.role == raft::Role::Leader,
@@ -195,6 +195,10 @@ impl Metaserver {
                     _ => String::new(),
                 },
                 restarts: status.restarts,
+                // What cannot be read stops the group, and is said there.
+                level: tree::level(&group.read()).unwrap_or(FeatureLevel::FIRST),
+                voters: status.voters,
+                learners: status.learners,
             })
         };
         ids.filter_map(report).collect()

@@ -98,3 +98,21 @@ async fn what_comes_with_the_next_level_is_proposed_once_it_is_reached() {
     world.until("the next level", || levels(&world) == [NEXT]).await;
     assert_eq!(world.server(1).propose(partition, mark()).await, Ok(()));
 }
+
+#[cfg(feature = "next-level")]
+#[tokio::test(start_paused = true)]
+async fn a_write_is_marked_once_the_level_allows_it() {
+    use super::words::mkdir;
+
+    let mut world = World::one().await;
+    let partition = world.map(1).namespace_partition(ANNS);
+    let commands = async |world: &World, path| {
+        let before = world.group(1, partition).applied();
+        world.write(vec![mkdir(path)]).await;
+        world.group(1, partition).applied() - before
+    };
+    assert_eq!(commands(&world, "/before").await, 1);
+    world.update(1, NEXT).await;
+    world.until("the next level", || levels(&world) == [NEXT]).await;
+    assert_eq!(commands(&world, "/after").await, 2, "the write and its mark");
+}

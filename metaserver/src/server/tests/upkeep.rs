@@ -1,12 +1,14 @@
 //! What metaservers do unasked: they follow the map, give partitions their voters, and notice who is silent.
 
+use std::collections::BTreeSet;
+
 use proto::cluster::{CreateNamespace, DiskReport, FetchStatus, Heartbeat, RegisterDisks};
 use proto::command::MapChange;
 use proto::map::{ROOT, Role};
 use proto::namespace::{FetchNamespace, Mode};
-use types::{DiskId, DiskUuid, NamespaceName, NodeId};
+use types::{DiskId, DiskUuid, FeatureLevel, NamespaceName, NodeId, Stamp, Start};
 
-use super::words::{admin, ann, eventually, heartbeat, later, mkdir, newest, node};
+use super::words::{admin, ann, eventually, heartbeat, later, mkdir, newest, node, replica};
 use super::world::World;
 
 async fn seconds(count: u64) {
@@ -201,4 +203,38 @@ async fn a_restarted_first_node_is_one_of_three() {
     })
     .await;
     assert!(world.vote(&[1, 2, 3], &[1, 2, 3]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn leaders_report_who_votes_and_at_which_level() {
+    let mut world = World::three().await;
+    let voters = BTreeSet::from([1, 2, 3].map(replica));
+    let reports = world.server(1).partition_reports();
+    assert_eq!(reports.len(), world.map(1).partitions.len());
+    for report in reports {
+        assert!(report.leading && report.voters == voters && report.learners.is_empty(), "{report:?}");
+        assert_eq!(report.level, FeatureLevel::FIRST);
+    }
+    // The fourth is no member of anything.
+    let joined = world.join(4, &[Role::Meta]).await;
+    world.add(4, joined.map).await;
+    assert!(world.server(4).partition_reports().iter().all(|report| report.voters.is_empty()));
+}
+
+/// A process that runs from a copy of a node's data, before its store is open and after it was refused.
+#[tokio::test(start_paused = true)]
+async fn a_copy_beside_a_node_changes_no_map() {
+    let world = World::three().await;
+    seconds(3).await;
+    let before = world.decided();
+    let older = heartbeat(2).stamp.map(|stamp| Stamp { start: Start { count: 0, ..stamp.start }, ..stamp });
+    for stamp in [None, older] {
+        let copy = Heartbeat { native: heartbeat(9).native, stamp, ..heartbeat(2) };
+        for _ in 0..30 {
+            let seen = world.ask(1, &node(2), &copy).await.unwrap();
+            assert_eq!(seen.refused.is_some(), stamp.is_some());
+            later(100).await;
+        }
+        assert_eq!(world.decided(), before);
+    }
 }

@@ -1,0 +1,50 @@
+//! A node that is about to stop hands over what it leads: nobody has to miss it first.
+
+use std::collections::BTreeSet;
+
+use futures::future::join_all;
+use raft::Group;
+use tracing::{info, warn};
+use types::NodeId;
+use types::limits::{HAND_OVER_LOOK_COUNT, HAND_OVER_LOOK_PERIOD, HAND_OVER_TIMEOUT};
+
+use super::Metaserver;
+
+impl Metaserver {
+    /// Has another voter lead every partition that this node leads. Gives up after `HAND_OVER_TIMEOUT`: the others then
+    /// elect one when they miss it.
+    pub async fn hand_over(&self) {
+        let down: BTreeSet<NodeId> = {
+            let map = self.map.borrow();
+            map.nodes.iter().filter(|(_, node)| !node.up).map(|(id, _)| *id).collect()
+        };
+        let groups = self.host.groups();
+        let led: Vec<_> = groups.iter().filter(|group| group.is_leader()).collect();
+        let count = led.len();
+        let handed = join_all(led.into_iter().map(|group| hand_over(group, self.node, &down)));
+        match env::time::timeout(HAND_OVER_TIMEOUT, handed).await {
+            Ok(_) => info!(count, "the lead of all partitions is handed over"),
+            Err(_) => warn!("the lead of some partitions could not be handed over in time"),
+        }
+    }
+}
+
+/// Asks one voter after the other until this node does not lead any more. Who has not all of the log yet ignores it, and
+/// has it a moment later, because nothing is added meanwhile.
+async fn hand_over(group: &Group, node: NodeId, down: &BTreeSet<NodeId>) {
+    let others: Vec<_> = group.voters().into_iter().filter(|voter| voter.node() != node).collect();
+    let (up, silent): (Vec<_>, Vec<_>) = others.into_iter().partition(|voter| !down.contains(&voter.node()));
+    let candidates = if up.is_empty() { silent } else { up };
+    for candidate in candidates.iter().cycle() {
+        if let Err(e) = group.transfer_leader(*candidate).await {
+            warn!(partition = %group.id(), "the lead is not handed over: {e}");
+            return;
+        }
+        for _ in 0..HAND_OVER_LOOK_COUNT {
+            env::time::sleep(HAND_OVER_LOOK_PERIOD).await;
+            if !group.is_leader() {
+                return;
+            }
+        }
+    }
+}
