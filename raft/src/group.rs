@@ -19,11 +19,12 @@ use types::{Error, ErrorKind, PartitionId, ReplicaId, Result};
 
 use crate::engine::{TypeConfig, plain_ids};
 use crate::lease::Lease;
-use crate::log::{EntryId, Headroom, Log};
+use crate::log::{Headroom, Log};
 use crate::machine::{Raft, Reason};
 use crate::message::{Message, Piece, PieceAnswer};
 use crate::outgoing::Outgoing;
 use crate::proposer::Proposer;
+use crate::reinstall::Gap;
 use crate::snapshot::{Receiver, SnapshotData};
 use crate::state::{State, StateStore};
 use crate::{Applied, GroupStatus, Role, blocking, codec, error, skip};
@@ -50,6 +51,8 @@ pub struct Group {
     pub(crate) votes_from: Instant,
     /// Why the state machine has stopped the group, if it has.
     pub(crate) halt: Reason,
+    /// What is missing of the state, when it ends before the log begins.
+    pub(crate) gap: Option<Gap>,
 }
 
 impl Group {
@@ -192,12 +195,15 @@ impl Group {
             leader: metrics.current_leader.map(ReplicaId),
             term: metrics.current_term,
             log_last: metrics.last_log_index.unwrap_or(0),
-            log_applied: metrics.last_applied.map_or(0, |id| id.index()),
+            log_applied: match self.gap {
+                None => metrics.last_applied.map_or(0, |id| id.index()),
+                Some(_) => self.store.meta().log.map_or(0, |id| id.index()),
+            },
             applied: self.applied(),
             is_short_of_space: self.log.headroom() < Headroom::Everything,
             voters: membership.voter_ids().map(ReplicaId).collect(),
             learners: membership.learner_ids().map(ReplicaId).collect(),
-            problem: self.halted(),
+            problem: self.halted().or_else(|| Some(self.gap.as_ref()?.problem())),
             restarts: 0,
         }
     }
@@ -299,12 +305,15 @@ impl Group {
         }
     }
 
-    fn unavailable(&self, what: &str) -> Error {
+    pub(crate) fn unavailable(&self, what: &str) -> Error {
         Error::unavailable(format!("partition {} {what}: try again", self.id))
     }
 
     /// Answers a message of the same group on another node.
     pub(crate) async fn handle(&self, message: Message) -> Result<Bytes> {
+        if let Some(gap) = self.gap.as_ref().filter(|_| !message.needs_log_only()) {
+            return Err(gap.problem());
+        }
         match message {
             Message::Append(append) => {
                 // What is not written must not be acknowledged. A leader that is alive is heard all the same.
@@ -330,6 +339,7 @@ impl Group {
                 Ok(codec::encode(&received))
             }
             Message::Piece(piece) => Ok(codec::encode(&self.take_piece(piece).await?)),
+            Message::Fetch(fetch) => Ok(codec::encode(&self.give_piece(&fetch)?)),
         }
     }
 
@@ -386,93 +396,8 @@ impl Group {
     }
 }
 
-/// Makes the log agree with a state that is ahead of it or contradicts it. Entries may be applied as soon as a majority
-/// of *other* nodes has them, and the store may write itself to disk before the log does; after a crash the log then
-/// ends early or still has entries that were about to be replaced. Everything up to `applied` is in the state.
-pub(crate) fn reconcile(log: &Log, group: PartitionId, applied: Option<EntryId>) -> Result<()> {
-    let state = log.state(group);
-    let applied_index = applied.map(|id| id.index);
-    if state.purged.map(|id| id.index) > applied_index {
-        return Err(Error::corrupt(format!(
-            "the log of partition {group} begins after its state ends: the store was lost or restored from an old copy; \
-             remove this node from the cluster and add it again"
-        )));
-    }
-    let Some(applied) = applied else { return Ok(()) };
-    let agrees = match log.read(group, applied.index, applied.index + 1, 1)?.first() {
-        Some(entry) => entry.id == applied,
-        None => state.purged == Some(applied),
-    };
-    if !agrees {
-        log.truncate(group, 0);
-        log.purge(group, applied);
-        let state = log.state(group);
-        assert_eq!(
-            (state.purged, state.last),
-            (Some(applied), Some(applied)),
-            "the log goes on where the state ends"
-        );
-    }
-    Ok(())
-}
-
 impl std::fmt::Debug for Group {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Group({} of replica {})", self.id, self.replica)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use env::Env;
-    use env::task::DiskQueue;
-
-    use super::*;
-    use crate::log::LogEntry;
-
-    const GROUP: PartitionId = PartitionId(1);
-
-    fn id(term: u64, index: u64) -> EntryId {
-        EntryId { term, index }
-    }
-
-    /// Reconciles a log purged up to `purged` with entries of `terms` after it, and says what is left.
-    #[track_caller]
-    fn check(purged: Option<EntryId>, terms: &[u64], applied: Option<EntryId>, want: &str) {
-        let log = Log::open(&Env::simulated(1), "/log".into(), DiskQueue::inline()).unwrap();
-        if let Some(purged) = purged {
-            log.purge(GROUP, purged);
-        }
-        let start = purged.map_or(0, |id| id.index + 1);
-        let entries = terms
-            .iter()
-            .zip(start..)
-            .map(|(term, index)| LogEntry { id: id(*term, index), body: Bytes::new() });
-        log.append(GROUP, entries.collect(), Box::new(|result| result.unwrap())).unwrap();
-        let found = match reconcile(&log, GROUP, applied) {
-            Ok(()) => {
-                let left = log.read(GROUP, 0, u64::MAX, u64::MAX).unwrap();
-                let left: Vec<u64> = left.iter().map(|entry| entry.id.term).collect();
-                format!("{:?} {left:?}", log.state(GROUP).purged.map(|id| id.index))
-            }
-            Err(e) => format!("{:?}", e.kind()),
-        };
-        assert_eq!(found, want);
-    }
-
-    #[test]
-    fn log_and_state_are_made_to_agree() {
-        check(None, &[], None, "None []");
-        check(None, &[1, 1], None, "None [1, 1]");
-        check(None, &[1, 1], Some(id(1, 1)), "None [1, 1]");
-        check(Some(id(1, 4)), &[1, 2], Some(id(1, 4)), "Some(4) [1, 2]");
-        check(Some(id(1, 4)), &[1, 2], Some(id(2, 6)), "Some(4) [1, 2]");
-        // The state was on disk before the log: the log ends early, or still has what was to be replaced.
-        check(None, &[1, 1], Some(id(2, 5)), "Some(5) []");
-        check(None, &[1, 1, 1, 1], Some(id(2, 2)), "Some(2) []");
-        check(Some(id(1, 4)), &[1, 1], Some(id(2, 5)), "Some(5) []");
-        // The state is older than the beginning of the log: the store was lost.
-        check(Some(id(1, 4)), &[1], None, "Corrupt");
-        check(Some(id(1, 4)), &[1], Some(id(1, 3)), "Corrupt");
     }
 }

@@ -16,7 +16,7 @@ use crate::log::Headroom;
 use crate::message::{Answer, Envelope};
 use crate::roster::contradiction;
 use crate::shared::Shared;
-use crate::{GroupStatus, Network, StateMachine, Trouble, archive, blocking, supervise, trim};
+use crate::{GroupStatus, Network, StateMachine, Trouble, archive, blocking, reinstall, supervise, trim};
 
 /// All groups of a process.
 pub struct Host {
@@ -36,6 +36,7 @@ impl Host {
         let mut upkeep = vec![
             env::task::spawn(trim::run(Arc::downgrade(&shared))),
             env::task::spawn(supervise::run(Arc::downgrade(&shared))),
+            env::task::spawn(reinstall::run(Arc::downgrade(&shared))),
         ];
         if let Some(archive) = shared.config.archive.clone() {
             shared.log.keep_for_archive();

@@ -252,6 +252,10 @@ pub const CLOCK_JUMP_MS_MAX: u64 = 20;
 pub const APPEND_TIMEOUT: Duration = Duration::from_secs(2);
 /// A piece of a snapshot is written before it is answered; the last one makes all of it durable.
 pub const SNAPSHOT_PIECE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A piece of a state that a replica asks for is read and sent at once; whoever is slower is asked again later.
+pub const STATE_FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a host looks for groups without a state, and asks for one.
+pub const STATE_FETCH_PERIOD: Duration = Duration::from_millis(200);
 /// A view of the state is sent for at most this long: as long as it is kept, the store keeps what was deleted since.
 pub const SNAPSHOT_AGE_MAX: Duration = Duration::from_secs(3600);
 /// A transfer that broke off may go on after at most this time: longer than a node takes to restart.
