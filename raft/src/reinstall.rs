@@ -164,10 +164,14 @@ impl Group {
     /// enough (yet).
     pub(crate) fn give_piece(&self, fetch: &Fetch) -> Result<Piece> {
         let view = self.outgoing.view(&self.store)?;
-        let snapshot = view.meta.last_log_id.filter(|position| *position >= fetch.least).ok_or_else(|| {
-            let position = view.meta.last_log_id.map_or(0, |id| id.index());
-            self.unavailable(&format!("has only come to entry {position} on node {}", self.replica.node()))
-        })?;
+        let snapshot =
+            view.meta.last_log_id.filter(|position| *position >= fetch.least).ok_or_else(|| {
+                let position = view.meta.last_log_id.map_or(0, |id| id.index());
+                self.unavailable(&format!(
+                    "has only come to entry {position} on node {}",
+                    self.replica.node()
+                ))
+            })?;
         self.outgoing.keep(&view)?;
         let begun = fetch.begun.as_ref().filter(|begun| begun.snapshot == snapshot);
         let none = Begun { snapshot, count: 0, row_count: 0, last: None };

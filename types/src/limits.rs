@@ -372,6 +372,9 @@ pub const SIM_LATENCY: Duration = Duration::from_millis(1);
 pub const SIM_LATE_BY: Duration = Duration::from_millis(80);
 /// How long a voter of a simulation may be away before another takes its place: longer than any fault that ends.
 pub const SIM_META_DOWN_OUT: Duration = Duration::from_secs(20);
+/// Entries of a partition's log that a simulated node keeps: few enough that a run trims its logs, and more than are
+/// written while a voter is away.
+pub const SIM_LOG_TAIL_COUNT: u64 = 200;
 /// For how long a simulated voter is cut off before another one loses what it has acknowledged meanwhile: longer than a
 /// node takes to remember how far its store has come.
 pub const SIM_BEHIND: Duration = Duration::from_secs(3);
