@@ -172,12 +172,12 @@ pub fn meta_problems(status: &ClusterStatus, id: NodeId) -> Vec<String> {
     let Some(last) = last.filter(|_| status.map.nodes.get(&id).is_some_and(|node| node.up)) else {
         return Vec::new();
     };
-    let stopped = last.partitions.iter().filter(|report| !report.problem.is_empty());
-    let stopped =
-        stopped.map(|report| format!("partition {} on node {id} has stopped: {}", report.id, report.problem));
+    let silent = last.partitions.iter().filter(|report| !report.problem.is_empty());
+    let silent = silent
+        .map(|report| format!("partition {} on node {id} does not serve: {}", report.id, report.problem));
     let store = (!last.store_problem.is_empty())
         .then(|| format!("the metadata store of node {id} {}", last.store_problem));
-    store.into_iter().chain(stopped).collect()
+    store.into_iter().chain(silent).collect()
 }
 
 /// A copy of a partition.
@@ -197,7 +197,7 @@ pub struct ReplicaStatus {
     pub level: FeatureLevel,
     /// How often it was started again since its process began.
     pub restarts: u64,
-    /// Why it has stopped, or empty.
+    /// Why it does not serve, or empty.
     pub problem: String,
 }
 

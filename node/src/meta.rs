@@ -2,7 +2,7 @@
 //!
 //! What a replica has promised stands in its log. A log that is not what the node left, or that others know more of
 //! than it does, must not vote: the node registers a new store, which the others fill. States are only what follows
-//! from the log: damaged ones are begun anew.
+//! from the log: damaged ones are begun anew, and what the log has no more of them comes from the others.
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
@@ -14,7 +14,7 @@ use metaserver::{Metaserver, Signer};
 use proto::cluster::RegisterStore;
 use proto::command::LEVEL_NEWEST;
 use proto::map::ClusterMap;
-use raft::{Host, HostConfig, OpenError, Trouble};
+use raft::{Host, HostConfig, LogTail, OpenError, Trouble};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 use types::limits::{STORE_MARK_PERIOD, STORE_REOPEN_PAUSE};
@@ -160,12 +160,11 @@ impl MetaKeeper {
     /// Decides how to go on after a store could not be opened, and writes it down.
     fn remedy(&self, e: &OpenError) -> Result<()> {
         let record = self.record();
-        let others_vote = self.map.borrow().voters.iter().any(|voter| *voter != self.membership.node);
         let (why, remedy) = match e {
             OpenError::Other(e) => (e, Remedy::Reopen),
-            OpenError::Log(e) => (e, replace(&record, others_vote, e)?),
-            // The log may have it all; if it does not, the next attempt says so.
-            OpenError::State(e) if record.fresh => (e, replace(&record, others_vote, e)?),
+            OpenError::Log(e) => (e, replace(&record, self.has_others(), e)?),
+            // The log may have it all; if it does not, only another node has the rest.
+            OpenError::State(e) if record.fresh && !self.has_others() => (e, replace(&record, false, e)?),
             OpenError::State(e) => {
                 self.say("begins its states anew", e);
                 return self.save(StoreRecord { states: record.states + 1, fresh: true, ..record });
@@ -179,6 +178,11 @@ impl MetaKeeper {
         Ok(())
     }
 
+    /// True when other nodes vote, too.
+    fn has_others(&self) -> bool {
+        self.map.borrow().voters.iter().any(|voter| *voter != self.membership.node)
+    }
+
     /// Opens the store as the node left it and serves with it.
     async fn open(&self) -> Result<(), Failure> {
         let _open = self.open.lock().await;
@@ -187,14 +191,17 @@ impl MetaKeeper {
         let start = record.next_start(self.env.random.u64());
         let state = self.platform.open_kv(&record.state_dir(&self.home)).map_err(damaged_state)?;
         let network = Arc::new(RaftLinks::new(self.cluster.clone()));
+        let config = HostConfig::new(replica, start, record.last(), record.log_dir(&self.home));
         let config = HostConfig {
             fresh_state: record.fresh,
-            ..HostConfig::new(replica, start, record.last(), record.log_dir(&self.home))
+            has_others: self.has_others(),
+            log_tail: LogTail { count: self.config.log_tail_count, ..config.log_tail },
+            ..config
         };
         let host = Host::open(self.env.clone(), config, state, network).await.map_err(Failure::Store)?;
-        self.save(StoreRecord { starts: start.count, fresh: false, ..record })?;
+        self.save(StoreRecord { starts: start.count, ..record })?;
         let server = self.serve(host).await.map_err(damaged_state)?;
-        self.save(StoreRecord { founded: true, ..self.record() })?;
+        self.save(StoreRecord { founded: true, fresh: false, ..self.record() })?;
         self.service.set_store_problem(String::new());
         self.service.set_meta(Some(server));
         info!(%replica, start = start.count, "the metadata store is open");

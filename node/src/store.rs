@@ -25,7 +25,7 @@ pub struct StoreRecord {
     pub mark: u64,
     /// Counts the directories of its states: damaged ones are not used again.
     pub states: u32,
-    /// The newest directory of states has not been used yet: all of them come from the log.
+    /// Nothing was served from the newest directory of states yet: they come from the log and from others.
     pub fresh: bool,
     /// The cluster exists: it is never founded again.
     pub founded: bool,

@@ -52,7 +52,7 @@ pub struct PartitionReport {
     pub term: u64,
     /// Commands applied to the node's copy.
     pub applied: u64,
-    /// Why the node's copy has stopped; empty while it runs.
+    /// Why the node's copy has stopped, or waits for its state; empty while it serves.
     pub problem: String,
     /// How often the copy was started again since its process began.
     pub restarts: u64,

@@ -24,6 +24,8 @@ pub struct HostConfig {
     pub last: Last,
     /// The states are new and empty: what they had comes from the log and from others.
     pub fresh_state: bool,
+    /// Others can be asked for a state that this store has lost.
+    pub has_others: bool,
     /// Directory of the log.
     pub log_dir: PathBuf,
     /// A leader tells its voters this often that it is alive.
@@ -55,6 +57,7 @@ impl HostConfig {
             start,
             last,
             fresh_state: false,
+            has_others: true,
             log_dir,
             heartbeat_ms: 100,
             election_ms: 350..700,
@@ -70,7 +73,7 @@ impl HostConfig {
     }
 
     /// The same in openraft's terms; `Invalid` when the times do not fit together.
-    pub(crate) fn openraft(&self) -> Result<Arc<Config>> {
+    pub(crate) fn openraft(&self, can_lead: bool) -> Result<Arc<Config>> {
         let config = Config {
             cluster_name: "cloudsync".into(),
             heartbeat_interval: self.heartbeat_ms,
@@ -80,6 +83,7 @@ impl HostConfig {
             election_timeout_min: self.election_ms.start,
             election_timeout_max: self.election_ms.end,
             enable_pre_vote: Some(true),
+            enable_elect: can_lead,
             // A restarted leader may have lost applied state: it must be elected again.
             enable_leader_restore: Some(false),
             // Snapshots and purges are triggered by `trim.rs` only.

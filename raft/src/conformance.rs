@@ -37,6 +37,7 @@ impl StoreBuilder<TypeConfig, LogStore, Machine> for Builder {
             Arc::new(Nothing),
             Default::default(),
             tokio::sync::watch::channel(0).0,
+            None,
         );
         Ok(((), LogStore::new(Arc::new(log), group), machine))
     }

@@ -23,6 +23,7 @@ use crate::log::{Headroom, Log};
 use crate::machine::{Raft, Reason};
 use crate::outgoing::Outgoing;
 use crate::proposer::Proposer;
+use crate::reinstall::Gap;
 use crate::snapshot::Receiver;
 use crate::state::{State, StateStore};
 use crate::{Applied, GroupStatus, Role, error, skip};
@@ -49,6 +50,8 @@ pub struct Group {
     pub(crate) votes_from: Instant,
     /// Why the state machine has stopped the group, if it has.
     pub(crate) halt: Reason,
+    /// What is missing of the state, when it ends before the log begins.
+    pub(crate) gap: Option<Gap>,
 }
 
 impl Group {
@@ -191,12 +194,15 @@ impl Group {
             leader: metrics.current_leader.map(ReplicaId),
             term: metrics.current_term,
             log_last: metrics.last_log_index.unwrap_or(0),
-            log_applied: metrics.last_applied.map_or(0, |id| id.index()),
+            log_applied: match self.gap {
+                None => metrics.last_applied.map_or(0, |id| id.index()),
+                Some(_) => self.store.meta().log.map_or(0, |id| id.index()),
+            },
             applied: self.applied(),
             is_short_of_space: self.log.headroom() < Headroom::Everything,
             voters: membership.voter_ids().map(ReplicaId).collect(),
             learners: membership.learner_ids().map(ReplicaId).collect(),
-            problem: self.halted(),
+            problem: self.halted().or_else(|| Some(self.gap.as_ref()?.problem())),
             restarts: 0,
         }
     }
@@ -298,7 +304,7 @@ impl Group {
         }
     }
 
-    fn unavailable(&self, what: &str) -> Error {
+    pub(crate) fn unavailable(&self, what: &str) -> Error {
         Error::unavailable(format!("partition {} {what}: try again", self.id))
     }
 

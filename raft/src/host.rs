@@ -17,7 +17,9 @@ use crate::log::Headroom;
 use crate::message::{Answer, Body, Envelope};
 use crate::roster::contradiction;
 use crate::shared::Shared;
-use crate::{GroupStatus, Network, StateMachine, Trouble, archive, blocking, heartbeat, supervise, trim};
+use crate::{
+    GroupStatus, Network, StateMachine, Trouble, archive, blocking, heartbeat, reinstall, supervise, trim,
+};
 
 /// All groups of a process.
 pub struct Host {
@@ -39,6 +41,7 @@ impl Host {
             env::task::spawn(trim::run(Arc::downgrade(&shared))),
             env::task::spawn(supervise::run(Arc::downgrade(&shared))),
             env::task::spawn(heartbeat::run(Arc::downgrade(&shared), beat)),
+            env::task::spawn(reinstall::run(Arc::downgrade(&shared))),
         ];
         if let Some(archive) = shared.config.archive.clone() {
             shared.log.keep_for_archive();

@@ -36,6 +36,7 @@ mod peer;
 mod proposer;
 mod reconcile;
 pub mod recover;
+mod reinstall;
 mod roster;
 mod runtime;
 mod shared;
@@ -156,7 +157,7 @@ pub struct GroupStatus {
     pub voters: BTreeSet<ReplicaId>,
     /// Replicas without a vote.
     pub learners: BTreeSet<ReplicaId>,
-    /// Why it has stopped, as far as is known.
+    /// Why it has stopped, or waits for a state, as far as is known.
     pub problem: Option<Error>,
     /// How often it was started again since its process began.
     pub restarts: u64,

@@ -6,7 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use futures::{FutureExt, Stream, StreamExt};
+use futures::future::ready;
+use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
 use kv::Overlay;
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
 use openraft::{EntryPayload, OptionalSend};
@@ -35,6 +36,9 @@ pub struct Machine {
     skipped: Arc<BTreeMap<u64, String>>,
     applied: watch::Sender<u64>,
     halt: Reason,
+    /// What the log has no more and the state has not either, when there is such a gap. openraft is told that it is
+    /// applied, so that it goes on with the log.
+    missing_upto: Option<LogId>,
 }
 
 /// Why a state machine has stopped its group, once it has.
@@ -49,15 +53,16 @@ pub struct SnapshotBuilder(io::Result<(State, Meta)>);
 
 impl Machine {
     /// Applies to `store` what `machine` makes of the commands but those that are `skipped`, and tells `applied` how many
-    /// were.
+    /// were. Applies nothing while entries up to `missing_upto` are in neither the log nor the state.
     pub fn new(
         store: Arc<StateStore>,
         machine: Arc<dyn StateMachine>,
         skipped: BTreeMap<u64, String>,
         applied: watch::Sender<u64>,
+        missing_upto: Option<LogId>,
     ) -> Self {
         let (outgoing, halt, skipped) = (Arc::default(), Reason::default(), Arc::new(skipped));
-        Self { store, outgoing, machine, skipped, applied, halt }
+        Self { store, outgoing, machine, skipped, applied, halt, missing_upto }
     }
 
     /// Where it will say why it has stopped.
@@ -130,19 +135,20 @@ fn size(entry: &Entry) -> usize {
     }
 }
 
-fn snapshot((state, meta): (State, Meta)) -> (SnapshotMeta, SnapshotData) {
-    let commands = meta.commands;
-    let described = SnapshotMeta { last_log_id: meta.log, last_membership: meta.membership };
-    (described.clone(), SnapshotData::Built(View { state, meta: described, commands }))
-}
-
 type SnapshotOf = openraft::type_config::alias::SnapshotOf<TypeConfig, SnapshotData>;
+
+fn snapshot(view: View) -> SnapshotOf {
+    Snapshot { meta: view.meta.clone(), snapshot: SnapshotData::Built(view) }
+}
 
 impl RaftStateMachine<TypeConfig> for Machine {
     type SnapshotData = SnapshotData;
     type SnapshotBuilder = SnapshotBuilder;
 
     async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
+        if self.missing_upto.is_some() {
+            return Ok((self.missing_upto, StoredMembership::default()));
+        }
         let meta = self.store.meta();
         Ok((meta.log, meta.membership))
     }
@@ -151,6 +157,10 @@ impl RaftStateMachine<TypeConfig> for Machine {
     where
         S: Stream<Item = io::Result<EntryResponder<TypeConfig>>> + Unpin + OptionalSend,
     {
+        if self.missing_upto.is_some() {
+            // It stays in the log, and is applied from there as soon as there is a state.
+            return stream.try_for_each(|_| ready(Ok(()))).await;
+        }
         while let Some(first) = stream.next().await {
             let mut bytes = 0;
             let mut entries = Vec::new();
@@ -183,6 +193,9 @@ impl RaftStateMachine<TypeConfig> for Machine {
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, data: SnapshotData) -> io::Result<()> {
+        if self.missing_upto.is_some() {
+            return Err(self.stop(Error::internal("a group that waits for a state is not sent any")));
+        }
         let install = || {
             let (staged, commands) = match data {
                 SnapshotData::Received { staged, commands } => (staged, commands),
@@ -200,13 +213,11 @@ impl RaftStateMachine<TypeConfig> for Machine {
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<SnapshotOf>> {
-        // One that is being sent goes on being sent.
-        if let Some(view) = self.outgoing.view() {
-            return Ok(Some(Snapshot { meta: view.meta.clone(), snapshot: SnapshotData::Built(view) }));
+        let mut view = self.outgoing.view(&self.store).map_err(error::to_io)?;
+        if let Some(begin) = self.missing_upto {
+            view.meta = SnapshotMeta { last_log_id: Some(begin), ..SnapshotMeta::default() };
         }
-        let built = self.store.snapshot().map_err(error::to_io)?;
-        let (meta, snapshot) = snapshot(built);
-        Ok(meta.last_log_id.is_some().then_some(Snapshot { meta, snapshot }))
+        Ok(view.meta.last_log_id.is_some().then(|| snapshot(view)))
     }
 }
 
@@ -215,8 +226,7 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
 
     async fn build_snapshot(&mut self) -> io::Result<SnapshotOf> {
         let taken = std::mem::replace(&mut self.0, Err(io::Error::other("a snapshot is built once")));
-        let (meta, snapshot) = snapshot(taken?);
-        Ok(Snapshot { meta, snapshot })
+        Ok(snapshot(View::new(taken?)))
     }
 }
 

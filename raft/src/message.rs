@@ -57,6 +57,30 @@ pub enum Message {
     Receive(LogId),
     /// A part of a snapshot. Answer: [`PieceAnswer`].
     Piece(Piece),
+    /// Asks for the next part of the target's own state. Answer: [`Piece`].
+    Fetch(Fetch),
+}
+
+/// What a replica that has lost its state asks another one for.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Fetch {
+    /// A state at this position, or any later one.
+    pub least: LogId,
+    /// What there is already of the state at a position; the answer goes on from there, or begins another one.
+    pub begun: Option<Begun>,
+}
+
+/// How much there is of a state.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Begun {
+    /// Position of the state.
+    pub snapshot: LogId,
+    /// All pieces before this one.
+    pub count: u64,
+    /// Rows in them.
+    pub row_count: u64,
+    /// Key of the last row.
+    pub last: Option<Bytes>,
 }
 
 /// Entries with their content as the log keeps it.
@@ -111,6 +135,13 @@ pub enum PieceAnswer {
     More,
     /// The last piece was taken; this is the newest vote of the receiver.
     Done(Vote),
+}
+
+impl Message {
+    /// True when a replica can answer that has a log and no state.
+    pub fn needs_log_only(&self) -> bool {
+        matches!(self, Message::Append(_) | Message::Vote(_) | Message::PreVote(_))
+    }
 }
 
 impl Envelope {

@@ -11,7 +11,7 @@ use types::limits::{SNAPSHOT_AGE_MAX, SNAPSHOT_PAUSE_MAX};
 use types::{Error, Result};
 
 use crate::engine::{LogId, SnapshotMeta};
-use crate::state::State;
+use crate::state::{Meta, State, StateStore};
 
 /// A state at one position of the log. Equal positions mean equal states, on all nodes (I-DET).
 #[derive(Clone, Debug)]
@@ -20,6 +20,15 @@ pub struct View {
     pub meta: SnapshotMeta,
     /// Commands that the state has seen.
     pub commands: u64,
+}
+
+impl View {
+    /// Of a state and what is known of it.
+    pub fn new((state, meta): (State, Meta)) -> Self {
+        let commands = meta.commands;
+        let meta = SnapshotMeta { last_log_id: meta.log, last_membership: meta.membership };
+        Self { state, meta, commands }
+    }
 }
 
 /// What a group sends. Empty on most nodes most of the time.
@@ -41,9 +50,10 @@ struct Held {
 }
 
 impl Outgoing {
-    /// The view that is being sent.
-    pub fn view(&self) -> Option<View> {
-        self.lock().held.as_ref().map(|held| held.view.clone())
+    /// The view to send: the one that is being sent, or of the state as it is now.
+    pub fn view(&self, store: &StateStore) -> Result<View> {
+        let held = self.lock().held.as_ref().map(|held| held.view.clone());
+        held.map_or_else(|| store.snapshot().map(View::new), Ok)
     }
 
     /// Notes that `view` is being sent, again when it is already. `Busy` when another one is.

@@ -1,22 +1,22 @@
 //! A log and a state that a crash has left apart.
 
-use types::{Error, PartitionId, Result};
+use types::{PartitionId, Result};
 
 use crate::log::{EntryId, Log};
 
 /// Makes the log agree with a state that is ahead of it or contradicts it. Entries may be applied as soon as a majority
 /// of *other* nodes has them, and the store may write itself to disk before the log does; after a crash the log then
 /// ends early or still has entries that were about to be replaced. Everything up to `applied` is in the state.
-pub fn reconcile(log: &Log, group: PartitionId, applied: Option<EntryId>) -> Result<()> {
+///
+/// A state that ends before the log begins stays as it is: `Some` last entry before the log, from which on another
+/// replica's state would do.
+pub fn reconcile(log: &Log, group: PartitionId, applied: Option<EntryId>) -> Result<Option<EntryId>> {
     let state = log.state(group);
     let applied_index = applied.map(|id| id.index);
     if state.purged.map(|id| id.index) > applied_index {
-        return Err(Error::corrupt(format!(
-            "the log of partition {group} begins after its state ends: the store was lost or restored from an old copy; \
-             remove this node from the cluster and add it again"
-        )));
+        return Ok(state.purged);
     }
-    let Some(applied) = applied else { return Ok(()) };
+    let Some(applied) = applied else { return Ok(None) };
     let agrees = match log.read(group, applied.index, applied.index + 1, 1)?.first() {
         Some(entry) => entry.id == applied,
         None => state.purged == Some(applied),
@@ -31,7 +31,7 @@ pub fn reconcile(log: &Log, group: PartitionId, applied: Option<EntryId>) -> Res
             "the log goes on where the state ends"
         );
     }
-    Ok(())
+    Ok(None)
 }
 
 #[cfg(test)]
@@ -63,11 +63,12 @@ mod tests {
             .map(|(term, index)| LogEntry { id: id(*term, index), body: Bytes::new() });
         log.append(GROUP, entries.collect(), Box::new(|result| result.unwrap())).unwrap();
         let found = match reconcile(&log, GROUP, applied) {
-            Ok(()) => {
+            Ok(None) => {
                 let left = log.read(GROUP, 0, u64::MAX, u64::MAX).unwrap();
                 let left: Vec<u64> = left.iter().map(|entry| entry.id.term).collect();
                 format!("{:?} {left:?}", log.state(GROUP).purged.map(|id| id.index))
             }
+            Ok(Some(begin)) => format!("begins after {}", begin.index),
             Err(e) => format!("{:?}", e.kind()),
         };
         assert_eq!(found, want);
@@ -85,7 +86,7 @@ mod tests {
         check(None, &[1, 1, 1, 1], Some(id(2, 2)), "Some(2) []");
         check(Some(id(1, 4)), &[1, 1], Some(id(2, 5)), "Some(5) []");
         // The state is older than the beginning of the log: the store was lost.
-        check(Some(id(1, 4)), &[1], None, "Corrupt");
-        check(Some(id(1, 4)), &[1], Some(id(1, 3)), "Corrupt");
+        check(Some(id(1, 4)), &[1], None, "begins after 4");
+        check(Some(id(1, 4)), &[1], Some(id(1, 3)), "begins after 4");
     }
 }

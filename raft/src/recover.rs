@@ -17,9 +17,10 @@ use crate::config::HostConfig;
 use crate::engine::Entry;
 use crate::error::OpenError;
 use crate::log::{EntryId, Log, SavedVote};
-use crate::roster;
+use crate::reconcile::reconcile;
 use crate::shared::open_log;
 use crate::state::StateStore;
+use crate::{reinstall, roster};
 
 /// What a replica has of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,7 +118,9 @@ const READ_SIZE_MAX: u64 = types::limits::MIB as u64;
 /// Appends, in a term of its own, that this replica is all there is.
 fn stand_alone(log: &Log, kv: &Arc<dyn Kv>, group: PartitionId, replica: ReplicaId) -> Result<()> {
     let applied = StateStore::open(kv.clone(), group)?.meta().log.as_ref().map(EntryId::from);
-    crate::reconcile::reconcile(log, group, applied)?;
+    if let Some(begin) = reconcile(log, group, applied)? {
+        return Err(reinstall::gap(group, begin));
+    }
     let state = log.state(group);
     let last = state.last.or(state.purged);
     let term = 1 + state.vote.map_or(0, |vote| vote.term).max(last.map_or(0, |last| last.term));

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use env::mutant::Mutant;
 use kv::{Batch, Durability, Kv, Order};
-use types::{NodeId, Result, Stamp};
+use types::{NodeId, ReplicaId, Result, Stamp};
 
 use crate::{blocking, codec};
 
@@ -72,6 +72,11 @@ impl Roster {
     /// The newest stamp of a node.
     pub fn newest(&self, node: NodeId) -> Option<Stamp> {
         self.lock().get(&node).copied()
+    }
+
+    /// The newest store of every node, but for this one's.
+    pub fn others(&self, own: NodeId) -> Vec<ReplicaId> {
+        self.lock().values().map(|stamp| stamp.replica).filter(|replica| replica.node() != own).collect()
     }
 
     /// Writes down how far the stores have come; what a crash takes of it is heard again.
@@ -142,7 +147,7 @@ fn judge(known: Option<&Stamp>, heard: &Stamp) -> Verdict {
 #[cfg(test)]
 mod tests {
     use kv::MemKv;
-    use types::{ReplicaId, Start, StoreUuid};
+    use types::{Start, StoreUuid};
 
     use super::*;
 

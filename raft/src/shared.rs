@@ -15,7 +15,7 @@ use types::limits::SNAPSHOT_STREAM_COUNT_MAX;
 use types::{Error, ErrorKind, PartitionId, ReplicaId, Result};
 
 use crate::config::HostConfig;
-use crate::engine::{Runtime, TypeConfig};
+use crate::engine::{LogId, Runtime, TypeConfig};
 use crate::error::OpenError;
 use crate::group::Group;
 use crate::label::Last;
@@ -27,9 +27,10 @@ use crate::machine::{Machine, Raft};
 use crate::peer::Peers;
 use crate::proposer::Proposer;
 use crate::reconcile::reconcile;
+use crate::reinstall::Gap;
 use crate::roster::Roster;
 use crate::state::StateStore;
-use crate::{GroupStatus, Network, Role, StateMachine, blocking, error, label, skip};
+use crate::{GroupStatus, Network, Role, StateMachine, blocking, error, label, reinstall, skip};
 
 /// The log, the store, the network, and the groups that run on them.
 pub(crate) struct Shared {
@@ -65,7 +66,7 @@ impl Shared {
         kv: Arc<dyn Kv>,
         network: Arc<dyn Network>,
     ) -> Result<Self, OpenError> {
-        config.openraft()?;
+        config.openraft(true)?;
         // Tests that run on one thread without being a simulation must not wait for a real one.
         let queue = match Owner::current().is_none() && blocking::is_single_threaded() {
             true => DiskQueue::inline(),
@@ -101,8 +102,8 @@ impl Shared {
         let slots = self.lock();
         let slot = slots.get(&id)?;
         let status = slot.group.status();
-        let stopped = status.role == Role::Stopped;
-        let problem = slot.problem.clone().or(status.problem).filter(|_| stopped);
+        let is_broken = status.role == Role::Stopped || slot.group.gap.is_some();
+        let problem = slot.problem.clone().or(status.problem).filter(|_| is_broken);
         Some(GroupStatus { problem, restarts: slot.restarts, ..status })
     }
 
@@ -160,13 +161,17 @@ impl Shared {
 
     async fn start_group(&self, id: PartitionId, machine: Arc<dyn StateMachine>) -> Result<Arc<Group>> {
         let (applied_sender, applied) = tokio::sync::watch::channel(0);
-        let (store, machine) = blocking::run(|| {
+        let (store, machine, begin) = blocking::run(|| {
             let store = Arc::new(StateStore::open(self.kv.clone(), id)?);
-            reconcile(&self.log, id, store.meta().log.as_ref().map(EntryId::from))?;
+            let begin = reconcile(&self.log, id, store.meta().log.as_ref().map(EntryId::from))?;
+            if let Some(begin) = begin.filter(|_| !self.config.has_others) {
+                return Err(reinstall::gap(id, begin));
+            }
+            let begin = begin.map(LogId::from);
             let skipped = skip::load(&*self.kv, id)?;
-            let machine = Machine::new(store.clone(), machine, skipped, applied_sender);
+            let machine = Machine::new(store.clone(), machine, skipped, applied_sender, begin);
             machine.announce_restored()?;
-            Ok::<_, Error>((store, machine))
+            Ok::<_, Error>((store, machine, begin))
         })?;
         let (halt, outgoing) = (machine.halt(), machine.outgoing());
         let had_voted = self.log.state(id).vote.is_some();
@@ -177,13 +182,15 @@ impl Shared {
             outgoing: outgoing.clone(),
             streams: self.streams.clone(),
         };
-        let config = self.config.openraft()?;
+        let config = self.config.openraft(begin.is_none())?;
         let replica = self.config.replica;
         let raft = Raft::new(replica.0, config, peers, LogStore::new(self.log.clone(), id), machine);
         // What the state machine says of it is the reason; openraft's error is only what follows.
         let fatal = |e: Fatal<_>| halt.get().cloned().unwrap_or_else(|| error::fatal(id, &e));
         let raft = Runtime::scope(self.env.random.u64(), raft).await.map_err(fatal)?;
-        elect_if_alone(&raft, replica).await.map_err(fatal)?;
+        if begin.is_none() {
+            elect_if_alone(&raft, replica).await.map_err(fatal)?;
+        }
         let (proposer, proposing) = Proposer::new(id, raft.clone());
         let votes_after =
             if had_voted { Duration::from_millis(self.config.election_ms.start) } else { Duration::ZERO };
@@ -202,6 +209,7 @@ impl Shared {
             lease: Lease::new(self.config.lease(), self.env.clock.clone()),
             votes_from: env::time::now() + votes_after,
             halt,
+            gap: begin.map(|begin| Gap::new(id, begin)),
         }))
     }
 

@@ -10,11 +10,11 @@ use std::ops::ControlFlow;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use env::time::{Instant, now};
 use kv::{Order, Read};
-use types::limits::{MIB, SNAPSHOT_PAUSE_MAX, SNAPSHOT_WINDOW};
+use types::limits::{FOLLOWER_SILENCE_MAX, MIB, SNAPSHOT_PAUSE_MAX, SNAPSHOT_WINDOW};
 use types::{Error, Result};
 
 use crate::engine::{LogId, Vote};
-use crate::message::{Piece, PieceEnd, Received};
+use crate::message::{Begun, Piece, PieceEnd, Received};
 use crate::outgoing::View;
 use crate::state::{Staged, State, StateStore};
 
@@ -144,6 +144,17 @@ impl Receiver {
         receiving.used = now();
         let Receiving { count, row_count, last, .. } = receiving;
         Received::Pieces { count: *count, row_count: *row_count, last: last.clone() }
+    }
+
+    /// True when a piece of a snapshot that is under way came lately.
+    pub fn goes_on(&self) -> bool {
+        self.under_way.as_ref().is_some_and(|receiving| receiving.used.elapsed() < FOLLOWER_SILENCE_MAX)
+    }
+
+    /// What there is of a snapshot that is under way.
+    pub fn begun(&self) -> Option<Begun> {
+        let Receiving { snapshot, count, row_count, last, .. } = self.under_way.as_ref()?;
+        Some(Begun { snapshot: *snapshot, count: *count, row_count: *row_count, last: last.clone() })
     }
 
     /// Takes a piece. When it was the last one missing, returns the staged state. `Conflict` for a piece that nobody can

@@ -52,6 +52,9 @@ async fn trim_all(host: &Shared) {
 
 /// The last entry to remove from a group's log; `None` when that gains too little.
 fn last_to_remove(group: &Group, tail: LogTail, has_room: bool) -> Option<u64> {
+    if group.gap.is_some() {
+        return None;
+    }
     let applied = group.store.meta().log?.index();
     let needed = needed_from(group).filter(|_| has_room);
     let upto = upto(

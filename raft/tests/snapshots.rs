@@ -9,25 +9,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use harness::{A, Cluster, commands, replica};
 
-/// Three nodes that have applied 200 commands (10 MB) and kept only the end of the log.
-async fn with_short_logs(seed: u64) -> Cluster {
-    let mut cluster = Cluster::start(seed, 0).await;
-    cluster.tail.count = 20;
-    for id in 1..=3 {
-        cluster.add(replica(id)).await;
-    }
-    cluster.group(replica(1), A).initialize((1..=3).map(replica).collect()).await.unwrap();
-    for count in 0..200 {
-        cluster.propose(A, &format!("{count:0>50000}")).await;
-    }
-    env::time::sleep(Duration::from_secs(5)).await;
-    cluster
-}
-
 /// A new node joins when the earlier log is gone: it gets a snapshot, then the log, and replaces a dead voter.
 #[tokio::test(start_paused = true)]
 async fn a_new_node_gets_a_snapshot() {
-    let mut cluster = with_short_logs(4).await;
+    let mut cluster = Cluster::with_short_logs(4).await;
     let leader = cluster.leader(A).await;
     let dead = if leader.leader() == Some(replica(3)) { replica(2) } else { replica(3) };
     cluster.crash(dead).await;
@@ -58,7 +43,7 @@ async fn a_new_node_gets_a_snapshot() {
 #[tokio::test(start_paused = true)]
 async fn an_interrupted_snapshot_is_sent_again() {
     for seed in 0..5 {
-        let mut cluster = with_short_logs(300 + seed).await;
+        let mut cluster = Cluster::with_short_logs(300 + seed).await;
         cluster.add(replica(4)).await;
         let leader = cluster.leader(A).await;
         let adding = env::task::spawn(async move { leader.add_learner(replica(4)).await });
@@ -98,7 +83,7 @@ async fn an_interrupted_snapshot_is_sent_again() {
 #[tokio::test(start_paused = true)]
 async fn a_node_catches_up_while_commands_go_on() {
     for seed in 0..3 {
-        let mut cluster = with_short_logs(400 + seed).await;
+        let mut cluster = Cluster::with_short_logs(400 + seed).await;
         let leader = cluster.leader(A).await;
         let writing = env::task::spawn({
             let leader = leader.clone();

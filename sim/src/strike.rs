@@ -81,10 +81,10 @@ pub async fn begin(world: &mut World, fault: &Fault, client: &Cluster) -> Result
             world.platform(*node).lose(DISK.as_ref());
             return Ok(down);
         }
-        Fault::Metadata(node, harm) if harm.is_late() => world.copy(*node),
-        Fault::Metadata(node, harm) => {
-            let down = crash(world, &[*node]);
-            world.harm(*node, *harm);
+        Fault::Metadata(nodes, harm) if harm.is_late() => nodes.iter().for_each(|node| world.copy(*node)),
+        Fault::Metadata(nodes, harm) => {
+            let down = crash(world, nodes);
+            nodes.iter().for_each(|node| world.harm(*node, *harm));
             return Ok(down);
         }
         Fault::MetadataBehind(node, behind, harm) => {
@@ -105,10 +105,12 @@ pub async fn end(world: &mut World, fault: &Fault, down: &[NodeId]) -> Result<()
             world.network.heal_all()
         }
         Fault::MetadataBehind(..) => world.network.heal_all(),
-        Fault::Metadata(node, harm) if harm.is_late() => {
-            world.crash(*node);
-            world.harm(*node, *harm);
-            world.start(*node).await?;
+        Fault::Metadata(nodes, harm) if harm.is_late() => {
+            for node in nodes {
+                world.crash(*node);
+                world.harm(*node, *harm);
+                world.start(*node).await?;
+            }
         }
         Fault::Loss(_) | Fault::Reorder(_) | Fault::Delay(_) => world.network.set_default(healthy_links()),
         Fault::ReadErrors(node, _)

@@ -255,6 +255,7 @@ impl SimNode {
             admin: None,
             disks: vec![PathBuf::from("/disk1")],
             meta_down_out: limits::SIM_META_DOWN_OUT,
+            log_tail_count: limits::SIM_LOG_TAIL_COUNT,
             cluster: ClusterConfig {
                 profile: shape.profile,
                 pg_count: shape.pg_count,

@@ -263,6 +263,10 @@ pub const HEARTBEAT_TIMEOUT: Duration = Duration::from_millis(500);
 pub const APPEND_TIMEOUT: Duration = Duration::from_secs(2);
 /// A piece of a snapshot is written before it is answered; the last one makes all of it durable.
 pub const SNAPSHOT_PIECE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A piece of a state that a replica asks for is read and sent at once; whoever is slower is asked again later.
+pub const STATE_FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a host looks for groups without a state, and asks for one.
+pub const STATE_FETCH_PERIOD: Duration = Duration::from_millis(200);
 /// A view of the state is sent for at most this long: as long as it is kept, the store keeps what was deleted since.
 pub const SNAPSHOT_AGE_MAX: Duration = Duration::from_secs(3600);
 /// A transfer that broke off may go on after at most this time: longer than a node takes to restart.
@@ -388,6 +392,9 @@ pub const SIM_LATENCY: Duration = Duration::from_millis(1);
 pub const SIM_LATE_BY: Duration = Duration::from_millis(80);
 /// How long a voter of a simulation may be away before another takes its place: longer than any fault that ends.
 pub const SIM_META_DOWN_OUT: Duration = Duration::from_secs(20);
+/// Entries of a partition's log that a simulated node keeps: few enough that a run trims its logs, and more than are
+/// written while a voter is away.
+pub const SIM_LOG_TAIL_COUNT: u64 = 200;
 /// For how long a simulated voter is cut off before another one loses what it has acknowledged meanwhile: longer than a
 /// node takes to remember how far its store has come.
 pub const SIM_BEHIND: Duration = Duration::from_secs(3);

@@ -94,7 +94,7 @@ fn partitions(status: &ClusterStatus) -> String {
         let voters = copies.iter().filter(|copy| copy.votes);
         let behind = voters.map(|copy| match copy.problem.is_empty() {
             true => format!("{}:{}", copy.node, copy.lag),
-            false => format!("{}:stopped", copy.node),
+            false => format!("{}:silent", copy.node),
         });
         table.row([
             partition.id.to_string(),

@@ -53,7 +53,7 @@ fn metadata_that_is_not_well() {
     last.store_problem = "is closed: its log is gone".to_owned();
     last.partitions[0].problem = "I/O error".to_owned();
     let store = "the metadata store of node 2 is closed: its log is gone";
-    check(&status, &[store, "partition 0 on node 2 has stopped: I/O error"]);
+    check(&status, &[store, "partition 0 on node 2 does not serve: I/O error"]);
     status.map.nodes.get_mut(&NodeId(2)).unwrap().up = false;
     assert_eq!(meta_problems(&status, NodeId(2)), [""; 0], "what it said before it went down");
 }

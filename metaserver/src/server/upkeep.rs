@@ -188,11 +188,10 @@ impl Metaserver {
                 leading: status.role == raft::Role::Leader,
                 term: status.term,
                 applied: status.applied,
-                problem: match status.role {
-                    raft::Role::Stopped => {
-                        status.problem.map_or("its core has ended".to_owned(), |e| e.message().to_owned())
-                    }
-                    _ => String::new(),
+                problem: match status.problem {
+                    Some(e) => e.message().to_owned(),
+                    None if status.role == raft::Role::Stopped => "its core has ended".to_owned(),
+                    None => String::new(),
                 },
                 restarts: status.restarts,
                 // What cannot be read stops the group, and is said there.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use proto::map::Role;
 use types::Profile;
-use types::limits::{META_DOWN_OUT_DEFAULT, PG_COUNT_DEFAULT};
+use types::limits::{LOG_TAIL_COUNT_MAX, META_DOWN_OUT_DEFAULT, PG_COUNT_DEFAULT};
 
 /// Port of a node that is given none; its control port is the next one, and where it shows its health the one after.
 pub const NATIVE_PORT: u16 = 7400;
@@ -31,6 +31,8 @@ pub struct NodeConfig {
     pub cluster: ClusterConfig,
     /// How long a voter may be away before another node takes its place.
     pub meta_down_out: Duration,
+    /// Entries of a partition's log that it keeps for voters that were away. Not for files: simulations set it.
+    pub log_tail_count: u64,
 }
 
 /// What a new cluster is like. None of this can be changed later.
@@ -59,6 +61,7 @@ impl Default for NodeConfig {
             disks: Vec::new(),
             cluster: ClusterConfig::default(),
             meta_down_out: META_DOWN_OUT_DEFAULT,
+            log_tail_count: LOG_TAIL_COUNT_MAX,
         }
     }
 }

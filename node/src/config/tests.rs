@@ -73,6 +73,7 @@ fn every_key_is_read() {
             index_partitions: 256,
         },
         meta_down_out: Duration::from_secs(30),
+        ..NodeConfig::default()
     };
     assert_eq!(config, want);
     assert_eq!(load(&want.to_toml(), &[]), Ok(want));

@@ -16,6 +16,9 @@ use crate::{blocking, codec, error};
 impl Group {
     /// Answers a message of the same group on another node.
     pub(crate) async fn handle(&self, message: Message) -> Result<Bytes> {
+        if let Some(gap) = self.gap.as_ref().filter(|_| !message.needs_log_only()) {
+            return Err(gap.problem());
+        }
         match message {
             Message::Append(append) => self.hear(append).await,
             Message::Vote(request) => {
@@ -34,6 +37,7 @@ impl Group {
                 Ok(codec::encode(&received))
             }
             Message::Piece(piece) => Ok(codec::encode(&self.take_piece(piece).await?)),
+            Message::Fetch(fetch) => Ok(codec::encode(&self.give_piece(&fetch)?)),
         }
     }
 

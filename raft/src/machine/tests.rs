@@ -54,7 +54,7 @@ fn entry(index: u64, commands: &[&'static str]) -> Entry {
 fn open(kv: &MemKv) -> Machine {
     let store = Arc::new(StateStore::open(Arc::new(kv.clone()), GROUP).unwrap());
     let skipped = skip::load(kv, GROUP).unwrap();
-    Machine::new(store, Arc::new(Rows { is_damaged: false }), skipped, watch::channel(0).0)
+    Machine::new(store, Arc::new(Rows { is_damaged: false }), skipped, watch::channel(0).0, None)
 }
 
 fn rows(read: &dyn Read) -> Vec<(u64, String)> {

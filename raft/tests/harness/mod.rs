@@ -156,7 +156,8 @@ impl Network for Line {
             let host = self.net.reach(self.source, target).filter(|_| arrives).ok_or_else(lost)?;
             let answer = host.handle(self.source, message).await;
             self.net.travel().await;
-            self.net.reach(target, self.source).filter(|_| is_answered).ok_or_else(lost)?;
+            let (_, returns) = self.net.carry(answer.as_ref().map_or(0, Bytes::len)).await;
+            self.net.reach(target, self.source).filter(|_| is_answered && returns).ok_or_else(lost)?;
             answer
         };
         env::time::timeout(timeout, call).await.unwrap_or_else(|_| Err(lost()))
@@ -173,6 +174,8 @@ pub struct Node {
     pub host: Option<Arc<Host>>,
     /// What a node keeps beside its store.
     pub last: Last,
+    /// Its states are begun anew.
+    pub fresh: bool,
     /// To whom its tasks belong, in a cluster whose machines can be suspended.
     pub owner: Option<Owner>,
 }
@@ -216,6 +219,21 @@ impl Cluster {
         cluster
     }
 
+    /// Three nodes that have applied 200 commands (10 MB) and kept only the end of the log.
+    pub async fn with_short_logs(seed: u64) -> Self {
+        let mut cluster = Self::start(seed, 0).await;
+        cluster.tail.count = 20;
+        for id in 1..=3 {
+            cluster.add(replica(id)).await;
+        }
+        cluster.group(replica(1), A).initialize((1..=3).map(replica).collect()).await.unwrap();
+        for count in 0..200 {
+            cluster.propose(A, &format!("{count:0>50000}")).await;
+        }
+        env::time::sleep(Duration::from_secs(5)).await;
+        cluster
+    }
+
     async fn elect(&self) {
         let voters: BTreeSet<ReplicaId> = self.nodes.keys().copied().collect();
         for group in GROUPS {
@@ -233,7 +251,7 @@ impl Cluster {
         let env = Env { disk: Arc::new(disk.clone()), ..Env::simulated(seed) };
         let owner = self.is_owned.then(|| Owner::new(id.to_string(), Random::seeded(seed)));
         let (kv, machines, last) = (MemKv::new(seed), BTreeMap::new(), Last::default());
-        let node = Node { id, env, disk, kv, machines, host: None, last, owner };
+        let node = Node { id, env, disk, kv, machines, host: None, last, fresh: false, owner };
         self.nodes.insert(id, node);
         self.open(id).await;
     }
@@ -248,7 +266,8 @@ impl Cluster {
         let node = self.nodes.get_mut(&id).unwrap();
         // Wider than in production: fewer candidates stand in the same millisecond, where chance inside tokio decides.
         let election_ms = 600..1200;
-        let config = HostConfig { log_tail: self.tail, election_ms, ..config(id, node.last, "/log".into()) };
+        let config = config(id, node.last, "/log".into());
+        let config = HostConfig { log_tail: self.tail, election_ms, fresh_state: node.fresh, ..config };
         let network = Arc::new(Line { net: self.net.clone(), source: id.node() });
         node.machines = GROUPS.map(|group| (group, Arc::new(Recorder::default()))).into();
         let (env, kv, machines) = (node.env.clone(), Arc::new(node.kv.clone()), node.machines.clone());
@@ -264,6 +283,7 @@ impl Cluster {
             None => open.await?,
         };
         node.last.count += 1;
+        node.fresh = false;
         node.host = Some(host.clone());
         self.net.links.lock().unwrap().hosts.insert(id.node(), host);
         Ok(())
@@ -278,6 +298,14 @@ impl Cluster {
         host.kill().await;
         node.disk.crash();
         node.kv.crash();
+    }
+
+    /// Power loss of a node whose states cannot be read afterwards: it begins them anew.
+    pub async fn lose_states(&mut self, id: ReplicaId) {
+        self.crash(id).await;
+        let node = self.nodes.get_mut(&id).unwrap();
+        node.kv.lose();
+        node.fresh = true;
     }
 
     /// Cuts or mends all links of a node.

@@ -115,7 +115,7 @@ impl Budget {
         Fault::ClockJump(node, skew - before)
     }
 
-    /// The one voter that comes to harm, by itself or while another is behind.
+    /// The one voter that comes to harm, by itself or while another is behind; or two that lose their states only.
     fn harm(&mut self, shape: Shape, random: &Random) -> Option<Fault> {
         if std::mem::replace(&mut self.is_meta_spent, true) {
             return None;
@@ -142,7 +142,12 @@ impl Budget {
             }
             _ => Harm::SetBack,
         };
-        Some(Fault::Metadata(node, harm))
+        let mut nodes = vec![node];
+        // What two have promised stands in their logs, and the third has the state.
+        if harm.is_of_states() && random.below(2) == 0 {
+            nodes.push(NodeId(1 + node.0 % shape.meta));
+        }
+        Some(Fault::Metadata(nodes, harm))
     }
 
     /// True when so many more nodes may be gone for good.

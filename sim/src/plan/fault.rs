@@ -54,8 +54,8 @@ pub enum Fault {
     StoreErrors(NodeId, u32),
     /// The index of the node's disk is lost while the node is down.
     LostIndex(NodeId),
-    /// The metadata of the node is harmed while the node is down.
-    Metadata(NodeId, Harm),
+    /// The metadata of these nodes is harmed while they are down: of more than one only the states.
+    Metadata(Vec<NodeId>, Harm),
     /// The first two vote. The second is cut off for a while, as in [`SIM_BEHIND`]; then the first comes to harm, and
     /// those two are without the third: what was acknowledged meanwhile is safe there, and nowhere else.
     MetadataBehind(NodeId, NodeId, Harm),
@@ -86,6 +86,11 @@ pub enum Harm {
 }
 
 impl Harm {
+    /// True when the log is what it was, and the votes in it.
+    pub fn is_of_states(self) -> bool {
+        matches!(self, Harm::StatesLost | Harm::StatesRot(_))
+    }
+
     /// True when the node runs on for the time of the fault, and comes to harm at its end.
     pub fn is_late(self) -> bool {
         matches!(self, Harm::SetBack | Harm::NodeSetBack)

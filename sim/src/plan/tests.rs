@@ -38,10 +38,12 @@ fn plans_stay_within_the_budget() {
                     assert!(!is_voter(node), "{strike}");
                     damaged.insert(*node);
                 }
-                Fault::Metadata(node, harm) => {
-                    assert!(is_voter(node), "{strike}");
+                Fault::Metadata(nodes, harm) => {
+                    assert!(nodes.iter().all(is_voter), "{strike}");
+                    assert!(nodes.len() == 1 || (nodes.len() == 2 && harm.is_of_states()), "{strike}");
+                    assert!(nodes.len() == 1 || nodes[0] != nodes[1], "{strike}");
                     harms += 1;
-                    damaged.extend((*harm == Harm::NodeSetBack).then_some(*node));
+                    damaged.extend(nodes.iter().filter(|_| *harm == Harm::NodeSetBack));
                 }
                 Fault::MetadataBehind(node, behind, harm) => {
                     assert!(node != behind && [node, behind].iter().all(|node| node.0 <= 3), "{strike}");
