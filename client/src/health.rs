@@ -6,9 +6,11 @@
 mod groups;
 
 use placement::SlotState;
-use proto::cluster::{ClusterStatus, PartitionReport};
+use proto::cluster::ClusterStatus;
 use proto::map::{ClusterMap, DiskInfo};
-use types::{DiskId, FeatureLevel, NodeId, PartitionId, counted};
+use types::{DiskId, NodeId, counted};
+
+pub use groups::{ReplicaStatus, leader, replicas};
 
 /// What is wrong, and what is good to know.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -108,16 +110,6 @@ impl Slots {
     }
 }
 
-/// The node that leads a partition, as far as heartbeats tell: of those that are up and say so, the one with the newest
-/// term. One that was cut off may still believe that it leads.
-pub fn leader(status: &ClusterStatus, partition: PartitionId) -> Option<NodeId> {
-    let heard = status.nodes.iter().filter_map(|(id, node)| Some((*id, node.last.as_ref()?)));
-    let up = heard.filter(|(id, _)| status.map.nodes.get(id).is_some_and(|node| node.up));
-    let reports = up.flat_map(|(id, heartbeat)| heartbeat.partitions.iter().map(move |report| (id, report)));
-    let leading = reports.filter(|(_, report)| report.id == partition && report.leading);
-    leading.max_by_key(|(_, report)| report.term).map(|(id, _)| id)
-}
-
 /// What a cluster has when nothing is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Complement {
@@ -178,49 +170,6 @@ pub fn meta_problems(status: &ClusterStatus, id: NodeId) -> Vec<String> {
     let store = (!last.store_problem.is_empty())
         .then(|| format!("the metadata store of node {id} {}", last.store_problem));
     store.into_iter().chain(silent).collect()
-}
-
-/// A copy of a partition.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReplicaStatus {
-    /// Where it is.
-    pub node: NodeId,
-    /// Commands applied to it.
-    pub applied: u64,
-    /// Commands that its leader has applied and it has not, as far as the last heartbeats tell.
-    pub lag: u64,
-    /// Its Raft term.
-    pub term: u64,
-    /// It votes, as the map has it.
-    pub votes: bool,
-    /// The feature level that it has reached.
-    pub level: FeatureLevel,
-    /// How often it was started again since its process began.
-    pub restarts: u64,
-    /// Why it does not serve, or empty.
-    pub problem: String,
-}
-
-/// The copies of a partition, as their nodes report them.
-pub fn replicas(status: &ClusterStatus, partition: PartitionId) -> Vec<ReplicaStatus> {
-    let heard = status.nodes.iter().filter_map(|(id, node)| Some((*id, node.last.as_ref()?)));
-    let reports: Vec<_> = heard
-        .flat_map(|(id, last)| last.partitions.iter().map(move |report| (id, report)))
-        .filter(|(_, report)| report.id == partition)
-        .collect();
-    let leader = leader(status, partition);
-    let newest = reports.iter().find(|(id, _)| Some(*id) == leader).map_or(0, |(_, report)| report.applied);
-    let replica = |(node, report): &(NodeId, &PartitionReport)| ReplicaStatus {
-        node: *node,
-        applied: report.applied,
-        lag: newest.saturating_sub(report.applied),
-        term: report.term,
-        votes: status.map.voters.contains(node),
-        level: report.level,
-        restarts: report.restarts,
-        problem: report.problem.clone(),
-    };
-    reports.iter().map(replica).collect()
 }
 
 /// Why a disk is not healthy; `None` when it is. That its node is down is the node's problem.

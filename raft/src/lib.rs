@@ -20,6 +20,8 @@ mod config;
 mod conformance;
 mod engine;
 mod error;
+mod gap;
+mod gather;
 mod group;
 mod headroom;
 mod heartbeat;

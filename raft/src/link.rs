@@ -3,14 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use env::time::sleep;
 use serde::de::DeserializeOwned;
-use tokio::sync::watch;
-use types::{Error, ReplicaId, Result, Stamp};
+use tokio::sync::{oneshot, watch};
+use types::limits::{HEARTBEAT_GATHER_TIME, HEARTBEAT_TIMEOUT};
+use types::{Error, PartitionId, ReplicaId, Result, Stamp};
 
 use crate::config::HostConfig;
-use crate::heartbeat::Gathering;
+use crate::gather::{Beat, Gathering};
 use crate::log::Log;
-use crate::message::{Answer, Body, Envelope};
+use crate::message::{Answer, Append, Body, Envelope};
 use crate::roster::Roster;
 use crate::{Network, codec};
 
@@ -105,6 +108,44 @@ impl Link {
                 self.refuse(why.clone());
                 Err(Error::denied(why))
             }
+        }
+    }
+
+    /// Sends a heartbeat of a group, together with those of others.
+    pub async fn beat<T: DeserializeOwned>(
+        &self,
+        network: &dyn Network,
+        group: PartitionId,
+        target: ReplicaId,
+        append: Append,
+    ) -> Result<T> {
+        let (answer, answered) = oneshot::channel();
+        if let Some(first) = self.gathering.add(target, Beat { group, append, answer }) {
+            sleep(HEARTBEAT_GATHER_TIME).await;
+            self.send_gathered(network, target, first.take()).await;
+        }
+        let body = answered.await.map_err(|_| Error::unavailable("the heartbeats were not sent"))??;
+        codec::decode(&body)
+    }
+
+    async fn send_gathered(&self, network: &dyn Network, target: ReplicaId, beats: Vec<Beat>) {
+        let mut answers = Vec::new();
+        let mut appends = Vec::new();
+        for Beat { group, append, answer } in beats {
+            appends.push((group, append));
+            answers.push((group, answer));
+        }
+        let asked =
+            self.ask::<Vec<Option<Bytes>>>(network, target, Body::Heartbeats(appends), HEARTBEAT_TIMEOUT);
+        let bodies = asked.await;
+        for (at, (group, answer)) in answers.into_iter().enumerate() {
+            let body = match &bodies {
+                Ok(bodies) => bodies.get(at).cloned().flatten().ok_or_else(|| {
+                    Error::unavailable(format!("replica {target} does not follow in partition {group} now"))
+                }),
+                Err(e) => Err(e.clone()),
+            };
+            let _ = answer.send(body); // Whoever asked may have given up.
         }
     }
 

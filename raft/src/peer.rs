@@ -25,7 +25,7 @@ use crate::link::Link;
 use crate::message::{Append, Body, Message, Piece, PieceAnswer, PieceEnd, Received};
 use crate::outgoing::{Outgoing, View};
 use crate::snapshot::{Cutter, SnapshotData};
-use crate::{Network, blocking, heartbeat};
+use crate::{Network, blocking};
 
 /// Creates a [`Peer`] for each other node.
 pub struct Peers {
@@ -121,7 +121,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
         if request.entries.is_empty() {
             let append = Append::new(request);
-            let sent = heartbeat::send(&self.link, &*self.network, self.group, self.target, append);
+            let sent = self.link.beat(&*self.network, self.group, self.target, append);
             return sent.await.map_err(unreachable);
         }
         self.outgoing.check(request.prev_log_id.as_ref()).map_err(unreachable)?;

@@ -214,7 +214,16 @@ mod tests {
         let good = outcome(std::slice::from_ref(&equal));
         assert_eq!((good.exit, &good.json[0]["equal"]), (Exit::Ok, &json!(true)));
         let bad = outcome(&[equal, different, silent, lagging]);
-        expect![[r#""#]].assert_eq(&bad.text);
+        expect![[r#"
+            partition  command  copies     digests
+            3                9  equal      1:07070707 2:07070707 3:07070707
+            3                9  not equal  1:07070707 2:07070707 3:08080808
+            3                9  not equal  1:07070707 2:07070707
+            3                9  not equal  1:07070707 2:07070707
+            ! the copies of partition 3 on nodes 1, 2, 3 differ at command 9: stop who is wrong and remove its directory meta, and the others fill it again
+            ! the copy of partition 3 on node 3 cannot be asked: it does not answer
+            ! the copies of partition 3 were never at the same command: ask again
+        "#]].assert_eq(&bad.text);
         assert_eq!(bad.exit, Exit::Degraded);
         assert_eq!((&bad.json[1]["position"], &bad.json[1]["equal"]), (&json!(9), &json!(false)));
         assert_eq!(bad.json[1]["digests"]["3"], "08".repeat(32));

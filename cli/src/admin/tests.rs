@@ -29,8 +29,8 @@ fn a_cluster_that_is_well() {
 
         partition  leader  term  behind
         0          1          3  1:0
-        1          none       0
-        2          none       0
+        1          1          3  1:0
+        2          1          3  1:0
     "#]]
     .assert_eq(&outcome.text);
     assert_eq!(outcome.exit, Exit::Ok);
@@ -38,7 +38,19 @@ fn a_cluster_that_is_well() {
     let root = &outcome.json["partitions"][0];
     assert_eq!((&root["kind"], &root["leader"]), (&json!("root"), &json!(1)));
     assert_eq!((&root["replicas"][0]["node"], &root["replicas"][0]["lag"]), (&json!(1), &json!(0)));
-    assert_eq!(outcome.json["partitions"][1]["leader"], json!(null));
+    assert_eq!((&root["level"], &root["replicas"][0]["level"]), (&json!(1), &json!(1)));
+}
+
+#[test]
+fn a_partition_without_a_leader() {
+    let mut status = status(1);
+    let last = status.nodes.get_mut(&NodeId(1)).unwrap().last.as_mut().unwrap();
+    last.partitions[1].leading = false;
+    let outcome = cluster(&status);
+    assert_eq!(outcome.exit, Exit::Degraded);
+    assert!(outcome.text.contains("\n1          none       3  1:0\n"), "{}", outcome.text);
+    let partition = &outcome.json["partitions"][1];
+    assert_eq!((&partition["leader"], &partition["level"]), (&json!(null), &json!(null)));
 }
 
 #[test]
@@ -59,7 +71,7 @@ fn node_lists() {
     let outcome = nodes(&with_node_2_down());
     expect![[r#"
         node  state  zone   roles       native          epoch  leads  syncing  received   sent
-        1     up     zone1  meta,block  127.0.0.1:7402      9      1        0    1.0 MB  500 B
+        1     up     zone1  meta,block  127.0.0.1:7402      9      3        0    1.0 MB  500 B
         2     down   zone2  meta,block  127.0.0.1:7404      9      0        0    1.0 MB  500 B
     "#]]
     .assert_eq(&outcome.text);

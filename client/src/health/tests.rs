@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use proto::cluster::{Heartbeat, PartitionReport};
 use proto::map::ROOT;
-use types::ReplicaId;
 use types::limits::REPLICA_BEHIND_MS_MAX;
+use types::{PartitionId, ReplicaId};
 
 use super::*;
 use crate::testing::{report, status};
