@@ -109,7 +109,13 @@ fault_cloned() {
     }
     check "cloned: one of the two is refused" either_logged "this store takes no part any more"
     check "cloned: and told which process takes part as node 2" either_logged "takes part as node 2: stop it, or this one"
+    sleep 3
+    status
+    local settled
+    settled=$(value "$work/status.json" 'v["epoch"]')
     sleep 5
+    status
+    check "cloned: the map does not follow now one, now the other" holds "$work/status.json" "v['epoch'] <= $settled + 1"
     check "cloned: writes go on meanwhile" cloudsync --timeout 10 mkdir "/h/meanwhile"
     kill -TERM "$pid"
     check "cloned: the copy stops when asked" is_gone "$pid" 10
