@@ -1,4 +1,4 @@
-//! What is missing of the state of a group whose log is good, and how far it has come again.
+//! What is missing of a group's state when it ends before the group's log begins, and how far others have filled it.
 
 use std::sync::{Mutex, MutexGuard};
 
@@ -18,19 +18,11 @@ pub struct Gap {
 
 /// How far it has come.
 #[derive(Debug, Default)]
-struct Filling {
+pub struct Filling {
     /// Who has sent the last piece.
-    source: Option<ReplicaId>,
+    pub source: Option<ReplicaId>,
     /// What has become of the last attempt.
-    last: Option<String>,
-}
-
-/// The error of a group with a gap that nobody fills. `Corrupt`.
-pub fn none(group: PartitionId, begin: EntryId) -> Error {
-    Error::corrupt(format!(
-        "the state of partition {group} is lost: it ends before its log begins, after entry {}, and no other node has one",
-        begin.index
-    ))
+    pub last: Option<String>,
 }
 
 impl Gap {
@@ -53,17 +45,16 @@ impl Gap {
         self.lock().last = Some(last);
     }
 
-    /// Notes who has sent a piece.
-    pub fn note_source(&self, source: ReplicaId) {
-        self.lock().source = Some(source);
-    }
-
-    /// Who has sent the last piece.
-    pub fn source(&self) -> Option<ReplicaId> {
-        self.lock().source
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Filling> {
+    /// To be looked at or changed.
+    pub fn lock(&self) -> MutexGuard<'_, Filling> {
         self.filling.lock().expect("no panic while it is held")
     }
+}
+
+/// The error of a group with a gap that nobody fills. `Corrupt`.
+pub fn lost(group: PartitionId, begin: EntryId) -> Error {
+    Error::corrupt(format!(
+        "the state of partition {group} is lost: it ends before its log begins, after entry {}, and no other node has one",
+        begin.index
+    ))
 }

@@ -119,7 +119,7 @@ const READ_SIZE_MAX: u64 = types::limits::MIB as u64;
 fn stand_alone(log: &Log, kv: &Arc<dyn Kv>, group: PartitionId, replica: ReplicaId) -> Result<()> {
     let applied = StateStore::open(kv.clone(), group)?.meta().log.as_ref().map(EntryId::from);
     if let Some(begin) = reconcile(log, group, applied)? {
-        return Err(gap::none(group, begin));
+        return Err(gap::lost(group, begin));
     }
     let state = log.state(group);
     let last = state.last.or(state.purged);

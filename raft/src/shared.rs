@@ -165,7 +165,7 @@ impl Shared {
             let store = Arc::new(StateStore::open(self.kv.clone(), id)?);
             let begin = reconcile(&self.log, id, store.meta().log.as_ref().map(EntryId::from))?;
             if let Some(begin) = begin.filter(|_| !self.config.has_others) {
-                return Err(gap::none(id, begin));
+                return Err(gap::lost(id, begin));
             }
             let begin = begin.map(LogId::from);
             let skipped = skip::load(&*self.kv, id)?;
