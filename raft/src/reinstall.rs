@@ -20,8 +20,8 @@ use crate::group::Group;
 use crate::log::EntryId;
 use crate::message::{Begun, Fetch, Message, Piece, PieceEnd, Received};
 use crate::shared::Shared;
-use crate::snapshot::Cutter;
-use crate::state::{Meta, Staged};
+use crate::snapshot::{Cutter, Receiver};
+use crate::state::{Meta, Staged, StateStore};
 
 /// What is missing of a group's state.
 #[derive(Debug)]
@@ -114,31 +114,32 @@ async fn fetch(host: &Shared, group: &Group, gap: &Gap, replica: ReplicaId) -> R
         let message = Message::Fetch(Fetch { least: gap.begin, begun });
         let piece: Piece =
             host.link.ask(&*host.network, group.id, replica, message, STATE_FETCH_TIMEOUT).await?;
-        gap.note(format!("replica {replica} has sent {} pieces", piece.count + 1));
-        gap.lock().source = Some(replica);
-        if let Some(whole) = take(group, gap, piece).await? {
+        let count = piece.count + 1;
+        let mut receiver = group.receiver.lock().await;
+        if let Some(whole) = blocking::run(|| take(&mut receiver, &group.store, gap.begin, piece))? {
             return Ok(whole);
         }
+        *gap.lock() = Filling {
+            source: Some(replica),
+            last: Some(format!("replica {replica} has sent {count} pieces")),
+        };
     }
 }
 
-/// Takes a piece that was asked for. `Invalid` when it is none that was.
-async fn take(group: &Group, gap: &Gap, piece: Piece) -> Result<Option<(Staged, PieceEnd)>> {
-    if piece.snapshot < gap.begin {
-        return Err(Error::invalid("it has sent a state that is too old"));
+/// Takes the answer to `Fetch { least, .. }`. `Invalid` when it is none.
+fn take(
+    receiver: &mut Receiver,
+    store: &StateStore,
+    least: LogId,
+    piece: Piece,
+) -> Result<Option<(Staged, PieceEnd)>> {
+    let (position, end) = (piece.snapshot, piece.last.as_ref());
+    if position < least || end.is_some_and(|end| end.meta.last_log_id != Some(position)) {
+        return Err(Error::invalid("it has sent another state than was asked for"));
     }
-    let position = piece.snapshot;
-    let mut receiver = group.receiver.lock().await;
-    match receiver.begin(&group.store, position) {
-        Received::Pieces { count, .. } if count == piece.count => {}
-        _ => return Err(Error::invalid(format!("it has sent piece {} out of turn", piece.count))),
-    }
-    let whole = blocking::run(|| receiver.take(piece))?;
-    match &whole {
-        Some((_, end)) if end.meta.last_log_id != Some(position) => {
-            Err(Error::invalid("it has sent the end of another state"))
-        }
-        _ => Ok(whole),
+    match receiver.begin(store, position) {
+        Received::Pieces { count, .. } if count == piece.count => receiver.take(piece),
+        _ => Err(Error::invalid(format!("it has sent piece {} out of turn", piece.count))),
     }
 }
 
@@ -182,5 +183,54 @@ impl Group {
         let end = || PieceEnd { vote, meta: view.meta.clone(), commands: view.commands, row_count };
         let last = cutter.is_done().then(end);
         Ok(Piece { snapshot, count: *count, crc: crc32fast::hash(&rows), rows, last })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use kv::MemKv;
+
+    use super::*;
+    use crate::engine::{SnapshotMeta, Vote};
+
+    const GROUP: PartitionId = PartitionId(5);
+
+    fn position(index: u64) -> LogId {
+        EntryId { term: 1, index }.into()
+    }
+
+    /// Piece `count` of an empty state at entry `index`; with an end, which says that the state is at another.
+    fn piece((index, count, end): (u64, u64, Option<u64>)) -> Piece {
+        let meta = |at| SnapshotMeta { last_log_id: Some(position(at)), ..SnapshotMeta::default() };
+        let vote = Vote::new_committed(1, 2);
+        let last = end.map(|at| PieceEnd { vote, meta: meta(at), commands: 0, row_count: 0 });
+        Piece { snapshot: position(index), count, rows: Bytes::new(), crc: crc32fast::hash(b""), last }
+    }
+
+    /// What becomes of pieces that come as answers to somebody whose log begins after entry 4.
+    #[track_caller]
+    fn check(pieces: &[(u64, u64, Option<u64>)], want: &str) {
+        let store = StateStore::open(std::sync::Arc::new(MemKv::new(1)), GROUP).unwrap();
+        let mut receiver = Receiver::default();
+        let mut answer = |values| match take(&mut receiver, &store, position(4), piece(values)) {
+            Ok(None) => "more".to_owned(),
+            Ok(Some(_)) => "all".to_owned(),
+            Err(e) => format!("{:?}", e.kind()),
+        };
+        let answers: Vec<String> = pieces.iter().map(|values| answer(*values)).collect();
+        assert_eq!(answers.join(" "), want, "{pieces:?}");
+    }
+
+    #[test]
+    fn only_what_was_asked_for_is_taken() {
+        check(&[(4, 0, Some(4))], "all");
+        check(&[(9, 0, None), (9, 1, None), (9, 2, Some(9))], "more more all");
+        // The sender has another state now.
+        check(&[(9, 0, None), (11, 0, None), (11, 1, Some(11))], "more more all");
+        // Too old, of another state, not the next.
+        check(&[(3, 0, None), (3, 0, Some(3))], "Invalid Invalid");
+        check(&[(9, 0, Some(3)), (9, 0, Some(10))], "Invalid Invalid");
+        check(&[(9, 1, None), (9, 0, None), (9, 0, None), (9, 2, Some(9))], "Invalid more Invalid Invalid");
     }
 }
