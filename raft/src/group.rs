@@ -18,13 +18,13 @@ use types::limits::{LOG_FULL_RETRY_MS, MEMBERSHIP_CHANGE_PAUSE, MEMBERSHIP_CHANG
 use types::{Error, ErrorKind, PartitionId, ReplicaId, Result};
 
 use crate::engine::{TypeConfig, plain_ids};
+use crate::gap::Gap;
 use crate::lease::Lease;
 use crate::log::{Headroom, Log};
 use crate::machine::{Raft, Reason};
 use crate::message::{Message, Piece, PieceAnswer};
 use crate::outgoing::Outgoing;
 use crate::proposer::Proposer;
-use crate::reinstall::Gap;
 use crate::snapshot::{Receiver, SnapshotData};
 use crate::state::{State, StateStore};
 use crate::{Applied, GroupStatus, Role, blocking, codec, error, skip};

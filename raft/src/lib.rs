@@ -20,6 +20,7 @@ mod config;
 mod conformance;
 mod engine;
 mod error;
+mod gap;
 mod group;
 mod headroom;
 mod host;

@@ -20,7 +20,7 @@ use crate::log::{EntryId, Log, SavedVote};
 use crate::reconcile::reconcile;
 use crate::shared::open_log;
 use crate::state::StateStore;
-use crate::{reinstall, roster};
+use crate::{gap, roster};
 
 /// What a replica has of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,7 +119,7 @@ const READ_SIZE_MAX: u64 = types::limits::MIB as u64;
 fn stand_alone(log: &Log, kv: &Arc<dyn Kv>, group: PartitionId, replica: ReplicaId) -> Result<()> {
     let applied = StateStore::open(kv.clone(), group)?.meta().log.as_ref().map(EntryId::from);
     if let Some(begin) = reconcile(log, group, applied)? {
-        return Err(reinstall::gap(group, begin));
+        return Err(gap::lost(group, begin));
     }
     let state = log.state(group);
     let last = state.last.or(state.purged);

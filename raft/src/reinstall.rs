@@ -6,72 +6,22 @@
 //! applied anywhere is committed, and states at one position are equal (I-DET). Then it starts again from its own disk.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, Weak};
+use std::sync::Weak;
 
 use env::time::sleep;
 use openraft::async_runtime::WatchReceiver;
 use types::limits::{STATE_FETCH_PERIOD, STATE_FETCH_TIMEOUT};
-use types::{Error, PartitionId, ReplicaId, Result};
+use types::{Error, ReplicaId, Result};
 
 use crate::Role;
 use crate::blocking;
 use crate::engine::LogId;
+use crate::gap::{Filling, Gap};
 use crate::group::Group;
-use crate::log::EntryId;
 use crate::message::{Begun, Fetch, Message, Piece, PieceEnd, Received};
 use crate::shared::Shared;
 use crate::snapshot::{Cutter, Receiver};
 use crate::state::{Meta, Staged, StateStore};
-
-/// What is missing of a group's state.
-#[derive(Debug)]
-pub struct Gap {
-    group: PartitionId,
-    /// The last entry that the log has no more.
-    begin: LogId,
-    filling: Mutex<Filling>,
-}
-
-/// How far it has come.
-#[derive(Debug, Default)]
-struct Filling {
-    /// Who has sent the last piece.
-    source: Option<ReplicaId>,
-    /// What has become of the last attempt.
-    last: Option<String>,
-}
-
-/// The error of a group with a gap that nobody fills. `Corrupt`.
-pub fn gap(group: PartitionId, begin: EntryId) -> Error {
-    Error::corrupt(format!(
-        "the state of partition {group} is lost: it ends before its log begins, after entry {}, and no other node has one",
-        begin.index
-    ))
-}
-
-impl Gap {
-    /// Of a group whose log begins after `begin`.
-    pub fn new(group: PartitionId, begin: LogId) -> Self {
-        Self { group, begin, filling: Mutex::default() }
-    }
-
-    /// Why the group cannot do what needs a state. `Unavailable`.
-    pub fn problem(&self) -> Error {
-        let last = self.lock().last.clone().unwrap_or("nobody was asked yet".to_owned());
-        Error::unavailable(format!(
-            "partition {} has lost its state on this node and waits for another's: {last}",
-            self.group
-        ))
-    }
-
-    fn note(&self, last: String) {
-        self.lock().last = Some(last);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Filling> {
-        self.filling.lock().expect("no panic while it is held")
-    }
-}
 
 /// Runs until the host is gone. One group at a time: the others' disks have other things to do.
 pub async fn run(host: Weak<Shared>) {
@@ -190,9 +140,11 @@ impl Group {
 mod tests {
     use bytes::Bytes;
     use kv::MemKv;
+    use types::PartitionId;
 
     use super::*;
     use crate::engine::{SnapshotMeta, Vote};
+    use crate::log::EntryId;
 
     const GROUP: PartitionId = PartitionId(5);
 

@@ -17,6 +17,7 @@ use types::{Error, ErrorKind, PartitionId, ReplicaId, Result};
 use crate::config::HostConfig;
 use crate::engine::{LogId, Runtime, TypeConfig};
 use crate::error::OpenError;
+use crate::gap::Gap;
 use crate::group::Group;
 use crate::label::Last;
 use crate::lease::Lease;
@@ -27,10 +28,9 @@ use crate::machine::{Machine, Raft};
 use crate::peer::Peers;
 use crate::proposer::Proposer;
 use crate::reconcile::reconcile;
-use crate::reinstall::Gap;
 use crate::roster::Roster;
 use crate::state::StateStore;
-use crate::{GroupStatus, Network, Role, StateMachine, blocking, error, label, reinstall, skip};
+use crate::{GroupStatus, Network, Role, StateMachine, blocking, error, gap, label, skip};
 
 /// The log, the store, the network, and the groups that run on them.
 pub(crate) struct Shared {
@@ -165,7 +165,7 @@ impl Shared {
             let store = Arc::new(StateStore::open(self.kv.clone(), id)?);
             let begin = reconcile(&self.log, id, store.meta().log.as_ref().map(EntryId::from))?;
             if let Some(begin) = begin.filter(|_| !self.config.has_others) {
-                return Err(reinstall::gap(id, begin));
+                return Err(gap::lost(id, begin));
             }
             let begin = begin.map(LogId::from);
             let skipped = skip::load(&*self.kv, id)?;
