@@ -140,8 +140,7 @@ pub fn missing(status: &ClusterStatus, want: Complement) -> Vec<String> {
         (Some(_), 0) => {}
         (Some(_), count) => missing.push(format!("{} to fill", counted(count, "slot"))),
     }
-    let leaderless = map.partitions.iter().filter(|partition| leader(status, partition.id).is_none());
-    missing.extend(leaderless.map(|partition| format!("no leader of partition {}", partition.id)));
+    missing.extend(groups::problems(status));
     missing
 }
 

@@ -196,7 +196,8 @@ fn what_is_missing() {
     assert_eq!(missing(&status, want), ["2 of 3 nodes up", "2 of 3 disks writable"]);
     status.map.voters = vec![NodeId(1), NodeId(3)];
     let more = Complement { nodes: 2, disks: 2, voters: 2 };
-    assert_eq!(missing(&status, more), ["1 of 2 voters up"], "one that is away has no vote to give");
+    let lacking = ["1 of 2 voters up", "partition 0: the voters are 1, not 1, 3"];
+    assert_eq!(missing(&status, more), lacking, "one that is away has no vote to give");
 
     let mut status = whole();
     status.map.table.as_mut().unwrap().pgs[0][0].state = SlotState::Syncing;
@@ -208,5 +209,6 @@ fn what_is_missing() {
 
     let mut status = whole();
     status.nodes.get_mut(&NodeId(1)).unwrap().last = None;
-    assert_eq!(missing(&status, want), ["no leader of partition 0"]);
+    let leaderless = "partition 0: no node says that it leads: writes wait until one is elected";
+    assert_eq!(missing(&status, want), [leaderless]);
 }

@@ -128,12 +128,25 @@ impl Metaserver {
         let liveness = self.liveness.lock().expect("no panic while it is held");
         let status = |id: &NodeId| {
             let last = liveness.as_ref().and_then(|l| l.last(*id, now_ms));
-            let (silent_ms, last) = last.map(|(ms, heartbeat)| (ms, heartbeat.clone())).unzip();
+            let (silent_ms, mut last) = last.map(|(ms, heartbeat)| (ms, heartbeat.clone())).unzip();
+            if *id == self.node {
+                last.iter_mut().for_each(|own| self.refresh(own));
+            }
             let behind_ms = liveness.as_ref().map(|l| l.behind_ms(*id, now_ms)).unwrap_or_default();
             (*id, NodeStatus { silent_ms, last, behind_ms })
         };
         let nodes: BTreeMap<NodeId, NodeStatus> = map.nodes.keys().map(status).collect();
         Ok(ClusterStatus { nodes, map })
+    }
+
+    /// What this node has said of its groups is older than what it knows. How far they have come stays, as it is compared
+    /// with what others have said.
+    fn refresh(&self, heartbeat: &mut Heartbeat) {
+        let said: BTreeMap<_, _> = heartbeat.partitions.iter().map(|said| (said.id, said.applied)).collect();
+        heartbeat.partitions = self.partition_reports();
+        for report in &mut heartbeat.partitions {
+            report.applied = said.get(&report.id).copied().unwrap_or(report.applied);
+        }
     }
 
     pub(super) async fn create_token(&self, caller: &Caller, request: CreateToken) -> Result<TokenCreated> {
