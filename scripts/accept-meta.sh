@@ -267,6 +267,7 @@ fault_half_joined() {
     votes >/dev/null
     # It has said that it knows of its node, so somebody must remove it.
     node=$(cloudsync admin node list -o json >"$work/nodes.json"; value "$work/nodes.json" 'max(n["id"] for n in v)')
+    check "half_joined: it is down" until_status 20 "v['nodes_up'] == v['nodes'] - 1"
     check "half_joined: it is removed by hand" cloudsync admin node remove "$node" --yes
     check "half_joined: three voters, none behind" votes
     end

@@ -204,7 +204,12 @@ async fn the_status_tells_who_was_heard_and_how_long_ago() {
     assert!((1000..1400).contains(&silent(2).unwrap()), "{:?}", silent(2));
     assert_eq!(silent(3), None);
     let last = |id: u64| status.nodes[&NodeId(id)].last.clone();
-    assert_eq!((last(1), last(2), last(3)), (Some(heartbeat(1)), Some(heartbeat(2)), None));
+    assert_eq!((last(2), last(3)), (Some(heartbeat(2)), None));
+    // What it has not said yet of its own groups, it knows.
+    let own = last(1).unwrap();
+    assert!(own.partitions.iter().all(|report| report.leading), "{own:?}");
+    assert_eq!(own.partitions.len(), world.decided().partitions.len());
+    assert_eq!(proto::cluster::Heartbeat { partitions: Vec::new(), ..own }, heartbeat(1));
 }
 
 #[tokio::test(start_paused = true)]
