@@ -146,6 +146,12 @@ check "the large file is the changed one" bash -c "'$bin' cat /large | cmp - '$w
 cloudsync -o json admin cluster status >"$work/status.json"
 mapfile -t voters < <(value "$work/status.json" '"\n".join(map(str, v["voters"]))')
 check "two of ${#voters[@]} voters are killed" dev kill "${voters[0]}" "${voters[1]}"
+# Nobody can have been elected before its lease ends, so what a leader knows is the newest until then: a quarter second.
+lapses() {
+    local deadline=$((SECONDS + 3))
+    while "$bin" --timeout 5 ls / >/dev/null 2>&1; do [ "$SECONDS" -lt "$deadline" ] || return; done
+}
+check "a leader among those left stops answering" lapses
 check "a read fails, and fails soon" exits 1 timeout 15 "$bin" ls /
 check "and says why" says "no leader of partition" "$bin" ls /
 check "who accepts an old answer is given one" bash -c "'$bin' ls / --stale-ok -o json >'$work/stale.json' 2>'$work/stale.err'"
