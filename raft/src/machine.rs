@@ -12,7 +12,7 @@ use kv::Overlay;
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
 use openraft::{EntryPayload, OptionalSend};
 use tokio::sync::watch;
-use types::limits::MIB;
+use types::limits::{APPLY_ENTRY_COUNT_MAX, MIB};
 use types::{Error, Result};
 
 use crate::engine::{Commands, Entry, LogId, Replies, SnapshotMeta, StoredMembership, TypeConfig};
@@ -21,8 +21,6 @@ use crate::snapshot::SnapshotData;
 use crate::state::{Meta, State, StateStore};
 use crate::{StateMachine, blocking, error};
 
-/// Entries that are applied as one batch.
-const BATCH_COUNT_MAX: usize = 256;
 /// Bytes of commands that are applied as one batch.
 const BATCH_SIZE_MAX: usize = 4 * MIB;
 
@@ -171,7 +169,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
                 bytes += size(&entry);
                 entries.push(entry);
                 responders.push(responder);
-                let full = entries.len() == BATCH_COUNT_MAX || bytes > BATCH_SIZE_MAX;
+                let full = entries.len() == APPLY_ENTRY_COUNT_MAX || bytes > BATCH_SIZE_MAX;
                 next = if full { None } else { stream.next().now_or_never().flatten() };
             }
             let replies = blocking::run(|| self.apply_batch(&entries)).map_err(|e| self.stop(e))?;

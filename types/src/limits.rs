@@ -165,9 +165,11 @@ pub const ANSWER_SIZE_MAX: u64 = 256 * MIB as u64;
 pub const ANSWER_MESSAGE_SIZE_MAX: usize = 256;
 /// Commands of a partition that the operator has had skipped on one node: each is a bug.
 pub const SKIP_COUNT_MAX: usize = 1024;
+/// Entries of a partition's log that are applied as one batch.
+pub const APPLY_ENTRY_COUNT_MAX: usize = 256;
 /// How far behind the commands that are applied the one that stops a partition may be: a stop leaves nothing of its batch,
-/// which has 256 entries at most, of as many commands as a proposer packs.
-pub const SKIP_AHEAD_COUNT_MAX: u64 = 256 * BATCH_OP_COUNT_MAX as u64;
+/// whose entries have as many commands as a proposer packs.
+pub const SKIP_AHEAD_COUNT_MAX: u64 = (APPLY_ENTRY_COUNT_MAX * BATCH_OP_COUNT_MAX) as u64;
 /// Why a command is skipped, in the operator's words.
 pub const SKIP_REASON_SIZE_MAX: usize = 1024;
 /// A digest of a partition reads all its rows: some millions a second.

@@ -23,7 +23,13 @@ impl Metaserver {
         let count = led.len();
         let handed = join_all(led.into_iter().map(|group| hand_over(group, self.node, &down)));
         match env::time::timeout(HAND_OVER_TIMEOUT, handed).await {
-            Ok(_) => info!(count, "the lead of all partitions is handed over"),
+            Ok(_) => {
+                let kept = groups.iter().filter(|group| group.is_leader()).count();
+                info!(
+                    led = count,
+                    kept, "the lead of partitions is handed over, where another voter takes it"
+                );
+            }
             Err(_) => warn!("the lead of some partitions could not be handed over in time"),
         }
     }
