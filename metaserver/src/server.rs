@@ -224,7 +224,7 @@ impl Metaserver {
         let group = self.group(partition)?;
         let needed = command.level();
         // Every partition is at the first level at least.
-        if needed > FeatureLevel::FIRST && needed > tree::level(&group.read())? {
+        if needed > FeatureLevel::FIRST && needed > group.read(|state| tree::level(state))? {
             return Err(Error::invalid(format!(
                 "this needs feature level {needed}, which partition {partition} has not reached: update all meta nodes"
             )));

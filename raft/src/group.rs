@@ -17,6 +17,7 @@ use tokio::sync::{Mutex, watch};
 use types::limits::{LOG_FULL_RETRY_MS, MEMBERSHIP_CHANGE_PAUSE, MEMBERSHIP_CHANGE_TIMEOUT, PROPOSE_TIMEOUT};
 use types::{Error, ErrorKind, PartitionId, ReplicaId, Result};
 
+use crate::damage::Damage;
 use crate::engine::{TypeConfig, plain_ids};
 use crate::gap::Gap;
 use crate::lease::Lease;
@@ -37,6 +38,7 @@ pub struct Group {
     pub(crate) replica: ReplicaId,
     pub(crate) raft: Raft,
     pub(crate) store: Arc<StateStore>,
+    pub(crate) damage: Damage,
     pub(crate) outgoing: Arc<Outgoing>,
     pub(crate) log: Arc<Log>,
     pub(crate) applied: watch::Receiver<u64>,
@@ -238,20 +240,26 @@ impl Group {
         self.raft.trigger().transfer_leader(target.0).await.map_err(|e| error::fatal(self.id, &e))
     }
 
-    /// The state on this node: each read sees the newest.
-    pub fn read(&self) -> State {
-        self.store.read()
+    /// Has `read` read the state on this node, each time the newest. `Unavailable` when the state turns out to be
+    /// damaged, which is the store's trouble: another replica has the answer.
+    pub fn read<T>(&self, read: impl FnOnce(&State) -> Result<T>) -> Result<T> {
+        self.sound(read(&self.store.read()))
     }
 
-    /// The state on this node at this moment.
-    pub fn snapshot(&self) -> Result<State> {
-        Ok(self.store.snapshot()?.0)
+    /// The same with the state at this moment, and the index of the last command that is in it.
+    pub fn read_snapshot<T>(&self, read: impl FnOnce(&State, u64) -> Result<T>) -> Result<T> {
+        self.sound(self.store.snapshot().and_then(|(state, meta)| read(&state, meta.commands)))
     }
 
-    /// The same, with the index of the last command that is in it.
-    pub fn snapshot_at(&self) -> Result<(u64, State)> {
-        let (state, meta) = self.store.snapshot()?;
-        Ok((meta.commands, state))
+    fn sound<T>(&self, read: Result<T>) -> Result<T> {
+        match self.damage.note(read) {
+            Err(e) if e.kind() == ErrorKind::Corrupt => Err(Error::unavailable(format!(
+                "the state of partition {} on node {} is damaged and will be replaced: ask another node",
+                self.id,
+                self.replica.node()
+            ))),
+            sound => sound,
+        }
     }
 
     /// The commands that are skipped on this node, each with the operator's reason.

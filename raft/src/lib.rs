@@ -18,6 +18,7 @@ mod codec;
 mod config;
 #[cfg(test)]
 mod conformance;
+mod damage;
 mod engine;
 mod error;
 mod gap;

@@ -15,6 +15,7 @@ use types::limits::SNAPSHOT_STREAM_COUNT_MAX;
 use types::{Error, ErrorKind, PartitionId, ReplicaId, Result};
 
 use crate::config::HostConfig;
+use crate::damage::{Checked, Damage};
 use crate::engine::{LogId, Runtime, TypeConfig};
 use crate::error::OpenError;
 use crate::gap::{self, Gap};
@@ -37,6 +38,8 @@ pub(crate) struct Shared {
     pub env: Env,
     pub config: HostConfig,
     pub kv: Arc<dyn Kv>,
+    /// What is damaged of the states in it.
+    damage: Damage,
     pub network: Arc<dyn Network>,
     pub log: Arc<Log>,
     pub link: Arc<Link>,
@@ -67,6 +70,8 @@ impl Shared {
         network: Arc<dyn Network>,
     ) -> Result<Self, OpenError> {
         config.openraft(true)?;
+        let damage = Damage::default();
+        let kv: Arc<dyn Kv> = Checked::new(kv, damage.clone());
         // Tests that run on one thread without being a simulation must not wait for a real one.
         let queue = match Owner::current().is_none() && blocking::is_single_threaded() {
             true => DiskQueue::inline(),
@@ -84,7 +89,7 @@ impl Shared {
         let link = Arc::new(Link::new(&config, log.clone(), roster));
         let streams = Arc::new(Semaphore::new(SNAPSHOT_STREAM_COUNT_MAX));
         let (groups, starting) = Default::default();
-        Ok(Self { env, config, kv, network, log, link, streams, groups, starting })
+        Ok(Self { env, config, kv, damage, network, log, link, streams, groups, starting })
     }
 
     /// All groups that were opened.
@@ -199,6 +204,7 @@ impl Shared {
             replica,
             raft,
             store,
+            damage: self.damage.clone(),
             outgoing,
             log: self.log.clone(),
             applied,
@@ -220,7 +226,8 @@ impl Shared {
         }
         let slots = self.lock();
         let halts = slots.values().filter_map(|slot| slot.problem.clone().or_else(|| slot.group.halted()));
-        halts.filter(|e| e.kind() == ErrorKind::Corrupt).map(Trouble::State).next()
+        let damage = halts.filter(|e| e.kind() == ErrorKind::Corrupt).chain(self.damage.found()).next();
+        damage.map(Trouble::State)
     }
 }
 

@@ -234,7 +234,7 @@ async fn a_broken_disk_costs_the_leadership() {
     let mut trouble = node.host.as_ref().unwrap().trouble();
     let trouble = trouble.wait_for(Option::is_some).await.unwrap().clone();
     assert!(matches!(trouble, Some(Trouble::Log(_))), "{trouble:?}");
-    assert!(commands(&new.read()).iter().all(|command| command != "never"));
+    assert!(commands(&new).iter().all(|command| command != "never"));
 }
 
 /// Messages for unknown groups and nonsense are answered with errors.

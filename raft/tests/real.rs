@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use env::Env;
 use env::testing::temp_dir;
-use harness::{A, GROUPS, Recorder, commands, config, eventually, replica};
+use harness::{A, GROUPS, Recorder, commands, config, eventually, list, replica};
 use raft::{Group, Host, Last, Network};
 use types::{Error, NodeId, PartitionId, ReplicaId, Result};
 
@@ -102,8 +102,8 @@ async fn commands_survive_restarts() {
         assert_eq!(index, 300);
         for group in groups(&hosts, id) {
             group.wait_applied(index, Duration::from_secs(10)).await.unwrap();
-            assert_eq!(commands(&group.read()).len(), 300);
-            assert_eq!(commands(&group.snapshot().unwrap()), commands(&group.read()));
+            assert_eq!(commands(&group).len(), 300);
+            assert_eq!(group.read_snapshot(|state, _| Ok(list(state))).unwrap(), commands(&group));
         }
     }
     assert!(leader(&hosts, A).await.still_leader());

@@ -30,7 +30,8 @@ async fn reinstalled(cluster: &Cluster, id: ReplicaId) -> Vec<String> {
 }
 
 async fn all(cluster: &Cluster) -> Vec<String> {
-    commands(&cluster.leader(A).await.read())
+    let leader = cluster.leader(A).await;
+    commands(&leader)
 }
 
 /// As many of three voters lose their states at once as `lost` says, after the log was trimmed.
@@ -123,7 +124,7 @@ async fn a_state_older_than_the_log_is_not_taken() {
     let found = status(&cluster, replica(1));
     let why = found.problem.unwrap();
     assert!(why.message().contains("has only come to"), "{why}");
-    assert_eq!((found.applied, commands(&cluster.group(replica(1), A).read()).len()), (0, 0));
+    assert_eq!((found.applied, commands(&cluster.group(replica(1), A)).len()), (0, 0));
     cluster.isolate(replica(2), false);
     assert_eq!(reinstalled(&cluster, replica(1)).await, before);
     assert_eq!(cluster.caught_up(replica(3), A).await, before);
@@ -145,7 +146,7 @@ async fn an_interrupted_transfer_goes_on() {
         for round in 0..4 {
             env::time::sleep(Duration::from_millis(900 + seed * 7 + round)).await;
             for id in [1, 2] {
-                let found = commands(&cluster.group(replica(id), A).read()).len();
+                let found = commands(&cluster.group(replica(id), A)).len();
                 assert!(found == 0 || found == 200, "half a state: {found} rows");
             }
             if round == 1 {

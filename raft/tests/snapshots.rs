@@ -18,7 +18,7 @@ async fn a_new_node_gets_a_snapshot() {
     cluster.crash(dead).await;
     cluster.add(replica(4)).await;
     leader.add_learner(replica(4)).await.unwrap();
-    let want = commands(&leader.read());
+    let want = commands(&leader);
     assert_eq!(cluster.caught_up(replica(4), A).await, want);
     assert_eq!(want.len(), 200);
     let machine = &cluster.nodes[&replica(4)].machines[&A];
@@ -52,17 +52,13 @@ async fn an_interrupted_snapshot_is_sent_again() {
             let victim = if round == 4 { cluster.leader(A).await.leader().unwrap() } else { replica(4) };
             cluster.crash(victim).await;
             cluster.open(victim).await;
-            let found = commands(&cluster.group(replica(4), A).read());
+            let found = commands(&cluster.group(replica(4), A));
             assert!(found.is_empty() || found.len() == 200, "half a state: {} rows", found.len());
         }
         // The leader that was asked may be another now; asking again is harmless.
         let _ = adding.await.unwrap();
         cluster.leader(A).await.add_learner(replica(4)).await.unwrap();
-        assert_eq!(
-            cluster.caught_up(replica(4), A).await,
-            commands(&cluster.leader(A).await.read()),
-            "seed {seed}"
-        );
+        assert_eq!(cluster.caught_up(replica(4), A).await, commands(&cluster.leader(A).await), "seed {seed}");
         // Nothing is left of the attempts.
         let rows = |id| {
             let mut count = 0;
@@ -109,7 +105,7 @@ async fn a_node_catches_up_while_commands_go_on() {
         writing.abort();
         let _ = writing.await;
         cluster.net.lose_large(None);
-        assert_eq!(cluster.caught_up(replica(4), A).await, commands(&leader.read()), "seed {seed}");
+        assert_eq!(cluster.caught_up(replica(4), A).await, commands(&leader), "seed {seed}");
         let restored = cluster.nodes[&replica(4)].machines[&A].restored.lock().unwrap().unwrap();
         assert!(restored >= 200, "it came as a snapshot: {restored}");
     }

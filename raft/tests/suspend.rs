@@ -29,7 +29,7 @@ async fn read_after(cluster: &Cluster, node: ReplicaId, time: Duration) -> Resul
     }
     let read = owner.spawn(async move {
         group.linearize().await?;
-        Ok(commands(&group.read()))
+        Ok(commands(&group))
     });
     owner.resume();
     read.await.unwrap()
@@ -85,7 +85,7 @@ async fn a_leader_that_slept_a_little_asks_before_it_answers() {
     let asked = owner.spawn(async move {
         let before = group.still_leader();
         group.linearize().await.unwrap();
-        (before, commands(&group.read()))
+        (before, commands(&group))
     });
     owner.resume();
     assert_eq!(asked.await.unwrap(), (false, vec!["old".to_owned()]));

@@ -16,8 +16,9 @@ impl Metaserver {
         let _one = self.changing.lock().await;
         let mut tries = 1;
         loop {
-            let (state, change) = (self.root().snapshot()?, change.clone());
-            let command = env::task::blocking(move || root::plan_change(&state, change)).await?;
+            let (root, change) = (self.root(), change.clone());
+            let plan = move || root.read_snapshot(|state, _| root::plan_change(state, change));
+            let command = env::task::blocking(plan).await?;
             match self.propose(ROOT, command).await {
                 Err(e) if e.kind() == ErrorKind::Conflict && tries < MAP_CHANGE_TRY_COUNT_MAX => {
                     tries += 1;

@@ -47,7 +47,7 @@ impl Metaserver {
         authorize(&caller.identity, Action::ActFor(heartbeat.node))?;
         self.must_lead_root()?;
         self.must_be_member(heartbeat.node)?;
-        root::check_build(&self.root().read(), heartbeat.level)?;
+        self.root().read(|state| root::check_build(state, heartbeat.level))?;
         let have = heartbeat.epoch;
         let refused = match &heartbeat.stamp {
             Some(stamp) if stamp.replica.node() == heartbeat.node => self.host.meet(stamp)?,
@@ -182,7 +182,7 @@ impl Metaserver {
         authorize(&caller.identity, Action::ViewCluster)?;
         let group = self.root();
         // A name keeps its id forever: any replica that knows it may say so, even without a leader.
-        if let Ok(namespace) = root::find_namespace(&group.read(), &request.name) {
+        if let Ok(namespace) = group.read(|state| root::find_namespace(state, &request.name)) {
             return Ok(NamespaceFound { namespace });
         }
         let find = move |state: &State| root::find_namespace(state, &request.name);
@@ -213,7 +213,7 @@ impl Metaserver {
     }
 
     fn current_map(&self) -> Result<ClusterMap> {
-        root::map(&self.root().read())?.ok_or_else(unfounded)
+        self.root().read(|state| root::map(state))?.ok_or_else(unfounded)
     }
 }
 

@@ -4,6 +4,7 @@ use access::{Action, authorize};
 use net::Caller;
 use proto::cluster::{FetchDigest, PartitionDigest};
 use proto::map::PartitionKind;
+use raft::State;
 use tree::index::IndexMachine;
 use tree::namespace::NamespaceMachine;
 use tree::root::RootMachine;
@@ -24,14 +25,15 @@ impl Metaserver {
         let kind = self.kind(request.partition)?;
         let busy = |_| Error::busy("another digest is computed on this node", 100);
         let _one = self.digesting.try_lock().map_err(busy)?;
-        let (applied, state) = group.snapshot_at()?;
-        let compute = move || match kind {
-            PartitionKind::Root => digest_of::<RootMachine>(&state),
-            PartitionKind::Namespace => digest_of::<NamespaceMachine>(&state),
-            PartitionKind::Index => digest_of::<IndexMachine>(&state),
+        let compute = move |state: &State, applied| {
+            let digest = match kind {
+                PartitionKind::Root => digest_of::<RootMachine>(state),
+                PartitionKind::Namespace => digest_of::<NamespaceMachine>(state),
+                PartitionKind::Index => digest_of::<IndexMachine>(state),
+            };
+            Ok(PartitionDigest { applied, digest: digest.map_err(Halt::into_error)?.to_bytes() })
         };
-        let digest = env::task::blocking(move || compute().map_err(Halt::into_error)).await?;
-        Ok(PartitionDigest { applied, digest: digest.to_bytes() })
+        env::task::blocking(move || group.read_snapshot(compute)).await
     }
 
     fn kind(&self, partition: types::PartitionId) -> Result<PartitionKind> {

@@ -15,9 +15,9 @@ impl Metaserver {
         if self.root().is_leader() {
             self.raise_root().await?;
         }
-        let cluster = tree::level(&self.root().read())?;
+        let cluster = self.root().read(|state| tree::level(state))?;
         for group in self.host.groups().iter().filter(|group| group.is_leader()) {
-            if tree::level(&group.read())? < cluster {
+            if group.read(|state| tree::level(state))? < cluster {
                 self.raise(group, cluster).await?;
             }
         }
@@ -27,13 +27,15 @@ impl Metaserver {
     async fn raise_root(&self) -> Result<()> {
         // Nobody joins between the look at who is there and the raise.
         let _one = self.changing.lock().await;
-        let Some(map) = root::map(&self.root().read())? else { return Ok(()) };
+        let Some(map) = self.root().read(|state| root::map(state))? else { return Ok(()) };
         let common = {
             let liveness = self.liveness.lock().expect("no panic while it is held");
             liveness.as_ref().and_then(|liveness| liveness.level(self.now_ms(), &map))
         };
         match common {
-            Some(level) if level > tree::level(&self.root().read())? => self.raise(&self.root(), level).await,
+            Some(level) if level > self.root().read(|state| tree::level(state))? => {
+                self.raise(&self.root(), level).await
+            }
             _ => Ok(()),
         }
     }

@@ -31,12 +31,12 @@ impl Metaserver {
             )));
         }
         // The owner never changes, so any applied state will do if it already has the namespace.
-        let found = namespace::owner(&group.read(), write.namespace);
+        let found = group.read(|state| namespace::owner(state, write.namespace));
         let (owner, _) = match found {
             Ok(found) => found,
             Err(_) => {
                 group.linearize().await?;
-                namespace::owner(&group.read(), write.namespace)?
+                group.read(|state| namespace::owner(state, write.namespace))?
             }
         };
         authorize(&caller.identity, Action::UseNamespace { owner: &owner })?;

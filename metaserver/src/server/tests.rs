@@ -4,6 +4,7 @@
 
 mod answers;
 mod cluster;
+mod damage;
 mod digest;
 mod doors;
 mod freshness;

@@ -81,7 +81,7 @@ impl Metaserver {
     async fn follow_map_of(&self, group: &Group) {
         let mut applied = group.watch_applied();
         loop {
-            match root::map(&group.read()) {
+            match group.read(|state| root::map(state)) {
                 Ok(Some(map)) => {
                     self.map.send_if_modified(|current| {
                         let newer = map.epoch > current.epoch;
@@ -195,7 +195,7 @@ impl Metaserver {
                 },
                 restarts: status.restarts,
                 // What cannot be read stops the group, and is said there.
-                level: tree::level(&group.read()).unwrap_or(FeatureLevel::FIRST),
+                level: group.read(|state| tree::level(state)).unwrap_or(FeatureLevel::FIRST),
                 voters: status.voters,
                 learners: status.learners,
             })

@@ -13,7 +13,7 @@ use raft::{Group, State};
 use tokio::sync::watch;
 use tree::namespace;
 use types::limits::READ_CATCH_UP_MS_MAX;
-use types::{Error, Identity, NamespaceId, PartitionId, Result, Seq};
+use types::{Error, ErrorKind, Identity, NamespaceId, PartitionId, Result, Seq};
 
 use super::Metaserver;
 
@@ -78,7 +78,7 @@ impl Metaserver {
         read: impl FnOnce(&State) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         group.linearize().await?;
-        let found = self.read(group, read).await?;
+        let found = self.read(group, |state| answer(read(state))).await?;
         confirm(group).await?;
         found
     }
@@ -87,10 +87,10 @@ impl Metaserver {
     async fn read<T: Send + 'static>(
         &self,
         group: &Arc<Group>,
-        read: impl FnOnce(&State) -> T + Send + 'static,
+        read: impl FnOnce(&State) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let group = group.clone();
-        self.readers.run(move || Ok(read(&group.snapshot()?))).await
+        self.readers.run(move || group.read_snapshot(|state, _| read(state))).await
     }
 
     /// Waits until something more is applied here; false when the time is up before. `StaleEpoch` when this replica has
@@ -128,19 +128,27 @@ fn look<T>(
     namespace: NamespaceId,
     wanted: Seq,
     question: &dyn Fn(&State, Seq) -> Result<T>,
-) -> Look<T> {
-    let (owner, seq) = match namespace::owner(state, namespace) {
+) -> Result<Look<T>> {
+    let (owner, seq) = match answer(namespace::owner(state, namespace))? {
         Ok(found) => found,
-        Err(e) => return Look::Missing(e),
+        Err(e) => return Ok(Look::Missing(e)),
     };
     // Before anything is said about the namespace, its position included (I-AUTH).
     if let Err(denied) = authorize(who, Action::UseNamespace { owner: &owner }) {
-        return Look::Answered(Err(denied));
+        return Ok(Look::Answered(Err(denied)));
     }
     if seq < wanted {
-        return Look::Missing(Error::invalid(format!(
+        return Ok(Look::Missing(Error::invalid(format!(
             "position {wanted} is ahead of namespace {namespace}, which is at {seq}"
-        )));
+        ))));
     }
-    Look::Answered(question(state, seq))
+    Ok(Look::Answered(answer(question(state, seq))?))
+}
+
+/// What a state says, errors included, unless it is damaged: that is no answer.
+fn answer<T>(found: Result<T>) -> Result<Result<T>> {
+    match found {
+        Err(e) if e.kind() == ErrorKind::Corrupt => Err(e),
+        answer => Ok(answer),
+    }
 }

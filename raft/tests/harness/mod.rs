@@ -57,22 +57,26 @@ impl StateMachine for Recorder {
     }
 
     fn restored(&self, state: &dyn Read) -> Result<()> {
-        *self.restored.lock().unwrap() = Some(commands(state).len());
+        *self.restored.lock().unwrap() = Some(list(state).len());
         Ok(())
     }
 }
 
+/// The commands that a copy has recorded, in order.
+pub fn commands(group: &Arc<Group>) -> Vec<String> {
+    group.read(|state| Ok(list(state))).unwrap()
+}
+
 /// The recorded commands in order.
-pub fn commands(state: &dyn Read) -> Vec<String> {
+pub fn list(state: &dyn Read) -> Vec<String> {
     let mut found = Vec::new();
-    state
-        .scan(b"c\0", b"d", Order::Forward, &mut |key, command| {
-            if key != b"count" {
-                found.push(String::from_utf8(command.to_vec()).unwrap());
-            }
-            ControlFlow::Continue(())
-        })
-        .unwrap();
+    let visit = &mut |key: &[u8], command: &[u8]| {
+        if key != b"count" {
+            found.push(String::from_utf8(command.to_vec()).unwrap());
+        }
+        ControlFlow::Continue(())
+    };
+    state.scan(b"c\0", b"d", Order::Forward, visit).unwrap();
     found
 }
 
@@ -378,7 +382,7 @@ impl Cluster {
         let index = self.leader(group).await.linearize().await.unwrap();
         let copy = self.group(node, group);
         copy.wait_applied(index, Duration::from_secs(60)).await.unwrap();
-        commands(&copy.read())
+        commands(&copy)
     }
 }
 

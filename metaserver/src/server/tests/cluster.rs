@@ -102,7 +102,7 @@ async fn a_namespace_is_its_makers_and_every_administrators() {
     let namespace = create(&world, &Identity::Admin("maker".into()), "team").await;
     create(&world, &admin(), "team").await;
     let partition = world.group(1, world.map(1).namespace_partition(namespace));
-    let (owner, _) = tree::namespace::owner(&partition.read(), namespace).unwrap();
+    let (owner, _) = partition.read(|state| tree::namespace::owner(state, namespace)).unwrap();
     assert_eq!(owner, "admin/maker", "whoever asks for it again");
     let view = View { namespace, freshness: Freshness::Linearizable };
     // A user who is named like the maker is somebody else.

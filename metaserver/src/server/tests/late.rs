@@ -31,6 +31,12 @@ impl LateKv {
         Self { store: MemKv::new(seed), held: Arc::default() }
     }
 
+    /// Rots every row.
+    pub fn rot(&self) {
+        self.store.flush().unwrap();
+        assert!(self.store.rot(10_000) > 0);
+    }
+
     /// Holds back all writes from now on; whoever writes is told that they are done.
     pub fn hold(&self) {
         *self.lock() = Some(Held { batches: Vec::new(), reads: usize::MAX });

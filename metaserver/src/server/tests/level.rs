@@ -17,7 +17,7 @@ fn levels(world: &World) -> Vec<FeatureLevel> {
     let partitions: Vec<PartitionId> = world.map(1).partitions.iter().map(|partition| partition.id).collect();
     let nodes = world.net.serving();
     let at = |node: u64| partitions.iter().map(move |partition| (node, *partition));
-    let level = |(node, partition)| tree::level(&world.group(node, partition).read()).unwrap();
+    let level = |(node, partition)| world.group(node, partition).read(|state| tree::level(state)).unwrap();
     let mut levels: Vec<FeatureLevel> = nodes.into_iter().flat_map(at).map(level).collect();
     levels.dedup();
     levels

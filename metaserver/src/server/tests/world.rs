@@ -267,12 +267,23 @@ impl World {
         self.kv(1).write(batch, Durability::Buffered).unwrap();
     }
 
+    /// Replaces every row of the first node's states by one that no build has written.
+    pub fn scribble(&self) {
+        let mut batch = Batch::new();
+        let mut visit = |key: &[u8], _: &[u8]| {
+            batch.put(key, &[0]);
+            ControlFlow::Continue(())
+        };
+        self.kv(1).scan(b"s", b"t", Order::Forward, &mut visit).unwrap();
+        self.kv(1).write(batch, Durability::Buffered).unwrap();
+    }
+
     pub fn now(&self) -> Millis {
         self.env.clock.wall()
     }
 
     /// The map that the root's leader has decided.
     pub fn decided(&self) -> ClusterMap {
-        root::map(&self.group(1, ROOT).read()).unwrap().unwrap()
+        self.group(1, ROOT).read(|state| root::map(state)).unwrap().unwrap()
     }
 }
