@@ -115,7 +115,7 @@ impl Metaserver {
             let machine: Arc<dyn raft::StateMachine> = match partition.kind {
                 PartitionKind::Root => Arc::new(Replicated(replica(level, partition.id, RootMachine))),
                 PartitionKind::Namespace => {
-                    let machine = replica(level, partition.id, NamespaceMachine::new(partition.id));
+                    let machine = replica(level, partition.id, NamespaceMachine::default());
                     Arc::new(Followed::new(machine, polls.clone()))
                 }
                 PartitionKind::Index => {

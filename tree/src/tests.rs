@@ -60,7 +60,7 @@ struct Kind<M> {
 }
 
 const NAMESPACES: Kind<NamespaceMachine> =
-    Kind { machine: || NamespaceMachine::new(PARTITION), log: namespace::tests::log };
+    Kind { machine: || NamespaceMachine::default(), log: namespace::tests::log };
 const INDEX: Kind<IndexMachine> = Kind { machine: IndexMachine::default, log: index::tests::log };
 const ROOT: Kind<RootMachine> = Kind { machine: || RootMachine, log: root::tests::log };
 

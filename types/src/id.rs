@@ -66,9 +66,9 @@ number_ids! {
     ReplicaId(u64),
     /// A Raft group of the metadata.
     PartitionId(u32),
-    /// A root that is shared and synced as one.
+    /// A root that is shared and synced as one. Its upper bits are the slot it was created in.
     NamespaceId(u64),
-    /// A file or directory. Unique in the cluster: its upper bits are the partition that created it.
+    /// A file or directory. Unique in the cluster: its upper bits are the slot it was created in.
     InodeId(u64),
     /// A version of a file: the [`Seq`] of its commit in the namespace's journal, so newer is larger within a file.
     VersionId(u64),
@@ -153,14 +153,6 @@ impl Generation {
     /// The cycle in which this generation was written.
     pub fn epoch(self) -> GcEpoch {
         GcEpoch((self.0 >> 40) as u32)
-    }
-}
-
-impl InodeId {
-    /// The `count`-th inode created by `partition`.
-    pub fn new(partition: PartitionId, count: u64) -> Self {
-        debug_assert!(count < 1 << 44, "2^44 inodes per partition outlive the hardware");
-        Self((u64::from(partition.0) << 44) | count)
     }
 }
 

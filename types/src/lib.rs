@@ -9,6 +9,7 @@ mod identity;
 pub mod limits;
 mod name;
 mod profile;
+mod slot;
 mod stamp;
 mod text;
 mod time;
@@ -21,6 +22,7 @@ pub use id::{
 pub use identity::Identity;
 pub use name::{Name, NamespaceName, Path};
 pub use profile::Profile;
+pub use slot::Slot;
 pub use stamp::{Stamp, Start};
 pub use text::counted;
 pub use time::Millis;

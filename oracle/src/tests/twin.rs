@@ -109,7 +109,7 @@ impl Twin {
             random: Random::seeded(seed + 1_000),
             bug,
             started: env::time::now(),
-            replica: Replica::new(PartitionId(1), NamespaceMachine::new(PartitionId(1))),
+            replica: Replica::new(PartitionId(1), NamespaceMachine::default()),
             state: Mutex::new(state),
             writing: tokio::sync::Mutex::new(()),
             is_rough: AtomicBool::new(false),

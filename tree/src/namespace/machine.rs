@@ -4,7 +4,7 @@ use bytes::Bytes;
 use proto::command::NamespaceCommand;
 use proto::namespace::{Done, Kind, Mode, WriteNamespace, Written};
 use types::limits::BATCH_OP_COUNT_MAX;
-use types::{Error, FeatureLevel, NamespaceId, PartitionId, Result};
+use types::{Error, FeatureLevel, NamespaceId, Result};
 
 use super::answers::{AnswerLimits, Asked};
 use super::row::{self, InodeRow, NamespaceRow};
@@ -15,18 +15,12 @@ use crate::replica::Machine;
 use crate::{answer, row::load};
 
 /// The state machine of one namespace partition.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct NamespaceMachine {
-    partition: PartitionId,
     limits: AnswerLimits,
 }
 
 impl NamespaceMachine {
-    /// The machine of `partition`; inode ids carry its number.
-    pub fn new(partition: PartitionId) -> Self {
-        Self { partition, limits: AnswerLimits::default() }
-    }
-
     /// The same with other limits.
     #[cfg(test)]
     pub fn with_limits(mut self, limits: AnswerLimits) -> Self {
@@ -39,7 +33,7 @@ impl NamespaceMachine {
         if load::<NamespaceRow>(draft, &key)?.is_some() {
             return Ok(());
         }
-        let root = next_inode(draft, self.partition)?;
+        let root = next_inode(draft, namespace.slot())?;
         let inode = InodeRow { parent: root, name: String::new(), kind: Kind::Dir };
         draft.put(row::inode_key(root), &inode);
         draft.put(key, &NamespaceRow::new(root, owner));
@@ -77,20 +71,20 @@ impl NamespaceMachine {
         }
         match write.mode {
             Mode::PerItem => {
-                let mut tree = Tree::open(draft, self.partition, write.namespace, author)?;
+                let mut tree = Tree::open(draft, write.namespace, author)?;
                 let results: Result<Vec<Result<Done>>, Halt> =
                     write.ops.into_iter().map(|op| answered(tree.apply(op))).collect();
                 Ok(Written { results: results?, seq: tree.close() })
             }
             Mode::Atomic => {
                 let mut attempt = draft.attempt();
-                let mut tree = Tree::open(&mut attempt, self.partition, write.namespace, author)?;
+                let mut tree = Tree::open(&mut attempt, write.namespace, author)?;
                 let mut done = Vec::with_capacity(count);
                 for op in write.ops {
                     match answered(tree.apply(op))? {
                         Ok(one) => done.push(Ok(one)),
                         Err(error) => {
-                            let seq = Tree::open(draft, self.partition, write.namespace, author)?.close();
+                            let seq = Tree::open(draft, write.namespace, author)?.close();
                             return Ok(Written { seq, results: refused(count, done.len(), error) });
                         }
                     }
@@ -113,7 +107,7 @@ impl Machine for NamespaceMachine {
             NamespaceCommand::Write { author, write } => self.write(draft, &author, write),
             #[cfg(feature = "next-level")]
             NamespaceCommand::Mark { namespace } => {
-                let marked = Tree::open(draft, self.partition, namespace, "").map(Tree::close);
+                let marked = Tree::open(draft, namespace, "").map(Tree::close);
                 answer::of(marked.map(|_| ()))
             }
         }

@@ -9,7 +9,7 @@ use proto::namespace::{Done, Kind, Record, Written};
 use serde::{Deserialize, Serialize};
 use types::{
     ChunkId, Error, ErrorKind, FeatureLevel, InodeId, Millis, Name, NamespaceId, RequestId, Result, Seq,
-    VersionId,
+    Slot, VersionId,
 };
 
 use crate::failure::Halt;
@@ -280,8 +280,8 @@ pub fn answers_key() -> Vec<u8> {
 }
 
 /// Key of the number of inodes created so far.
-pub fn inode_count_key() -> Vec<u8> {
-    vec![table::INODE_COUNT]
+pub fn inode_count_key(slot: Slot) -> Vec<u8> {
+    key(table::INODE_COUNT, &[&slot.to_bytes()])
 }
 
 fn key(table: u8, parts: &[&[u8]]) -> Vec<u8> {
@@ -309,7 +309,7 @@ mod tests {
         assert_eq!(hex(request_key(namespace, RequestId([9; 16]), "ab")), request);
         assert_eq!(hex(answer_key(0x0102)), "650000000000000102");
         assert_eq!(hex(answers_key()), "61");
-        assert_eq!(hex(inode_count_key()), "63");
+        assert_eq!(hex(inode_count_key(Slot::new(0x0102).unwrap())), "630102");
     }
 
     /// Which of the keys are in a range.

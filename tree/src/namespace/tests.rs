@@ -25,7 +25,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let replica = Replica::new(PartitionId(1), NamespaceMachine::new(PartitionId(1)));
+        let replica = Replica::new(PartitionId(1), NamespaceMachine::default());
         let mut bench = Self { kv: MemKv::new(0), replica, requests: 0, index: 0 };
         let create = NamespaceCommand::Create { namespace: NS, owner: "user/ann".into() };
         let reply = bench.apply(create, 1);

@@ -5,7 +5,7 @@
 use chunk::manifest::{Manifest, content_root};
 use kv::Read;
 use proto::namespace::{Base, Change, Done, Kind, Op, Place, Record};
-use types::{Error, InodeId, Millis, Name, NamespaceId, PartitionId, Path, Result, Seq, VersionId};
+use types::{Error, InodeId, Millis, Name, NamespaceId, Path, Result, Seq, Slot, VersionId};
 
 use super::read::{entry_of_root, missing_version, namespace_row, not_a_directory, resolve_below};
 use super::row::{self, DirentRow, InodeRow, NamespaceRow, TrashRow, VersionRow};
@@ -17,7 +17,6 @@ use crate::row::{Row, decode, load};
 /// One namespace, open for the changes of one batch.
 pub struct Tree<'a, 'b> {
     state: &'a mut Draft<'b>,
-    partition: PartitionId,
     namespace: NamespaceId,
     row: NamespaceRow,
     /// Where the journal ended when the namespace was opened, and how many records there are since.
@@ -31,15 +30,10 @@ pub struct Tree<'a, 'b> {
 
 impl<'a, 'b> Tree<'a, 'b> {
     /// Opens a namespace; `NotFound` when it does not exist.
-    pub fn open(
-        state: &'a mut Draft<'b>,
-        partition: PartitionId,
-        namespace: NamespaceId,
-        author: &'a str,
-    ) -> Result<Self, Failure> {
+    pub fn open(state: &'a mut Draft<'b>, namespace: NamespaceId, author: &'a str) -> Result<Self, Failure> {
         let row = namespace_row(state, namespace)?;
         let (opened, time) = (row.seq, state.at.time);
-        Ok(Self { state, partition, namespace, row, opened, recorded: 0, author, time, last_dir: None })
+        Ok(Self { state, namespace, row, opened, recorded: 0, author, time, last_dir: None })
     }
 
     /// Writes the namespace's own row and returns the newest position of its journal.
@@ -105,7 +99,7 @@ impl<'a, 'b> Tree<'a, 'b> {
     }
 
     fn add_dir(&mut self, parent: InodeId, name: &Name) -> Result<InodeId, Halt> {
-        let inode = next_inode(self.state, self.partition)?;
+        let inode = next_inode(self.state, self.namespace.slot())?;
         let dirent = DirentRow {
             inode,
             kind: Kind::Dir,
@@ -133,7 +127,7 @@ impl<'a, 'b> Tree<'a, 'b> {
         check_base(path, base, old.as_ref())?;
         let inode = match &old {
             Some(row) => row.inode,
-            None => next_inode(self.state, self.partition)?,
+            None => next_inode(self.state, self.namespace.slot())?,
         };
         let version = VersionId(self.row.seq.next().0);
         let base = old.as_ref().map(|row| row.version);
@@ -320,12 +314,12 @@ impl<'a, 'b> Tree<'a, 'b> {
     }
 }
 
-/// Assigns the next inode id of a partition.
-pub fn next_inode(state: &mut Draft<'_>, partition: PartitionId) -> Result<InodeId, Halt> {
-    let key = row::inode_count_key();
+/// Assigns the next inode id of a slot.
+pub fn next_inode(state: &mut Draft<'_>, slot: Slot) -> Result<InodeId, Halt> {
+    let key = row::inode_count_key(slot);
     let count: u64 = load(state, &key)?.unwrap_or(0) + 1;
     state.put(key, &count);
-    Ok(InodeId::new(partition, count))
+    Ok(InodeId::new(slot, count))
 }
 
 /// A version names the one its writer had seen; if that is not the newest, somebody's work is about to be lost (I-CAS).

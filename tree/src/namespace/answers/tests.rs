@@ -26,7 +26,7 @@ struct Bench {
 impl Bench {
     fn new(count_max: u64) -> Self {
         let limits = AnswerLimits { count_max, size_max: u64::MAX };
-        let machine = NamespaceMachine::new(PartitionId(1)).with_limits(limits);
+        let machine = NamespaceMachine::default().with_limits(limits);
         let mut bench = Self { kv: MemKv::new(0), replica: Replica::new(PartitionId(1), machine), index: 0 };
         for namespace in [NS, NamespaceId(8)] {
             bench.apply(NamespaceCommand::Create { namespace, owner: "user/ann".into() }, 1);

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 
 use kv::{Order, Read};
 use proto::namespace::{Kind, Record};
-use types::{InodeId, NamespaceId, Seq, VersionId};
+use types::{InodeId, NamespaceId, Seq, Slot, VersionId};
 
 use super::super::row::{
     self, AnswerRow, AnswersRow, DirentRow, InodeRow, NamespaceRow, TrashRow, VersionRow,
@@ -136,7 +136,7 @@ impl<'a> Rows<'a> {
     }
 
     fn check_counts(&self) {
-        let count: u64 = load(self.state, &row::inode_count_key()).unwrap().unwrap();
+        let count: u64 = load(self.state, &row::inode_count_key(Slot::default())).unwrap().unwrap();
         assert_eq!(count, self.inodes.len() as u64, "an inode id is given out once");
         let by_age: Vec<AnswerRow> = table(self.state, b'e').iter().map(|(_, v)| decode(v)).collect();
         let answers: AnswersRow = load(self.state, &row::answers_key()).unwrap().unwrap_or_default();
