@@ -1,6 +1,7 @@
 //! Commands of administrators: health, nodes, disks, tokens, namespaces.
 
 mod compare;
+mod namespaces;
 mod repair;
 mod report;
 #[cfg(test)]
@@ -9,14 +10,14 @@ mod tests;
 use std::fmt::Write;
 
 use node::JoinToken;
-use proto::cluster::{ClusterStatus, CreateNamespace, RemoveNode};
+use proto::cluster::{ClusterStatus, RemoveNode};
 use serde_json::json;
-use types::{ErrorKind, NamespaceName, NodeId, Result};
+use types::{ErrorKind, NodeId};
 
 pub use repair::{readdress, recover, skip};
 pub use report::{cluster, disks, nodes};
 
-use crate::args::{Admin, AdminCluster, AdminDisk, AdminMeta, AdminNamespace, AdminNode, AdminToken};
+use crate::args::{Admin, AdminCluster, AdminDisk, AdminMeta, AdminNode, AdminToken};
 use crate::exit::{self, Exit, Failure};
 use crate::output::Outcome;
 use crate::session::Session;
@@ -39,7 +40,7 @@ pub async fn run(session: &Session, command: Admin) -> exit::Result<Outcome> {
             let json = json!({ "token": token, "valid_seconds": valid.as_secs() });
             Ok(Outcome::ok(token, json))
         }
-        Admin::Namespace(AdminNamespace::Create { name }) => Ok(create_namespace(session, name).await?),
+        Admin::Namespace(command) => namespaces::run(session, command).await,
     }
 }
 
@@ -84,10 +85,4 @@ async fn remove_node(session: &Session, node: NodeId, force: bool, yes: bool) ->
         true => Ok(Outcome::ok(format!("removed {text}"), json)),
         false => Err(Failure::refused(format!("this would remove {text}: add --yes to do it"))),
     }
-}
-
-async fn create_namespace(session: &Session, name: NamespaceName) -> Result<Outcome> {
-    let created = session.cluster.ask_root(&CreateNamespace { name: name.clone() }).await?;
-    let json = json!({ "name": name.as_str(), "namespace": created.namespace.0 });
-    Ok(Outcome::ok(format!("namespace {name} is ready; use it with --namespace {name}"), json))
 }

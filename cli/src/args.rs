@@ -5,18 +5,17 @@ mod admin;
 mod tests;
 mod values;
 
-use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
-use types::{Error, NamespaceName, Path, Profile, Result, VersionId};
+use types::{Profile, VersionId};
 
 pub use admin::{Admin, AdminCluster, AdminDisk, AdminMeta, AdminNamespace, AdminNode, AdminToken};
 
 use crate::output::Format;
-use values::{message, namespace};
+pub use values::{NamespaceRef, Remote};
+use values::{message, namespace_ref, remote};
 
 /// Your files on your own disks.
 #[derive(Debug, Parser)]
@@ -37,8 +36,8 @@ pub struct Global {
     #[arg(short = 'o', long = "output", global = true, value_enum, default_value_t = Format::Table)]
     pub format: Format,
     /// Namespace that paths belong to
-    #[arg(long, global = true, value_name = "NAME", default_value = "home", value_parser = namespace)]
-    pub namespace: NamespaceName,
+    #[arg(long, global = true, value_name = "NAME", default_value = "home", value_parser = namespace_ref)]
+    pub namespace: NamespaceRef,
     /// Credential file: who you are and where the cluster is
     #[arg(
         long,
@@ -126,8 +125,14 @@ pub enum Command {
         #[arg(short = 'l')]
         long: bool,
         /// List everything below too
-        #[arg(short = 'R')]
+        #[arg(short = 'R', conflicts_with = "sort")]
         recursive: bool,
+        /// In this order
+        #[arg(long, value_enum, default_value_t)]
+        sort: SortBy,
+        /// The other way round
+        #[arg(long)]
+        reverse: bool,
         /// Directory to list, or a file
         #[arg(value_parser = remote(), default_value = "/")]
         path: Remote,
@@ -167,6 +172,9 @@ pub enum Command {
     },
     /// Move or rename a file or directory
     Mv {
+        /// What has the new path goes to the trash, in the same moment; a directory replaces an empty one only
+        #[arg(short = 'f')]
+        force: bool,
         /// File or directory to move
         #[arg(value_name = "SRC", value_parser = remote())]
         source: Remote,
@@ -201,6 +209,42 @@ pub enum Command {
         #[arg(value_parser = remote())]
         path: Remote,
     },
+    /// Copy a file; no bytes are moved
+    Cp {
+        /// The version to copy, the newest if not given
+        #[arg(long, value_name = "V", value_parser = version)]
+        version: Option<VersionId>,
+        /// File to copy
+        #[arg(value_name = "SRC", value_parser = remote())]
+        source: Remote,
+        /// Path of the copy, or an existing directory for it
+        #[arg(value_name = "DST", value_parser = remote())]
+        target: Remote,
+    },
+    /// Create a symbolic link
+    Ln {
+        /// What it points to: any text, nobody looks whether it is there
+        #[arg(value_name = "TEXT")]
+        text: String,
+        /// Path of the link
+        #[arg(value_parser = remote())]
+        path: Remote,
+    },
+    /// What was removed
+    #[command(subcommand)]
+    Trash(Trash),
+    /// Print changes as they happen, one per line
+    Watch {
+        /// Begin after this position: the cursor of a line printed before
+        #[arg(long, value_name = "CURSOR")]
+        after: Option<u64>,
+        /// End when there is nothing new
+        #[arg(long)]
+        once: bool,
+        /// Only what concerns this path
+        #[arg(value_parser = remote(), default_value = "/")]
+        path: Remote,
+    },
     /// Show how much is stored
     Du {
         /// Directory to add up, or a file
@@ -213,6 +257,37 @@ pub enum Command {
     /// Administer the cluster
     #[command(subcommand)]
     Admin(Admin),
+}
+
+/// The order of a listing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum SortBy {
+    /// By name
+    #[default]
+    Name,
+    /// By time of the last change
+    Time,
+    /// By size
+    Size,
+}
+
+/// Commands of `trash`.
+#[derive(Debug, Subcommand)]
+pub enum Trash {
+    /// List it, the last removed first
+    List {
+        /// Only what was removed from below this path
+        #[arg(value_parser = remote(), default_value = "/")]
+        path: Remote,
+    },
+    /// Bring something back
+    Restore {
+        /// Number of the removed entry, as listed
+        id: u64,
+        /// Where to; without it, where it was
+        #[arg(value_parser = remote())]
+        path: Option<Remote>,
+    },
 }
 
 /// Commands of `dev`.
@@ -266,15 +341,6 @@ pub enum DevCommand {
     Down,
 }
 
-/// A path in a namespace as it was typed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Remote {
-    /// Without a '/' at the end.
-    pub path: Path,
-    /// True when it ended with '/': it is meant to be a directory.
-    pub is_dir: bool,
-}
-
 /// Bytes of a file, first and last, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ByteRange {
@@ -282,16 +348,6 @@ pub struct ByteRange {
     pub first: u64,
     /// The last; `None` for the end of the file.
     pub last: Option<u64>,
-}
-
-/// Reads paths, which need not be UTF-8 on the command line.
-fn remote() -> impl TypedValueParser<Value = Remote> {
-    OsStringValueParser::new().try_map(|text: OsString| parse_remote(&text).map_err(message))
-}
-
-fn parse_remote(text: &OsStr) -> Result<Remote> {
-    let text = text.to_str().ok_or_else(|| Error::invalid(format!("path {text:?} is not UTF-8")))?;
-    Ok(Remote { path: Path::parse(text)?, is_dir: text.ends_with('/') })
 }
 
 fn profile(text: &str) -> std::result::Result<Profile, String> {

@@ -6,15 +6,14 @@
 use std::io::Write;
 use std::path::Path;
 
-use client::Namespace;
 use env::Env;
 use node::config::{overriding_variables, variables};
 use node::dev::{DevCluster, Shape, Started};
 use serde_json::{Value, json};
-use types::{Error, NamespaceName, Result, counted};
+use types::{Error, Result, counted};
 
 use crate::admin;
-use crate::args::{DevCommand, Global};
+use crate::args::{DevCommand, Global, NamespaceRef};
 use crate::exit::{Exit, Failure};
 use crate::output::{Outcome, Table};
 
@@ -113,11 +112,14 @@ fn variables_of(cluster: &DevCluster) -> Result<Outcome> {
 }
 
 /// Shows the number of the node that leads the namespace's partition.
-async fn leader(cluster: &DevCluster, name: &NamespaceName) -> Result<Outcome> {
+async fn leader(cluster: &DevCluster, name: &NamespaceRef) -> Result<Outcome> {
     cluster.layout()?;
     let client = cluster.connect().await?.cluster;
-    let namespace = Namespace::open(client.clone(), name).await?;
-    let partition = client.map().namespace_partition(namespace.id());
+    let id = match name {
+        NamespaceRef::Name(name) => client.find_namespace(name).await?,
+        NamespaceRef::Id(id) => *id,
+    };
+    let partition = client.map().namespace_partition(id);
     let node = cluster.leader(partition).await?;
     Ok(Outcome::ok(node.to_string(), json!({ "node": node, "partition": partition.0 })))
 }

@@ -9,14 +9,17 @@ mod get;
 mod list;
 mod put;
 mod show;
+pub mod trash;
 mod versions;
+mod watch;
 
-pub use change::{mkdir, mv, rm};
+pub use change::{cp, ln, mkdir, mv, rm};
 pub use get::get;
-pub use list::{du, ls};
+pub use list::{Look, du, ls};
 pub use put::put;
 pub use show::{cat, stat};
 pub use versions::{history, restore};
+pub use watch::{Watch, watch};
 
 use std::path::Path as LocalPath;
 
@@ -52,21 +55,28 @@ fn kind_word(kind: Kind) -> &'static str {
     match kind {
         Kind::Dir => "dir",
         Kind::File => "file",
+        Kind::Symlink => "link",
     }
 }
 
 /// An entry for programs.
 fn entry_json(path: &Path, entry: &Entry) -> Value {
-    let is_file = entry.kind == Kind::File;
+    let has_versions = entry.kind != Kind::Dir;
+    let attributes = &entry.attributes;
     json!({
         "path": path.to_string(),
         "name": entry.name,
         "kind": kind_word(entry.kind),
         "inode": entry.inode.0,
         "size": entry.size,
-        "modified_ms": entry.modified.0,
-        "version": is_file.then_some(entry.version.0),
-        "content": is_file.then(|| entry.content_root.to_string()),
+        "modified_ns": attributes.modified.0,
+        "changed_ms": entry.changed.0,
+        "mode": attributes.mode.map(|mode| format!("{mode:04o}")),
+        "executable": attributes.executable,
+        "media_type": attributes.media_type,
+        "version": has_versions.then_some(entry.version.0),
+        "content": has_versions.then(|| entry.content_root.to_string()),
+        "target": (entry.kind == Kind::Symlink).then_some(&entry.target),
     })
 }
 

@@ -22,9 +22,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Parser;
 use env::Env;
-use types::Error;
+use types::{Error, Seq};
 
-use args::{Admin, AdminMeta, AdminNode, Cli, Command, Dev, Reading};
+use args::{Admin, AdminMeta, AdminNode, Cli, Command, Dev, Reading, Trash};
 use exit::Exit;
 use output::{Format, Outcome};
 use session::Session;
@@ -69,18 +69,33 @@ async fn run(cli: Cli) -> exit::Result<Outcome> {
         Command::Get { path, dest, reading } => {
             files::get(&reader(reading).await?, &path.path, &dest).await?
         }
-        Command::Ls { long, recursive, path, reading } => {
-            files::ls(&reader(reading).await?, &path.path, long, recursive).await?
+        Command::Ls { long, recursive, sort, reverse, path, reading } => {
+            let look = files::Look { long, recursive, sort, reverse };
+            files::ls(&reader(reading).await?, &path.path, look).await?
         }
         Command::Stat { path, reading } => files::stat(&reader(reading).await?, &path.path).await?,
         Command::Cat { range, path, reading } => {
             files::cat(&reader(reading).await?, &path.path, range).await?
         }
         Command::Mkdir { parents, path } => files::mkdir(&session().await?, &path.path, parents).await?,
-        Command::Mv { source, target } => files::mv(&session().await?, &source.path, &target).await?,
+        Command::Mv { force, source, target } => {
+            files::mv(&session().await?, &source.path, &target, force).await?
+        }
         Command::Rm { recursive, path } => files::rm(&session().await?, &path.path, recursive).await?,
         Command::History { path, reading } => files::history(&reader(reading).await?, &path.path).await?,
         Command::Restore { version, path } => files::restore(&session().await?, &path.path, version).await?,
+        Command::Cp { version, source, target } => {
+            files::cp(&session().await?, &source.path, version, &target).await?
+        }
+        Command::Ln { text, path } => files::ln(&session().await?, &text, &path.path).await?,
+        Command::Trash(Trash::List { path }) => files::trash::list(&session().await?, &path.path).await?,
+        Command::Trash(Trash::Restore { id, path }) => {
+            files::trash::restore(&session().await?, Seq(id), path.map(|path| path.path)).await?
+        }
+        Command::Watch { after, once, path } => {
+            let watch = files::Watch { path: path.path, after: after.map(Seq), once };
+            files::watch(&session().await?, watch, global.format).await?
+        }
         Command::Du { path, reading } => files::du(&reader(reading).await?, &path.path).await?,
         Command::Admin(Admin::Meta(AdminMeta::Recover { config, yes })) => {
             admin::recover(&env, &config, yes)?

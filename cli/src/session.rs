@@ -7,9 +7,9 @@ use std::time::Duration;
 use client::{Blocks, Cluster, Connection, CredentialFile, Namespace};
 use env::Env;
 use net::{ClientConfig, Counters};
-use types::{NamespaceName, Result};
+use types::Result;
 
-use crate::args::Global;
+use crate::args::{Global, NamespaceRef};
 
 /// A connection to the cluster, and the name of the namespace that the command is about.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub struct Session {
     pub cluster: Arc<Cluster>,
     /// What the credential file says: identity and addresses.
     pub credentials: CredentialFile,
-    name: NamespaceName,
+    name: NamespaceRef,
     counters: Arc<Counters>,
     /// Where to say that an answer may be old; `None` when none may be.
     stale: Option<Arc<AtomicBool>>,
@@ -44,7 +44,11 @@ impl Session {
 
     /// Opens the namespace; `NotFound` when there is none of that name.
     pub async fn namespace(&self) -> Result<Arc<Namespace>> {
-        let namespace = Namespace::open(self.cluster.clone(), &self.name).await?;
+        let cluster = self.cluster.clone();
+        let namespace = match &self.name {
+            NamespaceRef::Name(name) => Namespace::open(cluster, name).await?,
+            NamespaceRef::Id(id) => Namespace::of(cluster, *id),
+        };
         Ok(Arc::new(match &self.stale {
             Some(told) => namespace.accept_stale(told.clone()),
             None => namespace,

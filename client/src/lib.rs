@@ -6,11 +6,13 @@
 
 mod batch;
 mod blocks;
+mod catalog;
 mod cluster;
 mod credentials;
 mod download;
 pub mod health;
 mod local;
+mod mirror;
 mod namespace;
 pub mod testing;
 mod tree;
@@ -21,6 +23,7 @@ pub use blocks::Blocks;
 pub use cluster::{Cluster, Endpoints};
 pub use credentials::{ADMIN_FILE, Connection, CredentialFile};
 pub use download::{Download, download_file};
+pub use mirror::Mirror;
 pub use namespace::Namespace;
 pub use tree::{LocalEntry, TreeReport, download_tree, list_tree, upload_tree, walk_local};
 pub use upload::{FileState, Progress, Uploaded, Uploader};

@@ -5,21 +5,22 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use proto::Call;
-use proto::cluster::FindNamespace;
 use proto::namespace::{
-    Done, Entry, FetchNamespace, Freshness, JournalPage, ListDir, ListVersions, Listing, Mode,
-    NamespaceStats, Op, OpenVersion, Opened, PullJournal, Stat, Versions, View, WriteNamespace,
+    DirRef, Done, Entry, FetchNamespace, Found, Freshness, JournalPage, ListDir, ListTrash, ListVersions,
+    Listing, Mode, NamespaceStats, Op, OpenVersion, Opened, OrderBy, PageToken, PullJournal, Stat, TrashPage,
+    Versions, View, WriteNamespace,
 };
 use types::limits::{
     BATCH_OP_COUNT_MAX, HISTORY_PAGE_COUNT_MAX, JOURNAL_PAGE_COUNT_MAX, LEADER_ATTEMPT_TIMEOUT,
-    LEADER_PATIENCE, LIST_PAGE_COUNT_MAX, MIB,
+    LEADER_PATIENCE, LIST_PAGE_COUNT_MAX, MIB, TRASH_PAGE_COUNT_MAX,
 };
 use types::{
-    Error, ErrorKind, Name, NamespaceId, NamespaceName, PartitionId, Path, RequestId, Result, Seq, VersionId,
+    Error, ErrorKind, NamespaceId, NamespaceName, PartitionId, Path, RequestId, Result, Seq, VersionId,
 };
 
 use crate::batch::{BatchLimits, Batcher};
 use crate::cluster::Cluster;
+use crate::mirror::Mirror;
 
 /// Bytes of changes in one batch: a batch of inline files stays well below the limit of a command.
 const BATCH_SIZE_MAX: usize = MIB;
@@ -45,7 +46,12 @@ impl std::fmt::Debug for Namespace {
 impl Namespace {
     /// Finds a namespace by name; `NotFound` when there is none.
     pub async fn open(cluster: Arc<Cluster>, name: &NamespaceName) -> Result<Self> {
-        let id = cluster.ask_root(&FindNamespace { name: name.clone() }).await?.namespace;
+        let id = cluster.find_namespace(name).await?;
+        Ok(Self::of(cluster, id))
+    }
+
+    /// The namespace with this id, whether it is there or not.
+    pub fn of(cluster: Arc<Cluster>, id: NamespaceId) -> Self {
         let partition = cluster.map().namespace_partition(id);
         let seen = Arc::new(AtomicU64::new(0));
         let limits =
@@ -55,7 +61,7 @@ impl Namespace {
             let (cluster, seen) = (writer.clone(), writer_seen.clone());
             async move { write_namespace(&cluster, id, partition, Mode::PerItem, ops, &seen).await }
         });
-        Ok(Self { cluster, id, partition, seen, writes, stale: None })
+        Self { cluster, id, partition, seen, writes, stale: None }
     }
 
     /// From now on reads are answered from a replica that may be behind when no leader answers for a while, and `told` is
@@ -64,7 +70,7 @@ impl Namespace {
         Self { stale: Some(told), ..self }
     }
 
-    /// Assigned by the root partition when it was created.
+    /// Given when it was created.
     pub fn id(&self) -> NamespaceId {
         self.id
     }
@@ -81,20 +87,38 @@ impl Namespace {
 
     /// The entry at a path; `None` when there is none.
     pub async fn stat(&self, path: &Path) -> Result<Option<Entry>> {
+        Ok(self.describe(path).await?.map(|found| found.entry))
+    }
+
+    /// The entry at a path, and what a directory has; `None` when there is none.
+    pub async fn describe(&self, path: &Path) -> Result<Option<Found>> {
         match self.read(|view| Stat { view, path: path.clone() }).await {
             Ok(found) => {
                 self.see(found.seq);
-                Ok(Some(found.entry))
+                Ok(Some(found))
             }
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
             Err(e) => Err(e),
         }
     }
 
-    /// One page of a directory: the entries after the name `after`.
-    pub async fn list_dir(&self, path: &Path, after: Option<Name>) -> Result<Listing> {
-        let limit = LIST_PAGE_COUNT_MAX as u32;
-        let question = |view| ListDir { view, path: path.clone(), after: after.clone(), limit };
+    /// One page of a directory by name, as long as the server makes them.
+    pub async fn list_dir(&self, path: &Path, after: Option<PageToken>) -> Result<Listing> {
+        self.list(DirRef::Path(path.clone()), (OrderBy::Name, false), after, LIST_PAGE_COUNT_MAX as u32).await
+    }
+
+    /// One page of a directory of at most `limit` entries, in any order, the other way round if so.
+    pub async fn list(
+        &self,
+        dir: DirRef,
+        (order, descending): (OrderBy, bool),
+        after: Option<PageToken>,
+        limit: u32,
+    ) -> Result<Listing> {
+        let question = |view| {
+            let (dir, after) = (dir.clone(), after.clone());
+            ListDir { view, dir, order, descending, after, limit }
+        };
         let listing = self.read(question).await?;
         self.see(listing.seq);
         Ok(listing)
@@ -103,13 +127,22 @@ impl Namespace {
     /// A whole directory, page by page.
     pub async fn list_whole_dir(&self, path: &Path) -> Result<Vec<Entry>> {
         let mut entries: Vec<Entry> = Vec::new();
+        let mut after = None;
         loop {
-            let after = entries.last().map(|e| Name::parse(&e.name)).transpose()?;
             let page = self.list_dir(path, after).await?;
-            if !append_page(&mut entries, page).map_err(|e| e.context(path))? {
+            after = append_page(&mut entries, page).map_err(|e| e.context(path))?;
+            if after.is_none() {
                 return Ok(entries);
             }
         }
+    }
+
+    /// A page of what was removed from below a path, the last removed first.
+    pub async fn list_trash(&self, under: &Path, before: Option<Seq>) -> Result<TrashPage> {
+        let limit = TRASH_PAGE_COUNT_MAX as u32;
+        let page = self.read(|view| ListTrash { view, under: under.clone(), before, limit }).await?;
+        self.see(page.seq);
+        Ok(page)
     }
 
     /// Opens a version of a file, the newest unless named: its manifest, and tickets to read its chunks.
@@ -147,6 +180,40 @@ impl Namespace {
         // Who was told of a change and then looks must find it.
         self.see(page.records.last().map_or(after, |record| record.seq));
         Ok(page)
+    }
+
+    /// Begins a mirror of the namespace as it is now.
+    pub async fn begin_mirror(&self) -> Result<Mirror> {
+        let NamespaceStats { root, seq, .. } = self.fetch_namespace().await?;
+        Ok(Mirror::new(root, seq))
+    }
+
+    /// Brings a mirror forward: lists a directory that it does not know, or takes the next records, for which it waits
+    /// up to `wait`. `StaleEpoch` when records that it needs are gone: begin another one.
+    pub async fn advance(&self, mirror: &mut Mirror, wait: Duration) -> Result<()> {
+        let Some(dir) = mirror.unlisted() else {
+            let page = self.pull_journal(mirror.cursor(), wait).await?;
+            if page.floor > mirror.cursor() {
+                return Err(Error::stale_epoch("the journal does not reach back so far: list the tree anew"));
+            }
+            return page.records.iter().try_for_each(|record| mirror.apply(record));
+        };
+        let mut after = None;
+        loop {
+            let limit = LIST_PAGE_COUNT_MAX as u32;
+            match self.list(DirRef::Inode(dir), (OrderBy::Name, false), after, limit).await {
+                Ok(page) => {
+                    mirror.page(dir, page.seq, page.entries);
+                    after = page.next;
+                }
+                Err(e) if e.kind() == ErrorKind::NotFound => after = None,
+                Err(e) => return Err(e),
+            }
+            if after.is_none() {
+                mirror.end(dir);
+                return Ok(());
+            }
+        }
     }
 
     /// Asks for an answer as fresh as this session has a right to: at first everything acknowledged before, later what
@@ -201,47 +268,40 @@ async fn write_namespace(
     Ok(written.results)
 }
 
-/// Adds a page to the entries before it; true when there is more. `Corrupt` when it does not go on after them: whoever
-/// asks for the next page would not come to an end.
-fn append_page(entries: &mut Vec<Entry>, page: Listing) -> Result<bool> {
+/// Adds a page to the entries before it; returns where to go on. `Corrupt` when it does not go on after them: whoever asks
+/// for the next page would not come to an end.
+fn append_page(entries: &mut Vec<Entry>, page: Listing) -> Result<Option<PageToken>> {
     let names = entries.last().into_iter().chain(&page.entries).map(|entry| &entry.name);
     if !names.is_sorted_by(|a, b| a < b) {
         return Err(Error::corrupt("the server lists names out of order"));
     }
-    if page.more && page.entries.is_empty() {
+    if page.next.is_some() && page.entries.is_empty() {
         return Err(Error::corrupt("the server lists nothing and says that there is more"));
     }
     entries.extend(page.entries);
-    Ok(page.more)
+    Ok(page.next)
 }
 
 #[cfg(test)]
 mod tests {
     use proto::namespace::Kind;
-    use types::{InodeId, Millis};
+    use types::{InodeId, Name};
 
     use super::*;
 
     fn entries(names: &[&str]) -> Vec<Entry> {
-        let entry = |name: &&str| Entry {
-            name: (*name).to_owned(),
-            inode: InodeId(1),
-            kind: Kind::Dir,
-            size: 0,
-            modified: Millis(0),
-            version: VersionId(0),
-            content_root: Default::default(),
-        };
-        names.iter().map(entry).collect()
+        names.iter().map(|name| Entry::new(name, InodeId(1), Kind::Dir)).collect()
     }
 
     /// What there is after a page, and whether there is more; or that the page is refused.
     #[track_caller]
     fn check(before: &[&str], page: &[&str], more: bool, want: Option<&[&str]>) {
         let mut all = entries(before);
-        let done = append_page(&mut all, Listing { seq: Seq(1), entries: entries(page), more });
+        let next = more.then(|| PageToken { value: 0, name: Name::parse("x").unwrap() });
+        let listing = Listing { seq: Seq(1), entries: entries(page), count: 9, next: next.clone() };
+        let done = append_page(&mut all, listing);
         match want {
-            Some(want) => assert_eq!((done, all), (Ok(more), entries(want))),
+            Some(want) => assert_eq!((done, all), (Ok(next), entries(want))),
             None => assert_eq!(done.map_err(|e| e.kind()), Err(ErrorKind::Corrupt)),
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use env::Disk;
 use futures::stream::{self, StreamExt, TryStreamExt};
-use proto::namespace::{Entry, Kind, Mode, Op};
+use proto::namespace::{Attributes, Entry, Kind, Mode, Op};
 use types::limits::BATCH_OP_COUNT_MAX;
 use types::{Error, ErrorKind, Name, Path, Result};
 
@@ -138,7 +138,7 @@ async fn make_dirs<'a>(
 ) -> Result<()> {
     let missing: Vec<Op> = dirs
         .filter(|path| present.get(path).is_none_or(|entry| entry.kind != Kind::Dir) && !path.is_root())
-        .map(|path| Op::Mkdir { path: path.clone(), parents: true })
+        .map(|path| Op::Mkdir { path: path.clone(), parents: true, attributes: Attributes::default() })
         .collect();
     for batch in missing.chunks(BATCH_OP_COUNT_MAX) {
         for done in namespace.apply_all(Mode::PerItem, batch.to_vec()).await? {
@@ -210,6 +210,12 @@ pub async fn download_tree(
             let (disk, blocks, place) = (disk.clone(), blocks.clone(), place(&path));
             async move {
                 let fetched = async {
+                    if entry.kind == Kind::Symlink {
+                        let target = &entry.target;
+                        return Err(Error::invalid(format!(
+                            "it is a symbolic link to {target}: not fetched"
+                        )));
+                    }
                     let opened = namespace.open_version(&path, Some(entry.version)).await?;
                     download_file(disk, blocks, opened, &place, progress).await
                 };

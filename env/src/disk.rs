@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use types::Millis;
+use types::Nanos;
 
 pub use real::RealDisk;
 pub use sim::{DiskCounts, DiskFault, DiskFaults, DiskImage, FaultRule, SimDisk, When};
@@ -43,7 +43,9 @@ pub struct Metadata {
     /// Length in bytes; for files only.
     pub size: u64,
     /// Last change of the content.
-    pub modified: Millis,
+    pub modified: Nanos,
+    /// Permission bits, where the file system has them.
+    pub mode: Option<u16>,
     /// Last change with the full resolution of the file system, and the inode: equal values mean "not replaced or
     /// rewritten in between".
     pub stamp: (u64, u64),

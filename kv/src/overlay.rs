@@ -45,10 +45,9 @@ impl<'a> Overlay<'a> {
         self.changes.is_empty()
     }
 
-    /// The changed keys with `start <= key < end`, in order.
-    pub fn changed_keys<'k>(&'k self, start: &'k [u8], end: &'k [u8]) -> impl Iterator<Item = &'k Bytes> {
-        assert!(start <= end, "a range of keys has an end");
-        self.changes.range::<[u8], _>((Bound::Included(start), Bound::Excluded(end))).map(|(key, _)| key)
+    /// The changed keys in order.
+    pub fn changed_keys(&self) -> impl Iterator<Item = &Bytes> {
+        self.changes.keys()
     }
 
     /// The changes alone, for [`Overlay::absorb`] of the overlay below.

@@ -3,6 +3,7 @@
 //! Writes become commands and go through the log; reads look at the applied state. What only a leader may answer is
 //! refused elsewhere with `StaleEpoch`, and the caller tries the next voter.
 
+mod catalog;
 mod change;
 mod cluster;
 mod digest;
@@ -275,6 +276,10 @@ fn routes() -> Routes<Metaserver> {
         .on(|s: &Metaserver, caller, question| s.list_versions(caller, question).boxed())
         .on(|s: &Metaserver, caller, question| s.pull_journal(caller, question).boxed())
         .on(|s: &Metaserver, caller, question| s.fetch_namespace(caller, question).boxed())
+        .on(|s: &Metaserver, caller, question| s.list_trash(caller, question).boxed())
+        .on(|s: &Metaserver, caller, question| s.set_owner(caller, question).boxed())
+        .on(|s: &Metaserver, caller, question| s.delete_namespace(caller, question).boxed())
+        .on(|s: &Metaserver, caller, question| s.list_namespaces(caller, question).boxed())
         .on(|s: &Metaserver, caller, question| s.pin(caller, question).boxed())
         .on(|s: &Metaserver, caller, question| s.register(caller, question).boxed())
         .on(|s: &Metaserver, caller, question| s.fetch_index_stats(caller, question).boxed())

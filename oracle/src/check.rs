@@ -52,6 +52,7 @@ fn judge(history: &History, survey: &Survey) -> Vec<Verdict> {
     verdicts.push(blobs::right_bytes(history, survey, &order));
     verdicts.push(journal::whole(survey));
     verdicts.push(journal::followers(history, survey));
+    verdicts.push(journal::mirrors(history, survey));
     verdicts.push(tree::always_a_tree(survey));
     verdicts.push(replicas::equal(survey));
     verdicts.push(replicas::complete(survey));

@@ -9,6 +9,7 @@ use proto::namespace::{Entry, Record, Version};
 use types::{Error, InodeId, Name, NodeId, Path, Result, Seq, VersionId};
 
 use crate::content::{Content, Hash};
+use crate::deed::FileVersion;
 
 /// What a run did and saw.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +20,8 @@ pub struct History {
     pub operations: Vec<Operation>,
     /// What each follower of the journal was given.
     pub followed: Vec<Followed>,
+    /// What followers had that began in the middle.
+    pub mirrored: Vec<Mirrored>,
 }
 
 /// One thing a client did. Times are milliseconds since the run began.
@@ -85,7 +88,7 @@ pub enum Step {
         /// Which file.
         path: Path,
         /// The version its writer had seen; `None` when there was no file.
-        base: Option<VersionId>,
+        base: Option<FileVersion>,
         /// What was written.
         content: Content,
     },
@@ -138,6 +141,19 @@ pub struct Followed {
     pub records: Vec<Record>,
     /// The last pull came when nobody wrote any more, and found nothing new.
     pub is_at_end: bool,
+}
+
+/// What a follower had that began in the middle.
+#[derive(Clone, Debug)]
+pub struct Mirrored {
+    /// Which client.
+    pub client: usize,
+    /// Where it began.
+    pub began: Seq,
+    /// Where it looked.
+    pub seq: Seq,
+    /// What it had then.
+    pub tree: Vec<(Path, Entry)>,
 }
 
 impl History {
@@ -227,7 +243,9 @@ impl fmt::Display for Step {
         match self {
             Step::Mkdir(path) => write!(f, "mkdir {path}"),
             Step::Commit { path, base: None, .. } => write!(f, "put {path}"),
-            Step::Commit { path, base: Some(base), .. } => write!(f, "put {path} on version {base}"),
+            Step::Commit { path, base: Some((inode, base)), .. } => {
+                write!(f, "put {path} on version {base} of {inode}")
+            }
             Step::Rename(source, target) => write!(f, "rename {source} to {target}"),
             Step::Remove(path, _) => write!(f, "remove {path}"),
             Step::Restore(path, version) => write!(f, "restore {path} to version {version}"),

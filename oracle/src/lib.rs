@@ -14,9 +14,11 @@
 
 mod check;
 mod content;
+mod deed;
 mod follower;
 mod ground;
 mod history;
+mod mirrors;
 mod mix;
 mod model;
 mod replay;
@@ -31,7 +33,7 @@ mod tests;
 
 pub use check::{Inventory, check, leaks};
 pub use content::{Content, Hash, Recipe};
-pub use history::{Asked, Followed, History, Operation, Outcome, Shown, Step, Via};
+pub use history::{Asked, Followed, History, Mirrored, Operation, Outcome, Shown, Step, Via};
 pub use mix::{Mix, Sizes};
 pub use replay::{Inode, Revision, Tree};
 pub use run::{Workload, run};

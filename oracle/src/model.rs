@@ -4,14 +4,13 @@
 //! Owns: which changes are refused, with which kind of error, and which record each of the others leaves.
 //! Knows nothing of: positions that were skipped, clients, times.
 
-use proto::namespace::{Change, Entry, Kind, Record, Version};
-use types::{ErrorKind, InodeId, Millis, Name, Path, Seq, VersionId};
+use proto::namespace::{Entry, Kind, Record, Version};
+use types::{ErrorKind, InodeId, Name, Path, VersionId};
+
+use crate::deed::Deed;
 
 use crate::history::Step;
 use crate::replay::{Inode, Revision, Tree};
-
-/// The position of a change that was not done: newer than any other.
-const HYPOTHETICAL: Seq = Seq(u64::MAX);
 
 /// What a change does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,31 +18,35 @@ pub struct Effect {
     /// The entry it is done to; `None` for a new one.
     pub inode: Option<InodeId>,
     /// As the journal will say it.
-    pub change: Change,
+    pub deed: Deed,
 }
 
 impl Effect {
     /// True when the record says that this was done.
     pub fn is(&self, record: &Record) -> bool {
-        self.change == record.change && self.inode.is_none_or(|inode| inode == record.inode)
+        self.deed == Deed::of(record) && self.inode.is_none_or(|inode| inode == record.inode)
     }
 }
 
-/// What a change does at position `seq`, to the tree of the position before; the error with which it must be refused.
-pub fn effect(tree: &Tree, step: &Step, seq: Seq) -> Result<Effect, ErrorKind> {
+/// What a change does to a tree; the error with which it must be refused.
+pub fn effect(tree: &Tree, step: &Step) -> Result<Effect, ErrorKind> {
     match step {
         Step::Mkdir(path) => mkdir(tree, path),
         Step::Commit { path, base, content } => {
             let place = tree.place(path)?;
-            match (tree.entry(place.dir, &place.name).and_then(|id| tree.inode(id)), base) {
-                (Some(inode), _) if inode.kind == Kind::Dir => return Err(ErrorKind::Exists),
+            let there = tree.entry(place.dir, &place.name);
+            let there = there.and_then(|id| tree.inode(id).map(|inode| (id, inode)));
+            match (there, base) {
+                (Some((_, inode)), _) if inode.kind == Kind::Dir => return Err(ErrorKind::Exists),
                 (Some(_), None) => return Err(ErrorKind::Exists),
-                (Some(inode), Some(base)) if inode.version() != *base => return Err(ErrorKind::Conflict),
+                (Some((id, inode)), Some(base)) if (id, inode.version()) != *base => {
+                    return Err(ErrorKind::Conflict);
+                }
                 (None, Some(_)) => return Err(ErrorKind::Conflict),
                 (Some(_), Some(_)) | (None, None) => {}
             }
-            let revision = Revision { base: *base, size: content.recipe.size, root: content.root };
-            versioned(tree, path, seq, revision)
+            let base = base.map(|(_, version)| version);
+            versioned(tree, path, Revision { base, size: content.recipe.size, root: content.root })
         }
         Step::Rename(source, target) => rename(tree, source, target),
         Step::Remove(path, is_recursive) => {
@@ -52,12 +55,12 @@ pub fn effect(tree: &Tree, step: &Step, seq: Seq) -> Result<Effect, ErrorKind> {
             if !is_recursive && tree.list(inode, None).next().is_some() {
                 return Err(ErrorKind::Invalid);
             }
-            Ok(Effect { inode: Some(inode), change: Change::Removed { at } })
+            Ok(Effect { inode: Some(inode), deed: Deed::Removed { at } })
         }
         Step::Restore(path, version) => {
             let (_, inode) = found(tree, path)?;
             let old = inode.versions.get(version).ok_or(ErrorKind::NotFound)?;
-            versioned(tree, path, seq, Revision { base: Some(inode.version()), ..*old })
+            versioned(tree, path, Revision { base: Some(inode.version()), ..*old })
         }
         Step::Undelete(path) => {
             let at = tree.place(path)?;
@@ -67,7 +70,7 @@ pub fn effect(tree: &Tree, step: &Step, seq: Seq) -> Result<Effect, ErrorKind> {
             let last = tree.trash().iter().rev().find(|(from, _)| from == path);
             let (_, inode) = last.ok_or(ErrorKind::NotFound)?;
             let kind = tree.inode(*inode).ok_or(ErrorKind::NotFound)?.kind;
-            Ok(Effect { inode: Some(*inode), change: Change::Added { at, kind } })
+            Ok(Effect { inode: Some(*inode), deed: Deed::Added { at, kind } })
         }
     }
 }
@@ -79,9 +82,9 @@ fn mkdir(tree: &Tree, path: &Path) -> Result<Effect, ErrorKind> {
         place => place?,
     };
     match tree.entry(at.dir, &at.name).and_then(|id| tree.inode(id)) {
-        Some(inode) if inode.kind == Kind::File => Err(ErrorKind::Invalid),
+        Some(inode) if inode.kind != Kind::Dir => Err(ErrorKind::Invalid),
         Some(_) => Err(ErrorKind::Exists),
-        None => Ok(Effect { inode: None, change: Change::Added { at, kind: Kind::Dir } }),
+        None => Ok(Effect { inode: None, deed: Deed::Added { at, kind: Kind::Dir } }),
     }
 }
 
@@ -95,15 +98,15 @@ fn rename(tree: &Tree, source: &Path, target: &Path) -> Result<Effect, ErrorKind
     if tree.entry(to.dir, &to.name).is_some() {
         return Err(ErrorKind::Exists);
     }
-    Ok(Effect { inode: Some(inode), change: Change::Moved { source: from, target: to } })
+    Ok(Effect { inode: Some(inode), deed: Deed::Moved { source: from, target: to, replaced: None } })
 }
 
-fn versioned(tree: &Tree, path: &Path, seq: Seq, revision: Revision) -> Result<Effect, ErrorKind> {
+fn versioned(tree: &Tree, path: &Path, revision: Revision) -> Result<Effect, ErrorKind> {
     let at = tree.place(path)?;
     let inode = tree.entry(at.dir, &at.name);
     let Revision { base, size, root } = revision;
-    let version = VersionId(seq.0);
-    Ok(Effect { inode, change: Change::Versioned { at, version, base, size, content_root: root } })
+    let version = base.map_or(VersionId(1), VersionId::next);
+    Ok(Effect { inode, deed: Deed::Versioned { at, version, base, size, content_root: root } })
 }
 
 /// What is at a path; `NotFound` when nothing is.
@@ -124,7 +127,7 @@ pub fn list<'a>(
     after: Option<&Name>,
 ) -> Result<impl Iterator<Item = (&'a Name, InodeId, &'a Inode)>, ErrorKind> {
     let (id, inode) = found(tree, path)?;
-    if inode.kind == Kind::File { Err(ErrorKind::Invalid) } else { Ok(tree.list(id, after)) }
+    if inode.kind != Kind::Dir { Err(ErrorKind::Invalid) } else { Ok(tree.list(id, after)) }
 }
 
 /// True when a listing shows this entry as it is.
@@ -144,18 +147,17 @@ pub fn is_version(version: &Version, id: VersionId, revision: &Revision) -> bool
 /// an exchange: each but the last moves something. The tree is as before in the end.
 pub fn refusal(tree: &mut Tree, steps: &[Step]) -> Option<ErrorKind> {
     let (last, others) = steps.split_last()?;
-    let mut moves: Vec<Record> = Vec::new();
+    let mut moves: Vec<(InodeId, Deed)> = Vec::new();
     let mut judge = |tree: &mut Tree| {
         for step in others {
-            let Effect { inode, change } = effect(tree, step, HYPOTHETICAL)?;
+            let Effect { inode, deed } = effect(tree, step)?;
             let inode = inode.expect("only what is there is moved");
-            let record = Record { seq: HYPOTHETICAL, time: Millis(0), author: String::new(), inode, change };
-            tree.apply(&record).expect("the reference breaks no rule of the tree");
-            moves.push(record);
+            tree.perform(inode, &deed).expect("the reference breaks no rule of the tree");
+            moves.push((inode, deed));
         }
-        effect(tree, last, HYPOTHETICAL)
+        effect(tree, last)
     };
     let refused = judge(tree).err();
-    moves.iter().rev().for_each(|record| tree.undo_move(record));
+    moves.iter().rev().for_each(|(inode, deed)| tree.undo_move(*inode, deed));
     refused
 }

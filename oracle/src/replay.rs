@@ -5,8 +5,10 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use proto::namespace::{Change, Kind, Place, Record};
+use proto::namespace::{Kind, Place, Record};
 use types::{ChunkId, ErrorKind, InodeId, Name, Path, VersionId};
+
+use crate::deed::Deed;
 
 /// A file or directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,50 +73,75 @@ impl Tree {
         (tree, broken)
     }
 
-    /// Applies one record. The error says which rule it breaks; then nothing is changed.
+    /// Applies one record. The error says which rule it breaks; then nothing is changed, unless only the path that it tells
+    /// is wrong.
     pub fn apply(&mut self, record: &Record) -> Result<(), String> {
-        let inode = record.inode;
-        match &record.change {
-            Change::Added { at, kind } => self.add(inode, at, *kind),
-            Change::Versioned { at, version, base, size, content_root } => {
-                if version.0 != record.seq.0 {
-                    return Err(format!("version {version} was made at another position, {}", record.seq));
-                }
+        self.perform(record.inode, &Deed::of(record))?;
+        let told = Path::parse(&record.path).map_err(|e| e.to_string())?;
+        match self.path_of(record.inode) {
+            Some(path) if path != told => Err(format!("{} is at {path}, not at {told}", record.inode)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Does what a record says. The error says which rule that breaks; then nothing is changed.
+    pub fn perform(&mut self, inode: InodeId, deed: &Deed) -> Result<(), String> {
+        match deed {
+            Deed::Added { at, kind } => self.add(inode, at, *kind),
+            Deed::Versioned { at, version, base, size, content_root } => {
                 let revision = Revision { base: *base, size: *size, root: *content_root };
                 self.commit(inode, at, *version, revision)
             }
-            Change::Moved { source, target } => {
+            Deed::Attributed { at } => self.check_entry(at, inode),
+            Deed::Moved { source, target, replaced } => {
                 self.check_entry(source, inode)?;
-                self.check_free(target)?;
+                match replaced {
+                    Some(replaced) => self.check_entry(target, *replaced)?,
+                    None => self.check_free(target)?,
+                }
                 if self.ancestors(target.dir).contains(&inode) {
                     return Err(format!("{inode} moves below itself"));
+                }
+                if let Some(replaced) = replaced {
+                    self.discard(target, *replaced);
                 }
                 self.unlink(source);
                 self.link(target, inode);
                 Ok(())
             }
-            Change::Removed { at } => {
+            Deed::Removed { at } => {
                 self.check_entry(at, inode)?;
-                let path = self.path_of(inode).expect("check_entry() found it in the tree");
-                self.unlink(at);
-                self.trash.push((path, inode));
+                self.discard(at, inode);
                 Ok(())
             }
+            Deed::Split { at } => {
+                self.check_entry(at, inode)?;
+                self.unlink(at);
+                Ok(())
+            }
+            Deed::Begun => Err("a namespace begins once".to_owned()),
         }
     }
 
+    /// Moves an entry that is in the tree to the trash.
+    fn discard(&mut self, at: &Place, inode: InodeId) {
+        let path = self.path_of(inode).expect("check_entry() found it in the tree");
+        self.unlink(at);
+        self.trash.push((path, inode));
+    }
+
     /// Takes back a move that was just applied.
-    pub fn undo_move(&mut self, record: &Record) {
-        let Change::Moved { source, target } = &record.change else { panic!("{record:?} is no move") };
+    pub fn undo_move(&mut self, inode: InodeId, deed: &Deed) {
+        let Deed::Moved { source, target, replaced: None } = deed else { panic!("{deed:?} is no move") };
         self.unlink(target);
-        self.link(source, record.inode);
+        self.link(source, inode);
     }
 
     /// What is at a path; `Invalid` when a part of it that should be a directory is a file.
     pub fn find(&self, path: &Path) -> Result<Option<(InodeId, &Inode)>, ErrorKind> {
         let mut at = self.root;
         for name in path.names() {
-            if self.inodes[&at].kind == Kind::File {
+            if self.inodes[&at].kind != Kind::Dir {
                 return Err(ErrorKind::Invalid);
             }
             match self.entry(at, name) {
@@ -130,7 +157,7 @@ impl Tree {
     pub fn place(&self, path: &Path) -> Result<Place, ErrorKind> {
         let (parent, name) = path.split_last().ok_or(ErrorKind::Invalid)?;
         let (dir, inode) = self.find(&parent)?.ok_or(ErrorKind::NotFound)?;
-        if inode.kind == Kind::File {
+        if inode.kind != Kind::Dir {
             return Err(ErrorKind::Invalid);
         }
         Ok(Place { dir, name: name.clone() })
@@ -191,7 +218,7 @@ impl Tree {
             Some(known) if known.place.is_some() => return Err(format!("{inode} is added a second time")),
             Some(known) if known.kind != kind => return Err(format!("{inode} comes back as something else")),
             Some(_) => self.trash.retain(|(_, id)| *id != inode),
-            None if kind == Kind::File => return Err(format!("file {inode} is added without a version")),
+            None if kind != Kind::Dir => return Err(format!("file {inode} is added without a version")),
             None => drop(self.inodes.insert(inode, Inode::new(kind))),
         }
         self.link(at, inode);
@@ -205,6 +232,10 @@ impl Tree {
         version: VersionId,
         revision: Revision,
     ) -> Result<(), String> {
+        let next = revision.base.map_or(VersionId(1), VersionId::next);
+        if version != next {
+            return Err(format!("version {version} of {inode} should be {next}"));
+        }
         if revision.base.is_some() {
             self.check_entry(at, inode)?;
             let (newest, base) = (self.inodes[&inode].version(), revision.base);

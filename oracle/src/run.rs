@@ -13,6 +13,7 @@ use types::{Error, Result};
 
 use crate::follower::Follower;
 use crate::history::History;
+use crate::mirrors;
 use crate::mix::Mix;
 use crate::session::Session;
 use crate::worker::{Shared, Worker};
@@ -26,6 +27,8 @@ pub struct Workload {
     pub asker_count: usize,
     /// So many more clients only follow the journal.
     pub follower_count: usize,
+    /// So many more begin to follow it again and again, each time from the tree as it is.
+    pub mirror_count: usize,
     /// How long an operation may take beyond the deadlines of its requests: on simulated time next to nothing, on a
     /// machine that is busy with everything else some seconds.
     pub grace: Duration,
@@ -33,7 +36,13 @@ pub struct Workload {
 
 impl Default for Workload {
     fn default() -> Self {
-        Self { mix: Mix::default(), asker_count: 0, follower_count: 2, grace: Duration::from_secs(1) }
+        Self {
+            mix: Mix::default(),
+            asker_count: 0,
+            follower_count: 2,
+            mirror_count: 1,
+            grace: Duration::from_secs(1),
+        }
     }
 }
 
@@ -77,6 +86,13 @@ pub async fn run(
     let followers: Vec<Follower> = (0..workload.follower_count).map(follower).collect();
     let working: Vec<_> = workers.into_iter().map(|worker| Running::start(worker.run())).collect();
     let following: Vec<_> = followers.into_iter().map(|follower| Running::start(follower.run())).collect();
+    let mirroring = (0..workload.mirror_count).map(|number| {
+        let session = sessions[number % sessions.len()].clone();
+        let client = sessions.len() + workload.follower_count + number;
+        let random = Random::seeded(random.u64());
+        Running::start(mirrors::run(client, session, random, is_quiet.clone()))
+    });
+    let mirroring: Vec<_> = mirroring.collect();
     let mut history = History { began, ..History::default() };
     for client in working {
         history.operations.extend(client.end().await?);
@@ -86,6 +102,9 @@ pub async fn run(
         let (followed, operations) = client.end().await?;
         history.operations.extend(operations);
         history.followed.push(followed);
+    }
+    for client in mirroring {
+        history.mirrored.extend(client.end().await?);
     }
     history.operations.sort_by_key(|operation| (operation.start_ms, operation.client));
     Ok(history)

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use client::{Blocks, Cluster, Download, FileState, Namespace, Progress, Uploader};
+use client::{Blocks, Cluster, Download, FileState, Namespace, Progress, Uploaded, Uploader};
 use env::disk::SimDisk;
 use env::{Disk, Env, OpenMode};
 use futures::StreamExt;
@@ -15,7 +15,7 @@ use net::Request;
 use proto::Call;
 use proto::namespace::{Entry, Freshness, Mode, Op, Opened, View, WriteNamespace, Written};
 use types::limits::LEADER_ATTEMPT_TIMEOUT;
-use types::{NamespaceName, NodeId, Path, RequestId, Result, Seq, VersionId};
+use types::{NamespaceName, NodeId, Path, RequestId, Result, Seq};
 
 use crate::content::Hash;
 
@@ -51,11 +51,11 @@ impl Session {
     }
 
     /// Stores a file as the newest version, if what is there is still what `seen` says.
-    pub async fn put(&self, path: &Path, seen: Option<Entry>, bytes: Bytes) -> Result<VersionId> {
+    pub async fn put(&self, path: &Path, seen: Option<Entry>, bytes: Bytes) -> Result<Uploaded> {
         let state = FileState::of(path, seen)?;
         let source = LocalSource::new(&self.cluster.env, &bytes)?;
         drop(bytes); // A copy is on the disk.
-        Ok(self.uploader.upload_file(&source.path, path, &state).await?.version)
+        self.uploader.upload_file(&source.path, path, &state).await
     }
 
     /// Reads what was opened, all of it or a range, and hashes it.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use env::Random;
 use env::time::Instant;
-use proto::namespace::{Done, Entry, Mode, Op};
+use proto::namespace::{Attributes, Done, Entry, Expect, Mode, Op};
 use tokio::sync::watch;
 use types::{Error, ErrorKind, Path, Result, Seq, VersionId};
 
@@ -279,8 +279,8 @@ impl Worker {
 }
 
 async fn put(session: &Session, path: &Path, seen: Option<Entry>, bytes: bytes::Bytes) -> Outcome {
-    let version = session.put(path, seen, bytes).await;
-    Outcome::of(version.map(|version| (Shown::Changed(Vec::new()), Some(Seq(version.0)))))
+    let uploaded = session.put(path, seen, bytes).await;
+    Outcome::of(uploaded.map(|uploaded| (Shown::Changed(Vec::new()), uploaded.seq)))
 }
 
 fn begin_put(
@@ -290,7 +290,7 @@ fn begin_put(
     seen: Option<&Entry>,
     content: Content,
 ) -> Operation {
-    let base = seen.map(|entry| entry.version);
+    let base = seen.map(|entry| (entry.inode, entry.version));
     let step = Step::Commit { path: path.clone(), base, content };
     unanswered(client, allowed, Via::Session, Asked::Write(vec![step]))
 }
@@ -318,10 +318,12 @@ fn changed(results: Vec<Result<Done>>, seq: Option<Seq>) -> Outcome {
 /// What to ask for. Commits are made by uploads.
 fn op(step: &Step) -> Op {
     match step.clone() {
-        Step::Mkdir(path) => Op::Mkdir { path, parents: false },
-        Step::Rename(source, target) => Op::Rename { source, target },
-        Step::Remove(path, recursive) => Op::Remove { path, recursive },
-        Step::Restore(path, version) => Op::RestoreVersion { path, version },
+        Step::Mkdir(path) => Op::Mkdir { path, parents: false, attributes: Attributes::default() },
+        Step::Rename(source, target) => {
+            Op::Rename { source, expect: Expect::Any, target, replace: Expect::Absent }
+        }
+        Step::Remove(path, recursive) => Op::Remove { path, expect: Expect::Any, recursive },
+        Step::Restore(path, version) => Op::RestoreVersion { path, expect: Expect::Any, version },
         Step::Undelete(path) => Op::Undelete { path },
         Step::Commit { .. } => unreachable!("a commit needs an upload"),
     }

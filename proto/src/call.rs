@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::map::Role;
-use crate::{block, cluster, index, namespace};
+use crate::{block, catalog, cluster, index, namespace};
 
 /// A question that one process asks another.
 pub trait Call: Serialize + DeserializeOwned + Send + Sync + 'static {
@@ -50,8 +50,8 @@ calls! {
     Join = 3, META => cluster::Join => cluster::Joined;
     FetchStatus = 4, META => cluster::FetchStatus => cluster::ClusterStatus;
     CreateToken = 5, META => cluster::CreateToken => cluster::TokenCreated;
-    CreateNamespace = 6, META => cluster::CreateNamespace => cluster::NamespaceFound;
-    FindNamespace = 7, META => cluster::FindNamespace => cluster::NamespaceFound;
+    CreateNamespace = 6, META => catalog::CreateNamespace => catalog::NamespaceFound;
+    FindNamespace = 7, META => catalog::FindNamespace => catalog::NamespaceFound;
     RegisterDisks = 8, META => cluster::RegisterDisks => cluster::DisksRegistered;
     FinishSync = 9, META => cluster::FinishSync => ();
     ConfirmJoin = 10, META => cluster::ConfirmJoin => ();
@@ -67,6 +67,10 @@ calls! {
     ListVersions = 34, META => namespace::ListVersions => namespace::Versions;
     PullJournal = 35, META => namespace::PullJournal => namespace::JournalPage;
     FetchNamespace = 36, META => namespace::FetchNamespace => namespace::NamespaceStats;
+    ListTrash = 37, META => namespace::ListTrash => namespace::TrashPage;
+    SetOwner = 40, META => catalog::SetOwner => ();
+    DeleteNamespace = 41, META => catalog::DeleteNamespace => ();
+    ListNamespaces = 42, META => catalog::ListNamespaces => catalog::NamespacePage;
     Pin = 50, META => index::Pin => index::Pinned;
     Register = 51, META => index::Register => index::Registered;
     FetchIndexStats = 52, META => index::FetchIndexStats => index::IndexStats;

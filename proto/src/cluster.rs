@@ -5,8 +5,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 use types::{
-    ClusterId, DiskId, DiskUuid, Epoch, FeatureLevel, NamespaceId, NamespaceName, NodeId, PartitionId, PgId,
-    ReplicaId, Stamp, StoreUuid,
+    ClusterId, DiskId, DiskUuid, Epoch, FeatureLevel, NodeId, PartitionId, PgId, ReplicaId, Stamp, StoreUuid,
 };
 
 use crate::map::{ClusterMap, Role};
@@ -224,27 +223,6 @@ pub struct DisksRegistered {
 pub struct FinishSync {
     /// Placement group, slot, and the disk that is complete.
     pub slots: Vec<(PgId, u8, DiskId)>,
-}
-
-/// Creates a namespace that the caller owns, or finds one that exists. For administrators.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CreateNamespace {
-    /// Its name, unique in the cluster.
-    pub name: NamespaceName,
-}
-
-/// Looks up a namespace by name; `NotFound` when there is none.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FindNamespace {
-    /// The name it was created with.
-    pub name: NamespaceName,
-}
-
-/// Answer to [`CreateNamespace`] and [`FindNamespace`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NamespaceFound {
-    /// Its id, assigned by the root partition.
-    pub namespace: NamespaceId,
 }
 
 /// Asks for the state of the cluster.

@@ -139,11 +139,6 @@ pub enum RootCommand {
         /// Not valid after this time.
         expires: Millis,
     },
-    /// Gives a namespace its id.
-    CreateNamespace {
-        /// The name; one that exists keeps its id.
-        name: NamespaceName,
-    },
 }
 
 /// A change of the map with what follows from it, as computed by the proposer.
@@ -250,10 +245,10 @@ pub struct NodeChange {
 /// Commands of a namespace partition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NamespaceCommand {
-    /// Creates an empty namespace. Repeated, it changes nothing.
+    /// Creates an empty namespace in the slot of its name. Repeated, it changes nothing.
     Create {
-        /// Its id, from the root partition.
-        namespace: NamespaceId,
+        /// Which gives the slot, too.
+        name: NamespaceName,
         /// Who owns it.
         owner: String,
     },
@@ -263,6 +258,20 @@ pub enum NamespaceCommand {
         author: String,
         /// The changes, as the caller sent them.
         write: WriteNamespace,
+    },
+    /// Gives a namespace to somebody else.
+    SetOwner {
+        /// Which namespace.
+        namespace: NamespaceId,
+        /// Who owns it from now on.
+        owner: String,
+    },
+    /// Deletes a namespace.
+    Delete {
+        /// Which namespace.
+        namespace: NamespaceId,
+        /// Also when it is not empty.
+        force: bool,
     },
     /// Changes nothing: a command that came with the next level.
     #[cfg(feature = "next-level")]
@@ -290,7 +299,9 @@ impl Command for RootCommand {
 impl Command for NamespaceCommand {
     fn level(&self) -> FeatureLevel {
         match self {
-            Self::Create { .. } | Self::Write { .. } => FeatureLevel::FIRST,
+            Self::Create { .. } | Self::Write { .. } | Self::SetOwner { .. } | Self::Delete { .. } => {
+                FeatureLevel::FIRST
+            }
             #[cfg(feature = "next-level")]
             Self::Mark { .. } => FeatureLevel(2),
         }

@@ -9,8 +9,8 @@ use expect_test::expect;
 use proptest::prelude::*;
 use serde::Serialize;
 use types::{
-    ChunkId, DiskId, Epoch, FeatureLevel, GcEpoch, Generation, Millis, NamespaceId, Path, PgId, RequestId,
-    Seq, VersionId,
+    ChunkId, DiskId, Epoch, FeatureLevel, GcEpoch, Generation, InodeId, Millis, Name, NamespaceId,
+    NamespaceName, Nanos, Path, PgId, RequestId, Seq, VersionId,
 };
 
 use crate::block::{ChunkKind, GetShard, Layout, PutChunk, PutShard, ShardKey, ShardMeta};
@@ -19,7 +19,8 @@ use crate::command::{
 };
 use crate::index::Registration;
 use crate::namespace::{
-    Base, Change, Freshness, Kind, ListDir, Mode, Op, Place, Record, View, WriteNamespace,
+    Attributes, Change, DirRef, Entry, Expect, Freshness, Kind, ListDir, Mode, NewContent, Op, OrderBy,
+    PageToken, Place, Record, View, WriteNamespace,
 };
 use crate::seal::ClusterSecret;
 use crate::{decode, encode};
@@ -42,6 +43,35 @@ fn line(name: &str, bytes: &[u8]) -> String {
     line.replace(&"aa".repeat(32), "(chunk)") + "\n"
 }
 
+fn attributes() -> Attributes {
+    Attributes {
+        modified: Nanos(-5),
+        mode: Some(0o640),
+        executable: true,
+        media_type: "a/b".into(),
+        xattrs: [("user.x".to_owned(), Bytes::from_static(b"y"))].into(),
+    }
+}
+
+fn entry() -> Entry {
+    Entry {
+        name: "n".into(),
+        inode: InodeId(6),
+        kind: Kind::File,
+        size: 300,
+        changed: Millis(7),
+        version: VersionId(2),
+        content_root: CHUNK,
+        target: String::new(),
+        attributes: attributes(),
+        flags: 0,
+    }
+}
+
+fn record(change: Change) -> Record {
+    Record { seq: Seq(1), time: Millis(2), author: "a".into(), inode: InodeId(6), path: "/n".into(), change }
+}
+
 fn write() -> WriteNamespace {
     let secret = ClusterSecret([7; 32]);
     let receipt = secret.receipt(&CHUNK, Generation(3), GcEpoch(1));
@@ -53,25 +83,32 @@ fn write() -> WriteNamespace {
         request: RequestId([1; 16]),
         mode: Mode::PerItem,
         ops: vec![
-            Op::Mkdir { path: path.clone(), parents: true },
+            Op::Mkdir { path: path.clone(), parents: true, attributes: attributes() },
             Op::CommitVersion {
                 path: path.clone(),
-                base: Base::Version(VersionId(9)),
-                manifest,
-                receipts: vec![receipt],
-                modified: Millis(5),
+                expect: Expect::Version(InodeId(8), VersionId(9)),
+                content: NewContent::File { manifest, receipts: vec![receipt] },
+                attributes: attributes(),
             },
             Op::CommitVersion {
                 path: path.clone(),
-                base: Base::Absent,
-                manifest: Manifest::inline(Bytes::from_static(b"hi")),
-                receipts: vec![],
-                modified: Millis(5),
+                expect: Expect::Absent,
+                content: NewContent::Symlink { target: "t".into() },
+                attributes: Attributes::default(),
             },
-            Op::Rename { source: path.clone(), target: path.clone() },
-            Op::Remove { path: path.clone(), recursive: true },
-            Op::RestoreVersion { path: path.clone(), version: VersionId(2) },
-            Op::Undelete { path },
+            Op::SetAttributes { path: path.clone(), expect: Expect::Any, attributes: Attributes::default() },
+            Op::Rename {
+                source: path.clone(),
+                expect: Expect::Inode(InodeId(8)),
+                target: path.clone(),
+                replace: Expect::Absent,
+            },
+            Op::Copy { source: path.clone(), version: None, target: path.clone(), expect: Expect::Any },
+            Op::Remove { path: path.clone(), expect: Expect::Any, recursive: true },
+            Op::RestoreVersion { path: path.clone(), expect: Expect::Any, version: VersionId(2) },
+            Op::Undelete { path: path.clone() },
+            Op::RestoreRemoved { removed: Seq(3), target: Some(path.clone()) },
+            Op::Split { path, expect: Expect::Any },
         ],
     }
 }
@@ -82,7 +119,19 @@ fn messages_are_frozen() {
     let meta =
         ShardMeta { layout: Layout::Shard { k: 4, m: 2 }, plain_size: 9, stored_size: 8, compressed: true };
     let view = View { namespace: NamespaceId(1), freshness: Freshness::AtLeast(Seq(7)) };
-    let at = Place { dir: types::InodeId(5), name: types::Name::parse("n").unwrap() };
+    let (dir, namespace) = (InodeId(5), NamespaceId(1));
+    let source = Place { dir, name: Name::parse("n").unwrap() };
+    let token = PageToken { value: 1, name: Name::parse("n").unwrap() };
+    let order = OrderBy::Modified;
+    let list = ListDir {
+        view,
+        dir: DirRef::Path(Path::root()),
+        order,
+        descending: true,
+        after: Some(token),
+        limit: 10,
+    };
+    let name = NamespaceName::parse("home").unwrap();
     let registration = Registration { chunk: CHUNK, generation: Generation(1), plain_size: 2, disk_size: 3 };
     let slots = vec![(PgId(1), 2, DiskId(3))];
     let finish_sync = ChangeMap { base: Epoch(4), change: MapChange::FinishSync { slots }, placed: None };
@@ -90,46 +139,61 @@ fn messages_are_frozen() {
         hex("put_chunk", &PutChunk { id: CHUNK, kind: ChunkKind::ManifestNode, receipts: vec![] }),
         hex("put_shard", &PutShard { epoch: Epoch(2), disk: DiskId(3), key, meta, crc: 0xdead }),
         hex("get_shard", &GetShard { disk: DiskId(3), chunk: CHUNK, slot: Some(1), generation: None }),
-        hex("list_dir", &ListDir { view, path: Path::root(), after: None, limit: 10 }),
+        hex("list_dir", &list),
         command("write", NamespaceCommand::Write { author: "a".into(), write: write() }),
-        command(
-            "create",
-            NamespaceCommand::Create { namespace: NamespaceId(1), owner: "admin/admin".into() },
-        ),
+        command("create", NamespaceCommand::Create { name, owner: "admin/admin".into() }),
+        command("set_owner", NamespaceCommand::SetOwner { namespace, owner: "a".into() }),
+        command("delete", NamespaceCommand::Delete { namespace, force: true }),
         command("register", IndexCommand::Register(vec![registration])),
         command("pin", IndexCommand::Pin(vec![CHUNK])),
         command("finish_sync", RootCommand::ChangeMap(Box::new(finish_sync))),
         line("set_level", &Logged::set_level(FeatureLevel(2))),
+        hex("created", &record(Change::Created { dir, entry: entry() })),
+        hex("versioned", &record(Change::Versioned { dir, entry: entry(), base: VersionId(1) })),
+        hex("attributed", &record(Change::Attributed { dir, entry: entry() })),
         hex(
-            "record",
-            &Record {
-                seq: Seq(1),
-                time: Millis(2),
-                author: "a".into(),
-                inode: types::InodeId(6),
-                change: Change::Added { at, kind: Kind::Dir },
-            },
+            "moved",
+            &record(Change::Moved {
+                source,
+                source_path: "/m".into(),
+                dir,
+                entry: entry(),
+                replaced: Some(InodeId(9)),
+            }),
         ),
+        hex("removed", &record(Change::Removed { dir, entry: entry() })),
+        hex("returned", &record(Change::Returned { dir, entry: entry(), removed: Seq(3) })),
+        hex("split", &record(Change::Split { dir, entry: entry(), namespace })),
+        hex("base", &record(Change::Base { namespace, seq: Seq(3) })),
     ];
     expect![[r#"
         put_chunk 010020(chunk)0100
         put_shard 0100020320(chunk)ac0204000402090801adbd03
         get_shard 01000320(chunk)010100
-        list_dir 010001010700000a
-        write 0101010000000100010101610110010101010101010101010101010101010107000201610162010102016101620109ac0201010120(chunk)ac020103011099927ee55126e9cbae13fa67934d252e0501020161016200020100026869000502020161016202016101620302016101620104020161016202050201610162
-        create 01010100000001000100010b61646d696e2f61646d696e
+        list_dir 0100010107000001010102016e0a
+        write 010101000000010001010161011001010101010101010101010101010101010b000201610162010901a0030103612f620106757365722e78017901020161016203080900ac0201010120(chunk)ac020103011099927ee55126e9cbae13fa67934d252e0901a0030103612f620106757365722e78017901020161016201010174000000000002020161016200000000000003020161016202080201610162010402016101620002016101620005020161016200010602016101620002070201610162080301020161016209020161016200
+        create 0101010000000100010004686f6d650b61646d696e2f61646d696e
+        set_owner 01010100000001000102010161
+        delete 010101000000010001030101
         register 010101000000010001000120(chunk)010203
         pin 010101000000010001010120(chunk)
         finish_sync 0101010000000100010104030101020300
         set_level 010002000000
-        record 010001020161060005016e00
+        created 01000102016106022f6e0005016e0601ac02070220(chunk)000901a0030103612f620106757365722e78017900
+        versioned 01000102016106022f6e0105016e0601ac02070220(chunk)000901a0030103612f620106757365722e7801790001
+        attributed 01000102016106022f6e0205016e0601ac02070220(chunk)000901a0030103612f620106757365722e78017900
+        moved 01000102016106022f6e0305016e022f6d05016e0601ac02070220(chunk)000901a0030103612f620106757365722e780179000109
+        removed 01000102016106022f6e0405016e0601ac02070220(chunk)000901a0030103612f620106757365722e78017900
+        returned 01000102016106022f6e0505016e0601ac02070220(chunk)000901a0030103612f620106757365722e7801790003
+        split 01000102016106022f6e0605016e0601ac02070220(chunk)000901a0030103612f620106757365722e7801790001
+        base 01000102016106022f6e070103
     "#]].assert_eq(&lines.concat());
 }
 
 /// Every build tells a command that it does not know from a damaged one.
 #[test]
 fn commands_say_which_level_they_need() {
-    let create = NamespaceCommand::Create { namespace: NamespaceId(1), owner: "a".into() };
+    let create = NamespaceCommand::SetOwner { namespace: NamespaceId(1), owner: "a".into() };
     let bytes = Stamped { time: Millis(1), command: create }.encode();
     let body = &bytes[6..];
     assert_eq!(Logged::read(&bytes), Ok(Logged::Command { level: FeatureLevel(1), body }));

@@ -5,11 +5,14 @@
 
 pub mod block;
 mod call;
+pub mod catalog;
 pub mod cluster;
 pub mod command;
+mod entry;
 mod envelope;
 mod golden;
 pub mod index;
+mod journal;
 pub mod map;
 pub mod namespace;
 pub mod seal;

@@ -171,7 +171,7 @@ impl ClusterMap {
     pub fn namespace_partition(&self, namespace: NamespaceId) -> PartitionId {
         let ids: Vec<PartitionId> = self.of_kind(PartitionKind::Namespace).collect();
         assert!(!ids.is_empty(), "check() refuses a map without a partition for namespaces");
-        ids[(namespace.0 % ids.len() as u64) as usize]
+        ids[usize::from(namespace.slot().number()) * ids.len() / usize::from(types::Slot::COUNT)]
     }
 
     /// The partition that holds the index row of a chunk.

@@ -4,26 +4,38 @@ use chunk::manifest::Manifest;
 use serde::{Deserialize, Serialize};
 use types::{ChunkId, Error, InodeId, Millis, Name, NamespaceId, Path, RequestId, Seq, VersionId};
 
+pub use crate::entry::{Attributes, Contents, Entry, Kind, Place, Totals, check_link};
+pub use crate::journal::{Change, JournalPage, PullJournal, Record};
 use crate::seal::{Receipt, Ticket};
 
-/// What an entry is.
+/// What must be at a place for a change of it to be made (I-CAS).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Kind {
-    /// Has entries and no versions.
-    Dir,
-    /// Has versions and no entries.
-    File,
+pub enum Expect {
+    /// Whatever is there, or nothing.
+    Any,
+    /// Nothing; otherwise `Exists`.
+    Absent,
+    /// This entry, in any version; otherwise `Conflict`.
+    Inode(InodeId),
+    /// This entry, and this is its newest version; otherwise `Conflict`.
+    Version(InodeId, VersionId),
 }
 
-/// What the writer of a version had seen (I-CAS).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Base {
-    /// There is no file at that path; otherwise `Exists`.
-    Absent,
-    /// This is the newest version; otherwise `Conflict`.
-    Version(VersionId),
-    /// Whatever is there; the new version still names it as its base.
-    Any,
+/// What a new version is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NewContent {
+    /// Bytes.
+    File {
+        /// Where they are.
+        manifest: Manifest,
+        /// One receipt per chunk that the manifest lists (for a tree: one for its root).
+        receipts: Vec<Receipt>,
+    },
+    /// Of a symbolic link.
+    Symlink {
+        /// What it points to.
+        target: String,
+    },
 }
 
 /// One change.
@@ -35,45 +47,89 @@ pub enum Op {
         path: Path,
         /// Create missing parents too, and succeed if it exists.
         parents: bool,
+        /// Of the new directory; those above it are changed now.
+        attributes: Attributes,
     },
-    /// Adds a version to a file, creating the file when there is none.
+    /// Adds a version to a file or link, creating it when there is none. A file does not become a link, nor a link a file.
     CommitVersion {
-        /// Where the file is or will be; the directory must exist.
+        /// Where it is or will be; the directory must exist.
         path: Path,
         /// What must be there now.
-        base: Base,
-        /// The file's content.
-        manifest: Manifest,
-        /// One receipt per chunk that the manifest lists (for a tree: one for its root).
-        receipts: Vec<Receipt>,
-        /// The writer's time of change.
-        modified: Millis,
+        expect: Expect,
+        /// What it is from now on.
+        content: NewContent,
+        /// What its writer says about it.
+        attributes: Attributes,
+    },
+    /// Replaces the attributes of an entry; no new version.
+    SetAttributes {
+        /// Which entry.
+        path: Path,
+        /// What must be there now.
+        expect: Expect,
+        /// All of them.
+        attributes: Attributes,
     },
     /// Moves an entry with everything below it.
     Rename {
         /// Where it is.
         source: Path,
-        /// Where it will be; must not exist.
+        /// What must be there now.
+        expect: Expect,
+        /// Where it will be.
         target: Path,
+        /// What must be there now; it goes to the trash in the same moment. A directory takes the place of an empty
+        /// directory only, anything else of anything but a directory.
+        replace: Expect,
+    },
+    /// A new file or link with the content of another: no bytes move.
+    Copy {
+        /// Where the other is.
+        source: Path,
+        /// Which of its versions; `None` for the newest.
+        version: Option<VersionId>,
+        /// Where the new one will be, or what gets a new version.
+        target: Path,
+        /// What must be there now.
+        expect: Expect,
     },
     /// Moves an entry to the trash.
     Remove {
         /// Where the entry is.
         path: Path,
+        /// What must be there now.
+        expect: Expect,
         /// Also when it is a directory that is not empty.
         recursive: bool,
     },
     /// Commits the content of an old version again, as the newest.
     RestoreVersion {
-        /// Where the file is.
+        /// Where the file or link is.
         path: Path,
+        /// What must be there now.
+        expect: Expect,
         /// Which version.
         version: VersionId,
     },
-    /// Brings the entry that was last removed from this path back from the trash.
+    /// Brings the entry that was last removed from this path back from the trash, to this path.
     Undelete {
         /// Where it was.
         path: Path,
+    },
+    /// Brings an entry back from the trash.
+    RestoreRemoved {
+        /// Which: the position at which it was removed.
+        removed: Seq,
+        /// Where it will be. `None`: in the directory it was removed from, wherever that is now; if that is not in the
+        /// tree any more, at the path that it had, with directories created as needed.
+        target: Option<Path>,
+    },
+    /// Makes a directory, with everything in it, a namespace of its own. It leaves this one.
+    Split {
+        /// Which directory.
+        path: Path,
+        /// What must be there now.
+        expect: Expect,
     },
 }
 
@@ -104,8 +160,12 @@ pub struct WriteNamespace {
 pub struct Done {
     /// The entry that was changed.
     pub inode: InodeId,
-    /// Its newest version, for files.
+    /// Its newest version; `None` for a directory.
     pub version: Option<VersionId>,
+    /// Position of the record that tells of it; 0 when there was nothing to change.
+    pub seq: Seq,
+    /// The namespace that a directory has become.
+    pub namespace: Option<NamespaceId>,
 }
 
 /// Answer to [`WriteNamespace`].
@@ -137,25 +197,6 @@ pub struct View {
     pub freshness: Freshness,
 }
 
-/// One line of a listing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
-    /// Its name in its directory; the root's is empty.
-    pub name: String,
-    /// Stays the same wherever the entry moves.
-    pub inode: InodeId,
-    /// File or directory.
-    pub kind: Kind,
-    /// Bytes; 0 for a directory.
-    pub size: u64,
-    /// Time of its last change: the writer's for an upload, otherwise the leader's.
-    pub modified: Millis,
-    /// Newest version; 0 for a directory.
-    pub version: VersionId,
-    /// Identifies the content; zero for a directory.
-    pub content_root: ChunkId,
-}
-
 /// Asks for one entry; `NotFound` when nothing is there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stat {
@@ -172,17 +213,53 @@ pub struct Found {
     pub seq: Seq,
     /// What is at the path.
     pub entry: Entry,
+    /// What a directory has.
+    pub contents: Option<Contents>,
 }
 
-/// Asks for a page of a directory, in order of names.
+/// By what a listing is ordered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OrderBy {
+    /// Bytes of the name.
+    #[default]
+    Name,
+    /// Time of the last change, as its writer says; then the name.
+    Modified,
+    /// Bytes of the newest version; then the name.
+    Size,
+}
+
+/// Where a page has ended. The next one goes on after it, whatever was added or removed meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PageToken {
+    /// By what the last entry stood where it did; 0 when ordered by name.
+    pub value: i64,
+    /// The last entry's.
+    pub name: Name,
+}
+
+/// A directory, as a question names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DirRef {
+    /// Whatever is at this path.
+    Path(Path),
+    /// This one, wherever it is; `NotFound` when it is not in the namespace.
+    Inode(InodeId),
+}
+
+/// Asks for a page of a directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListDir {
     /// Which state.
     pub view: View,
     /// Which directory.
-    pub path: Path,
-    /// Continue after this name; `None` to begin.
-    pub after: Option<Name>,
+    pub dir: DirRef,
+    /// In which order. By another than that of names a directory of more than `SORT_ENTRY_COUNT_MAX` entries is refused.
+    pub order: OrderBy,
+    /// The other way round.
+    pub descending: bool,
+    /// Continue after this; `None` to begin.
+    pub after: Option<PageToken>,
     /// Entries of the page, 1 to `LIST_PAGE_COUNT_MAX`; clamped.
     pub limit: u32,
 }
@@ -192,10 +269,12 @@ pub struct ListDir {
 pub struct Listing {
     /// The state it was read from.
     pub seq: Seq,
-    /// In byte order of their names.
+    /// In the order that was asked for.
     pub entries: Vec<Entry>,
-    /// There is more after the last one.
-    pub more: bool,
+    /// Entries of the directory.
+    pub count: u64,
+    /// Where to go on; `None` after the last entry.
+    pub next: Option<PageToken>,
 }
 
 /// Asks for the content of a file; `NotFound` when there is no such file or version.
@@ -212,7 +291,9 @@ pub struct OpenVersion {
 /// One version of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Version {
-    /// Larger than the ids of all older versions of the file.
+    /// Of which file or link.
+    pub inode: InodeId,
+    /// Counted from 1.
     pub id: VersionId,
     /// The version it replaced; `None` for a file's first.
     pub base: Option<VersionId>,
@@ -220,12 +301,14 @@ pub struct Version {
     pub author: String,
     /// When it was committed.
     pub committed: Millis,
-    /// The writer's time of change.
-    pub modified: Millis,
+    /// What its writer says about it.
+    pub attributes: Attributes,
     /// Length in bytes.
     pub size: u64,
     /// Identifies the content.
     pub content_root: ChunkId,
+    /// What a link points to; empty for a file.
+    pub target: String,
 }
 
 /// Answer to [`OpenVersion`].
@@ -235,7 +318,7 @@ pub struct Opened {
     pub seq: Seq,
     /// The version that was opened.
     pub version: Version,
-    /// Its bytes, or the chunks that hold them.
+    /// Its bytes, or the chunks that hold them; no bytes for a link.
     pub manifest: Manifest,
     /// One ticket per chunk that the manifest lists (for a tree: one for its root).
     pub tickets: Vec<Ticket>,
@@ -265,89 +348,6 @@ pub struct Versions {
     pub more: bool,
 }
 
-/// Asks for the changes after a position.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PullJournal {
-    /// Which namespace.
-    pub namespace: NamespaceId,
-    /// The last position the caller has, 0 for none; `Invalid` beyond the end.
-    pub after: Seq,
-    /// Records of the page, 1 to `JOURNAL_PAGE_COUNT_MAX`; clamped.
-    pub limit: u32,
-    /// When there is nothing yet, wait this long for something; the server has a limit.
-    pub wait_ms: u32,
-}
-
-/// Answer to [`PullJournal`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JournalPage {
-    /// Dense: the first is `after + 1` (I-JRN).
-    pub records: Vec<Record>,
-    /// The newest position of the namespace.
-    pub head: Seq,
-}
-
-/// A place in the tree.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
-    /// Inode of the directory.
-    pub dir: InodeId,
-    /// The name in it.
-    pub name: Name,
-}
-
-/// What changed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Change {
-    /// A directory was created, or an entry came back from the trash. A new file is `Versioned`.
-    Added {
-        /// Where it is now.
-        at: Place,
-        /// File or directory.
-        kind: Kind,
-    },
-    /// A file has a new version.
-    Versioned {
-        /// Where the file is.
-        at: Place,
-        /// The new version.
-        version: VersionId,
-        /// The one it replaced; `None` for a new file.
-        base: Option<VersionId>,
-        /// Length in bytes.
-        size: u64,
-        /// Identifies the content.
-        content_root: ChunkId,
-    },
-    /// An entry moved.
-    Moved {
-        /// Where it was.
-        source: Place,
-        /// Where it is now.
-        target: Place,
-    },
-    /// An entry went to the trash.
-    Removed {
-        /// From where.
-        at: Place,
-    },
-}
-
-/// One change of a namespace.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
-    /// Its position in the journal.
-    pub seq: Seq,
-    /// When it was proposed, by the leader's clock.
-    pub time: Millis,
-    /// Identity of whoever changed it, as text.
-    pub author: String,
-    /// Which entry.
-    pub inode: InodeId,
-    /// What happened to it.
-    pub change: Change,
-}
-
 /// Asks for the totals of a namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FetchNamespace {
@@ -360,7 +360,51 @@ pub struct FetchNamespace {
 pub struct NamespaceStats {
     /// Newest position of its journal.
     pub seq: Seq,
-    /// Set hash of all entries and versions: equal on all replicas at an equal `seq`.
-    #[serde(with = "serde_bytes")]
-    pub digest: [u8; 16],
+    /// Records up to here are gone.
+    pub floor: Seq,
+    /// Its root directory.
+    pub root: InodeId,
+    /// Everything in it: equal on all replicas at an equal `seq`.
+    pub totals: Totals,
+}
+
+/// Asks for what is in the trash, the last removed first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListTrash {
+    /// Which state.
+    pub view: View,
+    /// Only what was removed from below this path; `/` for everything.
+    pub under: Path,
+    /// Continue with what was removed before this; `None` to begin.
+    pub before: Option<Seq>,
+    /// Entries that are looked at for the page, 1 to `TRASH_PAGE_COUNT_MAX`; clamped.
+    pub limit: u32,
+}
+
+/// An entry in the trash.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removed {
+    /// Position at which it was removed: its name in the trash.
+    pub seq: Seq,
+    /// The path it had.
+    pub path: String,
+    /// As it was.
+    pub entry: Entry,
+    /// When, by the leader's clock.
+    pub time: Millis,
+    /// Who removed it.
+    pub author: String,
+    /// What a directory has.
+    pub contents: Option<Contents>,
+}
+
+/// Answer to [`ListTrash`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrashPage {
+    /// The state it was read from.
+    pub seq: Seq,
+    /// The last removed first.
+    pub removed: Vec<Removed>,
+    /// Where to go on; `None` after the last.
+    pub next: Option<Seq>,
 }

@@ -52,7 +52,12 @@ fn story(seed: u64) -> String {
                 world.pause(victim);
             }
             let path = Path::parse(&format!("/{round}")).unwrap();
-            let done = home.apply_all(Mode::PerItem, vec![Op::Mkdir { path, parents: false }]).await;
+            let done = home
+                .apply_all(
+                    Mode::PerItem,
+                    vec![Op::Mkdir { path, parents: false, attributes: Default::default() }],
+                )
+                .await;
             story.push_str(&format!("{:?} {done:?}\n", began.elapsed()));
             assert!(done.unwrap()[0].is_ok(), "one voter of three may be away");
             if round % 2 == 0 {
@@ -106,8 +111,13 @@ fn a_replica_that_has_stopped_says_so() {
     in_a_whole_cluster(|world, client, session| async move {
         let stopped = follower(&client, &session).await;
         world.disk(stopped).fail_syncs(LocalPath::new("/data/meta"));
-        let seq = session.put(&Path::parse("/f").unwrap(), None, Bytes::from_static(b"1")).await.unwrap().0;
-        let question = FetchNamespace { view: session.at_least(types::Seq(seq)) };
+        let seq = session
+            .put(&Path::parse("/f").unwrap(), None, Bytes::from_static(b"1"))
+            .await
+            .unwrap()
+            .seq
+            .unwrap();
+        let question = FetchNamespace { view: session.at_least(seq) };
         let request = Request::of(&question, Bytes::new());
         let reply = client.call_node(stopped, request, Duration::from_secs(20)).await;
         let answer = reply.and_then(|reply| reply.answer::<FetchNamespace>());

@@ -6,10 +6,8 @@ use types::{Error, FeatureLevel, Result};
 use crate::failure::Halt;
 use crate::row;
 
-/// First byte of the keys that every kind of partition has. Tables of a kind begin with a letter.
-pub const SHARED: u8 = 0;
 /// Key of the feature level.
-pub const LEVEL: &[u8] = &[SHARED, b'l'];
+pub const LEVEL: &[u8] = &[row::PARTITION[0], row::PARTITION[1], b'l'];
 
 /// The level that a partition has reached.
 pub fn level(state: &dyn Read) -> Result<FeatureLevel, Halt> {

@@ -1,9 +1,13 @@
 //! Namespaces: directory trees with versions and a journal.
 //!
-//! A commit writes an entry, a version, a journal record and, for a new file, its inode in one atomic batch. Inode ids
-//! are unique in the cluster and rows do not carry the namespace, so a subtree moves by one entry whatever its size.
+//! A commit writes an entry, a version, a journal record, the sums of the directories above and, for a new file, its
+//! inode in one atomic batch. Inode ids are unique in the cluster and rows do not carry the namespace, so a subtree moves,
+//! or becomes a namespace of its own, by one entry whatever its size.
 
 mod answers;
+mod catalog;
+mod key;
+mod listing;
 mod machine;
 mod read;
 mod row;
@@ -12,5 +16,9 @@ mod tree;
 #[cfg(test)]
 pub mod tests;
 
+pub use catalog::{find_namespace, list_namespaces};
+pub use listing::list_dir;
 pub use machine::NamespaceMachine;
-pub use read::{changed, fetch_namespace, list_dir, list_versions, open_version, owner, pull_journal, stat};
+pub use read::{
+    changed, fetch_namespace, list_trash, list_versions, open_version, owner, pull_journal, stat,
+};

@@ -1,4 +1,4 @@
-//! The root partition: the cluster map, join tokens, namespaces by name, and the secrets that meta nodes hold.
+//! The root partition: the cluster map, join tokens, and the secrets that meta nodes hold.
 
 mod change;
 mod plan;
@@ -13,11 +13,8 @@ use bytes::Bytes;
 use kv::Read;
 use proto::command::{Bootstrap, ChangeMap, MapChange, MapChanged, RootCommand};
 use proto::map::{ClusterMap, NodeInfo, Partition, PartitionKind, ROOT};
-use types::limits::{NAMESPACE_COUNT_MAX, PARTITION_COUNT_MAX};
-use types::{
-    ClusterId, Epoch, Error, FeatureLevel, GcEpoch, Millis, NamespaceId, NamespaceName, NodeId, PartitionId,
-    Result,
-};
+use types::limits::PARTITION_COUNT_MAX;
+use types::{ClusterId, Epoch, Error, FeatureLevel, GcEpoch, Millis, NodeId, PartitionId, Result};
 
 use crate::answer;
 use crate::draft::Draft;
@@ -41,13 +38,6 @@ pub fn map(state: &dyn Read) -> Result<Option<ClusterMap>> {
 /// Authority and secret of the cluster; `Unavailable` before it is bootstrapped.
 pub fn secrets(state: &dyn Read) -> Result<Secrets> {
     load(state, row::SECRETS).map_err(Halt::into_error)?.ok_or_else(not_bootstrapped)
-}
-
-/// The id of a namespace; `NotFound` when there is none of that name.
-pub fn find_namespace(state: &dyn Read, name: &NamespaceName) -> Result<NamespaceId> {
-    load(state, &row::namespace_key(name))
-        .map_err(Halt::into_error)?
-        .ok_or_else(|| Error::not_found(format!("there is no namespace {name}: create it first")))
 }
 
 /// `Denied` unless the token with this hash is valid at `now`.
@@ -132,7 +122,6 @@ impl Machine for RootMachine {
                 draft.put(row::token_key(&hash), &expires);
                 Ok(answer::encode(&Ok(())))
             }
-            RootCommand::CreateNamespace { name } => answer::of(create_namespace(draft, &name)),
         }
     }
 
@@ -213,22 +202,6 @@ fn check_table(map: &ClusterMap) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn create_namespace(draft: &mut Draft<'_>, name: &NamespaceName) -> Result<NamespaceId, Failure> {
-    let key = row::namespace_key(name);
-    if let Some(id) = load(draft, &key)? {
-        return Ok(id);
-    }
-    let id = load::<u64>(draft, row::NAMESPACE_COUNT)?.unwrap_or(0) + 1;
-    if id > NAMESPACE_COUNT_MAX as u64 {
-        return refuse(Error::invalid(format!(
-            "the cluster has {NAMESPACE_COUNT_MAX} namespaces, which is the limit"
-        )));
-    }
-    draft.put(row::NAMESPACE_COUNT, &id);
-    draft.put(key, &NamespaceId(id));
-    Ok(NamespaceId(id))
 }
 
 fn not_bootstrapped() -> Error {

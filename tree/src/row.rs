@@ -12,6 +12,9 @@ use types::{Error, FeatureLevel, Result};
 
 use crate::failure::Halt;
 
+/// First bytes of the keys of what belongs to a partition itself: behind all slots.
+pub const PARTITION: [u8; 2] = [0xff; 2];
+
 /// The value of a row.
 pub trait Row: Serialize + DeserializeOwned {
     /// What messages call it.

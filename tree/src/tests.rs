@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use kv::{Batch, Durability, Kv, MemKv, Order, Overlay, Read, Visit};
 use proto::command::{LEVEL_NEWEST, Logged, NamespaceCommand, Stamped};
-use types::{Error, FeatureLevel, Millis, NamespaceId, PartitionId, Result};
+use types::{Error, FeatureLevel, Millis, NamespaceName, PartitionId, Result};
 
 use crate::index::IndexMachine;
 use crate::namespace::NamespaceMachine;
@@ -60,7 +60,7 @@ struct Kind<M> {
 }
 
 const NAMESPACES: Kind<NamespaceMachine> =
-    Kind { machine: || NamespaceMachine::default(), log: namespace::tests::log };
+    Kind { machine: NamespaceMachine::default, log: namespace::tests::log };
 const INDEX: Kind<IndexMachine> = Kind { machine: IndexMachine::default, log: index::tests::log };
 const ROOT: Kind<RootMachine> = Kind { machine: || RootMachine, log: root::tests::log };
 
@@ -197,7 +197,7 @@ fn check_fields<M: Machine>(kind: &Kind<M>) {
     let all = rows(&kv);
     for at in 0..all.len() {
         let plain = proto::open(&all[at].1[1..]).unwrap().into_owned();
-        let meant = if all[at].0[0] == b'r' { 16 } else { plain.len().min(200) };
+        let meant = if all[at].0.get(2) == Some(&b'r') { 16 } else { plain.len().min(200) };
         for byte in 0..meant {
             let mut damaged = plain.clone();
             damaged[byte] ^= 1;
@@ -268,7 +268,7 @@ fn a_command_above_the_level_is_refused_by_every_build() {
 
 #[test]
 fn what_cannot_be_read_is_a_halt_that_says_what_to_do() {
-    let create = NamespaceCommand::Create { namespace: NamespaceId(1), owner: "a".into() };
+    let create = NamespaceCommand::Create { name: NamespaceName::parse("a").unwrap(), owner: "a".into() };
     let good = Stamped { time: Millis(1), command: create }.encode();
     let mut of_no_level = good.to_vec();
     of_no_level[2] = 0;
@@ -308,14 +308,18 @@ mod next {
     use super::*;
 
     fn mark() -> Bytes {
-        Stamped { time: Millis(1), command: NamespaceCommand::Mark { namespace: NamespaceId(7) } }.encode()
+        Stamped {
+            time: Millis(1),
+            command: NamespaceCommand::Mark { namespace: crate::namespace::tests::NS },
+        }
+        .encode()
     }
 
     /// What comes with a level is not written before the log has reached it, and then everywhere.
     #[test]
     fn what_comes_with_the_next_level_is_written_from_then_on() {
         let (kv, replica) = (MemKv::new(0), NAMESPACES.replica());
-        let version = || kv.get(b"n\0\0\0\0\0\0\0\x07").unwrap().unwrap()[0];
+        let version = || kv.get(b"\x3d\x9bn\0\0\0\0\0\x01").unwrap().unwrap()[0];
         let log = (NAMESPACES.log)();
         for (index, command) in (1..).zip(&log) {
             step(&replica, &kv, index, command).unwrap();

@@ -70,7 +70,7 @@ number_ids! {
     NamespaceId(u64),
     /// A file or directory. Unique in the cluster: its upper bits are the slot it was created in.
     InodeId(u64),
-    /// A version of a file: the [`Seq`] of its commit in the namespace's journal, so newer is larger within a file.
+    /// A version of a file or link, counted from 1 for each.
     VersionId(u64),
     /// Position in a namespace's journal, dense from 1.
     Seq(u64),

@@ -25,4 +25,4 @@ pub use profile::Profile;
 pub use slot::Slot;
 pub use stamp::{Stamp, Start};
 pub use text::counted;
-pub use time::Millis;
+pub use time::{Millis, Nanos};

@@ -20,6 +20,14 @@ pub const PATH_SIZE_MAX: usize = 4096;
 pub const IDENTITY_NAME_SIZE_MAX: usize = 64;
 /// Components of a path: bounds every walk to the root.
 pub const PATH_DEPTH_MAX: usize = 256;
+/// What a symbolic link points to: Linux's PATH_MAX.
+pub const LINK_TARGET_SIZE_MAX: usize = 4096;
+/// A media type.
+pub const MEDIA_TYPE_SIZE_MAX: usize = 255;
+/// Extended attributes of an entry, names and values together: they travel with every listing.
+pub const XATTRS_SIZE_MAX: usize = 4096;
+/// Extended attributes of an entry.
+pub const XATTR_COUNT_MAX: usize = 64;
 
 // ---- chunks and stripes ------------------------------------------------------------------------------------------
 
@@ -180,8 +188,14 @@ pub const COMPARE_TRY_COUNT_MAX: usize = 20;
 pub const COMPARE_PAUSE: Duration = Duration::from_millis(100);
 /// A change of the map is computed again when another was faster, which takes two leaders each time.
 pub const MAP_CHANGE_TRY_COUNT_MAX: usize = 5;
-/// Namespaces of one cluster: their names are in the root partition, which every meta node holds.
-pub const NAMESPACE_COUNT_MAX: usize = 100_000;
+/// Namespaces of one page.
+pub const NAMESPACE_PAGE_COUNT_MAX: usize = 1000;
+/// Removed entries of one page.
+pub const TRASH_PAGE_COUNT_MAX: usize = 1000;
+/// Entries of a directory that is listed by time or size: its page is found by looking at all of them.
+pub const SORT_ENTRY_COUNT_MAX: u64 = 1_000_000;
+/// Entries that are looked at to find out how deep a directory is that is about to be moved.
+pub const REACH_ENTRY_COUNT_MAX: usize = 10_000;
 
 // ---- cluster -----------------------------------------------------------------------------------------------------
 

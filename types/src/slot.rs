@@ -25,7 +25,7 @@ impl Slot {
         (number < Self::COUNT).then_some(Self(number))
     }
 
-    /// Its number.
+    /// Counted from 0.
     pub fn number(self) -> u16 {
         self.0
     }

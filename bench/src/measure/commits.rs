@@ -7,8 +7,8 @@ use chunk::manifest::Manifest;
 use env::task::JoinSet;
 use env::time::Instant;
 use futures::stream::{self, StreamExt, TryStreamExt};
-use proto::namespace::{Base, Op};
-use types::{Error, Millis, Path, Result};
+use proto::namespace::{Attributes, Expect, NewContent, Op};
+use types::{Error, Path, Result};
 
 use crate::context::{Bench, path};
 use crate::data::noise;
@@ -79,7 +79,7 @@ impl Writer {
     /// A writer with a directory of its own. Creating it opens the connection that is used from then on.
     pub async fn new(session: Session, dir: &str, size: usize) -> Result<Self> {
         let (content, dir) = (noise(dir, size), path(&[dir])?);
-        let op = Op::Mkdir { path: dir.clone(), parents: true };
+        let op = Op::Mkdir { path: dir.clone(), parents: true, attributes: Attributes::default() };
         session.namespace.apply(op, dir.to_string().len()).await?;
         Ok(Self { session, dir, content, next: 0 })
     }
@@ -90,10 +90,12 @@ impl Writer {
         self.next += 1;
         let op = Op::CommitVersion {
             path: self.dir.join(name)?,
-            base: Base::Absent,
-            manifest: Manifest::inline(self.content.clone()),
-            receipts: Vec::new(),
-            modified: Millis(0),
+            expect: Expect::Absent,
+            content: NewContent::File {
+                manifest: Manifest::inline(self.content.clone()),
+                receipts: Vec::new(),
+            },
+            attributes: Attributes::default(),
         };
         self.session.namespace.apply(op, self.content.len()).await?;
         Ok(env::time::now())

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Subcommand;
 use types::NamespaceName;
 
-use super::values::{duration, namespace};
+use super::values::{Remote, duration, namespace, remote};
 
 /// Commands of `admin`.
 #[derive(Debug, Subcommand)]
@@ -127,6 +127,35 @@ pub enum AdminNamespace {
         /// Name of the new namespace
         #[arg(value_parser = namespace)]
         name: NamespaceName,
+        /// Who will own it, such as user/ann; you if not given
+        #[arg(long, value_name = "WHO")]
+        owner: Option<String>,
+    },
+    /// List namespaces, with what is in them
+    List,
+    /// Give a namespace to somebody else
+    Owner {
+        /// Name of the namespace
+        #[arg(value_parser = namespace)]
+        name: NamespaceName,
+        /// Who will own it, such as user/ann
+        #[arg(value_name = "WHO")]
+        owner: String,
+    },
+    /// Delete a namespace with everything in it
+    Delete {
+        /// Name of the namespace
+        #[arg(value_parser = namespace)]
+        name: NamespaceName,
+        /// Also when it is not empty
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Make a directory, with everything in it, a namespace of its own
+    Split {
+        /// Directory of the namespace named with --namespace
+        #[arg(value_parser = remote())]
+        path: Remote,
     },
 }
 

@@ -4,6 +4,10 @@ use clap::CommandFactory;
 use clap::error::ErrorKind;
 
 use super::values::duration;
+use std::ffi::{OsStr, OsString};
+
+
+use super::values::parse_remote;
 use super::*;
 
 fn parse(line: &str) -> std::result::Result<Cli, clap::Error> {

@@ -19,6 +19,9 @@ pub async fn get(session: &Session, path: &Path, dest: &LocalPath) -> Result<Out
     let entry = entry(&namespace, path).await?;
     let report = match entry.kind {
         Kind::Dir => get_dir(session, &namespace, path, dest).await?,
+        Kind::Symlink => {
+            return Err(Error::invalid(format!("{path} is a symbolic link to {}", entry.target)));
+        }
         Kind::File => get_file(session, &namespace, path, &entry, dest).await?,
     };
     Ok(outcome(&report, seconds(start)))

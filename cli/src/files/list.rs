@@ -1,56 +1,87 @@
 //! `ls` and `du`: what is in a directory, and how much.
 
-use std::collections::BTreeMap;
-
-use client::list_tree;
+use client::{Namespace, list_tree};
 use proto::index::IndexStats;
-use proto::namespace::{Entry, Kind};
+use proto::namespace::{Contents, DirRef, Entry, Kind, OrderBy};
 use serde_json::{Value, json};
+use types::limits::LIST_PAGE_COUNT_MAX;
 use types::{Error, Name, Path, Result};
 
 use super::{entry, entry_json, kind_word};
+use crate::args::SortBy;
 use crate::output::{Outcome, Table, describe, size, time};
 use crate::session::Session;
 
-/// Lists a directory, or shows a file.
-pub async fn ls(session: &Session, path: &Path, long: bool, recursive: bool) -> Result<Outcome> {
-    let namespace = session.namespace().await?;
-    let listed = if recursive {
-        let mut found = list_tree(&namespace, path).await?;
-        match found.get(path).map(|top| top.kind) {
-            None => return Err(Error::not_found(format!("{path} does not exist"))),
-            Some(Kind::Dir) => found.remove(path),
-            Some(Kind::File) => None,
-        };
-        found
-    } else {
-        let top = entry(&namespace, path).await?;
-        match top.kind {
-            Kind::File => BTreeMap::from([(path.clone(), top)]),
-            Kind::Dir => {
-                let entries = namespace.list_whole_dir(path).await?;
-                entries
-                    .into_iter()
-                    .map(|e| Ok((path.join(Name::parse(&e.name)?)?, e)))
-                    .collect::<Result<_>>()?
-            }
-        }
-    };
-    Ok(listing(path, &listed, long))
+/// How a directory is listed.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    /// Size, time and version, too.
+    pub long: bool,
+    /// Everything below, too.
+    pub recursive: bool,
+    /// In which order.
+    pub sort: SortBy,
+    /// The other way round.
+    pub reverse: bool,
 }
 
-fn listing(top: &Path, listed: &BTreeMap<Path, Entry>, long: bool) -> Outcome {
+/// Lists a directory, or shows a file.
+pub async fn ls(session: &Session, path: &Path, look: Look) -> Result<Outcome> {
+    let namespace = session.namespace().await?;
+    let listed = if look.recursive {
+        let mut found = list_tree(&namespace, path).await?;
+        if found.is_empty() {
+            return Err(Error::not_found(format!("{path} does not exist")));
+        }
+        if found.get(path).is_some_and(Entry::is_dir) {
+            found.remove(path);
+        }
+        found.into_iter().collect()
+    } else {
+        let top = entry(&namespace, path).await?;
+        if top.is_dir() { list_dir(&namespace, path, look).await? } else { vec![(path.clone(), top)] }
+    };
+    Ok(listing(path, &listed, look.long))
+}
+
+async fn list_dir(namespace: &Namespace, path: &Path, look: Look) -> Result<Vec<(Path, Entry)>> {
+    let order = match look.sort {
+        SortBy::Name => OrderBy::Name,
+        SortBy::Time => OrderBy::Modified,
+        SortBy::Size => OrderBy::Size,
+    };
+    let mut listed = Vec::new();
+    let mut after = None;
+    loop {
+        let (dir, limit) = (DirRef::Path(path.clone()), LIST_PAGE_COUNT_MAX as u32);
+        let page = namespace.list(dir, (order, look.reverse), after, limit).await?;
+        for entry in page.entries {
+            listed.push((path.join(Name::parse(&entry.name)?)?, entry));
+        }
+        after = page.next;
+        if after.is_none() {
+            return Ok(listed);
+        }
+    }
+}
+
+fn listing(top: &Path, listed: &[(Path, Entry)], long: bool) -> Outcome {
     let json = listed.iter().map(|(path, entry)| entry_json(path, entry)).collect();
-    let mut table = Table::new(&["kind", ">size", "modified", ">version", "name"]);
+    let mut table = Table::new(&["kind", "mode", ">size", "modified", ">version", "name"]);
     let mut names = String::new();
     for (path, entry) in listed {
-        let name = name_below(top, path, entry);
+        let mut name = name_below(top, path, entry);
         if long {
             let (version, size) = match entry.kind {
                 Kind::Dir => (String::new(), String::new()),
-                Kind::File => (entry.version.to_string(), size(entry.size)),
+                Kind::File | Kind::Symlink => (entry.version.to_string(), size(entry.size)),
             };
-            table.row([kind_word(entry.kind).to_owned(), size, time(entry.modified), version, name]);
+            if entry.kind == Kind::Symlink {
+                name = format!("{name} -> {}", printable(&entry.target));
+            }
+            let mode = entry.attributes.mode.map(|mode| format!("{mode:04o}")).unwrap_or_default();
+            let modified = time(entry.attributes.modified.millis());
+            table.row([kind_word(entry.kind).to_owned(), mode, size, modified, version, name]);
         } else {
             names.push_str(&name);
             names.push('\n');
@@ -59,12 +90,17 @@ fn listing(top: &Path, listed: &BTreeMap<Path, Entry>, long: bool) -> Outcome {
     Outcome::ok(if long { table.render() } else { names }, json)
 }
 
-/// The path as seen from `top`; directories end with '/'. A control character would play tricks with the terminal.
+/// A control character would play tricks with the terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+/// The path as seen from `top`; directories end with '/'.
 fn name_below(top: &Path, path: &Path, entry: &Entry) -> String {
     let below = &path.names()[top.names().len().min(path.names().len() - 1)..];
     let below: Vec<&str> = below.iter().map(Name::as_str).collect();
-    let mut name: String = below.join("/").chars().map(|c| if c.is_control() { '?' } else { c }).collect();
-    if entry.kind == Kind::Dir {
+    let mut name = printable(&below.join("/"));
+    if entry.is_dir() {
         name.push('/');
     }
     name
@@ -73,56 +109,57 @@ fn name_below(top: &Path, path: &Path, entry: &Entry) -> String {
 /// How much is below a path, and how much of the cluster's disks everything takes.
 pub async fn du(session: &Session, path: &Path) -> Result<Outcome> {
     let namespace = session.namespace().await?;
-    let found = list_tree(&namespace, path).await?;
-    if found.is_empty() {
-        return Err(Error::not_found(format!("{path} does not exist")));
-    }
+    let found = namespace.describe(path).await?;
+    let found = found.ok_or_else(|| Error::not_found(format!("{path} does not exist")))?;
+    let (files, dirs, bytes) = match found.contents {
+        Some(Contents { totals, .. }) => (totals.files, totals.dirs, totals.bytes),
+        None => (1, 0, found.entry.size),
+    };
     let stats = session.blocks().stats().await?;
-    Ok(usage(path, &found, &stats))
+    Ok(usage(path, (files, dirs, bytes), &stats))
 }
 
-fn usage(path: &Path, found: &BTreeMap<Path, Entry>, stats: &IndexStats) -> Outcome {
-    let files: Vec<&Entry> = found.values().filter(|entry| entry.kind == Kind::File).collect();
-    let bytes: u64 = files.iter().map(|entry| entry.size).sum();
+fn usage(path: &Path, (files, dirs, bytes): (u64, u64, u64), stats: &IndexStats) -> Outcome {
     let text = describe(&[
         ("path", path.to_string()),
-        ("files", files.len().to_string()),
+        ("files", files.to_string()),
+        ("directories", dirs.to_string()),
         ("bytes", format!("{bytes} ({})", size(bytes))),
         ("whole cluster, unique", format!("{} ({})", stats.plain_bytes, size(stats.plain_bytes))),
         ("whole cluster, on disk", format!("{} ({})", stats.disk_bytes, size(stats.disk_bytes))),
     ]);
     let cluster: Value =
         json!({ "chunks": stats.chunks, "unique_bytes": stats.plain_bytes, "disk_bytes": stats.disk_bytes });
-    let json = json!({ "path": path.to_string(), "files": files.len(), "bytes": bytes, "cluster": cluster });
+    let json =
+        json!({ "path": path.to_string(), "files": files, "dirs": dirs, "bytes": bytes, "cluster": cluster });
     Outcome::ok(text, json)
 }
 
 #[cfg(test)]
 mod tests {
     use expect_test::{Expect, expect};
+    use proto::namespace::Attributes;
     use types::{ChunkId, InodeId, Millis, VersionId};
 
     use super::*;
 
-    fn tree() -> BTreeMap<Path, Entry> {
+    fn tree() -> Vec<(Path, Entry)> {
         let entry = |text: &str, kind, bytes| {
             let path = Path::parse(text).unwrap();
             let entry = Entry {
-                name: path.names().last().unwrap().to_string(),
-                inode: InodeId(bytes),
-                kind,
                 size: bytes,
-                modified: Millis(1_767_225_600_000),
+                attributes: Attributes::at(Millis(1_767_225_600_000).into()),
                 version: VersionId(bytes),
                 content_root: ChunkId([0xab; 32]),
+                ..Entry::new(path.names().last().unwrap().as_str(), InodeId(bytes), kind)
             };
             (path, entry)
         };
-        BTreeMap::from([
+        vec![
             entry("/a/b", Kind::Dir, 0),
             entry("/a/b/long name", Kind::File, 12_345),
             entry("/a/x\u{1b}[2J", Kind::File, 7),
-        ])
+        ]
     }
 
     #[track_caller]
@@ -149,18 +186,18 @@ mod tests {
             "/",
             true,
             expect![[r#"
-            kind   size  modified             version  name
-            dir          2026-01-01 00:00:00           a/b/
-            file  12 kB  2026-01-01 00:00:00    12345  a/b/long name
-            file    7 B  2026-01-01 00:00:00        7  a/x?[2J
-        "#]],
+                kind  mode   size  modified             version  name
+                dir                2026-01-01 00:00:00           a/b/
+                file        12 kB  2026-01-01 00:00:00    12345  a/b/long name
+                file          7 B  2026-01-01 00:00:00        7  a/x?[2J
+            "#]],
         );
     }
 
     #[test]
     fn for_programs() {
         let json = listing(&Path::root(), &tree(), false).json;
-        expect![[r#"{"content":null,"inode":0,"kind":"dir","modified_ms":1767225600000,"name":"b","path":"/a/b","size":0,"version":null}"#]]
+        expect![[r#"{"changed_ms":0,"content":null,"executable":false,"inode":0,"kind":"dir","media_type":"","mode":null,"modified_ns":1767225600000000000,"name":"b","path":"/a/b","size":0,"target":null,"version":null}"#]]
             .assert_eq(&json[0].to_string());
         assert_eq!(json[1]["version"], 12345);
         assert_eq!(json[1]["content"], "ab".repeat(32));
@@ -169,7 +206,7 @@ mod tests {
     #[test]
     fn a_file_is_listed_by_its_name() {
         let mut file = tree();
-        file.retain(|_, entry| entry.size == 12_345);
+        file.retain(|(_, entry)| entry.size == 12_345);
         assert_eq!(listing(&Path::parse("/a/b/long name").unwrap(), &file, false).text, "long name\n");
     }
 
@@ -177,16 +214,17 @@ mod tests {
     fn usage_adds_up_files() {
         let stats =
             IndexStats { chunks: 3, plain_bytes: 12_000, disk_bytes: 18_000, ..IndexStats::default() };
-        let outcome = usage(&Path::root(), &tree(), &stats);
+        let outcome = usage(&Path::root(), (2, 1, 12_352), &stats);
         expect![[r#"
             path                    /
             files                   2
+            directories             1
             bytes                   12352 (12 kB)
             whole cluster, unique   12000 (12 kB)
             whole cluster, on disk  18000 (18 kB)
         "#]]
         .assert_eq(&outcome.text);
-        expect![[r#"{"bytes":12352,"cluster":{"chunks":3,"disk_bytes":18000,"unique_bytes":12000},"files":2,"path":"/"}"#]]
+        expect![[r#"{"bytes":12352,"cluster":{"chunks":3,"disk_bytes":18000,"unique_bytes":12000},"dirs":1,"files":2,"path":"/"}"#]]
             .assert_eq(&outcome.json.to_string());
     }
 }

@@ -22,13 +22,13 @@ fn description(path: &Path, entry: &Entry) -> Outcome {
         ("kind", kind_word(entry.kind).to_owned()),
         ("inode", entry.inode.to_string()),
     ];
-    if entry.kind == Kind::File {
+    if entry.kind != Kind::Dir {
         lines.push(("size", format!("{} ({})", entry.size, size(entry.size))));
         lines.push(("version", entry.version.to_string()));
         lines.push(("content", entry.content_root.to_string()));
     }
     if !path.is_root() {
-        lines.push(("modified", time(entry.modified)));
+        lines.push(("modified", time(entry.attributes.modified.millis())));
     }
     Outcome::ok(describe(&lines), entry_json(path, entry))
 }
@@ -49,20 +49,17 @@ pub async fn cat(session: &Session, path: &Path, range: Option<ByteRange>) -> Re
 #[cfg(test)]
 mod tests {
     use expect_test::expect;
-    use types::{ChunkId, InodeId, Millis, VersionId};
+    use types::{ChunkId, InodeId, VersionId};
 
     use super::*;
 
     #[test]
     fn descriptions() {
         let mut entry = Entry {
-            name: "f".to_owned(),
-            inode: InodeId(5),
-            kind: Kind::File,
             size: 1500,
-            modified: Millis(0),
             version: VersionId(9),
             content_root: ChunkId([0xab; 32]),
+            ..Entry::new("f", InodeId(5), Kind::File)
         };
         let path = Path::parse("/d/f").unwrap();
         expect![[r#"

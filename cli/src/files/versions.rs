@@ -1,6 +1,6 @@
 //! `history` and `restore`: what there was, and the way back to it.
 
-use proto::namespace::{Op, Version};
+use proto::namespace::{Expect, Op, Version};
 use serde_json::{Value, json};
 use types::{Path, Result, VersionId};
 
@@ -46,7 +46,7 @@ fn version_json(version: &Version) -> Value {
         "base": version.base.map(|base| base.0),
         "author": version.author,
         "committed_ms": version.committed.0,
-        "modified_ms": version.modified.0,
+        "modified_ns": version.attributes.modified.0,
         "size": version.size,
         "content": version.content_root.to_string(),
     })
@@ -56,7 +56,7 @@ fn version_json(version: &Version) -> Value {
 pub async fn restore(session: &Session, path: &Path, version: Option<VersionId>) -> Result<Outcome> {
     let namespace = session.namespace().await?;
     let op = match version {
-        Some(version) => Op::RestoreVersion { path: path.clone(), version },
+        Some(version) => Op::RestoreVersion { path: path.clone(), expect: Expect::Any, version },
         None => Op::Undelete { path: path.clone() },
     };
     let done = change(&namespace, op).await?;
@@ -72,20 +72,22 @@ pub async fn restore(session: &Session, path: &Path, version: Option<VersionId>)
 #[cfg(test)]
 mod tests {
     use expect_test::expect;
-    use types::{ChunkId, Millis};
+    use types::{ChunkId, InodeId, Millis};
 
     use super::*;
 
     #[test]
     fn histories() {
         let version = |id, base| Version {
+            inode: InodeId(1),
             id: VersionId(id),
             base,
             author: "admin/admin".to_owned(),
             committed: Millis(1_767_225_600_000),
-            modified: Millis(0),
+            attributes: Default::default(),
             size: id * 100,
             content_root: ChunkId([0xab; 32]),
+            target: String::new(),
         };
         let outcome = listing(&[version(12, Some(VersionId(7))), version(7, None)]);
         expect![[r#"

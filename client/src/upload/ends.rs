@@ -1,7 +1,7 @@
 //! Where an upload begins and ends: the state of its target, and what became of it.
 
 use proto::namespace::{Entry, Kind};
-use types::{Error, Path, Result, VersionId};
+use types::{Error, Path, Result, Seq, VersionId};
 
 /// What is known of the target of an upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,12 +13,15 @@ pub enum FileState {
 }
 
 impl FileState {
-    /// The state that an entry (or its absence) means for a file. `Exists` when it is a directory, which no file
-    /// replaces.
+    /// The state that an entry (or its absence) means for a file. `Exists` when it is anything else, which no
+    /// file replaces.
     pub fn of(path: &Path, entry: Option<Entry>) -> Result<Self> {
         match entry {
             None => Ok(FileState::Absent),
             Some(entry) if entry.kind == Kind::File => Ok(FileState::Present(entry)),
+            Some(entry) if entry.kind == Kind::Symlink => Err(Error::exists(format!(
+                "{path} is a symbolic link, which does not become a file: remove it first"
+            ))),
             Some(_) => Err(Error::exists(format!("{path} is a directory; a file cannot replace it"))),
         }
     }
@@ -31,6 +34,6 @@ pub struct Uploaded {
     pub version: VersionId,
     /// Bytes of the file.
     pub size: u64,
-    /// False when that version was there before.
-    pub changed: bool,
+    /// Position of its commit; `None` when that version was there before.
+    pub seq: Option<Seq>,
 }

@@ -101,12 +101,12 @@ impl Uploader {
     }
 
     async fn commit_version(&self, op: Op, weight: usize) -> Result<UploadFact> {
-        Ok(UploadFact::Committed(self.namespace.apply(op, weight).await?.version))
+        self.namespace.apply(op, weight).await.map(UploadFact::Committed)
     }
 
     fn count(&self, uploaded: &Uploaded, inline_size: u64) {
         self.progress.bytes_done.fetch_add(inline_size, Ordering::Relaxed);
-        self.progress.files_unchanged.fetch_add(u64::from(!uploaded.changed), Ordering::Relaxed);
+        self.progress.files_unchanged.fetch_add(u64::from(uploaded.seq.is_none()), Ordering::Relaxed);
         self.progress.files_done.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -23,10 +23,10 @@ use bytes::Bytes;
 use chunk::manifest::{ChunkRef, Content, Manifest, content_root};
 use chunk::split::SplitRule;
 use env::Metadata;
-use proto::namespace::{Base, Op};
+use proto::namespace::{Attributes, Done, Expect, NewContent, Op};
 use proto::seal::Receipt;
 use types::limits::{FILE_SIZE_MAX, INLINE_SIZE_MAX, MANIFEST_INLINE_COUNT_MAX, UPLOAD_TRY_COUNT_MAX};
-use types::{ChunkId, Error, Path, Result, VersionId};
+use types::{ChunkId, Error, Path, Result};
 
 use super::ends::{FileState, Uploaded};
 use super::store::StorePlan;
@@ -46,8 +46,8 @@ pub(super) enum UploadFact {
     Ended,
     /// Answers [`UploadStep::StoreChunk`] and [`UploadStep::StoreNode`], in the order in which they were asked for.
     Stored { id: ChunkId, receipt: Receipt },
-    /// Answers [`UploadStep::Commit`] with the new version; every commit of a file should have one.
-    Committed(Option<VersionId>),
+    /// Answers [`UploadStep::Commit`]; every commit of a file should have a version.
+    Committed(Done),
 }
 
 /// What to do next.
@@ -151,10 +151,11 @@ impl<'a> UploadPlan<'a> {
                 let same = before.stamp == after.stamp && manifest.size == after.size;
                 if same { Ok(self.commit_version(before, manifest, receipts)) } else { self.start_over() }
             }
-            (UploadState::Committing { size, inline_size }, UploadFact::Committed(version)) => {
+            (UploadState::Committing { size, inline_size }, UploadFact::Committed(done)) => {
                 let version =
-                    version.ok_or_else(|| Error::internal("a commit answered without a version"))?;
-                Ok(UploadStep::Done { uploaded: Uploaded { version, size, changed: true }, inline_size })
+                    done.version.ok_or_else(|| Error::internal("a commit answered without a version"))?;
+                let uploaded = Uploaded { version, size, seq: Some(done.seq) };
+                Ok(UploadStep::Done { uploaded, inline_size })
             }
             (_, fact) => panic!("upload of {}: nobody asked for {fact:?}", self.source.display()),
         }
@@ -244,7 +245,7 @@ impl<'a> UploadPlan<'a> {
             && entry.content_root == content_root(&manifest)
             && entry.size == size
         {
-            let uploaded = Uploaded { version: entry.version, size, changed: false };
+            let uploaded = Uploaded { version: entry.version, size, seq: None };
             return UploadStep::Done { uploaded, inline_size };
         }
         let weight = receipts.len() * (size_of::<ChunkRef>() + size_of::<Receipt>())
@@ -252,10 +253,9 @@ impl<'a> UploadPlan<'a> {
             + inline_size as usize;
         let op = Op::CommitVersion {
             path: self.target.clone(),
-            base: base(self.seen),
-            manifest,
-            receipts,
-            modified: before.modified,
+            expect: expect(self.seen),
+            content: NewContent::File { manifest, receipts },
+            attributes: attributes(&before),
         };
         self.state = UploadState::Committing { size, inline_size };
         UploadStep::Commit { op: Box::new(op), weight }
@@ -263,11 +263,17 @@ impl<'a> UploadPlan<'a> {
 }
 
 /// What the commit holds against what is there by then (I-CAS).
-fn base(seen: &FileState) -> Base {
+fn expect(seen: &FileState) -> Expect {
     match seen {
-        FileState::Absent => Base::Absent,
-        FileState::Present(entry) => Base::Version(entry.version),
+        FileState::Absent => Expect::Absent,
+        FileState::Present(entry) => Expect::Version(entry.inode, entry.version),
     }
+}
+
+/// What the file system says of a file.
+fn attributes(file: &Metadata) -> Attributes {
+    let executable = file.mode.is_some_and(|mode| mode & 0o111 != 0);
+    Attributes { mode: file.mode, executable, ..Attributes::at(file.modified) }
 }
 
 fn inline_size(manifest: &Manifest) -> u64 {

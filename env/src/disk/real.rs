@@ -9,10 +9,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 
 use bytes::BytesMut;
-use types::Millis;
+use types::Nanos;
 
 use super::{Disk, File, Metadata, OpenMode, Space};
 
@@ -44,13 +43,15 @@ impl Disk for RealDisk {
 
     fn metadata(&self, path: &Path) -> io::Result<Metadata> {
         let found = fs::symlink_metadata(path)?;
-        let modified = found.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+        // Beyond 2262 is as good as 2262.
+        let modified = found.mtime().saturating_mul(1_000_000_000).saturating_add(found.mtime_nsec());
         Ok(Metadata {
             is_file: found.is_file(),
             is_dir: found.is_dir(),
             size: found.len(),
-            modified: Millis(modified.as_millis() as u64),
-            stamp: (modified.as_nanos() as u64, found.ino()),
+            modified: Nanos(modified),
+            mode: Some((found.mode() & 0o7777) as u16),
+            stamp: (modified as u64, found.ino()),
         })
     }
 

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use types::Millis;
+use types::{Millis, Nanos};
 
 use super::{Disk, File, Metadata, OpenMode, Space};
 use file::SimFile;
@@ -174,7 +174,8 @@ impl Disk for SimDisk {
             is_file: content.is_some(),
             is_dir: content.is_none(),
             size: content.map_or(0, |content| content.len()),
-            modified: Millis(changes),
+            modified: Nanos::from(Millis(changes)),
+            mode: None,
             stamp: (changes, inode.0),
         })
     }

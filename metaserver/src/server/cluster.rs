@@ -1,4 +1,4 @@
-//! Requests about the cluster: joining, heartbeats, namespaces by name.
+//! Requests about the cluster: joining, heartbeats, disks.
 
 use std::collections::BTreeMap;
 
@@ -6,11 +6,11 @@ use access::{Action, authorize};
 use env::mutant::Mutant;
 use net::Caller;
 use proto::cluster::{
-    ClusterStatus, ConfirmJoin, CreateNamespace, CreateToken, DisksRegistered, FetchStatus, FindNamespace,
-    FinishSync, Heartbeat, HeartbeatSeen, Join, Joined, NamespaceFound, NodeRemoved, NodeStatus,
-    RegisterDisks, RegisterStore, RemoveNode, StoreRegistered, TokenCreated,
+    ClusterStatus, ConfirmJoin, CreateToken, DisksRegistered, FetchStatus, FinishSync, Heartbeat,
+    HeartbeatSeen, Join, Joined, NodeRemoved, NodeStatus, RegisterDisks, RegisterStore, RemoveNode,
+    StoreRegistered, TokenCreated,
 };
-use proto::command::{MapChange, NamespaceCommand, NewNode, NodeChange, RootCommand};
+use proto::command::{MapChange, NewNode, NodeChange, RootCommand};
 use proto::map::{ClusterMap, ROOT};
 use raft::State;
 use tree::root;
@@ -156,37 +156,6 @@ impl Metaserver {
         let expires = self.env.clock.wall().plus(request.valid_ms);
         let () = self.propose(ROOT, RootCommand::AddToken { hash, expires }).await?;
         Ok(TokenCreated { secret })
-    }
-
-    /// Two partitions take part: the root assigns an id to the name, then the namespace is created where it belongs. A
-    /// failure in between is repaired by asking again.
-    pub(super) async fn create_namespace(
-        &self,
-        caller: &Caller,
-        request: CreateNamespace,
-    ) -> Result<NamespaceFound> {
-        authorize(&caller.identity, Action::AdministerCluster)?;
-        let name = request.name;
-        let namespace = self.propose(ROOT, RootCommand::CreateNamespace { name }).await?;
-        let owner = caller.identity.to_string();
-        let partition = self.map.borrow().namespace_partition(namespace);
-        let () = self.propose(partition, NamespaceCommand::Create { namespace, owner }).await?;
-        Ok(NamespaceFound { namespace })
-    }
-
-    pub(super) async fn find_namespace(
-        &self,
-        caller: &Caller,
-        request: FindNamespace,
-    ) -> Result<NamespaceFound> {
-        authorize(&caller.identity, Action::ViewCluster)?;
-        let group = self.root();
-        // A name keeps its id forever: any replica that knows it may say so, even without a leader.
-        if let Ok(namespace) = group.read(|state| root::find_namespace(state, &request.name)) {
-            return Ok(NamespaceFound { namespace });
-        }
-        let find = move |state: &State| root::find_namespace(state, &request.name);
-        Ok(NamespaceFound { namespace: self.read_newest(&group, find).await? })
     }
 
     pub(super) async fn register_disks(

@@ -36,7 +36,7 @@ impl Metaserver {
         env::task::blocking(move || group.read_snapshot(compute)).await
     }
 
-    fn kind(&self, partition: types::PartitionId) -> Result<PartitionKind> {
+    pub(super) fn kind(&self, partition: types::PartitionId) -> Result<PartitionKind> {
         let map = self.map.borrow();
         let found = map.partitions.iter().find(|known| known.id == partition);
         found

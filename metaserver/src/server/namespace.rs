@@ -9,8 +9,9 @@ use env::mutant::Mutant;
 use net::Caller;
 use proto::command::NamespaceCommand;
 use proto::namespace::{
-    Base, FetchNamespace, Found, Freshness, JournalPage, ListDir, ListVersions, Listing, NamespaceStats, Op,
-    OpenVersion, Opened, PullJournal, Stat, Versions, View, WriteNamespace, Written,
+    Expect, FetchNamespace, Found, Freshness, JournalPage, ListDir, ListTrash, ListVersions, Listing,
+    NamespaceStats, NewContent, Op, OpenVersion, Opened, PullJournal, Stat, TrashPage, Versions, View,
+    WriteNamespace, Written,
 };
 use proto::seal::{Receipt, Ticket};
 use raft::State;
@@ -41,7 +42,7 @@ impl Metaserver {
         };
         authorize(&caller.identity, Action::UseNamespace { owner: &owner })?;
         for op in &write.ops {
-            if let Op::CommitVersion { manifest, receipts, path, .. } = op {
+            if let Op::CommitVersion { content: NewContent::File { manifest, receipts }, path, .. } = op {
                 self.check_manifest(manifest, receipts).map_err(|e| e.context(path))?;
             }
         }
@@ -72,8 +73,8 @@ impl Metaserver {
         }
         if Mutant::WrongBase.is_planted() {
             for op in &mut write.ops {
-                if let Op::CommitVersion { base, .. } = op {
-                    *base = Base::Any;
+                if let Op::CommitVersion { expect, .. } = op {
+                    *expect = Expect::Any;
                 }
             }
         }
@@ -93,15 +94,20 @@ impl Metaserver {
     pub(super) async fn stat(&self, caller: &Caller, request: Stat) -> Result<Found> {
         let Stat { view, path } = request;
         self.ask_namespace(caller, view, move |state, seq| {
-            Ok(Found { seq, entry: namespace::stat(state, view.namespace, &path)? })
+            let (entry, contents) = namespace::stat(state, view.namespace, &path)?;
+            Ok(Found { seq, entry, contents })
         })
         .await
     }
 
     pub(super) async fn list_dir(&self, caller: &Caller, request: ListDir) -> Result<Listing> {
-        let ListDir { view, path, after, limit } = request;
+        self.ask_namespace(caller, request.view, move |state, _| namespace::list_dir(state, &request)).await
+    }
+
+    pub(super) async fn list_trash(&self, caller: &Caller, request: ListTrash) -> Result<TrashPage> {
+        let ListTrash { view, under, before, limit } = request;
         self.ask_namespace(caller, view, move |state, _| {
-            namespace::list_dir(state, view.namespace, &path, after.as_ref(), limit)
+            namespace::list_trash(state, view.namespace, &under, before, limit)
         })
         .await
     }
@@ -153,7 +159,7 @@ impl Metaserver {
                 journal.records.remove(1);
             }
             let waited = env::time::now() >= deadline;
-            if !journal.records.is_empty() || waited {
+            if !journal.records.is_empty() || journal.floor > after || waited {
                 return Ok(journal);
             }
             if self.retired.load(Ordering::Relaxed) || applied.has_changed().is_err() {

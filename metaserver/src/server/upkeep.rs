@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use proto::command::{Bootstrap, MapChange, NamespaceCommand, RootCommand};
+use proto::command::{Bootstrap, MapChange, RootCommand};
 use proto::map::{ClusterMap, ROOT};
 use raft::Group;
 use tokio::sync::watch;
 use tracing::{info, warn};
 use tree::root;
 use types::limits::{BOOTSTRAP_TIMEOUT, NODE_WATCH_PERIOD, VOTERS_CHECK_PERIOD};
-use types::{ClusterId, ErrorKind, FeatureLevel, NamespaceId, NamespaceName, NodeId, ReplicaId, Result};
+use types::{ClusterId, ErrorKind, FeatureLevel, NamespaceName, NodeId, ReplicaId, Result};
 
 use super::Metaserver;
 use crate::liveness::Liveness;
@@ -50,10 +50,7 @@ impl Metaserver {
         let cluster: ClusterId =
             self.propose(ROOT, RootCommand::Bootstrap(Box::new(bootstrap.clone()))).await?;
         let name = NamespaceName::parse(FIRST_NAMESPACE).expect("a valid name");
-        let namespace: NamespaceId = self.propose(ROOT, RootCommand::CreateNamespace { name }).await?;
-        let partition = self.map.borrow().namespace_partition(namespace);
-        let owner = FIRST_OWNER.to_owned();
-        let () = self.propose(partition, NamespaceCommand::Create { namespace, owner }).await?;
+        self.put_namespace(name, FIRST_OWNER.to_owned()).await?;
         info!(%cluster, "the cluster is initialised");
         Ok(())
     }

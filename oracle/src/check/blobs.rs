@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use types::{ErrorKind, VersionId};
+use types::{ErrorKind, Seq};
 
 use super::order::Order;
+use crate::deed::FileVersion;
 use crate::history::{Asked, History, Operation, Outcome, Shown, Step};
 use crate::survey::{Kept, Survey};
 use crate::verdict::{Invariant, Verdict};
@@ -13,12 +14,16 @@ use crate::verdict::{Invariant, Verdict};
 /// that was acknowledged was said to be gone, and what was removed comes back.
 pub fn durable(history: &History, survey: &Survey, order: &Order) -> Verdict {
     let mut verdict = Verdict::new(Invariant::Ack, "every acknowledged version can be read, from every node");
-    let kept: BTreeMap<VersionId, &Kept> = survey.kept.iter().map(|kept| (kept.version, kept)).collect();
+    let kept: BTreeMap<FileVersion, &Kept> =
+        survey.kept.iter().map(|kept| ((kept.inode, kept.version), kept)).collect();
+    let made: BTreeMap<Seq, FileVersion> = order.made.iter().map(|(version, seq)| (*seq, *version)).collect();
     for (operation, seq) in history.operations.iter().zip(&order.seqs) {
         match (operation.steps(), &operation.outcome, seq) {
             ([Step::Commit { .. } | Step::Restore(..)], Outcome::Done(..), Some(seq)) => {
-                let version = VersionId(seq.0);
-                verdict.judge(is_kept(operation, version, kept.get(&version).copied(), order));
+                // That no version was made there is reported by the checker of I-LIN.
+                if let Some(version) = made.get(seq) {
+                    verdict.judge(is_kept(operation, *version, kept.get(version).copied(), order));
+                }
             }
             (_, Outcome::Done(Shown::File(version, Err(e)), _), _) if is_loss(e.kind()) => {
                 verdict.judge(Err(format!("{operation}: version {} is lost: {e}", version.id)));
@@ -36,10 +41,12 @@ pub fn durable(history: &History, survey: &Survey, order: &Order) -> Verdict {
 
 fn is_kept(
     operation: &Operation,
-    version: VersionId,
+    made: FileVersion,
     kept: Option<&Kept>,
     order: &Order,
 ) -> Result<(), String> {
+    let (inode, version) = made;
+    let version = format!("{version} of {inode}");
     let found = match kept.map(|kept| &kept.hash) {
         None => return Err(format!("{operation} became version {version}, which is gone")),
         Some(Err(e)) => {
@@ -47,7 +54,7 @@ fn is_kept(
         }
         Some(Ok(hash)) => *hash,
     };
-    match order.contents.get(&version) {
+    match order.contents.get(&made) {
         Some(content) if content.hash != found => {
             Err(format!("{operation} became version {version}, which is {found:?}, not {:?}", content.hash))
         }
@@ -63,23 +70,24 @@ fn is_loss(kind: ErrorKind) -> bool {
 /// I-READ: no read returned bytes that were not written as the version it named.
 pub fn right_bytes(history: &History, survey: &Survey, order: &Order) -> Verdict {
     let mut verdict = Verdict::new(Invariant::Read, "right bytes or an error");
-    let began = VersionId(history.began.0);
+    let is_judged = |made: FileVersion| order.made.get(&made).is_none_or(|seq| *seq > history.began);
     for operation in &history.operations {
         let (Asked::Read(_, _, range), Outcome::Done(Shown::File(version, Ok(hash)), _)) =
             (&operation.asked, &operation.outcome)
         else {
             continue;
         };
-        if version.id > began {
-            let content = order.contents.get(&version.id);
+        let made = (version.inode, version.id);
+        if is_judged(made) {
+            let content = order.contents.get(&made);
             let want =
                 content.map(|content| range.as_ref().map_or(content.hash, |range| content.hash_of(range)));
             verdict.judge(is_equal(format_args!("{operation}: version {}", version.id), *hash, want));
         }
     }
-    for kept in survey.kept.iter().filter(|kept| kept.version > began) {
+    for kept in survey.kept.iter().filter(|kept| is_judged((kept.inode, kept.version))) {
         if let Ok(hash) = kept.hash {
-            let want = order.contents.get(&kept.version).map(|content| content.hash);
+            let want = order.contents.get(&(kept.inode, kept.version)).map(|content| content.hash);
             verdict.judge(is_equal(format_args!("version {} of {}", kept.version, kept.inode), hash, want));
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proto::namespace::{Entry, Record};
 use types::{InodeId, Path};
 
-use crate::history::{Followed, History};
+use crate::history::{Followed, History, Mirrored};
 use crate::model;
 use crate::replay::Tree;
 use crate::survey::Survey;
@@ -36,6 +36,23 @@ pub fn followers(history: &History, survey: &Survey) -> Verdict {
         verdict.exercised += followed.records.len() as u64;
         let what = |what: String| format!("follower {}: {what}", followed.client);
         verdict.violations.extend(misled(followed, survey).map(what));
+    }
+    verdict
+}
+
+/// I-JRN: whoever begins anywhere, from a listing, has the tree of the position that it has come to.
+pub fn mirrors(history: &History, survey: &Survey) -> Verdict {
+    let mut verdict = Verdict::new(Invariant::Jrn, "a listing and the records after it are the tree");
+    let mut mirrored: Vec<&Mirrored> = history.mirrored.iter().collect();
+    mirrored.sort_by_key(|mirrored| mirrored.seq);
+    let mut tree = Tree::new(survey.root);
+    let mut records = survey.early.iter().peekable();
+    for Mirrored { client, began, seq, tree: listed } in mirrored {
+        while let Some(record) = records.next_if(|record| record.seq <= *seq) {
+            let _ = tree.apply(record); // A record that breaks a rule is reported by the checker of I-TREE.
+        }
+        let what = |what| format!("follower {client} from {began}, at position {seq}: {what}");
+        verdict.judge(differences(&tree, listed).into_iter().next().map_or(Ok(()), |why| Err(what(why))));
     }
     verdict
 }

@@ -6,11 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use proto::namespace::{Change, Record};
-use types::{InodeId, Seq, VersionId};
+use proto::namespace::Record;
+use types::{InodeId, Seq};
 
 use super::realtime::{RealTime, first};
 use crate::content::Content;
+use crate::deed::{Deed, FileVersion};
 use crate::history::{History, Operation, Outcome, Shown, Step};
 use crate::model::{self, Effect};
 use crate::replay::Tree;
@@ -26,8 +27,10 @@ pub struct Order {
     pub certain: Vec<Option<Seq>>,
     /// Positions between the records of one change: no state that anybody may see.
     pub inside: BTreeSet<Seq>,
-    /// What was written as which version.
-    pub contents: BTreeMap<VersionId, Content>,
+    /// What was written as which version, as far as clients wrote it.
+    pub contents: BTreeMap<FileVersion, Content>,
+    /// Where each version was made.
+    pub made: BTreeMap<FileVersion, Seq>,
     /// What real time says about these positions.
     pub real_time: RealTime,
     verdicts: [Verdict; 3],
@@ -49,6 +52,7 @@ impl Order {
             lost: Vec::new(),
             ambiguous: BTreeSet::new(),
             contents: BTreeMap::new(),
+            made: versions_of(&survey.early),
             faults: Vec::new(),
         };
         search.claim_told(history.began);
@@ -94,7 +98,8 @@ struct Search<'a> {
     lost: Vec<Floating>,
     /// Operations of which one could as well be where another is.
     ambiguous: BTreeSet<usize>,
-    contents: BTreeMap<VersionId, Content>,
+    contents: BTreeMap<FileVersion, Content>,
+    made: BTreeMap<FileVersion, Seq>,
     faults: Vec<(Invariant, String)>,
 }
 
@@ -176,12 +181,13 @@ impl Search<'_> {
     }
 
     fn keep_content(&mut self, step: &Step, record: &Record) {
+        let Some(version) = Deed::version(record) else { return };
         let content = match step {
             Step::Commit { content, .. } => Some(*content),
-            Step::Restore(_, version) => self.contents.get(version).copied(),
+            Step::Restore(_, old) => self.contents.get(&(record.inode, *old)).copied(),
             _ => None,
         };
-        self.contents.extend(content.map(|content| (VersionId(record.seq.0), content)));
+        self.contents.extend(content.map(|content| (version, content)));
     }
 
     /// Opens what may stand at `seq`, and gives up what should have stood before. Those that must come soonest are first,
@@ -227,7 +233,15 @@ impl Search<'_> {
             verdict.violations.extend(own.map(|(_, text)| text.clone()));
         }
         let inside = self.inside();
-        Order { seqs: self.seqs, certain, inside, contents: self.contents, real_time, verdicts }
+        Order {
+            seqs: self.seqs,
+            certain,
+            inside,
+            contents: self.contents,
+            made: self.made,
+            real_time,
+            verdicts,
+        }
     }
 
     fn inside(&self) -> BTreeSet<Seq> {
@@ -235,6 +249,11 @@ impl Search<'_> {
         let inside = self.claims.iter().filter(|(_, (index, step))| *step < last(*index));
         inside.map(|(seq, _)| *seq).collect()
     }
+}
+
+/// The versions that a journal tells of, and where.
+fn versions_of(journal: &[Record]) -> BTreeMap<FileVersion, Seq> {
+    journal.iter().filter_map(|record| Some((Deed::version(record)?, record.seq))).collect()
 }
 
 /// What real time says against the position of a change.
@@ -257,7 +276,7 @@ fn is_conditional(operation: &Operation) -> bool {
 /// True when a step of an operation would leave this record.
 fn made(tree: &Tree, operation: &Operation, step: usize, record: &Record) -> bool {
     let Some(asked) = operation.steps().get(step) else { return false };
-    let is_effect = model::effect(tree, asked, record.seq).is_ok_and(|effect| effect.is(record));
+    let is_effect = model::effect(tree, asked).is_ok_and(|effect| effect.is(record));
     is_effect && shown_inode(operation, step).is_none_or(|inode| inode == record.inode)
 }
 
@@ -275,16 +294,20 @@ fn compare(tree: &Tree, operation: &Operation, step: usize, record: &Record) -> 
         return None;
     }
     let (asked, seq) = (&operation.steps()[step], record.seq);
-    let effect = model::effect(tree, asked, seq);
-    let invariant = match (asked, &record.change) {
-        (Step::Commit { base, .. }, Change::Versioned { base: found, .. }) if found != base => Invariant::Cas,
+    let effect = model::effect(tree, asked);
+    let invariant = match (asked, Deed::of(record)) {
+        (Step::Commit { base, .. }, Deed::Versioned { base: found, .. })
+            if found.map(|found| (record.inode, found)) != *base =>
+        {
+            Invariant::Cas
+        }
         _ => Invariant::Ack,
     };
     let should = match &effect {
-        Ok(Effect { inode, change }) if *change == record.change => {
+        Ok(Effect { inode, deed }) if *deed == Deed::of(record) => {
             format!("of {inode:?}, the client was told {:?}", shown_inode(operation, step))
         }
-        Ok(Effect { change, .. }) => format!("it should be {change:?}"),
+        Ok(Effect { deed, .. }) => format!("it should be {deed:?}"),
         Err(kind) => format!("it should have been refused: {kind}"),
     };
     let was = if operation.is_done() { "was acknowledged" } else { "was begun, and should end" };
@@ -292,5 +315,5 @@ fn compare(tree: &Tree, operation: &Operation, step: usize, record: &Record) -> 
 }
 
 fn told(record: &Record) -> String {
-    format!("{:?} of {}", record.change, record.inode)
+    format!("{:?} of {}", Deed::of(record), record.inode)
 }

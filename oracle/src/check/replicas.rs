@@ -14,7 +14,7 @@ pub fn equal(survey: &Survey) -> Verdict {
     let mut by_seq: BTreeMap<Seq, Vec<(&Digest, [u8; 16])>> = BTreeMap::new();
     for digest in survey.digests.iter().flatten() {
         if let Ok(stats) = &digest.state {
-            by_seq.entry(stats.seq).or_default().push((digest, stats.digest));
+            by_seq.entry(stats.seq).or_default().push((digest, stats.totals.digest));
         }
     }
     for (seq, states) in &by_seq {

@@ -3,7 +3,7 @@
 
 mod good;
 
-use proto::namespace::{Change, Kind};
+use proto::namespace::Record;
 use types::{Error, ErrorKind, InodeId, Seq, VersionId};
 
 use super::*;
@@ -67,7 +67,7 @@ fn set_seq(operation: &mut Operation, seq: u64) {
 fn lost_changes() {
     use Invariant::Ack;
     plant(Ack, "mkdir /d (100 to 150 ms) was acknowledged at position 1, which is", |_, s| {
-        s.early[0].change = Change::Added { at: place(ROOT, "z"), kind: Kind::Dir };
+        s.early[0] = added(1, DIR, "/z", place(ROOT, "z"));
     });
     plant(Ack, "acknowledged at position 13, the journal ends at 12", |h, _| {
         set_seq(find(h, "mkdir /d"), 13)
@@ -90,17 +90,17 @@ fn lost_changes() {
 #[test]
 fn lost_blobs() {
     use Invariant::Ack;
-    plant(Ack, "put /d/f on version 2 (400 to 450 ms) became version 3, which is gone", |_, s| {
+    plant(Ack, "put /d/f on version 1 of 3 (400 to 450 ms) became version 2 of 3, which is gone", |_, s| {
         drop(s.kept.remove(1));
     });
     plant(Ack, "which cannot be read: unavailable: no shards", |_, s| {
         s.kept[1].hash = Err(Error::unavailable("no shards"));
     });
-    plant(Ack, "became version 8, which is", |_, s| s.kept[3].hash = Ok(content(4).hash));
+    plant(Ack, "became version 4 of 3, which is", |_, s| s.kept[3].hash = Ok(content(4).hash));
     plant(Ack, "node 2 cannot serve chunk", |_, s| {
         s.served[1].outcome = Err(Error::not_found("no disk has it"));
     });
-    plant(Ack, "version 4 is lost: not found: no disk has it", |h, _| {
+    plant(Ack, "version 3 is lost: not found: no disk has it", |h, _| {
         let lost = Err(Error::not_found("no disk has it"));
         find(h, "read /d/g").outcome =
             Outcome::Done(Shown::File(version(4, Some(3), content(4)), lost), Some(Seq(7)));
@@ -119,12 +119,8 @@ fn changes_that_nobody_asked_for() {
     });
     // A repeated request that was done twice: the second undelete is nobody's.
     plant(Lin, "nobody asked for position 14: Added", |_, s| {
-        for (seq, change) in [
-            (13, Change::Removed { at: place(DIR, "g") }),
-            (14, Change::Added { at: place(DIR, "g"), kind: Kind::File }),
-        ] {
-            s.early.push(record(seq, FILE, change));
-        }
+        s.early.push(removed(13, FILE, "/e/g", place(DIR, "g")));
+        s.early.push(returned(14, "/e/g", place(DIR, "g")));
     });
     // A batch of which the end is missing, though nobody was told that it was done.
     plant(Lin, "is half done, the journal ends at 11", |h, s| {
@@ -161,19 +157,19 @@ fn changes_out_of_order() {
 fn wrong_bytes() {
     use Invariant::Read;
     let showing = |id, content: Content, hash| Shown::File(version(id, None, content), Ok(hash));
-    plant(Read, "version 2 was read as", |h, _| {
+    plant(Read, "version 1 was read as", |h, _| {
         find(h, "read /d/f").outcome = Outcome::Done(showing(2, content(2), content(3).hash), Some(Seq(2)));
     });
     // The right bytes of another place.
-    plant(Read, "bytes 5..9 (500 to 550 ms): version 2 was read as", |h, _| {
-        find(h, "read /d/f at version 2, bytes 5..9").outcome =
+    plant(Read, "bytes 5..9 (500 to 550 ms): version 1 was read as", |h, _| {
+        find(h, "read /d/f at version 1, bytes 5..9").outcome =
             Outcome::Done(showing(2, content(2), content(2).hash_of(&(6..10))), Some(Seq(3)));
     });
-    plant(Read, "version 3 of 3 was read as", |_, s| s.kept[1].hash = Ok(content(2).hash));
+    plant(Read, "version 2 of 3 was read as", |_, s| s.kept[1].hash = Ok(content(2).hash));
     // Refused bytes were written by somebody, but as no version.
-    plant(Read, "version 9 of 3 was read as", |_, s| {
+    plant(Read, "version 99 of 3 was read as", |_, s| {
         s.kept[3] =
-            crate::survey::Kept { version: VersionId(9), hash: Ok(content(30).hash), ..s.kept[3].clone() };
+            crate::survey::Kept { version: VersionId(99), hash: Ok(content(30).hash), ..s.kept[3].clone() };
     });
 }
 
@@ -182,25 +178,27 @@ fn silent_overwrites() {
     use Invariant::Cas;
     // The loser of a race is told that it has won.
     plant(Cas, "which is Versioned", |h, s| {
-        let put = h.operations.iter_mut().filter(|o| o.asked.to_string() == "put /d/f on version 2").nth(1);
+        let put =
+            h.operations.iter_mut().filter(|o| o.asked.to_string() == "put /d/f on version 1 of 3").nth(1);
         put.unwrap().outcome = Outcome::Done(Shown::Changed(Vec::new()), Some(Seq(4)));
-        s.early[3] = versioned(4, place(DIR, "f"), Some(3), content(30));
+        s.early[3] = versioned(4, "/d/f", place(DIR, "f"), Some(3), content(30));
     });
     // It was refused, and done.
     plant(Cas, "was refused, but is there at position 3", |h, _| {
-        find(h, "put /d/f on version 2").outcome = refused(ErrorKind::Conflict, None);
+        find(h, "put /d/f on version 1 of 3").outcome = refused(ErrorKind::Conflict, None);
     });
     // Both were refused, though one was not too late.
-    plant(Cas, "put /d/g on version 8 (1620 to 1670 ms), at position 8: refused", |h, _| {
-        let step = Step::Commit { path: path("/d/g"), base: Some(VersionId(8)), content: content(31) };
-        let mut put = find(h, "put /d/f on version 2").clone();
+    plant(Cas, "put /d/g on version 4 of 3 (1620 to 1670 ms), at position 8: refused", |h, _| {
+        let step = Step::Commit { path: path("/d/g"), base: Some((FILE, made(8))), content: content(31) };
+        let mut put = find(h, "put /d/f on version 1 of 3").clone();
         (put.start_ms, put.end_ms) = (1_620, 1_670);
         put.asked = Asked::Write(vec![step]);
         put.outcome = refused(ErrorKind::Conflict, None);
         h.operations.push(put);
     });
     plant(Cas, "refused (already exists: no), expected Some(Conflict)", |h, _| {
-        let put = h.operations.iter_mut().filter(|o| o.asked.to_string() == "put /d/f on version 2").nth(1);
+        let put =
+            h.operations.iter_mut().filter(|o| o.asked.to_string() == "put /d/f on version 1 of 3").nth(1);
         put.unwrap().outcome = refused(ErrorKind::Exists, None);
     });
 }
@@ -208,7 +206,7 @@ fn silent_overwrites() {
 #[test]
 fn answers_from_another_tree() {
     use Invariant::Lin;
-    plant(Lin, "version 2 was read as", |h, _| {
+    plant(Lin, "version 1 was read as", |h, _| {
         let old = Shown::File(version(2, None, content(2)), Ok(content(2).hash));
         find(h, "read /d/g").outcome = Outcome::Done(old, Some(Seq(7)));
     });
@@ -302,13 +300,22 @@ fn readers_who_are_taken_back() {
 
 /// The exception of I-LIN is granted to sessions without a leader, while it is granted at all (M7).
 #[test]
+fn mirrors_that_are_not_the_tree() {
+    use Invariant::Jrn;
+    let words = "follower 4 from 1, at position 3: /d/f is";
+    plant(Jrn, words, |h, _| h.mirrored[0].tree[1].1.version = made(2));
+    plant(Jrn, words, |h, _| drop(h.mirrored[0].tree.pop()));
+    plant(Jrn, "at position 5: /d/f is listed", |h, _| h.mirrored[0].seq = Seq(5));
+}
+
+#[test]
 fn journals_that_are_not_whole() {
     use Invariant::Jrn;
     plant(Jrn, "position 4 is where 3 should be", |_, s| drop(s.journal.remove(2)));
     plant(Jrn, "position 3 is where 4 should be", |_, s| s.journal.insert(3, s.journal[2].clone()));
     plant(Jrn, "it had 12 records and now has 11", |_, s| drop(s.journal.pop()));
     plant(Jrn, "position 2 has changed", |_, s| s.early[1].author = "user/bob".into());
-    plant(Jrn, "/e/g is listed as", |_, s| s.tree[2].1.version = VersionId(3));
+    plant(Jrn, "/e/g is listed as", |_, s| s.tree[2].1.version = made(3));
     plant(Jrn, "/e/g is listed as", |_, s| s.early_tree[2].1.size = 1);
     plant(Jrn, "/e/g is not listed", |_, s| drop(s.tree.pop()));
     plant(Jrn, "/x is listed as", |_, s| s.tree.push((path("/x"), dir("x", InodeId(9)))));
@@ -346,33 +353,31 @@ fn trees_that_are_none() {
 
 /// A record that follows the good journal and breaks a rule of the tree.
 #[track_caller]
-fn plant_record(inode: u64, change: Change, words: &str) {
-    plant(Invariant::Tree, words, |_, s| s.journal.push(record(13, InodeId(inode), change)));
+fn plant_record(record: Record, words: &str) {
+    plant(Invariant::Tree, words, |_, s| s.journal.push(record.clone()));
 }
 
 #[test]
 fn records_that_break_a_rule() {
-    let added = |at, kind| Change::Added { at, kind };
-    let versioned = |at, version, base: Option<u64>| Change::Versioned {
-        at,
-        version: VersionId(version),
-        base: base.map(VersionId),
-        size: 1,
-        content_root: Default::default(),
+    let new = |inode, at| added(13, InodeId(inode), "/x", at);
+    plant_record(new(9, place(ROOT, "d")), "\"d\" of 1 is taken by 4");
+    plant_record(new(9, place(InodeId(8), "x")), "8 is not a directory of the tree");
+    plant_record(new(9, place(FILE, "x")), "3 is not a directory of the tree");
+    plant_record(new(4, place(DIR, "x")), "4 is added a second time");
+    plant_record(new(9, place(ROOT, "y")), "9 is at /y, not at /x");
+    let file = |seq: u64, inode, name, base| {
+        let record = versioned(seq, "/e/g", place(DIR, name), base, content(2));
+        Record { seq: Seq(13), inode: InodeId(inode), ..record }
     };
-    let moved = |source, target| Change::Moved { source, target };
-    plant_record(9, added(place(ROOT, "d"), Kind::Dir), "\"d\" of 1 is taken by 4");
-    plant_record(9, added(place(InodeId(8), "x"), Kind::Dir), "8 is not a directory of the tree");
-    plant_record(9, added(place(FILE, "x"), Kind::Dir), "3 is not a directory of the tree");
-    plant_record(3, added(place(DIR, "x"), Kind::File), "3 is added a second time");
-    plant_record(9, added(place(DIR, "x"), Kind::File), "added without a version");
-    plant_record(3, versioned(place(DIR, "g"), 13, Some(4)), "but 8 was the newest");
-    plant_record(9, versioned(place(DIR, "g"), 13, None), "is taken by 3");
-    plant_record(3, versioned(place(DIR, "g"), 5, Some(8)), "made at another position");
-    plant_record(2, moved(place(ROOT, "e"), place(DIR, "x")), "2 moves below itself");
-    plant_record(2, moved(place(ROOT, "f"), place(ROOT, "x")), "but there is None");
-    plant_record(9, Change::Removed { at: place(DIR, "g") }, "but there is Some(InodeId(3))");
-    plant_record(3, moved(place(InodeId(9), "g"), place(ROOT, "x")), "where nobody can reach it");
+    plant_record(Record { inode: InodeId(9), ..returned(13, "/e/x", place(DIR, "x")) }, "without a version");
+    plant_record(file(8, 3, "g", Some(4)), "but 4 was the newest");
+    plant_record(file(2, 9, "g", None), "is taken by 3");
+    plant_record(file(5, 3, "g", Some(8)), "version 95 of 3 should be 5");
+    let to = |inode, source, target| moved(13, InodeId(inode), "/x", source, target);
+    plant_record(to(2, place(ROOT, "e"), place(DIR, "x")), "2 moves below itself");
+    plant_record(to(2, place(ROOT, "f"), place(ROOT, "x")), "but there is None");
+    plant_record(removed(13, InodeId(9), "/e/g", place(DIR, "g")), "but there is Some(InodeId(3))");
+    plant_record(to(3, place(InodeId(9), "g"), place(ROOT, "x")), "where nobody can reach it");
 }
 
 #[test]
@@ -381,7 +386,7 @@ fn replicas_that_differ_or_are_missing() {
         change(s.digests[0][at].state.as_mut().unwrap());
     };
     plant(Invariant::Det, "at position 12 the voters differ", |_, s| {
-        stats(s, 1, |stats| stats.digest = [8; 16])
+        stats(s, 1, |stats| stats.totals.digest = [8; 16])
     });
     plant(Invariant::Heal, "voter 3 is at position 11, another at Some(Seq(12))", |_, s| {
         stats(s, 2, |stats| stats.seq = Seq(11));

@@ -1,6 +1,6 @@
 //! Brings everything in the trash back into the tree, so that it is looked at like the rest.
 
-use proto::namespace::Op;
+use proto::namespace::{Expect, Op};
 use types::{Error, InodeId, Name, Path, Result};
 
 use crate::session::Session;
@@ -16,13 +16,13 @@ pub(super) async fn bring_back(session: &Session, trash: &[(Path, InodeId)]) -> 
     let mut strangers = Vec::new();
     let apply = async |op: Op| session.namespace.apply(op, OP_SIZE).await;
     let back = |inode: InodeId| Path::parse(BACK)?.join(Name::parse(&inode.to_string())?);
-    apply(Op::Mkdir { path: Path::parse(BACK)?, parents: true }).await?;
+    apply(Op::Mkdir { path: Path::parse(BACK)?, parents: true, attributes: Default::default() }).await?;
     // The last one removed from a path comes back first.
     for (path, inode) in trash.iter().rev() {
         let (parent, _) = path.split_last().ok_or_else(|| Error::internal("the root was removed"))?;
-        apply(Op::Mkdir { path: parent, parents: true }).await?;
+        apply(Op::Mkdir { path: parent, parents: true, attributes: Default::default() }).await?;
         if let Some(entry) = session.namespace.stat(path).await? {
-            apply(Op::Rename { source: path.clone(), target: back(entry.inode)? }).await?;
+            apply(mv(path.clone(), back(entry.inode)?)).await?;
         }
         let found = match apply(Op::Undelete { path: path.clone() }).await {
             Ok(done) => done.inode,
@@ -35,7 +35,11 @@ pub(super) async fn bring_back(session: &Session, trash: &[(Path, InodeId)]) -> 
         if found != *inode {
             strangers.push(format!("{path} came back as {found}, the journal says {inode}"));
         }
-        apply(Op::Rename { source: path.clone(), target: back(found)? }).await?;
+        apply(mv(path.clone(), back(found)?)).await?;
     }
     Ok(strangers)
+}
+
+fn mv(source: Path, target: Path) -> Op {
+    Op::Rename { source, expect: Expect::Any, target, replace: Expect::Absent }
 }

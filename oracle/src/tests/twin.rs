@@ -24,12 +24,13 @@ use proto::seal::{ClusterSecret, Receipt, Ticket};
 use tree::namespace::{self, NamespaceMachine};
 use tree::{Replica, decode_answer};
 use types::{
-    ChunkId, DiskId, Epoch, Error, GcEpoch, Generation, Millis, NamespaceId, NodeId, PartitionId, Profile,
-    RequestId, Result, Seq,
+    ChunkId, DiskId, Epoch, Error, GcEpoch, Generation, Millis, NamespaceId, NamespaceName, NodeId,
+    PartitionId, Profile, RequestId, Result, Seq,
 };
 
 const SECRET: ClusterSecret = ClusterSecret([7; 32]);
-const NAMESPACE: NamespaceId = NamespaceId(7);
+/// The namespace `ann`.
+const NAMESPACE: NamespaceId = NamespaceId(0x3a3f_0000_0000_0001);
 const NODE_COUNT: u16 = 3;
 /// Where the leader listens; the others on the next ports.
 const FIRST_PORT: u16 = 7001;
@@ -132,7 +133,8 @@ impl Twin {
     }
 
     fn create(&self, state: &mut State) {
-        let create = NamespaceCommand::Create { namespace: NAMESPACE, owner: "user/ann".into() };
+        let create =
+            NamespaceCommand::Create { name: NamespaceName::parse("ann").unwrap(), owner: "user/ann".into() };
         let bytes = Stamped { time: Millis(0), command: create }.encode();
         self.append(state, bytes);
     }
@@ -208,8 +210,8 @@ impl Twin {
         }
         if self.bug == Bug::IgnoresBase {
             for op in &mut write.ops {
-                if let Op::CommitVersion { base, .. } = op {
-                    *base = Base::Any;
+                if let Op::CommitVersion { expect, .. } = op {
+                    *expect = Expect::Any;
                 }
             }
         }
@@ -303,7 +305,7 @@ impl Twin {
         let mut answer_body = Bytes::new();
         let header = match Method::from_number(method).expect("a method") {
             Method::FetchMap => proto::encode(&proto::cluster::MapFetched { map: Some(map()) }),
-            Method::FindNamespace => proto::encode(&proto::cluster::NamespaceFound { namespace: NAMESPACE }),
+            Method::FindNamespace => proto::encode(&proto::catalog::NamespaceFound { namespace: NAMESPACE }),
             Method::WriteNamespace if node > 0 => {
                 return Err(Error::stale_epoch("it does not lead"));
             }
@@ -311,12 +313,13 @@ impl Twin {
             Method::Stat => {
                 let Stat { view, path } = proto::decode(&header)?;
                 let (kv, seq) = self.view(node, view)?;
-                proto::encode(&Found { seq, entry: namespace::stat(&kv, NAMESPACE, &path)? })
+                let (entry, contents) = namespace::stat(&kv, NAMESPACE, &path)?;
+                proto::encode(&Found { seq, entry, contents })
             }
             Method::ListDir => {
-                let ListDir { view, path, after, limit } = proto::decode(&header)?;
-                let (kv, seq) = self.view(node, view)?;
-                let listing = namespace::list_dir(&kv, NAMESPACE, &path, after.as_ref(), limit)?;
+                let question: ListDir = proto::decode(&header)?;
+                let (kv, seq) = self.view(node, question.view)?;
+                let listing = namespace::list_dir(&kv, &question)?;
                 proto::encode(&Listing { seq, ..listing })
             }
             Method::ListVersions => {

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use proto::Call;
-use proto::namespace::{Kind, ListDir, ListVersions, OpenVersion, Stat};
+use proto::namespace::{DirRef, Kind, ListDir, ListVersions, OpenVersion, OrderBy, PageToken, Stat};
 use types::{NodeId, Path, Result, Seq, VersionId};
 
 use super::Worker;
@@ -121,7 +121,7 @@ impl Worker {
 
     async fn rename(&mut self, kind: Kind) {
         let source = match kind {
-            Kind::File => self.ground.file(&self.random),
+            Kind::File | Kind::Symlink => self.ground.file(&self.random),
             Kind::Dir => self.ground.dir(true, &self.random),
         };
         let target = self.ground.target_for(&source, kind, &self.random);
@@ -178,8 +178,9 @@ impl Worker {
         };
         let asked = Asked::List(path.clone(), after.clone());
         let work = async {
+            let after = after.map(|name| PageToken { value: 0, name });
             let listing = session.namespace.list_dir(&path, after).await;
-            Outcome::of(listing.map(|l| (Shown::Entries(l.entries, l.more), Some(l.seq))))
+            Outcome::of(listing.map(|l| (Shown::Entries(l.entries, l.next.is_some()), Some(l.seq))))
         };
         self.perform(Via::Session, asked, 1, work).await;
     }
@@ -258,8 +259,11 @@ async fn ask(session: &Session, via: Via, asked: Asked, limit: u32) -> Result<(S
             (Shown::Entry(found.entry), Some(found.seq))
         }
         Asked::List(path, after) => {
-            let page = send(session, node, &ListDir { view, path, after, limit }).await?;
-            (Shown::Entries(page.entries, page.more), Some(page.seq))
+            let after = after.map(|name| PageToken { value: 0, name });
+            let (dir, order) = (DirRef::Path(path), OrderBy::Name);
+            let question = ListDir { view, dir, order, descending: false, after, limit };
+            let page = send(session, node, &question).await?;
+            (Shown::Entries(page.entries, page.next.is_some()), Some(page.seq))
         }
         Asked::Versions(path, before) => {
             let page = send(session, node, &ListVersions { view, path, before, limit }).await?;

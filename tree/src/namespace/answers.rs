@@ -3,11 +3,12 @@
 //! The oldest is forgotten first, in the order of the log: no clock decides. One row says where the oldest and the newest
 //! are, so nothing is ever looked for.
 
-use proto::namespace::{Op, WriteNamespace, Written};
+use proto::namespace::{NewContent, Op, WriteNamespace, Written};
 use types::limits::{ANSWER_COUNT_MAX, ANSWER_MESSAGE_SIZE_MAX, ANSWER_SIZE_MAX};
 use types::{Error, Result};
 
-use super::row::{self, AnswerRow, AnswersRow, RequestRow};
+use super::key;
+use super::row::{AnswerRow, AnswersRow, RequestRow};
 use crate::draft::Draft;
 use crate::failure::{Failure, Halt, refuse};
 use crate::row::load;
@@ -41,14 +42,14 @@ impl Asked {
     /// What `author` has asked for. Receipts are not part of it: they only prove that it may be done.
     pub fn new(author: &str, write: &mut WriteNamespace) -> Self {
         for op in &mut write.ops {
-            if let Op::CommitVersion { receipts, .. } = op {
+            if let Op::CommitVersion { content: NewContent::File { receipts, .. }, .. } = op {
                 receipts.clear();
             }
         }
         let hash = blake3::hash(&proto::encode_plain(write));
         let mut fingerprint = [0; 16];
         fingerprint.copy_from_slice(&hash.as_bytes()[..16]);
-        Self { key: row::request_key(write.namespace, write.request, author), fingerprint }
+        Self { key: key::of_request(write.namespace, write.request, author), fingerprint }
     }
 
     /// The answer that was given before; refused when something else was asked for under the same id.
@@ -69,15 +70,15 @@ impl Asked {
         limits: AnswerLimits,
         answer: &Result<Written>,
     ) -> Result<(), Halt> {
-        let mut answers: AnswersRow = load(draft, &row::answers_key())?.unwrap_or_default();
+        let mut answers: AnswersRow = load(draft, &key::of_answers())?.unwrap_or_default();
         let Self { key, fingerprint } = self;
         let size = size_of(&key, answer);
         draft.put(key.clone(), &RequestRow { fingerprint, answer: shortened(answer) });
-        draft.put(row::answer_key(answers.next), &AnswerRow { key, size });
+        draft.put(key::of_answer(answers.next), &AnswerRow { key, size });
         answers.next += 1;
         answers.size += size;
         while answers.next - answers.first > limits.count_max || answers.size > limits.size_max {
-            let oldest_key = row::answer_key(answers.first);
+            let oldest_key = key::of_answer(answers.first);
             // A number without a row would be one that was never given.
             let oldest: AnswerRow = load(draft, &oldest_key)?.ok_or_else(missing)?;
             draft.delete(oldest.key);
@@ -85,7 +86,7 @@ impl Asked {
             answers.first += 1;
             answers.size = answers.size.checked_sub(oldest.size).ok_or_else(missing)?;
         }
-        draft.put(row::answers_key(), &answers);
+        draft.put(key::of_answers(), &answers);
         Ok(())
     }
 }

@@ -2,19 +2,20 @@
 
 use bytes::Bytes;
 use proto::command::NamespaceCommand;
-use proto::namespace::{Done, Kind, Mode, WriteNamespace, Written};
+use proto::namespace::{Done, Mode, WriteNamespace, Written};
 use types::limits::BATCH_OP_COUNT_MAX;
-use types::{Error, FeatureLevel, NamespaceId, Result};
+use types::{Error, FeatureLevel, Result};
 
 use super::answers::{AnswerLimits, Asked};
-use super::row::{self, InodeRow, NamespaceRow};
-use super::tree::{Tree, next_inode};
+use super::read::namespace_row;
+use super::tree::Tree;
+use super::{catalog, row};
+use crate::answer;
 use crate::draft::Draft;
 use crate::failure::{Failure, Halt, answered, refuse};
 use crate::replica::Machine;
-use crate::{answer, row::load};
 
-/// The state machine of one namespace partition.
+/// The state machine of one tree partition.
 #[derive(Debug, Default)]
 pub struct NamespaceMachine {
     limits: AnswerLimits,
@@ -26,18 +27,6 @@ impl NamespaceMachine {
     pub fn with_limits(mut self, limits: AnswerLimits) -> Self {
         self.limits = limits;
         self
-    }
-
-    fn create(&self, draft: &mut Draft<'_>, namespace: NamespaceId, owner: String) -> Result<(), Failure> {
-        let key = row::namespace_key(namespace);
-        if load::<NamespaceRow>(draft, &key)?.is_some() {
-            return Ok(());
-        }
-        let root = next_inode(draft, namespace.slot())?;
-        let inode = InodeRow { parent: root, name: String::new(), kind: Kind::Dir };
-        draft.put(row::inode_key(root), &inode);
-        draft.put(key, &NamespaceRow::new(root, owner));
-        Ok(())
     }
 
     fn write(&self, draft: &mut Draft<'_>, author: &str, mut write: WriteNamespace) -> Result<Bytes, Halt> {
@@ -74,7 +63,7 @@ impl NamespaceMachine {
                 let mut tree = Tree::open(draft, write.namespace, author)?;
                 let results: Result<Vec<Result<Done>>, Halt> =
                     write.ops.into_iter().map(|op| answered(tree.apply(op))).collect();
-                Ok(Written { results: results?, seq: tree.close() })
+                Ok(Written { results: results?, seq: tree.close()? })
             }
             Mode::Atomic => {
                 let mut attempt = draft.attempt();
@@ -84,12 +73,12 @@ impl NamespaceMachine {
                     match answered(tree.apply(op))? {
                         Ok(one) => done.push(Ok(one)),
                         Err(error) => {
-                            let seq = Tree::open(draft, write.namespace, author)?.close();
+                            let seq = namespace_row(draft, write.namespace)?.seq;
                             return Ok(Written { seq, results: refused(count, done.len(), error) });
                         }
                     }
                 }
-                let seq = tree.close();
+                let seq = tree.close()?;
                 let changes = attempt.into_changes();
                 draft.absorb(changes);
                 Ok(Written { seq, results: done })
@@ -103,11 +92,17 @@ impl Machine for NamespaceMachine {
 
     fn carry_out(&self, draft: &mut Draft<'_>, command: NamespaceCommand) -> Result<Bytes, Halt> {
         match command {
-            NamespaceCommand::Create { namespace, owner } => answer::of(self.create(draft, namespace, owner)),
+            NamespaceCommand::Create { name, owner } => answer::of(catalog::create(draft, &name, owner)),
+            NamespaceCommand::SetOwner { namespace, owner } => {
+                answer::of(catalog::set_owner(draft, namespace, owner))
+            }
+            NamespaceCommand::Delete { namespace, force } => {
+                answer::of(catalog::delete(draft, namespace, force))
+            }
             NamespaceCommand::Write { author, write } => self.write(draft, &author, write),
             #[cfg(feature = "next-level")]
             NamespaceCommand::Mark { namespace } => {
-                let marked = Tree::open(draft, namespace, "").map(Tree::close);
+                let marked = Tree::open(draft, namespace, "").and_then(|tree| Ok(tree.close()?));
                 answer::of(marked.map(|_| ()))
             }
         }

@@ -1,16 +1,18 @@
-//! Reads of a namespace partition: plain functions over any state, live or snapshot.
+//! Reads of a tree partition: plain functions over any state, live or snapshot.
 
 use std::ops::ControlFlow;
 
-use chunk::manifest::content_root;
 use kv::{Order, Overlay, Read};
-use proto::namespace::{Entry, JournalPage, Kind, Listing, NamespaceStats, Record, Version, Versions};
-use types::limits::{HISTORY_PAGE_COUNT_MAX, JOURNAL_PAGE_COUNT_MAX, LIST_PAGE_COUNT_MAX};
+use proto::namespace::{
+    Attributes, Entry, JournalPage, Kind, NamespaceStats, Record, Removed, TrashPage, Version, Versions,
+};
+use types::limits::{HISTORY_PAGE_COUNT_MAX, JOURNAL_PAGE_COUNT_MAX, TRASH_PAGE_COUNT_MAX};
 use types::{Error, InodeId, Millis, Name, NamespaceId, Path, Result, Seq, VersionId};
 
-use super::row::{self, DirentRow, NamespaceRow, VersionRow};
+use super::key;
+use super::row::{Below, DirentRow, InodeRow, NamespaceRow, RemovedRow, VersionContent, VersionRow, bad_key};
 use crate::failure::{Failure, Halt, refuse};
-use crate::row::{decode, load};
+use crate::row::{damaged, decode, load};
 
 /// Owner and newest journal position of a namespace; `NotFound` when it does not exist.
 pub fn owner(state: &dyn Read, namespace: NamespaceId) -> Result<(String, Seq)> {
@@ -22,56 +24,35 @@ pub fn owner(state: &dyn Read, namespace: NamespaceId) -> Result<(String, Seq)> 
 
 /// The namespaces that changes touch.
 pub fn changed(changes: &Overlay<'_>) -> Vec<NamespaceId> {
-    let (start, end) = row::namespace_range();
-    changes.changed_keys(&start, &end).filter_map(|key| row::namespace_of_key(key)).collect()
+    changes.changed_keys().filter_map(|key| key::namespace_of(key)).collect()
 }
 
-/// Newest position and digest of a namespace.
+/// Newest position and totals of a namespace.
 pub fn fetch_namespace(state: &dyn Read, namespace: NamespaceId) -> Result<NamespaceStats> {
     asked(|| {
-        let row = namespace_row(state, namespace)?;
-        Ok(NamespaceStats { seq: row.seq, digest: row.digest.to_le_bytes() })
+        let NamespaceRow { seq, floor, root, .. } = namespace_row(state, namespace)?;
+        Ok(NamespaceStats { seq, floor, root, totals: below(state, root)?.contents.totals })
     })
 }
 
-/// The entry at a path; `NotFound` when there is none.
-pub fn stat(state: &dyn Read, namespace: NamespaceId, path: &Path) -> Result<Entry> {
-    asked(|| {
-        let found = resolve(state, namespace, path)?;
-        let name = path.names().last().map_or("", Name::as_str);
-        Ok(entry(name, found))
-    })
-}
-
-/// A page of a directory, the names after `after`: one range scan.
-pub fn list_dir(
+/// The entry at a path, and what a directory has; `NotFound` when there is none.
+pub fn stat(
     state: &dyn Read,
     namespace: NamespaceId,
     path: &Path,
-    after: Option<&Name>,
-    limit: u32,
-) -> Result<Listing> {
+) -> Result<(Entry, Option<proto::namespace::Contents>)> {
     asked(|| {
-        let seq = namespace_row(state, namespace)?.seq;
-        let dir = resolve(state, namespace, path)?;
-        if dir.kind == Kind::File {
-            return refuse(Error::invalid(format!("{path} is a file, not a directory")));
-        }
-        let limit = page(limit, LIST_PAGE_COUNT_MAX);
-        let (start, end) = row::dirent_range(dir.inode, after);
-        let mut entries: Vec<Entry> = Vec::new();
-        let more = scan_page(state, &start, &end, limit, |key, value| {
-            let name = row::dirent_name(key)?;
-            let last = entries.last().map(|entry| &entry.name[..]).or(after.map(Name::as_str));
-            assert!(last.is_none_or(|last| last < name), "a listing is in order, each name once (I-TREE)");
-            entries.push(entry(name, decode(value)?));
-            Ok(())
-        })?;
-        Ok(Listing { seq, entries, more })
+        let found = resolve(state, namespace, path)?;
+        let name = path.names().last().map_or("", Name::as_str);
+        let contents = match found.kind {
+            Kind::Dir => Some(below(state, found.inode)?.contents),
+            Kind::File | Kind::Symlink => None,
+        };
+        Ok((found.entry(name), contents))
     })
 }
 
-/// A version of a file with its content; the newest unless named.
+/// A version of a file or link with its content, no bytes for a link; the newest unless named.
 pub fn open_version(
     state: &dyn Read,
     namespace: NamespaceId,
@@ -82,8 +63,13 @@ pub fn open_version(
         let file = resolve_file(state, namespace, path)?;
         let id = version.unwrap_or(file.version);
         let row: VersionRow =
-            load(state, &row::version_key(file.inode, id))?.ok_or_else(|| missing_version(path, id))?;
-        Ok((describe(id, &row), row.manifest))
+            load(state, &key::of_version(file.inode, id))?.ok_or_else(|| missing_version(path, id))?;
+        let described = row.describe(file.inode, id);
+        let manifest = match row.content {
+            VersionContent::File(manifest) => manifest,
+            VersionContent::Symlink(_) => chunk::manifest::Manifest::inline(bytes::Bytes::new()),
+        };
+        Ok((described, manifest))
     })
 }
 
@@ -99,33 +85,37 @@ pub fn list_versions(
         let seq = namespace_row(state, namespace)?.seq;
         let file = resolve_file(state, namespace, path)?;
         let limit = page(limit, HISTORY_PAGE_COUNT_MAX);
-        let (start, end) = row::version_range(file.inode, before);
+        let (start, end) = key::versions(file.inode, before);
         let mut versions: Vec<Version> = Vec::new();
-        let more = scan_page(state, &start, &end, limit, |key, value| {
-            let id = row::version_of_key(key)?;
+        let more = scan_page(state, (&start, &end, Order::Forward), limit, |key, value| {
+            let id = key::version_of(key).ok_or_else(bad_key::<VersionRow>)?;
             let newer = versions.last().map(|version| version.id).or(before);
             assert!(newer.is_none_or(|newer| newer > id), "a history goes from newer versions to older ones");
-            versions.push(describe(id, &decode(value)?));
+            versions.push(decode::<VersionRow>(value)?.describe(file.inode, id));
             Ok(())
         })?;
         Ok(Versions { seq, versions, more })
     })
 }
 
-/// The records after a position, up to `limit`; `Invalid` for a position that the journal has not reached.
+/// The records after a position, up to `limit`, none when some of them are gone; `Invalid` for a position that the
+/// journal has not reached.
 pub fn pull_journal(state: &dyn Read, namespace: NamespaceId, after: Seq, limit: u32) -> Result<JournalPage> {
     asked(|| {
-        let head = namespace_row(state, namespace)?.seq;
+        let NamespaceRow { seq: head, floor, .. } = namespace_row(state, namespace)?;
         if after > head {
             return refuse(Error::invalid(format!(
-                "position {after} is ahead of the journal of namespace {namespace}, which ends at {head}: start again from 0"
+                "position {after} is ahead of the journal of namespace {namespace}, which ends at {head}: list the tree anew"
             )));
         }
         let mut records: Vec<Record> = Vec::new();
+        if after < floor {
+            return Ok(JournalPage { records, head, floor });
+        }
         let mut last = after;
-        let (start, end) =
-            (row::journal_key(namespace, after.next()), row::journal_key(namespace, head.next()));
-        let more = scan_page(state, &start, &end, page(limit, JOURNAL_PAGE_COUNT_MAX), |_, value| {
+        let (start, end) = (key::of_record(namespace, after.next()), key::of_record(namespace, head.next()));
+        let limit = page(limit, JOURNAL_PAGE_COUNT_MAX);
+        let more = scan_page(state, (&start, &end, Order::Forward), limit, |_, value| {
             let record: Record = decode(value)?;
             if record.seq != last.next() {
                 return Err(gap(namespace, last));
@@ -137,7 +127,7 @@ pub fn pull_journal(state: &dyn Read, namespace: NamespaceId, after: Seq, limit:
         if !more && last != head {
             return Err(gap(namespace, last).into());
         }
-        Ok(JournalPage { records, head })
+        Ok(JournalPage { records, head, floor })
     })
 }
 
@@ -148,26 +138,57 @@ fn gap(namespace: NamespaceId, last: Seq) -> Halt {
     )))
 }
 
-/// The row of the root directory, which no directory lists.
-pub fn entry_of_root(root: InodeId) -> DirentRow {
-    DirentRow {
-        inode: root,
-        kind: Kind::Dir,
-        size: 0,
-        modified: Millis(0),
-        version: VersionId(0),
-        content_root: Default::default(),
-    }
+/// A page of what was removed from below a path, the last removed first, starting with what was removed before `before`.
+pub fn list_trash(
+    state: &dyn Read,
+    namespace: NamespaceId,
+    under: &Path,
+    before: Option<Seq>,
+    limit: u32,
+) -> Result<TrashPage> {
+    asked(|| {
+        let seq = namespace_row(state, namespace)?.seq;
+        let (start, end) = key::removed_before(namespace, before);
+        let mut removed = Vec::new();
+        let mut last = None;
+        let limit = page(limit, TRASH_PAGE_COUNT_MAX);
+        let more = scan_page(state, (&start, &end, Order::Forward), limit, |key, value| {
+            let seq = key::removed_of(key).ok_or_else(bad_key::<RemovedRow>)?;
+            last = Some(seq);
+            let row: RemovedRow = decode(value)?;
+            let path = Path::parse(&row.path).map_err(|e| damaged::<RemovedRow>(e.message()))?;
+            if path.is_within(under) {
+                removed.push(describe_removed(state, seq, &path, row)?);
+            }
+            Ok(())
+        })?;
+        Ok(TrashPage { seq, removed, next: last.filter(|_| more) })
+    })
 }
 
-/// Walks down from `top`. `None` when a component is missing; `Invalid` when one before the last is a file.
+fn describe_removed(state: &dyn Read, seq: Seq, path: &Path, row: RemovedRow) -> Result<Removed, Halt> {
+    let contents = match row.dirent.kind {
+        Kind::Dir => Some(below(state, row.dirent.inode)?.contents),
+        Kind::File | Kind::Symlink => None,
+    };
+    let name = path.names().last().map_or("", Name::as_str);
+    let RemovedRow { path, dirent, time, author, .. } = row;
+    Ok(Removed { seq, path: path.clone(), entry: dirent.entry(name), time, author, contents })
+}
+
+/// The row of the root directory, which no directory lists.
+pub fn entry_of_root(root: InodeId) -> DirentRow {
+    DirentRow::dir(root, Millis(0), Attributes::default())
+}
+
+/// Walks down from `top`. `None` when a component is missing; `Invalid` when one before the last is no directory.
 pub fn resolve_below(state: &dyn Read, top: DirentRow, path: &Path) -> Result<Option<DirentRow>, Failure> {
     let mut at = top;
     for name in path.names() {
-        if at.kind == Kind::File {
+        if at.kind != Kind::Dir {
             return Err(not_a_directory(path));
         }
-        match load(state, &row::dirent_key(at.inode, name.as_str()))? {
+        match load(state, &key::of_dirent(at.inode, name.as_str()))? {
             Some(row) => at = row,
             None => return Ok(None),
         }
@@ -175,7 +196,7 @@ pub fn resolve_below(state: &dyn Read, top: DirentRow, path: &Path) -> Result<Op
     Ok(Some(at))
 }
 
-fn resolve(state: &dyn Read, namespace: NamespaceId, path: &Path) -> Result<DirentRow, Failure> {
+pub(super) fn resolve(state: &dyn Read, namespace: NamespaceId, path: &Path) -> Result<DirentRow, Failure> {
     let root = namespace_row(state, namespace)?.root;
     resolve_below(state, entry_of_root(root), path)?
         .ok_or_else(|| Failure::Refused(Error::not_found(format!("{path} does not exist"))))
@@ -191,8 +212,18 @@ fn resolve_file(state: &dyn Read, namespace: NamespaceId, path: &Path) -> Result
 
 /// The row of a namespace, if it exists.
 pub fn namespace_row(state: &dyn Read, namespace: NamespaceId) -> Result<NamespaceRow, Failure> {
-    load(state, &row::namespace_key(namespace))?
-        .ok_or_else(|| Failure::Refused(Error::not_found(format!("namespace {namespace} does not exist"))))
+    let row: Option<NamespaceRow> = load(state, &key::of_namespace(namespace))?;
+    match row {
+        Some(row) if row.deleted.is_none() => Ok(row),
+        Some(_) => refuse(Error::not_found(format!("namespace {namespace} was deleted"))),
+        None => refuse(Error::not_found(format!("namespace {namespace} does not exist"))),
+    }
+}
+
+/// What a directory knows of everything below it.
+pub fn below(state: &dyn Read, dir: InodeId) -> Result<Below, Halt> {
+    let row: Option<InodeRow> = load(state, &key::of_inode(dir))?;
+    row.and_then(|row| row.below).ok_or_else(|| damaged::<InodeRow>("a directory has none"))
 }
 
 /// A file has no such version.
@@ -200,56 +231,31 @@ pub fn missing_version(path: &Path, version: VersionId) -> Failure {
     Failure::Refused(Error::not_found(format!("{path} has no version {version}: see its history")))
 }
 
-/// A path leads through a file.
+/// A path leads through what is no directory.
 pub fn not_a_directory(path: &Path) -> Failure {
     Failure::Refused(Error::invalid(format!("a part of {path} is a file, not a directory")))
 }
 
 /// Reads for somebody who asks: to them a halt is an error like any other.
-fn asked<T>(read: impl FnOnce() -> Result<T, Failure>) -> Result<T> {
+pub(super) fn asked<T>(read: impl FnOnce() -> Result<T, Failure>) -> Result<T> {
     read().map_err(Failure::into_error)
 }
 
-fn entry(name: &str, row: DirentRow) -> Entry {
-    Entry {
-        name: name.to_owned(),
-        inode: row.inode,
-        kind: row.kind,
-        size: row.size,
-        modified: row.modified,
-        version: row.version,
-        content_root: row.content_root,
-    }
-}
-
-fn describe(id: VersionId, row: &VersionRow) -> Version {
-    Version {
-        id,
-        base: row.base,
-        author: row.author.clone(),
-        committed: row.committed,
-        modified: row.modified,
-        size: row.manifest.size,
-        content_root: content_root(&row.manifest),
-    }
-}
-
-fn page(limit: u32, max: usize) -> usize {
+pub(super) fn page(limit: u32, max: usize) -> usize {
     (limit as usize).clamp(1, max)
 }
 
-/// Visits at most `limit` rows; true when there are more.
-fn scan_page(
+/// Visits at most `limit` rows of a range; true when there are more.
+pub(super) fn scan_page(
     state: &dyn Read,
-    start: &[u8],
-    end: &[u8],
+    (start, end, order): (&[u8], &[u8], Order),
     limit: usize,
     mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), Halt>,
 ) -> Result<bool, Halt> {
     assert!(limit > 0, "page() leaves room for one: an empty page with more after it would never end");
     let mut count = 0;
     let mut outcome = Ok(());
-    let scanned = state.scan(start, end, Order::Forward, &mut |key, value| {
+    let scanned = state.scan(start, end, order, &mut |key, value| {
         count += 1;
         if count > limit {
             return ControlFlow::Break(());

@@ -1,18 +1,24 @@
-//! The changes a batch makes to one namespace's tree (I-TREE, I-CAS, I-JRN).
+//! The changes of a namespace: each is checked, then written, or refused without a trace.
 //!
-//! Every change checks everything before it writes anything, so a refused change leaves no trace.
+//! Owns: one parent, no cycles, unique names (I-TREE), no silent overwrite (I-CAS), a record per change (I-JRN).
 
-use chunk::manifest::{Manifest, content_root};
-use kv::Read;
-use proto::namespace::{Base, Change, Done, Kind, Op, Place, Record};
-use types::{Error, InodeId, Millis, Name, NamespaceId, Path, Result, Seq, Slot, VersionId};
+mod content;
+mod place;
+mod sums;
+mod trash;
 
-use super::read::{entry_of_root, missing_version, namespace_row, not_a_directory, resolve_below};
-use super::row::{self, DirentRow, InodeRow, NamespaceRow, TrashRow, VersionRow};
-use crate::digest;
+use proto::namespace::{Attributes, Change, Done, Expect, Kind, NewContent, Op, Place, Record};
+use types::{Error, InodeId, Millis, NamespaceId, Nanos, Path, Result, Seq, Slot, VersionId};
+
+use super::key;
+use super::read::{namespace_row, not_a_directory};
+use super::row::{Below, DirentRow, InodeRow, NamespaceRow, VersionContent};
 use crate::draft::Draft;
 use crate::failure::{Failure, Halt, refuse};
-use crate::row::{Row, decode, load};
+use crate::row::load;
+use sums::Sums;
+#[cfg(test)]
+pub use sums::hash_of;
 
 /// One namespace, open for the changes of one batch.
 pub struct Tree<'a, 'b> {
@@ -26,33 +32,36 @@ pub struct Tree<'a, 'b> {
     time: Millis,
     /// The directory that the last change was in: a directory's worth of commits resolves its path once.
     last_dir: Option<(Path, InodeId)>,
+    /// What the directories do not know yet of what changed below them.
+    sums: Sums,
 }
 
 impl<'a, 'b> Tree<'a, 'b> {
     /// Opens a namespace; `NotFound` when it does not exist.
     pub fn open(state: &'a mut Draft<'b>, namespace: NamespaceId, author: &'a str) -> Result<Self, Failure> {
         let row = namespace_row(state, namespace)?;
-        let (opened, time) = (row.seq, state.at.time);
-        Ok(Self { state, namespace, row, opened, recorded: 0, author, time, last_dir: None })
+        let (opened, time, sums) = (row.seq, state.at.time, Sums::default());
+        Ok(Self { state, namespace, row, opened, recorded: 0, author, time, last_dir: None, sums })
     }
 
-    /// Writes the namespace's own row and returns the newest position of its journal.
-    pub fn close(self) -> Seq {
+    /// Writes what is left to write, the namespace's own row last, and returns the newest position of its journal.
+    pub fn close(mut self) -> Result<Seq, Halt> {
+        self.sums.flush(self.state)?;
         let grown = self.row.seq.0 - self.opened.0;
         assert_eq!(grown, self.recorded, "the journal grows by a position per record (I-JRN)");
         #[cfg(feature = "next-level")]
         let row = NamespaceRow { commands: self.row.commands + 1, ..self.row };
         #[cfg(not(feature = "next-level"))]
         let row = self.row;
-        self.state.put(row::namespace_key(self.namespace), &row);
-        row.seq
+        self.state.put(key::of_namespace(self.namespace), &row);
+        Ok(row.seq)
     }
 
     /// Applies one change, or refuses it and leaves everything as it was.
     pub fn apply(&mut self, op: Op) -> Result<Done, Failure> {
-        let before = (self.row.seq, self.row.digest, self.state.change_count());
+        let before = (self.row.seq, self.sums.change_count(), self.state.change_count());
         let done = self.change(op);
-        let after = (self.row.seq, self.row.digest, self.state.change_count());
+        let after = (self.row.seq, self.sums.change_count(), self.state.change_count());
         let is_refused = matches!(done, Err(Failure::Refused(_)));
         assert!(!is_refused || before == after, "a refused change leaves no trace (I-TREE): {done:?}");
         done
@@ -60,25 +69,34 @@ impl<'a, 'b> Tree<'a, 'b> {
 
     fn change(&mut self, op: Op) -> Result<Done, Failure> {
         match op {
-            Op::Mkdir { path, parents } => self.mkdir(&path, parents),
-            Op::CommitVersion { path, base, manifest, receipts: _, modified } => {
-                self.commit_version(&path, base, manifest, modified)
+            Op::Mkdir { path, parents, attributes } => self.mkdir(&path, parents, attributes),
+            Op::CommitVersion { path, expect, content, attributes } => {
+                let content = match content {
+                    NewContent::File { manifest, receipts: _ } => VersionContent::File(manifest),
+                    NewContent::Symlink { target } => VersionContent::Symlink(target),
+                };
+                self.commit_version(&path, expect, content, attributes)
             }
-            Op::Rename { source, target } => self.rename(&source, &target),
-            Op::Remove { path, recursive } => self.remove(&path, recursive),
-            Op::RestoreVersion { path, version } => self.restore_version(&path, version),
+            Op::SetAttributes { path, expect, attributes } => self.set_attributes(&path, expect, attributes),
+            Op::Rename { source, expect, target, replace } => self.rename(&source, expect, &target, replace),
+            Op::Copy { source, version, target, expect } => self.copy(&source, version, &target, expect),
+            Op::Remove { path, expect, recursive } => self.remove(&path, expect, recursive),
+            Op::RestoreVersion { path, expect, version } => self.restore_version(&path, expect, version),
             Op::Undelete { path } => self.undelete(&path),
+            Op::RestoreRemoved { removed, target } => self.restore_removed(removed, target),
+            Op::Split { path, expect } => self.split(&path, expect),
         }
     }
 
-    fn mkdir(&mut self, path: &Path, parents: bool) -> Result<Done, Failure> {
+    fn mkdir(&mut self, path: &Path, parents: bool, attributes: Attributes) -> Result<Done, Failure> {
+        attributes.check().map_err(Failure::Refused)?;
         let mut dir = self.row.root;
         let mut known = true;
         for (depth, name) in path.names().iter().enumerate() {
             let last = depth + 1 == path.names().len();
             let found = if known { self.dirent(dir, name)? } else { None };
             dir = match found {
-                Some(row) if row.kind == Kind::File => return Err(not_a_directory(path)),
+                Some(row) if row.kind != Kind::Dir => return Err(not_a_directory(path)),
                 Some(_) if last && !parents => {
                     return refuse(Error::exists(format!("{path} already exists")));
                 }
@@ -88,270 +106,199 @@ impl<'a, 'b> Tree<'a, 'b> {
                 }
                 None => {
                     known = false;
-                    self.add_dir(dir, name)?
+                    let now = || Attributes::at(Nanos::from(self.time));
+                    let attributes = if last { attributes.clone() } else { now() };
+                    let here = Path::try_from(path.names()[..=depth].to_vec());
+                    self.add_dir(dir, &here.map_err(Failure::Refused)?, attributes)?
                 }
             };
         }
         if path.is_root() && !parents {
             return refuse(Error::exists("/ already exists"));
         }
-        Ok(Done { inode: dir, version: None })
+        let seq = if known { Seq(0) } else { self.row.seq };
+        Ok(Done { inode: dir, version: None, seq, namespace: None })
     }
 
-    fn add_dir(&mut self, parent: InodeId, name: &Name) -> Result<InodeId, Halt> {
+    fn add_dir(&mut self, dir: InodeId, path: &Path, attributes: Attributes) -> Result<InodeId, Halt> {
+        let name = path.names().last().expect("the root is there");
         let inode = next_inode(self.state, self.namespace.slot())?;
-        let dirent = DirentRow {
-            inode,
-            kind: Kind::Dir,
-            size: 0,
-            modified: self.time,
-            version: VersionId(0),
-            content_root: Default::default(),
-        };
-        let at = Place { dir: parent, name: name.clone() };
-        self.put_dirent(&at, &dirent);
-        self.put_inode(&at, &dirent);
-        self.record(inode, Change::Added { at, kind: Kind::Dir });
+        let row = DirentRow::dir(inode, self.time, attributes);
+        let at = Place { dir, name: name.clone() };
+        self.link(&at, &row, Some(Below::default()));
+        self.record(inode, path, Change::Created { dir, entry: row.entry(name.as_str()) });
         Ok(inode)
     }
 
-    fn commit_version(
+    fn rename(
         &mut self,
-        path: &Path,
-        base: Base,
-        manifest: Manifest,
-        modified: Millis,
+        source: &Path,
+        expect: Expect,
+        target: &Path,
+        replace: Expect,
     ) -> Result<Done, Failure> {
-        let at = self.place(path)?;
-        let old = self.dirent(at.dir, &at.name)?;
-        check_base(path, base, old.as_ref())?;
-        let inode = match &old {
-            Some(row) => row.inode,
-            None => next_inode(self.state, self.namespace.slot())?,
-        };
-        let version = VersionId(self.row.seq.next().0);
-        let base = old.as_ref().map(|row| row.version);
-        let dirent = DirentRow {
-            inode,
-            kind: Kind::File,
-            size: manifest.size,
-            modified,
-            version,
-            content_root: content_root(&manifest),
-        };
-        let change = Change::Versioned {
-            at: at.clone(),
-            version,
-            base,
-            size: dirent.size,
-            content_root: dirent.content_root,
-        };
-        if let Some(old) = &old {
-            self.forget_dirent(&at, old);
-        } else {
-            self.put_inode(&at, &dirent);
-        }
-        self.put_dirent(&at, &dirent);
-        self.put_version(
-            inode,
-            version,
-            &VersionRow { base, author: self.author.to_owned(), committed: self.time, modified, manifest },
-        );
-        self.record(inode, change);
-        assert_eq!(
-            version.0, self.row.seq.0,
-            "a version is called after the journal record that tells of it"
-        );
-        Ok(Done { inode, version: Some(version) })
-    }
-
-    fn rename(&mut self, source: &Path, target: &Path) -> Result<Done, Failure> {
         if target.is_within(source) && target != source {
             return refuse(Error::invalid(format!("{source} cannot be moved into itself ({target})")));
         }
-        let from = self.place(source)?;
-        let row = self.dirent(from.dir, &from.name)?.ok_or_else(|| missing(source))?;
+        let (from, row) = self.expect_entry(source, expect)?;
         let to = self.place(target)?;
         if from == to {
-            return Ok(done(&row));
+            return Ok(self.done(&row, Seq(0)));
         }
-        if self.dirent(to.dir, &to.name)?.is_some() {
-            return refuse(Error::exists(format!(
-                "{target} already exists: remove it first or choose another name"
-            )));
+        let old = self.dirent(to.dir, &to.name)?;
+        check_expect(target, replace, old.as_ref())?;
+        if let Some(old) = &old {
+            self.check_replaced(target, row.kind, old)?;
         }
-        self.remove_dirent(&from, &row);
-        self.put_dirent(&to, &row);
-        self.put_inode(&to, &row);
-        self.record(row.inode, Change::Moved { source: from, target: to });
+        self.check_reach(&row, target)?;
+        self.sums.flush(self.state)?;
+        if let Some(old) = &old {
+            let below = self.unlink(&to, old)?;
+            self.discard(&to, target, old, below)?;
+        }
+        let below = self.unlink(&from, &row)?;
+        let row = DirentRow { changed: self.time, ..row };
+        self.link(&to, &row, below);
+        let (dir, replaced) = (to.dir, old.map(|old| old.inode));
+        let entry = row.clone().entry(to.name.as_str());
+        let change = Change::Moved { source: from, source_path: source.to_string(), dir, entry, replaced };
+        self.record(row.inode, target, change);
         self.last_dir = None;
-        Ok(done(&row))
+        Ok(self.done(&row, self.row.seq))
     }
 
-    fn remove(&mut self, path: &Path, recursive: bool) -> Result<Done, Failure> {
-        let at = self.place(path)?;
-        let row = self.dirent(at.dir, &at.name)?.ok_or_else(|| missing(path))?;
-        if row.kind == Kind::Dir && !recursive && !self.is_empty(row.inode)? {
-            return refuse(Error::invalid(format!("{path} is not empty: remove it recursively (-r)")));
+    /// A directory takes the place of an empty one, anything else of what is no directory.
+    fn check_replaced(&self, target: &Path, kind: Kind, old: &DirentRow) -> Result<(), Failure> {
+        match (kind, old.kind) {
+            (Kind::Dir, Kind::Dir) if self.is_empty(old.inode)? => Ok(()),
+            (Kind::Dir, Kind::Dir) => refuse(Error::exists(format!(
+                "{target} is a directory that is not empty: move what is in it, or choose another name"
+            ))),
+            (Kind::Dir, _) => {
+                refuse(Error::exists(format!("{target} is no directory: a directory cannot take its place")))
+            }
+            (_, Kind::Dir) => {
+                refuse(Error::exists(format!("{target} is a directory: a file cannot take its place")))
+            }
+            _ => Ok(()),
         }
-        self.remove_dirent(&at, &row);
-        let key = row::trash_key(self.namespace, &path.to_string(), self.row.seq.next());
-        self.state.put(key, &TrashRow { dirent: row.clone(), removed: self.time });
-        self.record(row.inode, Change::Removed { at });
+    }
+
+    /// Makes a directory the root of a namespace of its own, in the slot it is in: one row here, one there, whatever is
+    /// below.
+    fn split(&mut self, path: &Path, expect: Expect) -> Result<Done, Failure> {
+        let (at, row) = self.expect_entry(path, expect)?;
+        if row.kind != Kind::Dir {
+            return refuse(Error::invalid(format!("{path} is no directory: only one becomes a namespace")));
+        }
+        self.sums.flush(self.state)?;
+        let below = self.unlink(&at, &row)?;
+        let root = InodeRow { parent: row.inode, name: String::new(), kind: Kind::Dir, below };
+        self.state.put(key::of_inode(row.inode), &root);
+        let id = next_namespace(self.state, row.inode.slot())?;
+        let entry = row.clone().entry(at.name.as_str());
+        self.record(row.inode, path, Change::Split { dir: at.dir, entry, namespace: id });
+        let base = Change::Base { namespace: self.namespace, seq: self.row.seq };
+        let first = Record { seq: Seq(1), ..self.record_of(row.inode, &Path::root(), base) };
+        self.state.put(key::of_record(id, first.seq), &first);
+        let owner = self.row.owner.clone();
+        let namespace = NamespaceRow::new(row.inode, String::new(), owner, self.time);
+        self.state.put(key::of_namespace(id), &NamespaceRow { seq: first.seq, ..namespace });
         self.last_dir = None;
-        Ok(done(&row))
+        Ok(Done { namespace: Some(id), ..self.done(&row, self.row.seq) })
     }
 
-    fn restore_version(&mut self, path: &Path, version: VersionId) -> Result<Done, Failure> {
-        let at = self.place(path)?;
-        let row = self.dirent(at.dir, &at.name)?.ok_or_else(|| missing(path))?;
-        let old: VersionRow = load(self.state, &row::version_key(row.inode, version))?
-            .ok_or_else(|| missing_version(path, version))?;
-        self.commit_version(path, Base::Version(row.version), old.manifest, self.time)
+    /// Puts an entry into a directory. `below` of a directory: what it has.
+    fn link(&mut self, at: &Place, row: &DirentRow, below: Option<Below>) {
+        assert_eq!(
+            row.kind == Kind::Dir,
+            below.is_some(),
+            "a directory, and nothing else, has something below"
+        );
+        let name = at.name.as_str().to_owned();
+        self.sums.add(at, row, below.as_ref());
+        self.state.put(key::of_dirent(at.dir, &name), row);
+        self.state.put(key::of_inode(row.inode), &InodeRow { parent: at.dir, name, kind: row.kind, below });
     }
 
-    fn undelete(&mut self, path: &Path) -> Result<Done, Failure> {
-        let at = self.place(path)?;
-        if self.dirent(at.dir, &at.name)?.is_some() {
-            return refuse(Error::exists(format!(
-                "{path} exists: move it away before bringing the removed one back"
-            )));
-        }
-        let (start, end) = row::trash_range(self.namespace, &path.to_string());
-        let mut newest = None;
-        let scanned = self.state.scan(&start, &end, kv::Order::Forward, &mut |key, value| {
-            newest = Some((key.to_vec(), decode::<TrashRow>(value)));
-            std::ops::ControlFlow::Break(())
-        });
-        scanned.map_err(Halt::new)?;
-        let Some((key, trash)) = newest else {
-            return refuse(Error::not_found(format!("nothing that was removed from {path} is in the trash")));
-        };
-        let trash = trash?;
-        self.state.delete(key);
-        self.put_dirent(&at, &trash.dirent);
-        self.put_inode(&at, &trash.dirent);
-        self.record(trash.dirent.inode, Change::Added { at, kind: trash.dirent.kind });
-        Ok(done(&trash.dirent))
+    /// Takes an entry out of its directory, and returns what it has below. The directories know of everything so far.
+    fn unlink(&mut self, at: &Place, row: &DirentRow) -> Result<Option<Below>, Halt> {
+        let below = self.inode(row.inode)?.below;
+        self.sums.subtract(at, row, below.as_ref());
+        self.state.delete(key::of_dirent(at.dir, at.name.as_str()));
+        Ok(below)
     }
 
-    /// The directory and name that a path means. The directory must exist; the name need not.
-    fn place(&mut self, path: &Path) -> Result<Place, Failure> {
-        let Some((parent, name)) = path.split_last() else {
-            return refuse(Error::invalid("/ itself cannot be changed"));
-        };
-        let name = name.clone();
-        if let Some((last, dir)) = &self.last_dir
-            && *last == parent
-        {
-            debug_assert!(
-                resolve_below(self.state, entry_of_root(self.row.root), &parent)
-                    .map_or(true, |found| found.is_some_and(|found| found.inode == *dir)),
-                "a change that moves directories forgets where the last one was"
-            );
-            return Ok(Place { dir: *dir, name });
-        }
-        let found = resolve_below(self.state, entry_of_root(self.row.root), &parent)?.ok_or_else(|| {
-            Failure::Refused(Error::not_found(format!("the directory {parent} does not exist")))
-        })?;
-        if found.kind != Kind::Dir {
-            return Err(not_a_directory(path));
-        }
-        self.last_dir = Some((parent, found.inode));
-        Ok(Place { dir: found.inode, name })
-    }
-
-    fn dirent(&self, dir: InodeId, name: &Name) -> Result<Option<DirentRow>, Halt> {
-        load(self.state, &row::dirent_key(dir, name.as_str()))
-    }
-
-    fn is_empty(&self, dir: InodeId) -> Result<bool, Halt> {
-        let (start, end) = row::dirent_range(dir, None);
-        let mut empty = true;
-        let scanned = self.state.scan(&start, &end, kv::Order::Forward, &mut |_, _| {
-            empty = false;
-            std::ops::ControlFlow::Break(())
-        });
-        scanned.map_err(Halt::new)?;
-        Ok(empty)
-    }
-
-    fn put_dirent(&mut self, at: &Place, dirent: &DirentRow) {
-        let key = row::dirent_key(at.dir, at.name.as_str());
-        self.row.digest = self.row.digest.wrapping_add(hash_of_row(&key, dirent));
-        self.state.put(key, dirent);
-    }
-
-    /// Takes an entry that is about to be replaced out of the digest.
-    fn forget_dirent(&mut self, at: &Place, dirent: &DirentRow) {
-        let key = row::dirent_key(at.dir, at.name.as_str());
-        self.row.digest = self.row.digest.wrapping_sub(hash_of_row(&key, dirent));
-    }
-
-    fn remove_dirent(&mut self, at: &Place, dirent: &DirentRow) {
-        self.forget_dirent(at, dirent);
-        self.state.delete(row::dirent_key(at.dir, at.name.as_str()));
-    }
-
-    fn put_inode(&mut self, at: &Place, dirent: &DirentRow) {
-        let inode = InodeRow { parent: at.dir, name: at.name.as_str().to_owned(), kind: dirent.kind };
-        self.state.put(row::inode_key(dirent.inode), &inode);
-    }
-
-    fn put_version(&mut self, inode: InodeId, version: VersionId, row: &VersionRow) {
-        let key = row::version_key(inode, version);
-        self.row.digest = self.row.digest.wrapping_add(hash_of_row(&key, row));
-        self.state.put(key, row);
+    /// Replaces an entry by another state of the same.
+    fn update(&mut self, at: &Place, old: &DirentRow, new: &DirentRow) {
+        assert_eq!((old.inode, old.kind), (new.inode, new.kind), "the same entry in another state");
+        self.sums.update(at, old, new);
+        self.state.put(key::of_dirent(at.dir, at.name.as_str()), new);
     }
 
     /// Appends to the journal: the next position, no gaps.
-    fn record(&mut self, inode: InodeId, change: Change) {
+    fn record(&mut self, inode: InodeId, path: &Path, change: Change) {
         self.row.seq = self.row.seq.next();
         self.recorded += 1;
-        let record =
-            Record { seq: self.row.seq, time: self.time, author: self.author.to_owned(), inode, change };
-        self.state.put(row::journal_key(self.namespace, self.row.seq), &record);
+        let record = self.record_of(inode, path, change);
+        self.state.put(key::of_record(self.namespace, self.row.seq), &record);
+    }
+
+    fn record_of(&self, inode: InodeId, path: &Path, change: Change) -> Record {
+        let (author, path) = (self.author.to_owned(), path.to_string());
+        Record { seq: self.row.seq, time: self.time, author, inode, path, change }
+    }
+
+    fn done(&self, row: &DirentRow, seq: Seq) -> Done {
+        let version = (row.kind != Kind::Dir).then_some(row.version);
+        Done { inode: row.inode, version, seq, namespace: None }
     }
 }
 
 /// Assigns the next inode id of a slot.
 pub fn next_inode(state: &mut Draft<'_>, slot: Slot) -> Result<InodeId, Halt> {
-    let key = row::inode_count_key(slot);
+    Ok(InodeId::new(slot, next(state, key::of_inode_count(slot))?))
+}
+
+/// Assigns the next namespace id of a slot.
+pub fn next_namespace(state: &mut Draft<'_>, slot: Slot) -> Result<NamespaceId, Halt> {
+    Ok(NamespaceId::new(slot, next(state, key::of_namespace_count(slot))?))
+}
+
+fn next(state: &mut Draft<'_>, key: Vec<u8>) -> Result<u64, Halt> {
     let count: u64 = load(state, &key)?.unwrap_or(0) + 1;
     state.put(key, &count);
-    Ok(InodeId::new(slot, count))
+    Ok(count)
 }
 
-/// A version names the one its writer had seen; if that is not the newest, somebody's work is about to be lost (I-CAS).
-fn check_base(path: &Path, base: Base, old: Option<&DirentRow>) -> Result<(), Failure> {
-    match (base, old) {
-        (_, Some(row)) if row.kind == Kind::Dir => {
-            refuse(Error::exists(format!("{path} is a directory; a file cannot replace it")))
-        }
-        (Base::Any, _) | (Base::Absent, None) => Ok(()),
-        (Base::Version(seen), Some(row)) if seen == row.version => Ok(()),
-        (Base::Version(seen), Some(row)) => refuse(Error::conflict(format!(
-            "{path} has a newer version {} than the {seen} this change is based on: look at both, then save again",
+/// A change names what its writer had seen; if something else is there now, somebody's work is about to be lost (I-CAS).
+fn check_expect(path: &Path, expect: Expect, found: Option<&DirentRow>) -> Result<(), Failure> {
+    match (expect, found) {
+        (Expect::Any, _) | (Expect::Absent, None) => Ok(()),
+        (Expect::Inode(seen), Some(row)) if seen == row.inode => Ok(()),
+        (Expect::Version(seen, version), Some(row)) if (seen, version) == (row.inode, row.version) => Ok(()),
+        (Expect::Version(seen, version), Some(row)) if seen == row.inode => refuse(Error::conflict(format!(
+            "{path} has a newer version {} than the {version} this change is based on: look at both, then save again",
             row.version
         ))),
-        (Base::Version(_), None) => refuse(Error::conflict(format!(
+        (Expect::Inode(_) | Expect::Version(..), Some(_)) => refuse(Error::conflict(format!(
+            "{path} is not what this change is based on: that was removed or moved, look again"
+        ))),
+        (Expect::Inode(_) | Expect::Version(..), None) => refuse(Error::conflict(format!(
             "{path} was removed or moved since the version this change is based on"
         ))),
-        (Base::Absent, Some(_)) => refuse(Error::exists(format!("{path} already exists"))),
+        (Expect::Absent, Some(row)) => refuse(Error::exists(match row.kind {
+            Kind::Dir => format!("{path} is a directory; a file cannot replace it"),
+            _ => format!("{path} already exists: remove it first or choose another name"),
+        })),
     }
-}
-
-/// What a row adds to the digest of its namespace. Fields of later versions are in the partition's digest only.
-pub fn hash_of_row<T: Row>(key: &[u8], row: &T) -> u128 {
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&digest::hash(key, &row.to_plain(1))[..16]);
-    u128::from_le_bytes(bytes)
-}
-
-fn done(row: &DirentRow) -> Done {
-    Done { inode: row.inode, version: (row.kind == Kind::File).then_some(row.version) }
 }
 
 fn missing(path: &Path) -> Failure {
     Failure::Refused(Error::not_found(format!("{path} does not exist")))
+}
+
+/// Version ids of a file count from 1.
+fn version_after(old: Option<&DirentRow>) -> VersionId {
+    old.map_or(VersionId(1), |old| old.version.next())
 }

@@ -3,7 +3,7 @@
 use proto::map::ClusterMap;
 use proto::seal::ClusterSecret;
 use serde::{Deserialize, Serialize};
-use types::{FeatureLevel, Millis, NamespaceId, NamespaceName, Result};
+use types::{FeatureLevel, Millis, Result};
 
 use crate::failure::Halt;
 use crate::replica::unknown_table;
@@ -17,8 +17,6 @@ pub const SECRETS: &[u8] = b"b";
 pub const NODE_COUNT: &[u8] = b"cn";
 /// Key of the number of disks there have been.
 pub const DISK_COUNT: &[u8] = b"cd";
-/// Key of the number of namespaces there have been.
-pub const NAMESPACE_COUNT: &[u8] = b"cs";
 
 /// What lets a meta node admit others.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,7 +30,6 @@ pub struct Secrets {
 rows! {
     "cluster map" = ClusterMap;
     "secrets" = Secrets;
-    "namespaces by name" = NamespaceId;
     "join tokens" = Millis;
 }
 
@@ -41,17 +38,11 @@ pub fn canonical_of(key: &[u8], value: &[u8], level: FeatureLevel) -> Result<Vec
     let canonical = match key {
         MAP => canonical::<ClusterMap>,
         SECRETS => canonical::<Secrets>,
-        NODE_COUNT | DISK_COUNT | NAMESPACE_COUNT => canonical::<u64>,
-        [b'n', ..] => canonical::<NamespaceId>,
+        NODE_COUNT | DISK_COUNT => canonical::<u64>,
         [b't', ..] => canonical::<Millis>,
         _ => return Err(unknown_table(key)),
     };
     canonical(value, level)
-}
-
-/// Key of a namespace's id.
-pub fn namespace_key(name: &NamespaceName) -> Vec<u8> {
-    [b"n", name.as_str().as_bytes()].concat()
 }
 
 /// Key of a token's expiry.

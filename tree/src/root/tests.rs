@@ -324,17 +324,6 @@ fn voters_that_are_away_for_long_are_replaced_one_at_a_time() {
     check(&[2, 5, 6, 7, 8], [1, 2, 3]);
 }
 
-#[test]
-fn namespaces_have_one_id_per_name() {
-    let bench = Bench::new(1);
-    let create = |name| RootCommand::CreateNamespace { name: NamespaceName::parse(name).unwrap() };
-    assert_eq!(bench.ok::<NamespaceId>(create("home")), NamespaceId(1));
-    assert_eq!(bench.ok::<NamespaceId>(create("team")), NamespaceId(2));
-    assert_eq!(bench.ok::<NamespaceId>(create("home")), NamespaceId(1));
-    let name = NamespaceName::parse("nope").unwrap();
-    assert!(find_namespace(&bench.0, &name).unwrap_err().message().contains("create it first"));
-}
-
 /// I-DET: who computes a table and who installs it may be of different builds, and two leaders may compute at once.
 #[test]
 fn a_change_that_was_computed_from_another_map_is_a_conflict() {
@@ -424,7 +413,6 @@ fn commands() -> Vec<RootCommand> {
     let mut commands = vec![
         RootCommand::Bootstrap(Box::new(bootstrap())),
         RootCommand::AddToken { hash: TOKEN, expires: Millis(100) },
-        RootCommand::CreateNamespace { name: NamespaceName::parse("team").unwrap() },
     ];
     commands.extend(changes.map(propose));
     commands

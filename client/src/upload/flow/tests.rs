@@ -28,13 +28,13 @@ async fn round_trip(bytes: &[u8]) -> usize {
     let path = Path::parse("/f").unwrap();
     twin.write(SOURCE, bytes);
     let stored = twin.uploader.upload_file(LocalPath::new(SOURCE), &path, &FileState::Absent).await.unwrap();
-    assert_eq!((stored.size, stored.changed), (bytes.len() as u64, true));
+    assert_eq!((stored.size, stored.seq.is_some()), (bytes.len() as u64, true));
     assert_eq!(twin.bytes_done(), bytes.len() as u64);
     let sent = twin.sent();
 
     let seen = FileState::of(&path, twin.namespace.stat(&path).await.unwrap()).unwrap();
     let again = twin.uploader.upload_file(LocalPath::new(SOURCE), &path, &seen).await.unwrap();
-    assert_eq!((again.version, again.changed), (stored.version, false));
+    assert_eq!((again.version, again.seq), (stored.version, None));
     assert_eq!(twin.sent(), sent, "nothing is sent again");
     assert_eq!(twin.progress.files_done.load(Ordering::Relaxed), 2);
     assert_eq!(twin.progress.files_unchanged.load(Ordering::Relaxed), 1);

@@ -13,7 +13,7 @@ use expect_test::Expect;
 use proto::block::ChunkKind;
 use proto::namespace::{Entry, Kind};
 use proto::seal::ClusterSecret;
-use types::{GcEpoch, Generation, InodeId, Millis};
+use types::{GcEpoch, Generation, InodeId, Nanos, Seq, VersionId};
 
 use super::*;
 use crate::upload::store::StoreStep;
@@ -41,15 +41,8 @@ fn receipt(n: u64) -> Receipt {
 
 /// Version 4 of a file, with this content.
 fn present(content_root: ChunkId, size: u64) -> FileState {
-    FileState::Present(Entry {
-        name: "t".to_owned(),
-        inode: InodeId(1),
-        kind: Kind::File,
-        size,
-        modified: Millis(1),
-        version: VersionId(4),
-        content_root,
-    })
+    let entry = Entry::new("t", InodeId(1), Kind::File);
+    FileState::Present(Entry { size, version: VersionId(4), content_root, ..entry })
 }
 
 /// `5000@2`: size and stamp. The file was changed at the time of its stamp.
@@ -60,7 +53,8 @@ fn metadata(text: &str) -> Metadata {
         is_file: true,
         is_dir: false,
         size: size.parse().unwrap(),
-        modified: Millis(stamp),
+        modified: Nanos(stamp as i64),
+        mode: None,
         stamp: (stamp, 1),
     }
 }
@@ -118,7 +112,12 @@ impl<'a> Script<'a> {
             }
             "stored" => numbers(rest).map(|n| self.store(n, None)).last().unwrap(),
             "pinned" => numbers(rest).map(|n| self.store(n, Some(n + PINNED_RECEIPT))).last().unwrap(),
-            "committed" => self.plan.step(UploadFact::Committed(rest.parse().ok().map(VersionId))),
+            "committed" => self.plan.step(UploadFact::Committed(Done {
+                inode: InodeId(1),
+                version: rest.parse().ok().map(VersionId),
+                seq: Seq(9),
+                namespace: None,
+            })),
             _ => panic!("what is {line:?}?"),
         }
         .inspect(|step| {
@@ -151,15 +150,17 @@ fn show(step: &UploadStep) -> String {
         UploadStep::StoreNode(..) => "store a node".to_owned(),
         UploadStep::Wait => "wait".to_owned(),
         UploadStep::Commit { op, weight } => format!("commit {}, weight {weight}", show_op(op)),
-        UploadStep::Done { uploaded: Uploaded { version, size, changed }, inline_size } => {
-            let changed = if *changed { "new" } else { "old" };
+        UploadStep::Done { uploaded: Uploaded { version, size, seq }, inline_size } => {
+            let changed = if seq.is_some() { "new" } else { "old" };
             format!("done: {changed} version {version} of {size} bytes, {inline_size} inline")
         }
     }
 }
 
 fn show_op(op: &Op) -> String {
-    let Op::CommitVersion { path, base, manifest, receipts, modified } = op else { panic!("{op:?}") };
+    let Op::CommitVersion { path, expect, content, attributes } = op else { panic!("{op:?}") };
+    let NewContent::File { manifest, receipts } = content else { panic!("{content:?}") };
+    let (base, modified) = (show_expect(expect), attributes.modified.0);
     assert_eq!(manifest.check(), Ok(()), "a server would refuse this");
     let Manifest { size, rule, content } = manifest;
     let content = match content {
@@ -169,8 +170,15 @@ fn show_op(op: &Op) -> String {
     };
     let receipts = row(receipts.iter().map(|receipt| receipt.generation.0));
     format!(
-        "{path} on {base:?} changed at {modified}: {size} bytes by rule {rule}, {content}, receipts {receipts}"
+        "{path} on {base} changed at {modified}: {size} bytes by rule {rule}, {content}, receipts {receipts}"
     )
+}
+
+fn show_expect(expect: &proto::namespace::Expect) -> String {
+    match expect {
+        proto::namespace::Expect::Version(InodeId(1), version) => format!("Version(VersionId({version}))"),
+        other => format!("{other:?}"),
+    }
 }
 
 /// Numbers, or the first and last of many.

@@ -4,12 +4,10 @@ use std::fmt::Debug;
 
 use proto::Call;
 use proto::index::{FetchIndexStats, Pin, Register, Registration};
-use proto::namespace::{
-    Base, FetchNamespace, ListDir, ListVersions, Mode, Op, OpenVersion, PullJournal, Stat,
-};
+use proto::namespace::{Expect, FetchNamespace, ListVersions, Mode, Op, OpenVersion, PullJournal, Stat};
 use types::{ChunkId, GcEpoch, Generation, PartitionId, Seq};
 
-use super::words::{ANNS, ann, at_least, mkdir, newest, node, p, save};
+use super::words::{ANNS, ann, at_least, list, mkdir, mv, newest, node, p, save};
 use super::world::World;
 
 /// More reads than any of these answers takes.
@@ -43,20 +41,20 @@ async fn world() -> World {
     let world = World::one().await;
     world.write(vec![mkdir("/a"), mkdir("/b")]).await;
     for content in ["1", "22"] {
-        world.write(vec![save("/a/f", Base::Any, content), save("/b/f", Base::Any, content)]).await;
+        world.write(vec![save("/a/f", Expect::Any, content), save("/b/f", Expect::Any, content)]).await;
     }
     world
 }
 
 /// The directories change places and their files are saved again, in one batch.
 fn swap() -> Vec<Op> {
-    let rename = |source, target| Op::Rename { source: p(source), target: p(target) };
+    let rename = |source, target| mv(source, target);
     vec![
         rename("/a", "/c"),
         rename("/b", "/a"),
         rename("/c", "/b"),
-        save("/a/f", Base::Any, "333"),
-        save("/b/f", Base::Any, "4444"),
+        save("/a/f", Expect::Any, "333"),
+        save("/b/f", Expect::Any, "4444"),
     ]
 }
 
@@ -68,7 +66,7 @@ async fn a_namespace_is_seen_before_a_batch_or_after_it() {
     };
     for view in [newest(), at_least(Seq(1))] {
         check(&world, &Stat { view, path: p("/a/f") }, commit).await;
-        check(&world, &ListDir { view, path: p("/a"), after: None, limit: 9 }, commit).await;
+        check(&world, &list(view, "/a", None, 9), commit).await;
         check(&world, &OpenVersion { view, path: p("/a/f"), version: None }, commit).await;
         check(&world, &ListVersions { view, path: p("/a/f"), before: None, limit: 99 }, commit).await;
         check(&world, &FetchNamespace { view }, commit).await;

@@ -2,9 +2,8 @@
 
 use net::{Credentials, KeyPair};
 use placement::SlotState;
-use proto::cluster::{
-    CreateNamespace, CreateToken, FetchStatus, FindNamespace, FinishSync, Join, NamespaceFound, RegisterDisks,
-};
+use proto::catalog::{CreateNamespace, FindNamespace, NamespaceFound};
+use proto::cluster::{CreateToken, FetchStatus, FinishSync, Join, RegisterDisks};
 use proto::map::{ClusterMap, Role};
 use proto::namespace::{FetchNamespace, Freshness, View};
 use types::{DiskId, DiskUuid, Epoch, ErrorKind, Identity, NamespaceId, NamespaceName, NodeId, PgId, Result};
@@ -77,7 +76,7 @@ async fn a_bad_certificate_request_is_refused_and_leaves_a_ghost() {
 
 async fn create(world: &World, who: &Identity, name: &str) -> NamespaceId {
     let name = NamespaceName::parse(name).unwrap();
-    world.ask(1, who, &CreateNamespace { name }).await.unwrap().namespace
+    world.ask(1, who, &CreateNamespace { name, owner: None }).await.unwrap().namespace
 }
 
 async fn find(world: &World, name: &str) -> Result<NamespaceFound> {
@@ -100,10 +99,12 @@ async fn a_name_is_one_namespace() {
 async fn a_namespace_is_its_makers_and_every_administrators() {
     let world = World::one().await;
     let namespace = create(&world, &Identity::Admin("maker".into()), "team").await;
-    create(&world, &admin(), "team").await;
+    let name = NamespaceName::parse("team").unwrap();
+    let again = world.ask(1, &admin(), &CreateNamespace { name, owner: None }).await;
+    refused(again, ErrorKind::Exists, "admin/maker has a namespace team");
     let partition = world.group(1, world.map(1).namespace_partition(namespace));
     let (owner, _) = partition.read(|state| tree::namespace::owner(state, namespace)).unwrap();
-    assert_eq!(owner, "admin/maker", "whoever asks for it again");
+    assert_eq!(owner, "admin/maker");
     let view = View { namespace, freshness: Freshness::Linearizable };
     // A user who is named like the maker is somebody else.
     let namesake = Identity::User("maker".into());

@@ -6,16 +6,17 @@ use std::pin::Pin;
 
 use futures::FutureExt;
 use proto::Call;
-use proto::cluster::{CreateNamespace, FetchDigest, FetchStatus, FindNamespace};
+use proto::catalog::{CreateNamespace, FindNamespace};
+use proto::cluster::{FetchDigest, FetchStatus};
 use proto::index::{FetchIndexStats, Pin as PinChunks, Register, Registration};
 use proto::map::ROOT;
 use proto::namespace::{
-    Base, FetchNamespace, Freshness, ListDir, ListVersions, Mode, OpenVersion, PullJournal, Stat, View,
+    Expect, FetchNamespace, Freshness, ListVersions, Mode, OpenVersion, PullJournal, Stat, View,
 };
 use raft::Trouble;
 use types::{ChunkId, ErrorKind, GcEpoch, Generation, Identity, NamespaceName, PartitionId, Result, Seq};
 
-use super::words::{ANNS, admin, ann, at_least, mkdir, newest, node, p, refused, save};
+use super::words::{ANNS, admin, ann, at_least, list, mkdir, newest, node, p, refused, save};
 use super::world::World;
 
 /// The partition of chunks whose first byte is below 128.
@@ -40,7 +41,7 @@ fn stored() -> Registration {
 fn questions(world: &World) -> Vec<(&'static str, Asked<'_>)> {
     let (view, path) = (newest(), p("/d/a"));
     let stale = View { freshness: Freshness::Stale, ..view };
-    let list = ListDir { view, path: p("/d"), after: None, limit: 9 };
+    let list = list(view, "/d", None, 9);
     let pull = PullJournal { namespace: ANNS, after: Seq(0), limit: 9, wait_ms: 0 };
     let write = world.batch(Mode::Atomic, vec![mkdir("/e")]);
     let pin = PinChunks { partition: INDEX, chunks: vec![stored().chunk] };
@@ -59,7 +60,7 @@ fn questions(world: &World) -> Vec<(&'static str, Asked<'_>)> {
         ("status", ask(world, admin(), FetchStatus {})),
         ("digest", ask(world, admin(), FetchDigest { partition: ROOT })),
         ("find namespace", ask(world, admin(), FindNamespace { name: name() })),
-        ("create namespace", ask(world, admin(), CreateNamespace { name: name() })),
+        ("create namespace", ask(world, admin(), CreateNamespace { name: name(), owner: None })),
     ]
 }
 
@@ -68,7 +69,7 @@ async fn check(harm: impl Fn(&World), what: &str) {
     let count = questions(&World::one().await).len();
     for at in 0..count {
         let world = World::one().await;
-        world.write(vec![mkdir("/d"), save("/d/a", Base::Absent, "1")]).await;
+        world.write(vec![mkdir("/d"), save("/d/a", Expect::Absent, "1")]).await;
         world.ask(1, &node(1), &Register { partition: INDEX, chunks: vec![stored()] }).await.unwrap();
         harm(&world);
         let (name, asked) = questions(&world).swap_remove(at);

@@ -5,19 +5,19 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use expect_test::expect;
 use net::{KeyPair, Request};
+use proto::catalog::{CreateNamespace, DeleteNamespace, FindNamespace, ListNamespaces, SetOwner};
 use proto::cluster::{
-    ConfirmJoin, CreateNamespace, CreateToken, FetchDigest, FetchStatus, FindNamespace, FinishSync,
-    RegisterDisks, RegisterStore, RemoveNode,
+    ConfirmJoin, CreateToken, FetchDigest, FetchStatus, FinishSync, RegisterDisks, RegisterStore, RemoveNode,
 };
 use proto::index::{FetchIndexStats, Pin, Register};
 use proto::map::Role;
-use proto::namespace::{FetchNamespace, ListDir, ListVersions, Mode, OpenVersion, PullJournal, Stat};
+use proto::namespace::{FetchNamespace, ListTrash, ListVersions, Mode, OpenVersion, PullJournal, Stat};
 use proto::{Call, Method};
 use types::{DiskUuid, ErrorKind, Identity, NamespaceName, NodeId, PartitionId, Seq};
 
 use super::super::routes;
 use super::words::{
-    ANNS, admin, ann, at_least, bob, heartbeat, join_with, mkdir, newest, node, p, refused, store,
+    ANNS, HOME, admin, ann, at_least, bob, heartbeat, join_with, list, mkdir, newest, node, p, refused, store,
 };
 use super::world::World;
 
@@ -35,7 +35,7 @@ pub async fn questions(world: &World) -> Vec<Request> {
         of(join_with(token, request, 2, &[Role::Block])),
         of(FetchStatus {}),
         of(CreateToken { valid_ms: 1 }),
-        of(CreateNamespace { name: NamespaceName::parse("new").unwrap() }),
+        of(CreateNamespace { name: NamespaceName::parse("new").unwrap(), owner: None }),
         of(FindNamespace { name: name() }),
         of(RegisterDisks { node: NodeId(1), disks: vec![(DiskUuid([1; 16]), 1)] }),
         of(FinishSync { slots: vec![] }),
@@ -46,11 +46,15 @@ pub async fn questions(world: &World) -> Vec<Request> {
         Request { method: Method::Raft as u16, header: Bytes::new(), body: Bytes::from_static(b"?") },
         of(world.batch(Mode::PerItem, vec![mkdir("/b")])),
         of(Stat { view, path: path.clone() }),
-        of(ListDir { view, path: path.clone(), after: None, limit: 1 }),
+        of(list(view, "/a", None, 1)),
         of(OpenVersion { view, path: path.clone(), version: None }),
         of(ListVersions { view, path, before: None, limit: 1 }),
         of(PullJournal { namespace: ANNS, after: Seq(0), limit: 1, wait_ms: 0 }),
         of(FetchNamespace { view }),
+        of(ListTrash { view, under: p("/"), before: None, limit: 1 }),
+        of(SetOwner { namespace: HOME, owner: "user/bob".into() }),
+        of(DeleteNamespace { namespace: HOME, force: true }),
+        of(ListNamespaces { partition: PartitionId(1), after: None, limit: 1 }),
         of(Pin { partition, chunks: vec![] }),
         of(Register { partition, chunks: vec![] }),
         of(FetchIndexStats { partition }),
@@ -106,6 +110,10 @@ async fn who_may_ask_what() {
         ListVersions 12Ao..
         PullJournal 12Ao..
         FetchNamespace 12Ao..
+        ListTrash 12Ao..
+        SetOwner ..A...
+        DeleteNamespace ..A...
+        ListNamespaces 12Aou-
         Pin 12Aou.
         Register 12....
         FetchIndexStats 12Aou.

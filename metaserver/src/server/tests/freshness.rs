@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use expect_test::expect;
 use futures::future::join;
 use proto::Method;
-use proto::cluster::{CreateNamespace, FindNamespace, NamespaceFound};
+use proto::catalog::{CreateNamespace, FindNamespace, NamespaceFound};
+
 use proto::map::ROOT;
-use proto::namespace::{Base, FetchNamespace, Freshness, JournalPage, Mode, PullJournal, Stat, View};
+use proto::namespace::{Expect, FetchNamespace, Freshness, JournalPage, Mode, PullJournal, Stat, View};
 use types::{ErrorKind, NamespaceId, NamespaceName, PartitionId, Result, Seq};
 
 use super::doors::questions;
@@ -15,7 +16,7 @@ use super::words::{ANNS, admin, ann, at_least, eventually, later, mkdir, newest,
 use super::world::World;
 
 /// The partition of Ann's namespace.
-const PARTITION: PartitionId = PartitionId(1);
+const PARTITION: PartitionId = PartitionId(2);
 
 /// The position of the state in which a node finds a path of Ann's namespace.
 async fn stat(world: &World, id: u64, view: View, path: &str) -> Result<Seq> {
@@ -60,6 +61,10 @@ async fn what_a_follower_answers() {
         ListVersions StaleEpoch
         PullJournal ok
         FetchNamespace StaleEpoch
+        ListTrash StaleEpoch
+        SetOwner Denied
+        DeleteNamespace Denied
+        ListNamespaces StaleEpoch
         Pin StaleEpoch
         Register StaleEpoch
         FetchIndexStats StaleEpoch
@@ -117,7 +122,7 @@ async fn what_a_follower_has_not_seen_may_exist() {
     refused(world.ask(3, &ann(), &pull).await, ErrorKind::StaleEpoch, "ask another voter");
     let find = FindNamespace { name: NamespaceName::parse("team").unwrap() };
     refused(world.ask(1, &ann(), &find).await, ErrorKind::NotFound, "create it first");
-    refused(world.ask(3, &ann(), &find).await, ErrorKind::StaleEpoch, "does not lead partition 0");
+    refused(world.ask(3, &ann(), &find).await, ErrorKind::StaleEpoch, "does not lead partition 2");
 }
 
 /// A leader without its majority acknowledges nothing and proves nothing.
@@ -150,7 +155,7 @@ async fn the_next_leader_remembers_what_was_answered() {
     let batch = world.batch(Mode::Atomic, vec![mkdir("/a")]);
     let first = world.ask(1, &ann(), &batch).await.unwrap();
     world.transfer(PARTITION, 3).await;
-    refused(world.ask(1, &ann(), &batch).await, ErrorKind::StaleEpoch, "does not lead partition 1");
+    refused(world.ask(1, &ann(), &batch).await, ErrorKind::StaleEpoch, "does not lead partition 2");
     assert_eq!(world.ask(3, &ann(), &batch).await, Ok(first.clone()));
     assert_eq!(stat(&world, 3, newest(), "/a").await, Ok(first.seq), "it is not done twice");
 }
@@ -159,14 +164,14 @@ async fn the_next_leader_remembers_what_was_answered() {
 #[tokio::test(start_paused = true)]
 async fn replicas_at_one_position_have_one_digest() {
     let world = World::three().await;
-    world.write(vec![mkdir("/a"), save("/a/f", Base::Absent, "1")]).await;
-    let seq = world.write(vec![save("/a/f", Base::Any, "2"), mkdir("/b")]).await.seq;
+    world.write(vec![mkdir("/a"), save("/a/f", Expect::Absent, "1")]).await;
+    let seq = world.write(vec![save("/a/f", Expect::Any, "2"), mkdir("/b")]).await.seq;
     later(1000).await;
     let mut digests = BTreeSet::new();
     for id in 1..=3 {
         let totals = world.ask(id, &ann(), &FetchNamespace { view: at_least(seq) }).await.unwrap();
         assert_eq!(totals.seq, seq);
-        digests.insert(totals.digest);
+        digests.insert(totals.totals.digest);
     }
     assert_eq!(digests.len(), 1);
 }
@@ -182,7 +187,7 @@ async fn a_journal_can_be_followed_on_every_replica() {
     };
     later(1000).await;
     for id in 1..=3 {
-        assert_eq!(pull(id, 100).await, Ok(JournalPage { records: vec![], head: Seq(1) }));
+        assert_eq!(pull(id, 100).await, Ok(JournalPage { records: vec![], head: Seq(1), floor: Seq(0) }));
     }
     let waiting = futures::future::join_all((1..=3).map(|id| pull(id, 60_000)));
     let write = async {
@@ -195,24 +200,18 @@ async fn a_journal_can_be_followed_on_every_replica() {
     }
 }
 
-/// As it is today: a name is given out by the root's leader and its namespace made by the leader of another partition,
-/// and one node must be both (finding M9). Until then the name leads nowhere.
+/// The leader of the partition that has the name, whoever leads the others.
 #[tokio::test(start_paused = true)]
-async fn a_namespace_is_made_by_whoever_leads_its_partition_and_the_root() {
+async fn a_namespace_is_made_by_one_leader() {
     let world = World::three().await;
     world.transfer(PARTITION, 2).await;
-    let name = NamespaceName::parse("team").unwrap();
-    let create = CreateNamespace { name: name.clone() };
-    for id in 1..=3 {
+    let name = NamespaceName::parse("ann").unwrap();
+    assert_eq!(world.leader(ROOT).await, 1);
+    let create = CreateNamespace { name: name.clone(), owner: Some(ann().to_string()) };
+    for id in [1, 3] {
         refused(world.ask(id, &admin(), &create).await, ErrorKind::StaleEpoch, "does not lead partition");
     }
-    let namespace = NamespaceId(2);
+    assert_eq!(world.ask(2, &admin(), &create).await, Ok(NamespaceFound { namespace: ANNS }));
     let find = FindNamespace { name };
-    assert_eq!(world.ask(1, &ann(), &find).await, Ok(NamespaceFound { namespace }));
-    let view = View { namespace, freshness: Freshness::Linearizable };
-    let stat = Stat { view, path: p("/") };
-    refused(world.ask(2, &admin(), &stat).await, ErrorKind::NotFound, "namespace 2 does not exist");
-    world.transfer(ROOT, 2).await;
-    assert_eq!(world.ask(2, &admin(), &create).await, Ok(NamespaceFound { namespace }));
-    assert!(world.ask(2, &admin(), &stat).await.is_ok());
+    assert_eq!(world.ask(3, &ann(), &find).await, Ok(NamespaceFound { namespace: ANNS }));
 }

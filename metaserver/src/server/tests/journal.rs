@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use expect_test::expect;
 use futures::future::join;
-use proto::namespace::{Base, Change, JournalPage, Mode, Op, PullJournal};
+use proto::namespace::{Change, Expect, JournalPage, Mode, Op, PullJournal};
 use types::{ErrorKind, Identity, NamespaceId, Result, Seq};
 
-use super::words::{ANNS, ann, bob, later, mkdir, p, refused, save};
+use super::words::{ANNS, ann, bob, later, mkdir, mv, p, refused, rm, save};
 use super::world::World;
 
 async fn pull(world: &World, who: &Identity, after: u64, limit: u32, wait_ms: u32) -> Result<JournalPage> {
@@ -40,25 +40,26 @@ async fn what_is_there_comes_at_once_and_in_pages() {
 #[tokio::test(start_paused = true)]
 async fn every_change_is_in_it() {
     let world = World::one().await;
-    world.write(vec![mkdir("/d"), save("/d/f", Base::Absent, "1")]).await;
-    world.write(vec![Op::Rename { source: p("/d/f"), target: p("/g") }]).await;
-    world.write(vec![Op::Remove { path: p("/g"), recursive: false }, Op::Undelete { path: p("/g") }]).await;
+    world.write(vec![mkdir("/d"), save("/d/f", Expect::Absent, "1")]).await;
+    world.write(vec![mv("/d/f", "/g")]).await;
+    world.write(vec![rm("/g"), Op::Undelete { path: p("/g") }]).await;
     let page = pull(&world, &ann(), 0, 9, 0).await.unwrap();
     let lines = page.records.iter().map(|record| {
         let change = match &record.change {
-            Change::Added { at, kind } => format!("added {kind:?} {}", at.name),
-            Change::Versioned { at, size, .. } => format!("version of {} with {size} bytes", at.name),
-            Change::Moved { source, target } => format!("moved {} to {}", source.name, target.name),
-            Change::Removed { at } => format!("removed {}", at.name),
+            Change::Created { entry, .. } => format!("new {:?} {}", entry.kind, entry.name),
+            Change::Moved { source, entry, .. } => format!("moved {} to {}", source.name, entry.name),
+            Change::Removed { entry, .. } => format!("removed {}", entry.name),
+            Change::Returned { entry, .. } => format!("{} bytes are back as {}", entry.size, entry.name),
+            other => panic!("nobody asked for {other:?}"),
         };
         format!("{} {} {change}\n", record.seq, record.author)
     });
     expect![[r#"
-        1 user/ann added Dir d
-        2 user/ann version of f with 1 bytes
+        1 user/ann new Dir d
+        2 user/ann new File f
         3 user/ann moved f to g
         4 user/ann removed g
-        5 user/ann added File g
+        5 user/ann 1 bytes are back as g
     "#]]
     .assert_eq(&lines.collect::<String>());
 }
@@ -81,9 +82,8 @@ async fn a_reader_who_waits_gets_the_next_record() {
 #[tokio::test(start_paused = true)]
 async fn a_reader_waits_for_its_own_namespace() {
     let world = World::one().await;
-    let neighbour = NamespaceId(ANNS.0 + 2);
+    let neighbour = world.give("bob", &bob()).await;
     assert_eq!(world.map(1).namespace_partition(neighbour), world.map(1).namespace_partition(ANNS));
-    world.give(neighbour, &bob()).await;
     let changes = async {
         for n in 0..5 {
             later(50).await;
@@ -102,7 +102,7 @@ async fn a_reader_waits_for_its_own_namespace() {
 async fn a_wait_ends_empty_and_no_later_than_a_minute() {
     let world = World::one().await;
     world.write(vec![mkdir("/a")]).await;
-    let empty = JournalPage { records: vec![], head: Seq(1) };
+    let empty = JournalPage { records: vec![], head: Seq(1), floor: Seq(0) };
     for (wait_ms, limit_ms) in [(0, 0), (20, 20), (u32::MAX, 60_000)] {
         let before = env::time::now();
         let page = env::time::timeout(Duration::from_secs(120), pull(&world, &ann(), 1, 9, wait_ms)).await;

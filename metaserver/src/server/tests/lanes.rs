@@ -103,9 +103,8 @@ async fn nodes_are_heard_whatever_clients_do() {
 async fn a_change_wakes_the_readers_of_its_namespace() {
     const COUNT: usize = 20;
     let world = World::one().await;
-    let neighbour = NamespaceId(ANNS.0 + 2);
+    let neighbour = world.give("bob", &bob()).await;
     assert_eq!(world.map(1).namespace_partition(neighbour), world.map(1).namespace_partition(ANNS));
-    world.give(neighbour, &bob()).await;
     let [anns, bobs] = doors(&world, [ann(), bob()]);
     let mut waiting = follow(&world, &anns, COUNT).await;
     let woken = || world.server(1).polls.woken();

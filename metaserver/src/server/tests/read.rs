@@ -3,30 +3,27 @@
 use bytes::Bytes;
 use chunk::manifest::{ChunkRef, Content, Manifest};
 use proto::namespace::{
-    Base, FetchNamespace, Kind, ListDir, ListVersions, Op, OpenVersion, Opened, PullJournal, Stat,
+    Expect, FetchNamespace, Kind, ListVersions, NamespaceStats, NewContent, Op, OpenVersion, Opened,
+    PullJournal, Stat,
 };
 use proto::seal::ClusterSecret;
 use types::limits::{
     BATCH_OP_COUNT_MAX, HISTORY_PAGE_COUNT_MAX, JOURNAL_PAGE_COUNT_MAX, LIST_PAGE_COUNT_MAX,
 };
-use types::{ChunkId, ErrorKind, GcEpoch, Generation, Identity, Millis, Name, Result, Seq, VersionId};
+use types::{ChunkId, ErrorKind, GcEpoch, Generation, Identity, Result, Seq, VersionId};
 
-use super::words::{ANNS, SECRET, admin, ann, bob, mkdir, newest, p, refused, save};
+use super::words::{ANNS, SECRET, admin, ann, bob, list, mkdir, mv, newest, p, refused, save};
 use super::world::World;
 
 /// `/d` holds files a to e, `/f` has three versions.
 async fn world() -> World {
     let world = World::one().await;
-    let files = ["a", "b", "c", "d", "e"].map(|name| save(&format!("/d/{name}"), Base::Absent, name));
+    let files = ["a", "b", "c", "d", "e"].map(|name| save(&format!("/d/{name}"), Expect::Absent, name));
     world.write([vec![mkdir("/d")], files.to_vec()].concat()).await;
     for content in ["1", "22", "333"] {
-        world.write(vec![save("/f", Base::Any, content)]).await;
+        world.write(vec![save("/f", Expect::Any, content)]).await;
     }
     world
-}
-
-fn name(text: &str) -> Name {
-    Name::parse(text).unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -53,8 +50,7 @@ async fn stat_finds_files_and_directories() {
 async fn listings_come_in_pages() {
     let world = world().await;
     let list = async |path, after: Option<&str>, limit| {
-        let after = after.map(name);
-        world.ask(1, &ann(), &ListDir { view: newest(), path: p(path), after, limit }).await
+        world.ask(1, &ann(), &list(newest(), path, after, limit)).await
     };
     for (after, limit, want, more) in [
         (None, 5, "abcde", false),
@@ -67,7 +63,11 @@ async fn listings_come_in_pages() {
     ] {
         let page = list("/d", after, limit).await.unwrap();
         let names: String = page.entries.iter().map(|e| e.name.as_str()).collect();
-        assert_eq!((names.as_str(), page.more, page.seq), (want, more, Seq(9)), "{after:?} {limit}");
+        assert_eq!(
+            (names.as_str(), page.next.is_some(), page.seq),
+            (want, more, Seq(9)),
+            "{after:?} {limit}"
+        );
     }
     refused(list("/f", None, 1).await, ErrorKind::Invalid, "is a file");
     refused(list("/x", None, 1).await, ErrorKind::NotFound, "does not exist");
@@ -125,10 +125,12 @@ fn stored(path: &str, size: u64, content: Content, chunks: &[ChunkId]) -> Op {
     let receipt = |chunk| SECRET.receipt(chunk, Generation::new(GcEpoch(0), 1), GcEpoch(0));
     Op::CommitVersion {
         path: p(path),
-        base: Base::Absent,
-        manifest: Manifest { size, content, ..Manifest::inline(Bytes::new()) },
-        receipts: chunks.iter().map(receipt).collect(),
-        modified: Millis(5),
+        expect: Expect::Absent,
+        content: NewContent::File {
+            manifest: Manifest { size, content, ..Manifest::inline(Bytes::new()) },
+            receipts: chunks.iter().map(receipt).collect(),
+        },
+        attributes: Default::default(),
     }
 }
 
@@ -165,14 +167,15 @@ async fn the_totals_follow_every_change() {
     let fetch = async || world.ask(1, &ann(), &FetchNamespace { view: newest() }).await.unwrap();
     let before = fetch().await;
     assert_eq!(before.seq, Seq(9));
-    let move_it = |source, target| vec![Op::Rename { source: p(source), target: p(target) }];
+    let move_it = |source, target| vec![mv(source, target)];
     world.write(move_it("/f", "/g")).await;
     let moved = fetch().await;
     assert_eq!(moved.seq, Seq(10));
-    assert_ne!(moved.digest, before.digest);
+    assert_ne!(moved.totals.digest, before.totals.digest);
     world.write(move_it("/g", "/f")).await;
     let back = fetch().await;
-    assert_eq!((back.seq, back.digest), (Seq(11), before.digest), "the same rows again");
+    let counted = |stats: NamespaceStats| (stats.totals.files, stats.totals.dirs, stats.totals.bytes);
+    assert_eq!((back.seq, counted(back)), (Seq(11), counted(before)));
 }
 
 /// I-BOUND: whoever asks for everything gets a page.
@@ -184,12 +187,12 @@ async fn no_page_is_longer_than_its_limit() {
     let numbers: Vec<usize> = (0..count).collect();
     for part in numbers.chunks(BATCH_OP_COUNT_MAX) {
         world.write(part.iter().map(|n| mkdir(&format!("/d/{n}"))).collect()).await;
-        world.write(part.iter().map(|_| save("/f", Base::Any, "")).collect()).await;
+        world.write(part.iter().map(|_| save("/f", Expect::Any, "")).collect()).await;
     }
     let (view, limit) = (newest(), u32::MAX);
-    let listing = ListDir { view, path: p("/d"), after: None, limit };
+    let listing = list(view, "/d", None, limit);
     let listing = world.ask(1, &ann(), &listing).await.unwrap();
-    assert_eq!((listing.entries.len(), listing.more), (LIST_PAGE_COUNT_MAX, true));
+    assert_eq!((listing.entries.len(), listing.next.is_some()), (LIST_PAGE_COUNT_MAX, true));
     let history = ListVersions { view, path: p("/f"), before: None, limit };
     let history = world.ask(1, &ann(), &history).await.unwrap();
     assert_eq!((history.versions.len(), history.more), (HISTORY_PAGE_COUNT_MAX, true));

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use proto::cluster::{CreateNamespace, DiskReport, FetchStatus, Heartbeat, RegisterDisks};
+use proto::catalog::CreateNamespace;
+use proto::cluster::{DiskReport, FetchStatus, Heartbeat, RegisterDisks};
 use proto::command::MapChange;
 use proto::map::{ROOT, Role};
 use proto::namespace::{FetchNamespace, Mode};
@@ -171,7 +172,7 @@ async fn a_restarted_cluster_of_one_goes_on() {
     let world = World::one().await;
     world.write(vec![mkdir("/a")]).await;
     let name = NamespaceName::parse("team").unwrap();
-    let create = CreateNamespace { name };
+    let create = CreateNamespace { name, owner: None };
     let namespace = world.ask(1, &admin(), &create).await.unwrap();
     let (map, totals) = (world.decided(), FetchNamespace { view: newest() });
     let before = world.ask(1, &ann(), &totals).await.unwrap();

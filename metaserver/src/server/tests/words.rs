@@ -10,19 +10,21 @@ use net::{Caller, Transport};
 use proto::cluster::{Heartbeat, Join};
 use proto::command::NewNode;
 use proto::map::Role;
-use proto::namespace::{Base, Freshness, Op, View};
+use proto::namespace::{
+    Attributes, DirRef, Expect, Freshness, ListDir, NewContent, Op, OrderBy, PageToken, View,
+};
 use proto::seal::ClusterSecret;
 use types::{
-    ClusterId, Epoch, ErrorKind, FeatureLevel, Identity, Millis, NamespaceId, NodeId, Path, ReplicaId,
+    ClusterId, Epoch, ErrorKind, FeatureLevel, Identity, Name, NamespaceId, Nanos, NodeId, Path, ReplicaId,
     Result, Seq, Stamp, Start, StoreUuid,
 };
 
 pub const SECRET: ClusterSecret = ClusterSecret([5; 32]);
 pub const CLUSTER: ClusterId = ClusterId([1; 16]);
 /// The namespace that every cluster begins with; an administrator's.
-pub const HOME: NamespaceId = NamespaceId(1);
-/// A namespace that Ann owns, in another partition.
-pub const ANNS: NamespaceId = NamespaceId(1000);
+pub const HOME: NamespaceId = NamespaceId(0x04c4_0000_0000_0001);
+/// The namespace `ann`, which Ann owns, in another partition.
+pub const ANNS: NamespaceId = NamespaceId(0x3a3f_0000_0000_0001);
 /// How long a new token is good for here.
 pub const TOKEN_MS: u64 = 60_000;
 
@@ -128,10 +130,26 @@ pub fn p(path: &str) -> Path {
 }
 
 pub fn mkdir(path: &str) -> Op {
-    Op::Mkdir { path: p(path), parents: true }
+    Op::Mkdir { path: p(path), parents: true, attributes: Default::default() }
 }
 
-pub fn save(path: &str, base: Base, content: &str) -> Op {
+pub fn mv(source: &str, target: &str) -> Op {
+    Op::Rename { source: p(source), expect: Expect::Any, target: p(target), replace: Expect::Absent }
+}
+
+pub fn rm(path: &str) -> Op {
+    Op::Remove { path: p(path), expect: Expect::Any, recursive: false }
+}
+
+/// A page of a directory by name.
+pub fn list(view: View, path: &str, after: Option<&str>, limit: u32) -> ListDir {
+    let after = after.map(|name| PageToken { value: 0, name: Name::parse(name).unwrap() });
+    let dir = DirRef::Path(p(path));
+    ListDir { view, dir, order: OrderBy::Name, descending: false, after, limit }
+}
+
+pub fn save(path: &str, expect: Expect, content: &str) -> Op {
     let manifest = Manifest::inline(Bytes::copy_from_slice(content.as_bytes()));
-    Op::CommitVersion { path: p(path), base, manifest, receipts: Vec::new(), modified: Millis(5) }
+    let content = NewContent::File { manifest, receipts: Vec::new() };
+    Op::CommitVersion { path: p(path), expect, content, attributes: Attributes::at(Nanos(5)) }
 }

@@ -12,7 +12,7 @@ use kv::{Batch, Durability, Kv, Order, Read};
 use net::{Authority, KeyPair, Reply, Request, Service};
 use proto::Call;
 use proto::cluster::{CreateToken, Heartbeat, Joined};
-use proto::command::{Bootstrap, NamespaceCommand};
+use proto::command::Bootstrap;
 use proto::map::{ClusterMap, ROOT, Role};
 use proto::namespace::{Mode, Op, WriteNamespace, Written};
 use raft::{Group, Host, HostConfig, Last};
@@ -20,7 +20,8 @@ use tokio::sync::watch;
 use tree::root;
 use types::limits::{CERTIFICATE_VALIDITY, META_DOWN_OUT_DEFAULT};
 use types::{
-    FeatureLevel, GcEpoch, Identity, Millis, NamespaceId, NodeId, PartitionId, Profile, RequestId, Result,
+    FeatureLevel, GcEpoch, Identity, Millis, NamespaceId, NamespaceName, NodeId, PartitionId, Profile,
+    RequestId, Result,
 };
 
 use super::late::LateKv;
@@ -66,7 +67,7 @@ impl World {
         let map = root::bootstrap_map(&bootstrap);
         let mut world = Self { env, net, bootstrap, machines: BTreeMap::new() };
         world.add(1, map).await;
-        world.give(ANNS, &ann()).await;
+        assert_eq!(world.give("ann", &ann()).await, ANNS);
         world
     }
 
@@ -211,10 +212,9 @@ impl World {
     }
 
     /// Makes somebody's namespace: no verb does so for users.
-    pub async fn give(&self, namespace: NamespaceId, owner: &Identity) {
-        let partition = self.map(1).namespace_partition(namespace);
-        let create = NamespaceCommand::Create { namespace, owner: owner.to_string() };
-        let () = self.server(1).propose(partition, create).await.unwrap();
+    pub async fn give(&self, name: &str, owner: &Identity) -> NamespaceId {
+        let name = NamespaceName::parse(name).unwrap();
+        self.server(1).put_namespace(name, owner.to_string()).await.unwrap()
     }
 
     /// A batch for Ann's namespace, under a request id of its own.

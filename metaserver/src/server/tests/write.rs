@@ -3,14 +3,14 @@
 use bytes::Bytes;
 use chunk::manifest::{ChunkRef, Content, Manifest};
 use proto::index::{Pin, Register, Registration};
-use proto::namespace::{Base, FetchNamespace, Mode, Op, Stat, WriteNamespace, Written};
+use proto::namespace::{Expect, FetchNamespace, Mode, NewContent, Op, Stat, WriteNamespace, Written};
 use proto::seal::{ClusterSecret, Receipt};
 use types::limits::{BATCH_OP_COUNT_MAX, INLINE_SIZE_MAX};
 use types::{
-    ChunkId, ErrorKind, GcEpoch, Generation, Millis, NamespaceId, RequestId, Result, Seq, VersionId,
+    ChunkId, ErrorKind, GcEpoch, Generation, InodeId, NamespaceId, RequestId, Result, Seq, VersionId,
 };
 
-use super::words::{SECRET, ann, mkdir, newest, node, p, refused, save};
+use super::words::{SECRET, ann, mkdir, newest, node, p, refused, rm, save};
 use super::world::World;
 
 /// One word per result of a batch: done, or the kind of the refusal.
@@ -27,7 +27,7 @@ async fn seq(world: &World) -> Seq {
 async fn a_small_file_is_committed_with_its_content() {
     let world = World::one().await;
     let written =
-        world.ask(1, &ann(), &world.batch(Mode::PerItem, vec![save("/f", Base::Absent, "text")])).await;
+        world.ask(1, &ann(), &world.batch(Mode::PerItem, vec![save("/f", Expect::Absent, "text")])).await;
     let written = written.unwrap();
     let done = written.results[0].clone().unwrap();
     let found = world.ask(1, &ann(), &Stat { view: newest(), path: p("/f") }).await.unwrap();
@@ -48,7 +48,8 @@ fn listing(chunks: &[ChunkRef]) -> Manifest {
 }
 
 fn commit(path: &str, manifest: Manifest, receipts: Vec<Receipt>) -> Op {
-    Op::CommitVersion { path: p(path), base: Base::Absent, manifest, receipts, modified: Millis(5) }
+    let content = NewContent::File { manifest, receipts };
+    Op::CommitVersion { path: p(path), expect: Expect::Absent, content, attributes: Default::default() }
 }
 
 /// Makes chunks known to the index, and returns the receipts that it gives for them.
@@ -124,13 +125,13 @@ async fn chunks_without_receipts_are_refused() {
 #[tokio::test(start_paused = true)]
 async fn each_change_of_a_batch_has_its_own_result_or_none_is_made() {
     let world = World::one().await;
-    world.write(vec![save("/f", Base::Absent, "1")]).await;
+    world.write(vec![save("/f", Expect::Absent, "1")]).await;
     let ops = vec![
         mkdir("/d"),
-        save("/f", Base::Absent, "2"),
-        save("/f", Base::Version(VersionId(99)), "2"),
-        Op::Remove { path: p("/nope"), recursive: false },
-        save("/d/g", Base::Absent, "3"),
+        save("/f", Expect::Absent, "2"),
+        save("/f", Expect::Version(InodeId(1), VersionId(99)), "2"),
+        rm("/nope"),
+        save("/d/g", Expect::Absent, "3"),
     ];
     let atomic = world.ask(1, &ann(), &world.batch(Mode::Atomic, ops.clone())).await.unwrap();
     assert_eq!(outcome(&atomic), "Conflict Exists Conflict Conflict Conflict");
@@ -143,7 +144,10 @@ async fn each_change_of_a_batch_has_its_own_result_or_none_is_made() {
 #[tokio::test(start_paused = true)]
 async fn a_repeated_request_is_answered_from_memory() {
     let world = World::one().await;
-    let batch = world.batch(Mode::PerItem, vec![Op::Mkdir { path: p("/d"), parents: false }]);
+    let batch = world.batch(
+        Mode::PerItem,
+        vec![Op::Mkdir { path: p("/d"), parents: false, attributes: Default::default() }],
+    );
     let first = world.ask(1, &ann(), &batch).await.unwrap();
     assert_eq!(outcome(&first), "ok");
     assert_eq!(world.ask(1, &ann(), &batch).await, Ok(first.clone()));
@@ -152,7 +156,7 @@ async fn a_repeated_request_is_answered_from_memory() {
     let again = WriteNamespace { request: RequestId([1; 16]), ..batch.clone() };
     assert_eq!(outcome(&world.ask(1, &ann(), &again).await.unwrap()), "Exists");
     // A refusal is remembered as well, whatever has become possible since.
-    world.write(vec![Op::Remove { path: p("/d"), recursive: false }]).await;
+    world.write(vec![rm("/d")]).await;
     assert_eq!(outcome(&world.ask(1, &ann(), &again).await.unwrap()), "Exists");
     assert_eq!(world.ask(1, &ann(), &batch).await, Ok(first));
 }
@@ -160,7 +164,7 @@ async fn a_repeated_request_is_answered_from_memory() {
 #[tokio::test(start_paused = true)]
 async fn requests_sent_at_the_same_time_are_done_once() {
     let world = World::one().await;
-    let batch = world.batch(Mode::PerItem, vec![save("/f", Base::Absent, "1")]);
+    let batch = world.batch(Mode::PerItem, vec![save("/f", Expect::Absent, "1")]);
     let who = ann();
     let answers = futures::future::join_all((0..20).map(|_| world.ask(1, &who, &batch))).await;
     assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");

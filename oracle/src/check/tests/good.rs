@@ -1,10 +1,10 @@
 //! A history in which nothing went wrong, written by hand: every kind of operation, and what was found afterwards.
 
-use proto::namespace::{Change, Entry, Kind, NamespaceStats, Place, Record, Version};
-use types::{ChunkId, Error, ErrorKind, InodeId, Millis, Name, NodeId, Path, Seq, VersionId};
+use proto::namespace::{Change, Entry, Kind, NamespaceStats, Place, Record, Totals, Version};
+use types::{Error, ErrorKind, InodeId, Millis, Name, NodeId, Path, Seq, VersionId};
 
 use crate::content::{Content, Hash, Recipe};
-use crate::history::{Asked, Followed, History, Operation, Outcome, Shown, Step, Via};
+use crate::history::{Asked, Followed, History, Mirrored, Operation, Outcome, Shown, Step, Via};
 use crate::survey::{Digest, Kept, Served, Survey};
 
 pub const ROOT: InodeId = InodeId(1);
@@ -25,47 +25,71 @@ pub fn content(number: u64) -> Content {
     Content::make(Recipe { seed: 1, client: 0, number, lead: 0, size: 20 + number }).1
 }
 
-pub fn record(seq: u64, inode: InodeId, change: Change) -> Record {
-    Record { seq: Seq(seq), time: Millis(0), author: "user/ann".into(), inode, change }
+pub fn record(seq: u64, inode: InodeId, path: &str, change: Change) -> Record {
+    let (author, path) = ("user/ann".into(), path.into());
+    Record { seq: Seq(seq), time: Millis(0), author, inode, path, change }
 }
 
-pub fn versioned(seq: u64, at: Place, base: Option<u64>, content: Content) -> Record {
-    let (version, base) = (VersionId(seq), base.map(VersionId));
-    let (size, content_root) = (content.recipe.size, content.root);
-    record(seq, FILE, Change::Versioned { at, version, base, size, content_root })
+/// The version that the file got at a position.
+pub fn made(seq: u64) -> VersionId {
+    VersionId(match seq {
+        2 => 1,
+        3 => 2,
+        4 => 3,
+        8 => 4,
+        _ => seq + 90,
+    })
 }
 
-pub fn moved(seq: u64, inode: InodeId, source: Place, target: Place) -> Record {
-    record(seq, inode, Change::Moved { source, target })
+pub fn versioned(seq: u64, path: &str, at: Place, base: Option<u64>, content: Content) -> Record {
+    let (dir, entry) = (at.dir, file(at.name.as_str(), seq, content));
+    let change = match base {
+        Some(base) => Change::Versioned { dir, entry, base: made(base) },
+        None => Change::Created { dir, entry },
+    };
+    record(seq, FILE, path, change)
+}
+
+pub fn added(seq: u64, inode: InodeId, path: &str, at: Place) -> Record {
+    record(seq, inode, path, Change::Created { dir: at.dir, entry: dir(at.name.as_str(), inode) })
+}
+
+pub fn returned(seq: u64, path: &str, at: Place) -> Record {
+    let entry = file(at.name.as_str(), 4, content(4));
+    record(seq, FILE, path, Change::Returned { dir: at.dir, entry, removed: Seq(6) })
+}
+
+pub fn removed(seq: u64, inode: InodeId, path: &str, at: Place) -> Record {
+    record(seq, inode, path, Change::Removed { dir: at.dir, entry: file(at.name.as_str(), 4, content(4)) })
+}
+
+pub fn moved(seq: u64, inode: InodeId, path: &str, source: Place, target: Place) -> Record {
+    let (dir, entry) = (target.dir, Entry::new(target.name.as_str(), inode, Kind::Dir));
+    record(seq, inode, path, Change::Moved { source, source_path: "/".into(), dir, entry, replaced: None })
 }
 
 pub fn dir(name: &str, inode: InodeId) -> Entry {
-    let (version, content_root) = (VersionId(0), ChunkId::default());
-    Entry { name: name.into(), inode, kind: Kind::Dir, size: 0, modified: Millis(0), version, content_root }
+    Entry::new(name, inode, Kind::Dir)
 }
 
-pub fn file(name: &str, version: u64, content: Content) -> Entry {
-    let (size, version, content_root) = (content.recipe.size, VersionId(version), content.root);
-    Entry {
-        name: name.into(),
-        inode: FILE,
-        kind: Kind::File,
-        size,
-        modified: Millis(0),
-        version,
-        content_root,
-    }
+/// The file as it was from a position on.
+pub fn file(name: &str, seq: u64, content: Content) -> Entry {
+    let (size, version, content_root) = (content.recipe.size, made(seq), content.root);
+    Entry { size, version, content_root, ..Entry::new(name, FILE, Kind::File) }
 }
 
-pub fn version(id: u64, base: Option<u64>, content: Content) -> Version {
+/// The version that was made at a position, on that of another.
+pub fn version(seq: u64, base: Option<u64>, content: Content) -> Version {
     Version {
-        id: VersionId(id),
-        base: base.map(VersionId),
+        inode: FILE,
+        id: made(seq),
+        base: base.map(made),
         author: "user/ann".into(),
         committed: Millis(0),
-        modified: Millis(0),
+        attributes: Default::default(),
         size: content.recipe.size,
         content_root: content.root,
+        target: String::new(),
     }
 }
 
@@ -82,7 +106,7 @@ fn at(shown: Shown, seq: u64) -> Outcome {
 }
 
 fn put(base: Option<u64>, number: u64) -> Asked {
-    let base = base.map(VersionId);
+    let base = base.map(|seq| (FILE, made(seq)));
     Asked::Write(vec![Step::Commit { path: path("/d/f"), base, content: content(number) }])
 }
 
@@ -103,18 +127,18 @@ fn operation(client: usize, start_ms: u64, via: Via, asked: Asked, outcome: Outc
 fn journal() -> Vec<Record> {
     let f = || place(DIR, "f");
     vec![
-        record(1, DIR, Change::Added { at: place(ROOT, "d"), kind: Kind::Dir }),
-        versioned(2, f(), None, content(2)),
-        versioned(3, f(), Some(2), content(3)),
-        versioned(4, f(), Some(3), content(4)),
-        moved(5, FILE, f(), place(DIR, "g")),
-        record(6, FILE, Change::Removed { at: place(DIR, "g") }),
-        record(7, FILE, Change::Added { at: place(DIR, "g"), kind: Kind::File }),
-        versioned(8, place(DIR, "g"), Some(4), content(2)),
-        record(9, OTHER, Change::Added { at: place(ROOT, "e"), kind: Kind::Dir }),
-        moved(10, DIR, place(ROOT, "d"), place(ROOT, "x")),
-        moved(11, OTHER, place(ROOT, "e"), place(ROOT, "d")),
-        moved(12, DIR, place(ROOT, "x"), place(ROOT, "e")),
+        added(1, DIR, "/d", place(ROOT, "d")),
+        versioned(2, "/d/f", f(), None, content(2)),
+        versioned(3, "/d/f", f(), Some(2), content(3)),
+        versioned(4, "/d/f", f(), Some(3), content(4)),
+        moved(5, FILE, "/d/g", f(), place(DIR, "g")),
+        removed(6, FILE, "/d/g", place(DIR, "g")),
+        returned(7, "/d/g", place(DIR, "g")),
+        versioned(8, "/d/g", place(DIR, "g"), Some(4), content(2)),
+        added(9, OTHER, "/e", place(ROOT, "e")),
+        moved(10, DIR, "/x", place(ROOT, "d"), place(ROOT, "x")),
+        moved(11, OTHER, "/d", place(ROOT, "e"), place(ROOT, "d")),
+        moved(12, DIR, "/e", place(ROOT, "x"), place(ROOT, "e")),
     ]
 }
 
@@ -138,7 +162,7 @@ fn operations() -> Vec<Operation> {
         // Two write on the same version at once.
         operation(0, 400, Session, put(Some(2), 3), changed(&[], Some(3))),
         operation(1, 400, Session, put(Some(2), 30), refused(ErrorKind::Conflict, None)),
-        operation(1, 500, Session, read("/d/f", Some(VersionId(2)), Some(5..9)), {
+        operation(1, 500, Session, read("/d/f", Some(made(2)), Some(5..9)), {
             shown(version(2, None, content(2)), content(2).hash_of(&(5..9)), 3)
         }),
         // Nobody knows what became of it.
@@ -169,13 +193,7 @@ fn operations() -> Vec<Operation> {
             read("/d/g", None, None),
             shown(version(4, Some(3), content(4)), content(4).hash, 7),
         ),
-        operation(
-            0,
-            1_500,
-            Leader,
-            one(Step::Restore(path("/d/g"), VersionId(2))),
-            changed(&[FILE], Some(8)),
-        ),
+        operation(0, 1_500, Leader, one(Step::Restore(path("/d/g"), made(2))), changed(&[FILE], Some(8))),
         operation(1, 1_600, Session, Asked::Versions(path("/d/g"), None), {
             let versions = vec![version(8, Some(4), content(2)), version(4, Some(3), content(4))];
             at(Shown::Versions(versions, true), 8)
@@ -198,18 +216,30 @@ fn operations() -> Vec<Operation> {
     ]
 }
 
-fn digest(node: u64, seq: u64) -> Digest {
-    Digest { node: NodeId(node), state: Ok(NamespaceStats { seq: Seq(seq), digest: [9; 16] }) }
+fn stats(seq: u64) -> NamespaceStats {
+    let totals = Totals { digest: [9; 16], ..Totals::default() };
+    NamespaceStats { seq: Seq(seq), totals, ..NamespaceStats::default() }
 }
 
-fn kept(id: u64, base: Option<u64>, content: Content) -> Kept {
-    Kept { inode: FILE, version: VersionId(id), base: base.map(VersionId), hash: Ok(content.hash) }
+fn digest(node: u64, seq: u64) -> Digest {
+    Digest { node: NodeId(node), state: Ok(stats(seq)) }
+}
+
+fn kept(seq: u64, base: Option<u64>, content: Content) -> Kept {
+    Kept { inode: FILE, version: made(seq), base: base.map(made), hash: Ok(content.hash) }
 }
 
 /// The whole, and what was found when it was over.
 pub fn good() -> (History, Survey) {
     let followed = Followed { client: 3, records: journal(), is_at_end: true };
-    let history = History { began: Seq(0), operations: operations(), followed: vec![followed] };
+    let early = vec![(path("/d"), dir("d", DIR)), (path("/d/f"), file("f", 3, content(3)))];
+    let mirrored = Mirrored { client: 4, began: Seq(1), seq: Seq(3), tree: early };
+    let history = History {
+        began: Seq(0),
+        operations: operations(),
+        followed: vec![followed],
+        mirrored: vec![mirrored],
+    };
     let tree = vec![
         (path("/d"), dir("d", OTHER)),
         (path("/e"), dir("e", DIR)),

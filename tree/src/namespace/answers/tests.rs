@@ -6,15 +6,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use kv::{Durability, Kv, MemKv, Order, Overlay, Read, Visit};
 use proto::command::{NamespaceCommand, Stamped};
-use proto::namespace::{Mode, Op};
-use types::{ErrorKind, Millis, NamespaceId, PartitionId, Path, RequestId, Seq};
+use proto::namespace::{Attributes, Mode, Op};
+use types::{ErrorKind, Millis, NamespaceId, NamespaceName, PartitionId, Path, RequestId, Seq};
 
 use super::*;
 use crate::draft::At;
 use crate::namespace::NamespaceMachine;
 use crate::{Replica, decode_answer};
 
-const NS: NamespaceId = NamespaceId(7);
+/// The namespaces `ns` and `other`.
+const NS: NamespaceId = NamespaceId(0x3d9b_0000_0000_0001);
+const OTHER: NamespaceId = NamespaceId(0x0fde_0000_0000_0001);
 
 /// A partition that remembers this many answers.
 struct Bench {
@@ -28,8 +30,10 @@ impl Bench {
         let limits = AnswerLimits { count_max, size_max: u64::MAX };
         let machine = NamespaceMachine::default().with_limits(limits);
         let mut bench = Self { kv: MemKv::new(0), replica: Replica::new(PartitionId(1), machine), index: 0 };
-        for namespace in [NS, NamespaceId(8)] {
-            bench.apply(NamespaceCommand::Create { namespace, owner: "user/ann".into() }, 1);
+        for (name, id) in [("ns", NS), ("other", OTHER)] {
+            let name = NamespaceName::parse(name).unwrap();
+            let reply = bench.apply(NamespaceCommand::Create { name, owner: "user/ann".into() }, 1);
+            assert_eq!(decode_answer::<NamespaceId>(&reply), Ok(id));
         }
         bench
     }
@@ -52,7 +56,11 @@ impl Bench {
         path: &str,
         time: u64,
     ) -> Result<Written> {
-        let ops = vec![Op::Mkdir { path: Path::parse(path).unwrap(), parents: false }];
+        let ops = vec![Op::Mkdir {
+            path: Path::parse(path).unwrap(),
+            parents: false,
+            attributes: Attributes::default(),
+        }];
         let write = WriteNamespace { namespace, request: RequestId([id; 16]), mode: Mode::PerItem, ops };
         decode_answer(&self.apply(NamespaceCommand::Write { author: author.into(), write }, time))
     }
@@ -66,7 +74,7 @@ fn a_request_is_its_authors_in_its_namespace() {
     assert_eq!(bench.mkdir("user/ann", NS, 1, "/a", 2).unwrap(), first, "the same again");
     let bobs = bench.mkdir("user/bob", NS, 1, "/a", 2).unwrap();
     assert!(bobs.results[0].as_ref().is_err_and(|e| e.kind() == ErrorKind::Exists), "not Ann's answer");
-    let other = bench.mkdir("user/ann", NamespaceId(8), 1, "/a", 2).unwrap();
+    let other = bench.mkdir("user/ann", OTHER, 1, "/a", 2).unwrap();
     assert_eq!((other.seq, other.results[0].is_ok()), (Seq(1), true), "not the other namespace's answer");
     assert_eq!(bench.mkdir("user/ann", NS, 1, "/a", 3).unwrap(), first);
 }
@@ -145,7 +153,7 @@ fn a_million_answers_leave_the_table_flat() {
             let mut draft =
                 Draft::new(&overlay, At { index, time: Millis(0), level: types::FeatureLevel::FIRST });
             let before = store.gets.load(Ordering::Relaxed);
-            let key = row::request_key(NS, RequestId(u128::from(index).to_be_bytes()), "user/ann");
+            let key = key::of_request(NS, RequestId(u128::from(index).to_be_bytes()), "user/ann");
             let asked = Asked { key, fingerprint: [0; 16] };
             assert_eq!(asked.look_up(&draft), Ok(None));
             asked.remember(&mut draft, limits, &answer).unwrap();
@@ -175,10 +183,10 @@ fn answers_are_bounded_in_bytes() {
         let mut draft =
             Draft::new(&overlay, At { index, time: Millis(0), level: types::FeatureLevel::FIRST });
         let refused = vec![Err(Error::exists("there")); (index % 50) as usize];
-        let key = row::request_key(NS, RequestId(u128::from(index).to_be_bytes()), "user/ann");
+        let key = key::of_request(NS, RequestId(u128::from(index).to_be_bytes()), "user/ann");
         let answer = Ok(Written { seq: Seq(1), results: refused });
         Asked { key, fingerprint: [0; 16] }.remember(&mut draft, limits, &answer).unwrap();
-        let answers: AnswersRow = load(&draft, &row::answers_key()).unwrap().unwrap();
+        let answers: AnswersRow = load(&draft, &key::of_answers()).unwrap().unwrap();
         assert!(answers.size <= limits.size_max && answers.first < answers.next);
         let changes = draft.into_changes();
         overlay.absorb(changes);

@@ -15,7 +15,15 @@ impl Row for NamespaceRow {
 
     fn to_plain(&self, version: u8) -> Vec<u8> {
         match version {
-            1 => proto::encode_plain(&(self.root, &self.owner, self.seq, self.digest)),
+            1 => proto::encode_plain(&(
+                self.root,
+                &self.name,
+                &self.owner,
+                self.created,
+                self.seq,
+                self.floor,
+                self.deleted,
+            )),
             _ => proto::encode_plain(self),
         }
     }
@@ -24,7 +32,7 @@ impl Row for NamespaceRow {
         if version > 1 {
             return proto::decode_plain(plain);
         }
-        let (root, owner, seq, digest) = proto::decode_plain(plain)?;
-        Ok(Self { root, owner, seq, digest, commands: 0 })
+        let (root, name, owner, created, seq, floor, deleted) = proto::decode_plain(plain)?;
+        Ok(Self { root, name, owner, created, seq, floor, deleted, commands: 0 })
     }
 }

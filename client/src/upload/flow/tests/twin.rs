@@ -12,11 +12,12 @@ use net::testing::Switchboard;
 use net::{Caller, Reply, Request, Service, Transport};
 use proto::Method;
 use proto::block::{ChunkKind, ChunkRead, ChunkStored, GetChunk, PutChunk};
-use proto::cluster::NamespaceFound;
+use proto::catalog::NamespaceFound;
 use proto::index::{Pin, Pinned};
 use proto::map::{self, ClusterMap, Partition, PartitionKind};
 use proto::namespace::{
-    Base, Done, Entry, Found, Kind, Op, OpenVersion, Opened, Stat, Version, WriteNamespace, Written,
+    Done, Entry, Expect, Found, Kind, NewContent, Op, OpenVersion, Opened, Stat, Version, WriteNamespace,
+    Written,
 };
 use proto::seal::{ClusterSecret, Receipt};
 use types::{
@@ -178,7 +179,7 @@ impl Service for TwinServer {
             Method::Stat => {
                 let Stat { path, .. } = proto::decode(&request.header)?;
                 let (entry, _) = state.find(&path)?;
-                proto::encode(&Found { seq: Seq(1), entry })
+                proto::encode(&Found { seq: Seq(1), entry, contents: None })
             }
             Method::OpenVersion => {
                 let OpenVersion { path, .. } = proto::decode(&request.header)?;
@@ -240,28 +241,24 @@ impl TwinState {
     }
 
     fn commit(&mut self, op: Op) -> Result<Done> {
-        let Op::CommitVersion { path, base, manifest, receipts, modified } = op else { panic!("{op:?}") };
+        let Op::CommitVersion { path, expect, content, attributes } = op else { panic!("{op:?}") };
+        let NewContent::File { manifest, receipts } = content else { panic!("{content:?}") };
         manifest.check()?;
         let listed = listed(&manifest);
         assert_eq!(listed.len(), receipts.len());
         listed.iter().zip(&receipts).try_for_each(|(chunk, r)| SECRET.check_receipt(chunk, r))?;
-        let newest = self.files.get(&path).map_or(Base::Absent, |(entry, _)| Base::Version(entry.version));
-        if base != newest {
+        let newest = self.files.get(&path);
+        let newest = newest.map_or(Expect::Absent, |(entry, _)| Expect::Version(entry.inode, entry.version));
+        if expect != newest {
             return Err(Error::conflict("another version is there"));
         }
         self.versions += 1;
-        let version = VersionId(self.versions);
-        let entry = Entry {
-            name: path.to_string().trim_start_matches('/').to_owned(),
-            inode: InodeId(1),
-            kind: Kind::File,
-            size: manifest.size,
-            modified,
-            version,
-            content_root: content_root(&manifest),
-        };
+        let (inode, version) = (InodeId(1), VersionId(self.versions));
+        let (size, content_root) = (manifest.size, content_root(&manifest));
+        let entry = Entry::new(path.to_string().trim_start_matches('/'), inode, Kind::File);
+        let entry = Entry { size, version, content_root, attributes, ..entry };
         self.files.insert(path, (entry, manifest));
-        Ok(Done { inode: InodeId(1), version: Some(version) })
+        Ok(Done { inode, version: Some(version), seq: Seq(self.versions), namespace: None })
     }
 
     fn find(&self, path: &Path) -> Result<(Entry, Manifest)> {
@@ -271,13 +268,15 @@ impl TwinState {
     fn open_version(&self, reader: &str, path: &Path) -> Result<Opened> {
         let (entry, manifest) = self.find(path)?;
         let version = Version {
+            inode: entry.inode,
             id: entry.version,
             base: None,
             author: reader.to_owned(),
             committed: NOW,
-            modified: entry.modified,
+            attributes: entry.attributes,
             size: entry.size,
             content_root: entry.content_root,
+            target: String::new(),
         };
         let tickets = listed(&manifest).iter().map(|chunk| SECRET.ticket(reader, chunk, NOW)).collect();
         Ok(Opened { seq: Seq(1), version, manifest, tickets })
