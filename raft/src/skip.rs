@@ -59,7 +59,8 @@ pub fn load(read: &dyn Read, group: PartitionId) -> Result<BTreeMap<u64, String>
     Ok(skipped)
 }
 
-fn prefix(group: PartitionId) -> Vec<u8> {
+/// Where the skipped commands of a group stand.
+pub(crate) fn prefix(group: PartitionId) -> Vec<u8> {
     [&b"k"[..], &group.0.to_be_bytes()].concat()
 }
 

@@ -14,6 +14,7 @@ use types::{Error, PartitionId, Result};
 
 use crate::codec;
 use crate::engine::{LogId, StoredMembership};
+use crate::skip;
 
 /// Bytes of one batch while a state is copied.
 const COPY_SIZE_MAX: usize = types::limits::MIB;
@@ -100,6 +101,26 @@ fn read_meta(read: &dyn Read, group: PartitionId) -> Result<Meta> {
         Some(bytes) => codec::decode(&bytes).map_err(|e| e.context(format!("state of partition {group}"))),
         None => Ok(Meta::default()),
     }
+}
+
+/// The groups that have a state.
+pub fn groups(read: &dyn Read) -> Result<Vec<PartitionId>> {
+    let mut found = Vec::new();
+    read.scan(b"m", &prefix_end(b"m"), Order::Forward, &mut |key, _| {
+        found.extend(key[1..].try_into().map(|id| PartitionId(u32::from_be_bytes(id))));
+        ControlFlow::Continue(())
+    })?;
+    Ok(found)
+}
+
+/// Deletes the state of a group that nobody has open, and what is known of it; durable on return.
+pub fn forget(kv: &dyn Kv, group: PartitionId) -> Result<()> {
+    let mut batch = Batch::new();
+    batch.delete(&meta_key(group));
+    for prefix in [group_prefix(group), skip::prefix(group)] {
+        batch.delete_range(&prefix, &prefix_end(&prefix));
+    }
+    kv.write(batch, Durability::Synced)
 }
 
 /// Commands of a group that are applied in a store which nobody has open.

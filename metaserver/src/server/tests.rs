@@ -16,6 +16,7 @@ mod late;
 mod level;
 mod links;
 mod read;
+mod spread;
 mod upkeep;
 mod words;
 mod world;

@@ -1,4 +1,4 @@
-//! Reads of a namespace partition: plain functions over any state, live or snapshot.
+//! Reads of a tree partition: plain functions over any state, live or snapshot.
 
 use std::ops::ControlFlow;
 

@@ -15,7 +15,7 @@ use super::words::{ANNS, admin, ann, at_least, eventually, later, mkdir, newest,
 use super::world::World;
 
 /// The partition of Ann's namespace.
-const PARTITION: PartitionId = PartitionId(1);
+const PARTITION: PartitionId = PartitionId(2);
 
 /// The position of the state in which a node finds a path of Ann's namespace.
 async fn stat(world: &World, id: u64, view: View, path: &str) -> Result<Seq> {
@@ -150,7 +150,7 @@ async fn the_next_leader_remembers_what_was_answered() {
     let batch = world.batch(Mode::Atomic, vec![mkdir("/a")]);
     let first = world.ask(1, &ann(), &batch).await.unwrap();
     world.transfer(PARTITION, 3).await;
-    refused(world.ask(1, &ann(), &batch).await, ErrorKind::StaleEpoch, "does not lead partition 1");
+    refused(world.ask(1, &ann(), &batch).await, ErrorKind::StaleEpoch, "does not lead partition 2");
     assert_eq!(world.ask(3, &ann(), &batch).await, Ok(first.clone()));
     assert_eq!(stat(&world, 3, newest(), "/a").await, Ok(first.seq), "it is not done twice");
 }
@@ -200,13 +200,13 @@ async fn a_journal_can_be_followed_on_every_replica() {
 #[tokio::test(start_paused = true)]
 async fn a_namespace_is_made_by_whoever_leads_its_partition_and_the_root() {
     let world = World::three().await;
-    world.transfer(PARTITION, 2).await;
+    let namespace = NamespaceId(2);
+    world.transfer(world.map(1).namespace_partition(namespace), 2).await;
     let name = NamespaceName::parse("team").unwrap();
     let create = CreateNamespace { name: name.clone() };
     for id in 1..=3 {
         refused(world.ask(id, &admin(), &create).await, ErrorKind::StaleEpoch, "does not lead partition");
     }
-    let namespace = NamespaceId(2);
     let find = FindNamespace { name };
     assert_eq!(world.ask(1, &ann(), &find).await, Ok(NamespaceFound { namespace }));
     let view = View { namespace, freshness: Freshness::Linearizable };

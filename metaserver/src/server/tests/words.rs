@@ -14,17 +14,21 @@ use proto::namespace::{Base, Freshness, Op, View};
 use proto::seal::ClusterSecret;
 use types::{
     ClusterId, Epoch, ErrorKind, FeatureLevel, Identity, Millis, NamespaceId, NodeId, Path, ReplicaId,
-    Result, Seq, Stamp, Start, StoreUuid,
+    Result, Seq, Slot, Stamp, Start, StoreUuid,
 };
 
 pub const SECRET: ClusterSecret = ClusterSecret([5; 32]);
 pub const CLUSTER: ClusterId = ClusterId([1; 16]);
 /// The namespace that every cluster begins with; an administrator's.
-pub const HOME: NamespaceId = NamespaceId(1);
+pub const HOME: NamespaceId = NamespaceId::new(slot(0), 1);
 /// A namespace that Ann owns, in another partition.
-pub const ANNS: NamespaceId = NamespaceId(1000);
+pub const ANNS: NamespaceId = NamespaceId::new(slot(Slot::COUNT - 1), 1000);
 /// How long a new token is good for here.
 pub const TOKEN_MS: u64 = 60_000;
+
+pub const fn slot(number: u16) -> Slot {
+    Slot::new(number).unwrap()
+}
 
 pub fn ann() -> Identity {
     Identity::User("ann".into())
