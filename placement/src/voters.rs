@@ -33,7 +33,7 @@ pub enum Presence {
     Away,
 }
 
-/// A partition.
+/// A partition, as far as its voters go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Electorate {
     /// Who votes. The first one should lead.
@@ -100,7 +100,8 @@ impl<'a> Division<'a> {
                 }
             }
             // Two voters tolerate no more failures than one, and stop when either is away. None is nobody's wish.
-            if !voters.is_empty() && !(voters.len() == 2 && before.voters.len() == 1) {
+            let is_worse = voters.is_empty() || voters.len() == 2 && before.voters.len() == 1;
+            if !is_worse {
                 self.set(at, voters);
             }
         }
@@ -133,7 +134,7 @@ impl<'a> Division<'a> {
             let moves = self
                 .moves(voters)
                 .filter(|(_, old, new)| self.zones(&replaced(voters, *old, *new)).len() > found);
-            if let Some((_, old, new)) = moves.max_by_key(|(gain, ..)| *gain) {
+            if let Some((_, old, new)) = moves.min_by_key(|(gain, ..)| -*gain) {
                 self.set(at, replaced(voters, old, new));
             }
         }
@@ -171,13 +172,14 @@ impl<'a> Division<'a> {
             && partition.voters.iter().all(|id| self.presence(*id) == Presence::Up)
     }
 
-    /// All ways to replace one voter by another, with how many votes less that one has.
+    /// All ways to replace one voter by another, with how many votes less that one has. Who should lead comes last: it is
+    /// missed for a moment.
     fn moves<'b>(&'b self, voters: &'b [NodeId]) -> impl Iterator<Item = (i64, NodeId, NodeId)> + 'b {
         let can_vote = |node: &&&Elector| node.presence == Presence::Up && !voters.contains(&node.id);
         let news = self.nodes.values().filter(can_vote).map(|node| node.id);
         news.flat_map(move |new| {
             let gain = move |old: &NodeId| self.votes[old] as i64 - self.votes[&new] as i64;
-            voters.iter().map(move |old| (gain(old), *old, new))
+            voters.iter().rev().map(move |old| (gain(old), *old, new))
         })
     }
 

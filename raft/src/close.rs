@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 
+use kv::{Batch, Durability};
 use tokio::sync::oneshot;
 use types::limits::MEMBER_ASK_TIMEOUT;
 use types::{Error, ErrorKind, PartitionId, ReplicaId, Result};
@@ -14,7 +15,7 @@ use types::{Error, ErrorKind, PartitionId, ReplicaId, Result};
 use crate::blocking;
 use crate::message::{Body, Message};
 use crate::shared::Shared;
-use crate::state;
+use crate::{skip, state};
 
 /// Closes and deletes it. `Conflict` while this replica is a member, `Unavailable` while none of `voters` can tell.
 pub async fn close_group(host: &Shared, id: PartitionId, voters: &BTreeSet<ReplicaId>) -> Result<()> {
@@ -46,5 +47,8 @@ async fn delete(host: &Shared, id: PartitionId) -> Result<()> {
     let (sender, durable) = oneshot::channel();
     host.log.forget(id, Box::new(move |result| drop(sender.send(result))));
     durable.await.map_err(|_| Error::unavailable("the log has ended"))??;
-    blocking::run(|| state::forget(&*host.kv, id))
+    let mut batch = Batch::new();
+    state::forget(&mut batch, id);
+    skip::forget(&mut batch, id);
+    blocking::run(|| host.kv.write(batch, Durability::Synced))
 }

@@ -59,8 +59,13 @@ pub fn load(read: &dyn Read, group: PartitionId) -> Result<BTreeMap<u64, String>
     Ok(skipped)
 }
 
-/// Where the skipped commands of a group stand.
-pub(crate) fn prefix(group: PartitionId) -> Vec<u8> {
+/// Forgets what is skipped of a group.
+pub fn forget(batch: &mut Batch, group: PartitionId) {
+    let prefix = prefix(group);
+    batch.delete_range(&prefix, &prefix_end(&prefix));
+}
+
+fn prefix(group: PartitionId) -> Vec<u8> {
     [&b"k"[..], &group.0.to_be_bytes()].concat()
 }
 

@@ -14,7 +14,6 @@ use types::{Error, PartitionId, Result};
 
 use crate::codec;
 use crate::engine::{LogId, StoredMembership};
-use crate::skip;
 
 /// Bytes of one batch while a state is copied.
 const COPY_SIZE_MAX: usize = types::limits::MIB;
@@ -113,14 +112,11 @@ pub fn groups(read: &dyn Read) -> Result<Vec<PartitionId>> {
     Ok(found)
 }
 
-/// Deletes the state of a group that nobody has open, and what is known of it; durable on return.
-pub fn forget(kv: &dyn Kv, group: PartitionId) -> Result<()> {
-    let mut batch = Batch::new();
+/// Deletes the state of a group that nobody has open, and what is known of it.
+pub fn forget(batch: &mut Batch, group: PartitionId) {
+    let prefix = group_prefix(group);
     batch.delete(&meta_key(group));
-    for prefix in [group_prefix(group), skip::prefix(group)] {
-        batch.delete_range(&prefix, &prefix_end(&prefix));
-    }
-    kv.write(batch, Durability::Synced)
+    batch.delete_range(&prefix, &prefix_end(&prefix));
 }
 
 /// Commands of a group that are applied in a store which nobody has open.

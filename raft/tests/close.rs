@@ -1,5 +1,6 @@
 //! Goal: a copy is closed and deleted only where it is not needed, and nothing is left of it but its vote. Method: four
 //! nodes, of which three vote; members are changed, links cut, nodes crash.
+#![allow(clippy::unwrap_used)] // All of this file is a test; helpers of tests fail loudly, too.
 
 mod harness;
 

@@ -311,8 +311,8 @@ fn partitions_get_voters_that_are_there() {
     bench.change(set_voters(0, &[1, 2, 3]));
     bench.change(set_voters(1, &[1, 5, 6]));
     bench.set_up(&[2], false);
-    check(&[], &[2, 3, 4], &[]);
-    check(&[2], &[2, 3, 4], &[(0, [1, 3, 8])]);
+    check(&[], &[1, 2, 3, 4], &[]);
+    check(&[2], &[1, 2, 3, 4], &[(0, [1, 3, 8])]);
 }
 
 #[test]
