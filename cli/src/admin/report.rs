@@ -76,7 +76,7 @@ fn partition_json(status: &ClusterStatus, partition: &Partition) -> Value {
         "kind": kind_word(partition.kind),
         "slots": slots.collect::<Vec<_>>(),
         "voters": partition.voters.iter().map(|node| node.0).collect::<Vec<_>>(),
-        "preferred_leader": partition.voters.first().map(|node| node.0),
+        "preferred_leader": partition.preferred_leader().0,
         "leader": led.map(|node| node.0),
         "level": level,
         "replicas": copies.collect::<Vec<_>>(),

@@ -214,7 +214,7 @@ impl Metaserver {
         Err(Error::stale_epoch(format!("node {} does not lead the root partition", self.node)))
     }
 
-    pub(super) fn current_map(&self) -> Result<ClusterMap> {
+    fn current_map(&self) -> Result<ClusterMap> {
         self.root()?.read(|state| root::map(state))?.ok_or_else(unfounded)
     }
 }

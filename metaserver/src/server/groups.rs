@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures::future::join_all;
 use proto::map::{ClusterMap, Partition, PartitionKind};
 use tokio::sync::watch;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 use tree::index::IndexMachine;
 use tree::namespace::NamespaceMachine;
 use tree::root::RootMachine;
@@ -90,10 +90,7 @@ impl Metaserver {
 
     async fn leave_group(&self, map: &ClusterMap, id: PartitionId) {
         match self.host.close_group(id, &replicas_of(map, id)).await {
-            Ok(()) => {
-                self.indexes().remove(&id);
-                info!(partition = %id, "this node has no part in the partition any more");
-            }
+            Ok(()) => drop(self.indexes().remove(&id)),
             Err(e) if matches!(e.kind(), ErrorKind::Conflict | ErrorKind::Unavailable) => {
                 debug!(partition = %id, "the copy stays for now: {e}");
             }

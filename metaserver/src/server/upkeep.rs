@@ -144,7 +144,7 @@ impl Metaserver {
     /// Decides who should vote where. Few changes are under way at once; one that waits for somebody who will not come
     /// does not count.
     async fn choose_voters(&self, away: &BTreeSet<NodeId>) -> Result<()> {
-        let map = self.current_map()?;
+        let (map, mut maps) = (self.map.borrow().clone(), self.map.subscribe());
         let voters = {
             let liveness = self.liveness.lock().expect("no panic while it is held");
             liveness.as_ref().map(|liveness| liveness.voters(self.now_ms())).unwrap_or_default()
@@ -171,7 +171,10 @@ impl Metaserver {
         for (partition, voters) in &partitions {
             info!(%partition, ?voters, "changing the voters");
         }
-        self.change_map(MapChange::SetVoters { partitions }).await.map(drop)
+        let epoch = self.change_map(MapChange::SetVoters { partitions }).await?.epoch;
+        // What was decided counts at the next look.
+        let _ = env::time::timeout(VOTERS_CHECK_PERIOD, maps.wait_for(|map| map.epoch >= epoch)).await;
+        Ok(())
     }
 
     /// Gives every group that this node leads the voters named in the map, and the leader that it prefers. One that cannot

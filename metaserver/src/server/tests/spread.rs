@@ -7,7 +7,7 @@ use std::time::Duration;
 use proto::map::{ROOT, Role};
 use proto::namespace::Mode;
 use types::limits::VOTERS_CHECK_PERIOD;
-use types::{Epoch, NodeId, PartitionId};
+use types::{Epoch, FeatureLevel, NodeId, PartitionId};
 
 use super::words::{ANNS, ann, eventually, heartbeat, later, mkdir, replica};
 use super::world::World;
@@ -117,6 +117,20 @@ async fn an_old_map_closes_nothing() {
     later(10 * VOTERS_CHECK_PERIOD.as_millis() as u64).await;
     assert_eq!(copies(&world, &[3])[&3].len(), 5, "it is a member, whatever its map says");
     assert!(world.vote(&[1, 2, 3], &[1, 2]));
+}
+
+/// Where the root is not, too: each partition goes up to where the root is.
+#[tokio::test(start_paused = true)]
+async fn all_partitions_reach_the_level_of_the_root() {
+    let mut world = five(Duration::MAX).await;
+    for id in 1..=5 {
+        world.update(id, FeatureLevel(2)).await;
+    }
+    let has_reached = |(id, partitions): (u64, BTreeSet<PartitionId>)| {
+        let level = |id, partition| world.group(id, partition).read(|state| tree::level(state));
+        partitions.into_iter().all(|partition| level(id, partition) == Ok(FeatureLevel(2)))
+    };
+    world.until("level 2 everywhere", || named(&world, &[1, 2, 3, 4, 5]).into_iter().all(has_reached)).await;
 }
 
 #[tokio::test(start_paused = true)]
