@@ -25,7 +25,7 @@ impl Slot {
         if number < Self::COUNT { Some(Self(number)) } else { None }
     }
 
-    /// Its number.
+    /// Counted from 0.
     pub fn number(self) -> u16 {
         self.0
     }
