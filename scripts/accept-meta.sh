@@ -254,7 +254,7 @@ fault_half_joined() {
     check "half_joined: as one more" test "$(node_count)" -eq $((before + 1))
     # A new disk must be registered: without a quorum its first start waits, and ends when told to.
     local voters pid
-    read -ra voters < <(value "$work/status.json" '" ".join(map(str, v["voters"]))')
+    read -ra voters < <(value "$work/status.json" '" ".join(map(str, v["partitions"][0]["voters"]))')
     stop "${voters[@]:0:2}"
     "$bin" node --config "$dir/node.toml" >"$dir/log" 2>&1 &
     pid=$!
@@ -310,7 +310,7 @@ fault_majority_lost() {
     begin majority_lost
     local survivor lost=() all=()
     status
-    read -ra all < <(value "$work/status.json" '" ".join(map(str, v["voters"]))')
+    read -ra all < <(value "$work/status.json" '" ".join(map(str, v["partitions"][0]["voters"]))')
     survivor=${all[0]}
     lost=("${all[@]:1}")
     kill "${history[run]}"

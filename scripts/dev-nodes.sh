@@ -126,7 +126,7 @@ until_status() {
 }
 
 # Three voters, and every partition has a leader and three copies that vote, take part and are not behind.
-WHOLE='len(v["voters"]) == 3 and all(p["leader"] and len([r for r in p["replicas"] if r["votes"] and not r["problem"] and r["lag"] <= 50]) == 3 for p in v["partitions"])'
+WHOLE='all(len(p["voters"]) == 3 and p["leader"] and len([r for r in p["replicas"] if r["votes"] and not r["problem"] and r["lag"] <= 50]) == 3 for p in v["partitions"])'
 votes() { until_status "${1:-60}" "$WHOLE"; }
 heals() { until_status "${1:-90}" "v['state'] == 'healthy' and $WHOLE"; }
 

@@ -144,7 +144,7 @@ check "is equal too" diff -r "$tree" "$work/out3"
 check "the large file is the changed one" bash -c "'$bin' cat /large | cmp - '$work/large'"
 # Without a quorum nothing old is shown to who did not ask for it.
 cloudsync -o json admin cluster status >"$work/status.json"
-mapfile -t voters < <(value "$work/status.json" '"\n".join(map(str, v["voters"]))')
+mapfile -t voters < <(value "$work/status.json" '"\n".join(map(str, v["partitions"][0]["voters"]))')
 check "two of ${#voters[@]} voters are killed" dev kill "${voters[0]}" "${voters[1]}"
 # Nobody can have been elected before its lease ends, so what a leader knows is the newest until then: a quarter second.
 lapses() {

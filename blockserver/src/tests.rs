@@ -20,6 +20,7 @@ use proto::block::{
 use proto::index::Registration;
 use proto::map::{ClusterMap, DiskInfo, NodeInfo, Partition, PartitionKind, Role};
 use proto::seal::{ClusterSecret, Receipt};
+use proto::slots::SlotMap;
 use segments::{DiskConfig, DiskStore};
 use tokio::sync::watch;
 use types::{
@@ -213,8 +214,13 @@ fn first_map() -> ClusterMap {
         disks: (1..=8).map(|id| (DiskId(id), disk(id))).collect(),
         table: Some(placement::Table { pgs: vec![slots] }),
         relaxed_count: 0,
-        partitions: vec![Partition { id: PartitionId(0), kind: PartitionKind::Root }],
-        voters: vec![NodeId(1)],
+        partitions: vec![Partition {
+            id: PartitionId(0),
+            kind: PartitionKind::Root,
+            voters: vec![NodeId(1)],
+        }],
+        tree: SlotMap::default(),
+        index: SlotMap::default(),
     }
 }
 

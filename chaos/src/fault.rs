@@ -78,7 +78,7 @@ pub const SMOKE: [Planned; 4] = [
     Planned { calm_ms: 2_000, fault: Fault::KillAll, away_ms: 500 },
 ];
 
-/// The nodes that a fault takes away. At most one of them is a voter, unless it takes all.
+/// The nodes that a fault takes away. At most one of them votes anywhere, unless it takes all.
 pub fn victims(fault: Fault, status: &ClusterStatus, random: &Random) -> Vec<NodeId> {
     let mut nodes: Vec<NodeId> = status.map.nodes.keys().copied().collect();
     let count = match fault {
@@ -94,7 +94,8 @@ pub fn victims(fault: Fault, status: &ClusterStatus, random: &Random) -> Vec<Nod
     let mut chosen: Vec<NodeId> = Vec::new();
     while chosen.len() < count && !nodes.is_empty() {
         let node = nodes.remove(random.below(nodes.len() as u64) as usize);
-        let is_voter = |node: &NodeId| status.map.voters.contains(node);
+        let is_voter =
+            |node: &NodeId| status.map.partitions.iter().any(|partition| partition.voters.contains(node));
         if !(is_voter(&node) && chosen.iter().any(is_voter)) {
             chosen.push(node);
         }

@@ -97,8 +97,8 @@ async fn run(cli: Cli) -> exit::Result<Outcome> {
             files::watch(&session().await?, watch, global.format).await?
         }
         Command::Du { path, reading } => files::du(&reader(reading).await?, &path.path).await?,
-        Command::Admin(Admin::Meta(AdminMeta::Recover { config, yes })) => {
-            admin::recover(&env, &config, yes)?
+        Command::Admin(Admin::Meta(AdminMeta::Recover { config, lost, yes })) => {
+            admin::recover(&env, &config, &lost, yes)?
         }
         Command::Admin(Admin::Meta(AdminMeta::Skip { config, partition, index, reason, yes })) => {
             admin::skip(&env, &config, partition, index, &reason, yes)?

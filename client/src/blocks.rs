@@ -36,7 +36,7 @@ impl Blocks {
 
     /// A receipt if the chunk is already stored; it cannot be collected before the receipt is too old for a commit.
     pub async fn pin(&self, chunk: ChunkId) -> Result<Option<Receipt>> {
-        let partition = self.cluster.map().index_partition(&chunk);
+        let partition = self.cluster.map().chunk_partition(&chunk);
         let batcher =
             self.pins.get(&partition).ok_or_else(|| Error::stale_epoch("the partitions have changed"))?;
         batcher.call(chunk, size_of::<ChunkId>()).await

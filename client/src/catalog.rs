@@ -24,7 +24,7 @@ impl Cluster {
 
     /// All namespaces that the caller may see, in order of their names.
     pub async fn list_namespaces(&self) -> Result<Vec<NamespaceInfo>> {
-        let partitions: Vec<PartitionId> = self.map().of_kind(PartitionKind::Namespace).collect();
+        let partitions: Vec<PartitionId> = self.map().of_kind(PartitionKind::Tree).collect();
         let mut found = Vec::new();
         for partition in partitions {
             let mut after = None;
@@ -55,6 +55,6 @@ impl Cluster {
     }
 
     fn name_partition(&self, name: &NamespaceName) -> PartitionId {
-        self.map().namespace_partition(NamespaceId::new(name_slot(name), 0))
+        self.map().tree_partition(name_slot(name))
     }
 }

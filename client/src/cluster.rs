@@ -187,7 +187,7 @@ impl Cluster {
             return;
         }
         let map = self.map();
-        let voters = map.voters.iter().filter_map(|v| map.nodes.get_key_value(v));
+        let voters = map.voters(ROOT).iter().filter_map(|v| map.nodes.get_key_value(v));
         let others = map.nodes.iter().filter(|(_, n)| n.up);
         let known = voters.chain(others).map(|(id, n)| self.where_now(*id, n.native));
         for address in known.chain(self.endpoints.addresses.iter().copied()).take(6) {
@@ -225,12 +225,12 @@ impl Cluster {
         Ok(())
     }
 
-    /// The last known leader first, then those that are up.
+    /// The last known leader first, then those that are up, of these the one that should lead.
     fn voters_in_order(&self, partition: PartitionId) -> Vec<NodeId> {
         let map = self.map();
         let leader = self.leaders().get(&partition).copied();
-        let mut voters = map.voters.clone();
-        voters.sort_by_key(|v| (Some(*v) != leader, map.nodes.get(v).is_none_or(|n| !n.up), *v));
+        let mut voters = map.voters(partition).to_vec();
+        voters.sort_by_key(|v| (Some(*v) != leader, map.nodes.get(v).is_none_or(|n| !n.up)));
         voters
     }
 

@@ -131,8 +131,6 @@ pub fn missing(status: &ClusterStatus, want: Complement) -> Vec<String> {
         }
     };
     need(map.nodes.values().filter(|node| node.up).count(), want.nodes, "nodes up");
-    let is_up = |id: &&NodeId| map.nodes.get(id).is_some_and(|node| node.up);
-    need(map.voters.iter().filter(is_up).count(), want.voters, "voters up");
     need(map.disks.keys().filter(|id| map.is_live(**id)).count(), want.disks, "disks writable");
     let slots = Slots::of(map);
     match (&map.table, slots.syncing + slots.offline) {
@@ -140,6 +138,7 @@ pub fn missing(status: &ClusterStatus, want: Complement) -> Vec<String> {
         (Some(_), 0) => {}
         (Some(_), count) => missing.push(format!("{} to fill", counted(count, "slot"))),
     }
+    missing.extend(groups::without_voters(map, want.voters));
     missing.extend(groups::problems(status));
     missing
 }

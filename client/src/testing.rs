@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use placement::{Slot, Table};
 use proto::cluster::{ClusterStatus, DiskReport, Heartbeat, NodeStatus, PartitionReport};
 use proto::map::{ClusterMap, DiskInfo, NodeInfo, Partition, PartitionKind, ROOT, Role, StoreInfo};
+use proto::slots::SlotMap;
 use types::{
     ClusterId, DiskId, DiskUuid, Epoch, FeatureLevel, GcEpoch, NodeId, PartitionId, Profile, ReplicaId,
     StoreUuid,
@@ -63,11 +64,12 @@ pub fn status(count: u8) -> ClusterStatus {
         table: None,
         relaxed_count: 0,
         partitions: vec![
-            Partition { id: ROOT, kind: PartitionKind::Root },
-            Partition { id: PartitionId(1), kind: PartitionKind::Namespace },
-            Partition { id: PartitionId(2), kind: PartitionKind::Index },
+            Partition { id: ROOT, kind: PartitionKind::Root, voters: vec![NodeId(1)] },
+            Partition { id: PartitionId(1), kind: PartitionKind::Tree, voters: vec![NodeId(1)] },
+            Partition { id: PartitionId(2), kind: PartitionKind::Index, voters: vec![NodeId(1)] },
         ],
-        voters: vec![NodeId(1)],
+        tree: SlotMap::shared_out(&[PartitionId(1)]),
+        index: SlotMap::shared_out(&[PartitionId(2)]),
     };
     let mut nodes = BTreeMap::new();
     for id in 1..=count {

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use proto::cluster::Heartbeat;
+use proto::cluster::{Heartbeat, PartitionReport};
 use proto::command::NodeChange;
 use proto::map::{ClusterMap, Role};
 use types::limits::NODE_SILENCE_MS_MAX;
-use types::{DiskId, FeatureLevel, NodeId, PartitionId};
+use types::{DiskId, FeatureLevel, NodeId, PartitionId, ReplicaId};
 
 /// What the leader has heard. Times are milliseconds on the leader's monotonic clock.
 #[derive(Debug)]
@@ -111,6 +111,19 @@ impl Liveness {
         }
         let joined_before = self.joined_ms.iter().filter(|(_, since_ms)| now_ms - **since_ms > away_ms);
         joined_before.map(|(id, _)| *id).filter(|id| self.silence(*id, now_ms) > away_ms).collect()
+    }
+
+    /// Who votes in each partition, as the node says that leads it with the newest term; partitions that nobody was heard
+    /// to lead lately are left out.
+    pub fn voters(&self, now_ms: u64) -> BTreeMap<PartitionId, BTreeSet<ReplicaId>> {
+        let mut found: BTreeMap<PartitionId, &PartitionReport> = BTreeMap::new();
+        let heard = self.last.values().filter(|(ms, _)| now_ms.saturating_sub(*ms) <= NODE_SILENCE_MS_MAX);
+        for report in heard.flat_map(|(_, last)| &last.partitions).filter(|report| report.leading) {
+            if found.get(&report.id).is_none_or(|known| report.term > known.term) {
+                found.insert(report.id, report);
+            }
+        }
+        found.into_iter().map(|(id, report)| (id, report.voters.clone())).collect()
     }
 
     /// The newest feature level that every meta node of the map knows; `None` while one of them is silent.

@@ -31,7 +31,7 @@ impl<M: Machine> StateMachine for Replicated<M> {
     }
 }
 
-/// The machine of a namespace partition, whose changes are waited for.
+/// The machine of a tree partition, whose changes are waited for.
 #[derive(Debug)]
 pub struct Followed {
     machine: Replicated<NamespaceMachine>,

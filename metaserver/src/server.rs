@@ -7,6 +7,7 @@ mod catalog;
 mod change;
 mod cluster;
 mod digest;
+mod groups;
 mod handover;
 mod index;
 mod level;
@@ -20,7 +21,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use access::acting_node;
@@ -31,20 +32,17 @@ use futures::FutureExt;
 use net::{Caller, Reply, Request, Routes, Service};
 use proto::Method;
 use proto::command::{Bootstrap, Command, Stamped};
-use proto::map::{ClusterMap, PartitionKind, ROOT, Role};
+use proto::map::{ClusterMap, ROOT, Role};
 use proto::seal::ClusterSecret;
 use raft::{Group, Host, Trouble};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
+use tree::Replica;
 use tree::index::IndexMachine;
-use tree::namespace::NamespaceMachine;
-use tree::root::RootMachine;
-use tree::{Machine, Replica};
 use types::limits::COMMAND_SIZE_MAX;
 use types::{Error, FeatureLevel, Identity, NodeId, PartitionId, Result, Stamp};
 
 use crate::liveness::Liveness;
-use crate::machine::{Followed, Replicated};
 use crate::polls::Polls;
 use crate::readers::Readers;
 
@@ -55,14 +53,14 @@ pub struct Config {
     pub host: Host,
     /// The secret that the cluster's nodes share.
     pub secret: ClusterSecret,
-    /// The newest map this node has seen: says which partitions there are.
-    pub map: ClusterMap,
     /// On the first node of a cluster: what to begin with, until the cluster exists.
     pub bootstrap: Option<Bootstrap>,
     /// Signs the certificates of nodes that join.
     pub signer: Signer,
     /// How long a voter may be away before another takes its place.
     pub down_out: Duration,
+    /// How long a leader leads at least before it hands over to the one that the map prefers.
+    pub leader_stay: Duration,
     /// The newest feature level that this build knows.
     pub level: FeatureLevel,
 }
@@ -79,6 +77,8 @@ impl std::fmt::Debug for Signer {
     }
 }
 
+type Indexes = BTreeMap<PartitionId, Arc<Replica<IndexMachine>>>;
+
 /// A running metaserver.
 #[derive(Debug)]
 pub struct Metaserver {
@@ -88,7 +88,11 @@ pub struct Metaserver {
     secret: ClusterSecret,
     signer: Signer,
     host: Host,
-    indexes: BTreeMap<PartitionId, Arc<Replica<IndexMachine>>>,
+    /// The newest feature level that this build knows.
+    level: FeatureLevel,
+    /// The feature level of the root partition, as far as this node has heard.
+    cluster_level: Mutex<FeatureLevel>,
+    indexes: Mutex<Indexes>,
     map: watch::Sender<Arc<ClusterMap>>,
     readers: Readers,
     /// Who follows a journal and waits.
@@ -100,61 +104,52 @@ pub struct Metaserver {
     /// One digest is computed at a time.
     digesting: tokio::sync::Mutex<()>,
     down_out_ms: u64,
+    leader_stay: Duration,
     retired: AtomicBool,
     started: env::time::Instant,
 }
 
 impl Metaserver {
-    /// Opens all partitions and starts their upkeep. `map` is where this node's map is published; it is only ever
+    /// Opens this node's copies and starts their upkeep. `map` is where this node's map is published; it is only ever
     /// replaced by newer ones.
     pub async fn start(env: Env, config: Config, map: watch::Sender<Arc<ClusterMap>>) -> Result<Arc<Self>> {
-        let level = config.level;
-        let host = config.host;
-        let mut indexes = BTreeMap::new();
-        let polls = Polls::default();
-        for partition in &config.map.partitions {
-            let machine: Arc<dyn raft::StateMachine> = match partition.kind {
-                PartitionKind::Root => Arc::new(Replicated(replica(level, partition.id, RootMachine))),
-                PartitionKind::Namespace => {
-                    let machine = replica(level, partition.id, NamespaceMachine::default());
-                    Arc::new(Followed::new(machine, polls.clone()))
-                }
-                PartitionKind::Index => {
-                    let replica = replica(level, partition.id, IndexMachine::default());
-                    indexes.insert(partition.id, replica.clone());
-                    Arc::new(Replicated(replica))
-                }
-            };
-            if let Err(e) = host.open_group(partition.id, machine).await {
-                // Whoever opens the store again must find nobody at it.
-                host.shutdown().await;
-                return Err(e);
-            }
-        }
-        assert!(host.group(ROOT).is_some(), "every map that can be read has a root partition");
         let server = Arc::new(Self {
             env,
             routes: routes(),
-            node: host.replica().node(),
+            node: config.host.replica().node(),
             secret: config.secret,
             signer: config.signer,
-            host,
-            indexes,
+            host: config.host,
+            level: config.level,
+            cluster_level: Mutex::new(FeatureLevel::FIRST),
+            indexes: Mutex::default(),
             map,
             readers: Readers::default(),
-            polls,
+            polls: Polls::default(),
             liveness: Mutex::new(None),
             changing: Default::default(),
             digesting: Default::default(),
             down_out_ms: config.down_out.as_millis() as u64,
+            leader_stay: config.leader_stay,
             retired: AtomicBool::new(false),
             started: env::time::now(),
         });
-        if let Some(bootstrap) = config.bootstrap {
-            server.bootstrap(bootstrap).await?;
+        if let Err(e) = server.open(config.bootstrap).await {
+            // Whoever opens the store again must find nobody at it.
+            server.host.shutdown().await;
+            return Err(e);
         }
         server.clone().start_upkeep();
         Ok(server)
+    }
+
+    async fn open(&self, bootstrap: Option<Bootstrap>) -> Result<()> {
+        self.open_copies().await?;
+        self.open_groups().await?;
+        match bootstrap {
+            Some(bootstrap) => self.bootstrap(bootstrap).await,
+            None => Ok(()),
+        }
     }
 
     /// True while this node's metadata store takes only commands that make room, or not even those.
@@ -211,8 +206,14 @@ impl Metaserver {
         })
     }
 
-    fn root(&self) -> Arc<Group> {
-        self.host.group(ROOT).expect("opened at the start, and kept")
+    /// The root partition; `StaleEpoch` where it is not.
+    fn root(&self) -> Result<Arc<Group>> {
+        self.group(ROOT)
+    }
+
+    /// The parts of the index that are here.
+    fn indexes(&self) -> MutexGuard<'_, Indexes> {
+        self.indexes.lock().expect("no panic while it is held")
     }
 
     /// Puts a command through the log and returns what `apply` answered. The one door to the logs: `Invalid` for what the
@@ -247,10 +248,6 @@ impl Metaserver {
     fn now_ms(&self) -> u64 {
         self.started.elapsed().as_millis() as u64
     }
-}
-
-fn replica<M: Machine>(level: FeatureLevel, partition: PartitionId, machine: M) -> Arc<Replica<M>> {
-    Arc::new(Replica::new(partition, machine).of_build(level))
 }
 
 /// Every verb a metaserver answers.

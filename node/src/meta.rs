@@ -17,7 +17,7 @@ use proto::map::ClusterMap;
 use raft::{Host, HostConfig, LogTail, OpenError, Trouble};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
-use types::limits::{STORE_MARK_PERIOD, STORE_REOPEN_PAUSE};
+use types::limits::{LEADER_STAY, STORE_MARK_PERIOD, STORE_REOPEN_PAUSE};
 use types::{Error, ErrorKind, ReplicaId, Result, StoreUuid};
 
 use crate::config::NodeConfig;
@@ -178,9 +178,10 @@ impl MetaKeeper {
         Ok(())
     }
 
-    /// True when other nodes vote, too.
+    /// True when others vote, too, wherever this node does.
     fn has_others(&self) -> bool {
-        self.map.borrow().voters.iter().any(|voter| *voter != self.membership.node)
+        let map = self.map.borrow();
+        map.partitions.iter().all(|partition| partition.voters != [self.membership.node])
     }
 
     /// Opens the store as the node left it and serves with it.
@@ -213,12 +214,12 @@ impl MetaKeeper {
         let config = metaserver::Config {
             host,
             secret: self.membership.secret.clone(),
-            map: ClusterMap::clone(&self.map.borrow()),
             bootstrap: self.membership.bootstrap.clone().filter(|_| !self.record().founded),
             signer: Signer(Arc::new(move |authority, request, identity| {
                 signer.sign(authority, request, identity)
             })),
             down_out: self.config.meta_down_out,
+            leader_stay: LEADER_STAY,
             level: LEVEL_NEWEST,
         };
         Metaserver::start(self.env.clone(), config, self.map.clone()).await

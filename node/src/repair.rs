@@ -36,10 +36,16 @@ impl StoppedMeta {
         Ok(Self { env: env.clone(), node, record, map: home.map()?, kv, home })
     }
 
-    /// What this node has of each partition.
+    /// What this node has of each partition that it has a part in.
     pub fn survey(&self) -> Result<Vec<Remains>> {
         let found = recover::survey(&self.env, &self.config()?, &self.kv, &self.partitions());
-        found.map_err(raft::OpenError::into_error)
+        let found = found.map_err(raft::OpenError::into_error)?;
+        Ok(found.into_iter().filter(|remains| !remains.voters.is_empty()).collect())
+    }
+
+    /// All nodes that this one knows of, but itself.
+    pub fn others(&self) -> Vec<NodeId> {
+        self.map.nodes.keys().copied().filter(|node| *node != self.node).collect()
     }
 
     /// Leaves a command out that no build can apply, when this node meets it. `Invalid` for one that has been applied.
@@ -50,13 +56,26 @@ impl StoppedMeta {
         raft::skip(&*self.kv, partition, index, reason)
     }
 
-    /// Makes this node's replicas the only voters.
-    pub fn take_over(&self) -> Result<()> {
-        let voters = self.survey()?.into_iter().flat_map(|found| found.voters);
-        let others: Vec<ReplicaId> =
-            voters.chain(self.map.nodes.keys().filter_map(|node| self.map.replica(*node))).collect();
-        recover::take_over(&self.env, &self.config()?, &self.kv, &self.partitions(), &others)
-            .map_err(raft::OpenError::into_error)
+    /// Makes this node's replicas the only voters of the partitions of which most voters are on nodes that are `lost` for
+    /// good; returns them. `Invalid` when there are none. The others go on with the voters that they have.
+    pub fn take_over(&self, lost: &[NodeId]) -> Result<Vec<PartitionId>> {
+        let found = self.survey()?;
+        let orphans: Vec<PartitionId> = found
+            .iter()
+            .filter(|remains| has_lost_most(remains, lost))
+            .map(|remains| remains.partition)
+            .collect();
+        if orphans.is_empty() {
+            return Err(Error::invalid(
+                "no partition of this node has lost most of its voters: start those that are left",
+            ));
+        }
+        let voters = found.into_iter().flat_map(|remains| remains.voters);
+        let known = voters.chain(self.map.nodes.keys().filter_map(|node| self.map.replica(*node)));
+        let replaced: Vec<ReplicaId> = known.filter(|replica| lost.contains(&replica.node())).collect();
+        recover::take_over(&self.env, &self.config()?, &self.kv, &orphans, &replaced)
+            .map_err(raft::OpenError::into_error)?;
+        Ok(orphans)
     }
 
     fn config(&self) -> Result<HostConfig> {
@@ -70,6 +89,12 @@ impl StoppedMeta {
     fn partitions(&self) -> Vec<PartitionId> {
         self.map.partitions.iter().map(|partition| partition.id).collect()
     }
+}
+
+/// Half of them is no majority.
+fn has_lost_most(remains: &Remains, lost: &[NodeId]) -> bool {
+    let count = remains.voters.iter().filter(|voter| lost.contains(&voter.node())).count();
+    2 * count >= remains.voters.len()
 }
 
 /// Where a node was expected and where it listens now, by node. Holds until the map says something new of the node.
@@ -95,4 +120,29 @@ pub fn readdress(env: &Env, config: &NodeConfig, addresses: &[(NodeId, SocketAdd
         moved.insert(*node, (info.native, *address));
     }
     home.save(MOVED, &moved)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_that_still_has_a_majority_is_left_alone() {
+        for (voters, lost, want) in [
+            (&[1, 2, 3][..], &[][..], false),
+            (&[1, 2, 3], &[3, 4, 5], false),
+            (&[1, 2, 3], &[2, 3], true),
+            (&[1, 2, 3], &[2, 3, 4, 5], true),
+            (&[1, 2], &[2], true),
+            (&[1], &[2, 3], false),
+            (&[1, 2, 3, 4, 5], &[4, 5], false),
+            (&[1, 2, 3, 4, 5], &[3, 4, 5], true),
+        ] {
+            let voters = voters.iter().map(|node| ReplicaId::new(NodeId(*node), 1)).collect();
+            let (partition, applied, committed, last) = (PartitionId(1), 0, 0, 0);
+            let remains = Remains { partition, voters, applied, committed, last };
+            let lost: Vec<NodeId> = lost.iter().copied().map(NodeId).collect();
+            assert_eq!(has_lost_most(&remains, &lost), want, "{remains:?} {lost:?}");
+        }
+    }
 }

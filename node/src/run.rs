@@ -224,10 +224,11 @@ impl Reporter {
             let heartbeat = self.heartbeat();
             let seen = self.cluster.ask_until(ROOT, &heartbeat, NODE_HEARTBEAT_PERIOD * 2, deadline).await;
             match seen {
-                Ok(HeartbeatSeen { map, refused }) => {
+                Ok(HeartbeatSeen { map, level, refused }) => {
                     silent = false;
-                    if let (Some(why), Some(meta)) = (refused, self.service.meta()) {
-                        meta.refuse(why);
+                    if let Some(meta) = self.service.meta() {
+                        meta.hear_level(level);
+                        refused.into_iter().for_each(|why| meta.refuse(why));
                     }
                     self.heard.note();
                     map.into_iter().for_each(|map| self.cluster.offer_map(map));

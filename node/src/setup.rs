@@ -36,7 +36,7 @@ pub fn init(env: &Env, platform: &dyn Platform, config: &NodeConfig) -> Result<(
         cluster,
         profile: config.cluster.profile,
         pg_count: config.cluster.pg_count,
-        namespace_partitions: config.cluster.namespace_partitions,
+        tree_partitions: config.cluster.tree_partitions,
         index_partitions: config.cluster.index_partitions,
         authority,
         secret: secret.clone(),

@@ -11,7 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use client::{Cluster, CredentialFile};
 use proto::cluster::CreateToken;
-use proto::map::{ClusterMap, Role};
+use proto::map::{ClusterMap, ROOT, Role};
 use serde::{Deserialize, Serialize};
 use types::{Error, Result};
 
@@ -72,11 +72,11 @@ impl JoinToken {
     }
 }
 
-/// Control addresses of the nodes that can admit others: voters first, because one of them leads.
+/// Control addresses of the nodes that can admit others: voters of the root first, because one of them leads it.
 fn admitting(map: &ClusterMap) -> Vec<SocketAddr> {
-    let voters = map.voters.iter().filter_map(|id| map.nodes.get(id));
-    let others =
-        map.nodes.iter().filter(|(id, node)| !map.voters.contains(id) && node.roles.contains(&Role::Meta));
+    let ids = map.voters(ROOT);
+    let voters = ids.iter().filter_map(|id| map.nodes.get(id));
+    let others = map.nodes.iter().filter(|(id, node)| !ids.contains(id) && node.roles.contains(&Role::Meta));
     voters.chain(others.map(|(_, node)| node)).map(|node| node.control).collect()
 }
 
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn tokens_name_the_nodes_that_can_admit() {
         let mut map = client::testing::status(3).map;
-        map.voters = vec![NodeId(2)];
+        map.partitions[0].voters = vec![NodeId(2)];
         map.nodes.get_mut(&NodeId(1)).unwrap().roles = vec![Role::Block];
         let ports: Vec<u16> = admitting(&map).iter().map(SocketAddr::port).collect();
         assert_eq!(ports, [7404, 7406]);

@@ -82,6 +82,12 @@ impl Session {
         self.cluster.ask(partition, question).await
     }
 
+    /// The nodes that have the namespace.
+    pub fn voters(&self) -> Vec<NodeId> {
+        let map = self.cluster.map();
+        map.voters(map.namespace_partition(self.namespace.id())).to_vec()
+    }
+
     /// Asks one node, once.
     pub async fn ask_node<Q: Call>(&self, node: NodeId, question: &Q) -> Result<Q::Answer> {
         let request = Request::of(question, Bytes::new());

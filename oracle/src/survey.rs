@@ -106,7 +106,7 @@ async fn read_all(session: &Session, tree: &[(Path, Entry)]) -> Result<(Vec<Kept
 /// The state of every voter, each once it has applied `seq`.
 async fn ask_voters(session: &Session, seq: Seq) -> Vec<Digest> {
     let mut digests = Vec::new();
-    for node in session.cluster.map().voters.clone() {
+    for node in session.voters() {
         let question = FetchNamespace { view: session.at_least(seq) };
         let state = patiently(async || session.ask_node(node, &question).await).await;
         digests.push(Digest { node, state });

@@ -1,4 +1,4 @@
-//! Chooses the disks of placement groups.
+//! Chooses the disks of placement groups, and the voters of partitions.
 //!
 //! Owns: the table "placement group -> ordered sticky slots" and its three changes: build, substitute, rebalance. No two
 //! slots of a group share a disk, ever; nor a node, nor more than `m` a zone, as far as the disks allow (I-PLACE).
@@ -11,6 +11,7 @@ mod rebalance;
 mod solver;
 mod substitute;
 mod topology;
+mod voters;
 
 use serde::{Deserialize, Serialize};
 use types::{DiskId, NodeId, PgId};
@@ -19,6 +20,7 @@ pub use build::build;
 pub use check::{Violation, check};
 pub use rebalance::rebalance;
 pub use substitute::substitute;
+pub use voters::{Elector, Electorate, Presence, change_voters};
 
 /// A disk as placement sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

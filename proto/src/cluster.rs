@@ -97,6 +97,8 @@ pub struct Heartbeat {
 pub struct HeartbeatSeen {
     /// The map, when it is newer than the sender's.
     pub map: Option<ClusterMap>,
+    /// The feature level of the root partition, which the others may be raised to.
+    pub level: FeatureLevel,
     /// Why the sender's metadata store must not take part: others have heard more of it than it says.
     pub refused: Option<String>,
 }

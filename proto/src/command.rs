@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use types::{
     ClusterId, DiskId, DiskUuid, Epoch, Error, FeatureLevel, Millis, NamespaceId, NamespaceName, NodeId,
-    PgId, Profile, Result, StoreUuid,
+    PartitionId, PgId, Profile, Result, StoreUuid,
 };
 
 use crate::encode;
@@ -113,9 +113,9 @@ pub struct Bootstrap {
     pub profile: Profile,
     /// Number of placement groups, a power of two.
     pub pg_count: u16,
-    /// Number of namespace partitions.
-    pub namespace_partitions: u32,
-    /// Number of index partitions.
+    /// Number of partitions for trees.
+    pub tree_partitions: u32,
+    /// Number of partitions for the chunk index.
     pub index_partitions: u32,
     /// Certificate and key of its authority, PEM.
     pub authority: String,
@@ -190,10 +190,10 @@ pub enum MapChange {
         /// Placement group, slot, holder.
         slots: Vec<(PgId, u8, DiskId)>,
     },
-    /// Sets who votes in every partition.
+    /// Sets who votes in partitions.
     SetVoters {
-        /// All of them, not only new ones.
-        voters: Vec<NodeId>,
+        /// Each with all of its voters, the one that should lead first.
+        partitions: Vec<(PartitionId, Vec<NodeId>)>,
     },
     /// A node knows that it has joined.
     ConfirmNode {
@@ -242,7 +242,7 @@ pub struct NodeChange {
     pub broken_disks: Vec<DiskId>,
 }
 
-/// Commands of a namespace partition.
+/// Commands of a tree partition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NamespaceCommand {
     /// Creates an empty namespace in the slot of its name. Repeated, it changes nothing.

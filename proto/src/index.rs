@@ -6,7 +6,7 @@ use types::{ChunkId, GcEpoch, Generation, PartitionId};
 use crate::seal::Receipt;
 
 /// Asks which chunks exist and touches those that do, so that they cannot be collected before they are committed.
-/// All ids belong to one partition ([`crate::map::ClusterMap::index_partition`]).
+/// All ids belong to one partition ([`crate::map::ClusterMap::chunk_partition`]).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pin {
     /// The partition that all of them belong to.

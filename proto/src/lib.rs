@@ -16,6 +16,7 @@ mod journal;
 pub mod map;
 pub mod namespace;
 pub mod seal;
+pub mod slots;
 
 pub use call::{Call, Method};
 pub use envelope::{decode, decode_plain, encode, encode_plain, open, seal_plain};

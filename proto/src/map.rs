@@ -3,17 +3,19 @@
 //! Owns: the map's shape and what must hold in it. It is checked where a map is read, from a peer, a file or a row, so
 //! that whoever holds one may rely on it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use placement::Table;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use types::limits::{PARTITION_COUNT_MAX, PG_COUNT_MAX};
+use types::limits::{PARTITION_COUNT_MAX, PG_COUNT_MAX, VOTER_COUNT_MAX};
 use types::{
     ChunkId, ClusterId, DiskId, DiskUuid, Epoch, Error, GcEpoch, NamespaceId, NodeId, PartitionId, PgId,
-    Profile, ReplicaId, Result, StoreUuid,
+    Profile, ReplicaId, Result, Slot, StoreUuid,
 };
+
+use crate::slots::SlotMap;
 
 /// What a node does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -70,9 +72,9 @@ pub struct DiskInfo {
 pub enum PartitionKind {
     /// The map, join tokens, namespaces by name, the cluster's secrets. There is one.
     Root,
-    /// Trees, versions and journals of its namespaces.
-    Namespace,
-    /// The chunk index.
+    /// Trees, versions and journals of the namespaces in its slots.
+    Tree,
+    /// The chunks in its slots.
     Index,
 }
 
@@ -83,6 +85,23 @@ pub struct Partition {
     pub id: PartitionId,
     /// What it holds.
     pub kind: PartitionKind,
+    /// The nodes that vote in it. The first one leads it while it can.
+    pub voters: Vec<NodeId>,
+}
+
+impl Partition {
+    /// The node that leads it while it can.
+    pub fn preferred_leader(&self) -> NodeId {
+        *self.voters.first().expect("check() refuses a partition without voters")
+    }
+
+    fn check(&self) -> std::result::Result<(), String> {
+        let distinct = BTreeSet::from_iter(&self.voters).len();
+        if !(1..=VOTER_COUNT_MAX).contains(&distinct) || distinct < self.voters.len() {
+            return Err(format!("{:?} as voters of partition {}", self.voters, self.id));
+        }
+        Ok(())
+    }
 }
 
 /// The cluster at one epoch. Equal epochs mean equal maps (I-PLACE).
@@ -109,8 +128,10 @@ pub struct ClusterMap {
     pub relaxed_count: u32,
     /// All partitions; the first is the root.
     pub partitions: Vec<Partition>,
-    /// The nodes that vote in every partition.
-    pub voters: Vec<NodeId>,
+    /// Which partition has which slot of the trees.
+    pub tree: SlotMap,
+    /// Which partition has which slot of the chunk index.
+    pub index: SlotMap,
 }
 
 /// The root partition of every cluster.
@@ -144,11 +165,23 @@ impl ClusterMap {
         if self.partitions.first().is_none_or(|first| first.kind != PartitionKind::Root) {
             return invalid("no root partition at its beginning".to_owned());
         }
-        for kind in [PartitionKind::Namespace, PartitionKind::Index] {
-            let count = self.of_kind(kind).count();
-            if !(1..=PARTITION_COUNT_MAX as usize).contains(&count) {
-                return invalid(format!("{count} partitions of the kind {kind:?}"));
+        for (kind, slots) in [(PartitionKind::Tree, &self.tree), (PartitionKind::Index, &self.index)] {
+            let ids = BTreeSet::from_iter(self.of_kind(kind));
+            if !(1..=PARTITION_COUNT_MAX as usize).contains(&ids.len()) {
+                return invalid(format!("{} partitions of the kind {kind:?}", ids.len()));
             }
+            if let Err(e) = slots.check() {
+                return invalid(format!("{} of the kind {kind:?}", e.message()));
+            }
+            if let Some(range) = slots.ranges.iter().find(|range| !ids.contains(&range.partition)) {
+                return invalid(format!(
+                    "slot {} of the kind {kind:?} in partition {}",
+                    range.first, range.partition
+                ));
+            }
+        }
+        if let Some(what) = self.partitions.iter().find_map(|partition| partition.check().err()) {
+            return invalid(what);
         }
         let Some(table) = &self.table else { return Ok(()) };
         if table.pgs.len() != usize::from(self.pg_count) {
@@ -167,18 +200,40 @@ impl ClusterMap {
         Ok(())
     }
 
+    /// The partition that has a slot of the trees.
+    pub fn tree_partition(&self, slot: Slot) -> PartitionId {
+        self.tree.partition(slot)
+    }
+
     /// The partition that holds a namespace.
     pub fn namespace_partition(&self, namespace: NamespaceId) -> PartitionId {
-        let ids: Vec<PartitionId> = self.of_kind(PartitionKind::Namespace).collect();
-        assert!(!ids.is_empty(), "check() refuses a map without a partition for namespaces");
-        ids[usize::from(namespace.slot().number()) * ids.len() / usize::from(types::Slot::COUNT)]
+        self.tree_partition(namespace.slot())
+    }
+
+    /// The partition that has a slot of the chunk index.
+    pub fn index_partition(&self, slot: Slot) -> PartitionId {
+        self.index.partition(slot)
     }
 
     /// The partition that holds the index row of a chunk.
-    pub fn index_partition(&self, chunk: &ChunkId) -> PartitionId {
-        let count = self.of_kind(PartitionKind::Index).count();
-        let position = usize::from(chunk.0[0]) * count / 256;
-        self.of_kind(PartitionKind::Index).nth(position).expect("check() refuses a map without one")
+    pub fn chunk_partition(&self, chunk: &ChunkId) -> PartitionId {
+        self.index_partition(chunk.slot())
+    }
+
+    /// A partition; `StaleEpoch` when the map has none of that id.
+    pub fn partition(&self, id: PartitionId) -> Result<&Partition> {
+        let found = self.partitions.get(id.0 as usize);
+        found.ok_or_else(|| Error::stale_epoch(format!("partition {id} is not in the map: refresh it")))
+    }
+
+    /// The nodes that vote in a partition, the one that should lead it first; none when the map has no such partition.
+    pub fn voters(&self, id: PartitionId) -> &[NodeId] {
+        self.partitions.get(id.0 as usize).map_or(&[], |partition| &partition.voters)
+    }
+
+    /// The slots of a partition as ranges, each with its first and its last one; none of the root.
+    pub fn slots_of(&self, id: PartitionId) -> Vec<(Slot, Slot)> {
+        [self.tree.of(id), self.index.of(id)].concat()
     }
 
     /// All partitions of a kind, in order.
@@ -224,15 +279,16 @@ impl ClusterMap {
 
 #[cfg(test)]
 mod tests {
-    use placement::Slot;
-
     use super::*;
+    use crate::slots::SlotRange;
     use crate::{decode, encode};
 
     /// Two groups of a profile 1+1, and a partition of each kind.
     fn map() -> ClusterMap {
-        let group = vec![Slot::serving(DiskId(1)), Slot::serving(DiskId(2))];
-        let kinds = [PartitionKind::Root, PartitionKind::Namespace, PartitionKind::Index];
+        let group = vec![placement::Slot::serving(DiskId(1)), placement::Slot::serving(DiskId(2))];
+        let kinds = [PartitionKind::Root, PartitionKind::Tree, PartitionKind::Index];
+        let partition =
+            |(id, kind)| Partition { id: PartitionId(id), kind, voters: vec![NodeId(1), NodeId(2)] };
         ClusterMap {
             cluster: ClusterId([1; 16]),
             epoch: Epoch(3),
@@ -243,8 +299,9 @@ mod tests {
             disks: BTreeMap::new(),
             table: Some(Table { pgs: vec![group.clone(), group] }),
             relaxed_count: 0,
-            partitions: (0..).zip(kinds).map(|(id, kind)| Partition { id: PartitionId(id), kind }).collect(),
-            voters: Vec::new(),
+            partitions: (0..).zip(kinds).map(partition).collect(),
+            tree: SlotMap::shared_out(&[PartitionId(1)]),
+            index: SlotMap::shared_out(&[PartitionId(2)]),
         }
     }
 
@@ -266,7 +323,7 @@ mod tests {
 
     #[test]
     fn maps_that_contradict_themselves_are_refused() {
-        let group = |slots: usize| vec![Slot::serving(DiskId(1)); slots];
+        let group = |slots: usize| vec![placement::Slot::serving(DiskId(1)); slots];
         check(|_| {}, Ok(()));
         check(|map| map.table = None, Ok(()));
         check(|map| map.profile.m = 0, Err("profile 1+0"));
@@ -282,7 +339,44 @@ mod tests {
         check(|map| map.partitions[0].kind = PartitionKind::Index, Err("no root"));
         check(|map| map.partitions.reverse(), Err("do not count from 0"));
         check(|map| map.partitions[2].id = PartitionId(1), Err("do not count from 0"));
-        check(|map| map.partitions[2].kind = PartitionKind::Namespace, Err("0 partitions of the kind Index"));
-        check(|map| map.partitions[1].kind = PartitionKind::Index, Err("0 partitions of the kind Namespace"));
+        check(|map| map.partitions[2].kind = PartitionKind::Tree, Err("0 partitions of the kind Index"));
+        check(|map| map.partitions[1].kind = PartitionKind::Index, Err("0 partitions of the kind Tree"));
+        check(|map| map.tree.ranges.clear(), Err("no partition for any slot of the kind Tree"));
+        check(|map| map.index.ranges.clear(), Err("no partition for any slot of the kind Index"));
+        check(|map| map.tree = map.index.clone(), Err("slot 0 of the kind Tree in partition 2"));
+        check(
+            |map| map.index.ranges[0].partition = PartitionId(9),
+            Err("slot 0 of the kind Index in partition 9"),
+        );
+        check(|map| map.partitions[1].voters.clear(), Err("[] as voters of partition 1"));
+        check(|map| map.partitions[2].voters.push(NodeId(1)), Err("as voters of partition 2"));
+        check(
+            |map| map.partitions[0].voters = (1..=6).map(NodeId).collect(),
+            Err("as voters of partition 0"),
+        );
+        check(|map| map.partitions[0].voters = (1..=5).map(NodeId).collect(), Ok(()));
+    }
+
+    #[test]
+    fn what_has_a_slot_is_found_by_it() {
+        let slot = |number| Slot::new(number).unwrap();
+        let mut map = map();
+        let another = Partition { id: PartitionId(3), kind: PartitionKind::Tree, voters: vec![NodeId(7)] };
+        map.partitions.push(another);
+        map.tree.ranges.push(SlotRange { first: slot(100), partition: PartitionId(3) });
+        map.check().unwrap();
+        for (number, want) in [(0, 1), (99, 1), (100, 3), (16383, 3)] {
+            let namespace = NamespaceId::new(slot(number), 7);
+            assert_eq!(map.tree_partition(slot(number)), PartitionId(want));
+            assert_eq!(map.namespace_partition(namespace), PartitionId(want));
+            assert_eq!(map.index_partition(slot(number)), PartitionId(2));
+        }
+        assert_eq!(map.chunk_partition(&ChunkId([0xff; 32])), PartitionId(2));
+        assert_eq!(
+            (map.slots_of(ROOT), map.slots_of(PartitionId(3))),
+            (vec![], vec![(slot(100), slot(16383))])
+        );
+        assert_eq!((map.voters(PartitionId(3)), map.voters(PartitionId(4))), (&[NodeId(7)][..], &[][..]));
+        assert!(map.partition(PartitionId(4)).is_err());
     }
 }

@@ -235,6 +235,25 @@ impl Group {
         self.change("removing a node", change).await
     }
 
+    /// True when a replica is a member, or is about to become one. Only the leader can tell: errors as of
+    /// [`Group::linearize`].
+    pub(crate) async fn has_member(&self, replica: ReplicaId) -> Result<bool> {
+        self.linearize().await?;
+        let has = move |state: &openraft::RaftState<TypeConfig>| {
+            let members = &state.membership_state;
+            [members.committed(), members.effective()].iter().any(|m| m.get_node(&replica.0).is_some())
+        };
+        self.raft.with_raft_state(has).await.map_err(|e| error::fatal(self.id, &e))
+    }
+
+    /// True on the leader when a voter has nearly all of the log.
+    pub fn is_caught_up(&self, voter: ReplicaId) -> bool {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let matched = metrics.replication.as_ref().and_then(|replication| replication.get(&voter.0).cloned());
+        matched.flatten().is_some_and(|id| id.index() + LAG_COUNT_MAX >= metrics.last_log_index.unwrap_or(0))
+    }
+
     /// Asks `target`, a voter, to take over; returns at once.
     pub async fn transfer_leader(&self, target: ReplicaId) -> Result<()> {
         self.raft.trigger().transfer_leader(target.0).await.map_err(|e| error::fatal(self.id, &e))

@@ -1,5 +1,6 @@
 //! All groups of a process: opened, found, given their messages, stopped.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,8 @@ use crate::message::{Answer, Body, Envelope};
 use crate::roster::contradiction;
 use crate::shared::Shared;
 use crate::{
-    GroupStatus, Network, StateMachine, Trouble, archive, blocking, heartbeat, reinstall, supervise, trim,
+    GroupStatus, Network, StateMachine, Trouble, archive, blocking, close, heartbeat, reinstall, state,
+    supervise, trim,
 };
 
 /// All groups of a process.
@@ -65,6 +67,21 @@ impl Host {
     /// later is started again by itself.
     pub async fn open_group(&self, id: PartitionId, machine: Arc<dyn StateMachine>) -> Result<Arc<Group>> {
         self.shared.open_group(id, machine).await.map_err(|e| e.context(format!("open partition {id}")))
+    }
+
+    /// Closes this node's copy of a group and deletes it, all but its vote, once the group's leader, which is one of
+    /// `voters`, has confirmed that this replica is no member. Opened again it is a new copy. `Conflict` while it is a
+    /// member, `Unavailable` while nobody can say; it runs on then.
+    pub async fn close_group(&self, id: PartitionId, voters: &BTreeSet<ReplicaId>) -> Result<()> {
+        close::close_group(&self.shared, id, voters)
+            .await
+            .map_err(|e| e.context(format!("close partition {id}")))
+    }
+
+    /// The groups of which this store has something.
+    pub fn copies(&self) -> Result<BTreeSet<PartitionId>> {
+        let states = blocking::run(|| state::groups(&*self.shared.kv))?;
+        Ok(self.shared.log.groups().into_iter().chain(states).collect())
     }
 
     /// A group that was opened; it may have stopped.

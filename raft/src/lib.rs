@@ -14,6 +14,7 @@
 
 mod archive;
 mod blocking;
+mod close;
 mod codec;
 mod config;
 #[cfg(test)]

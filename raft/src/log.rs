@@ -202,6 +202,26 @@ impl Log {
         self.finish(state, None);
     }
 
+    /// Forgets all of `group` but its vote, which a replica keeps for as long as its store: it may become a member again.
+    pub fn forget(&self, group: PartitionId, done: Done) {
+        let mut state = self.lock();
+        let vote = state.group(group).vote;
+        let left = GroupState { vote, ..GroupState::default() };
+        let forgotten =
+            std::mem::replace(state.group(group), GroupLog::recovered(left, 0, Default::default()));
+        let removed: Vec<_> = forgotten.places().copied().collect();
+        state.release(&removed);
+        state.write(group, &Record::State(left));
+        self.finish(state, Some(done));
+    }
+
+    /// The groups that have entries, or had some.
+    pub fn groups(&self) -> Vec<PartitionId> {
+        let state = self.lock();
+        let is_there = |log: &GroupLog| log.last().is_some();
+        state.groups.iter().filter(|(_, log)| is_there(log)).map(|(id, _)| *id).collect()
+    }
+
     /// The entries with `start <= index < end`, until `size_max` bytes are reached but at least one. May read files;
     /// `Corrupt` when an entry is damaged, which ends the log: what it promised cannot be kept.
     pub fn read(&self, group: PartitionId, start: u64, end: u64, size_max: u64) -> Result<Vec<LogEntry>> {

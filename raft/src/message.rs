@@ -53,6 +53,8 @@ pub enum Message {
     TransferLeader(TransferLeaderRequest<TypeConfig>),
     /// Asks whether the disk of the target's log has room for everything. Answer: `bool`.
     HasRoom,
+    /// Asks the leader whether a replica is a member. Answer: `bool`.
+    HasMember(ReplicaId),
     /// Asks how much the target has of the snapshot at a position, before pieces of it are sent. Answer: [`Received`].
     Receive(LogId),
     /// A part of a snapshot. Answer: [`PieceAnswer`].

@@ -1,6 +1,7 @@
 //! What all groups of a process share, and how one is started on it.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -139,14 +140,40 @@ impl Shared {
     /// Starts a group that has stopped from what is on disk.
     pub(crate) async fn restart_group(&self, id: PartitionId) -> Result<()> {
         let closed = self.starting.lock().await;
+        if *closed {
+            return Ok(());
+        }
+        self.start_again(id).await
+    }
+
+    /// Stops a group, and starts it again unless `is_over` while it stands still: then it is not found any more, and
+    /// `delete` deletes it.
+    pub(crate) async fn close_group(
+        &self,
+        id: PartitionId,
+        is_over: impl Future<Output = Result<()>>,
+        delete: impl Future<Output = Result<()>>,
+    ) -> Result<()> {
+        let closed = self.starting.lock().await;
+        if *closed {
+            return Err(Error::unavailable("this node is stopping"));
+        }
+        let Some(group) = self.group(id) else { return Ok(()) };
+        group.stop().await;
+        if let Err(e) = is_over.await {
+            self.start_again(id).await?;
+            return Err(e);
+        }
+        self.lock().remove(&id);
+        delete.await
+    }
+
+    async fn start_again(&self, id: PartitionId) -> Result<()> {
         let Some((old, machine)) =
             self.lock().get(&id).map(|slot| (slot.group.clone(), slot.machine.clone()))
         else {
             return Ok(());
         };
-        if *closed {
-            return Ok(());
-        }
         old.stop().await;
         let group = self.start_group(id, machine).await?;
         if let Some(slot) = self.lock().get_mut(&id) {

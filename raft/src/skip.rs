@@ -59,6 +59,12 @@ pub fn load(read: &dyn Read, group: PartitionId) -> Result<BTreeMap<u64, String>
     Ok(skipped)
 }
 
+/// Forgets what is skipped of a group.
+pub fn forget(batch: &mut Batch, group: PartitionId) {
+    let prefix = prefix(group);
+    batch.delete_range(&prefix, &prefix_end(&prefix));
+}
+
 fn prefix(group: PartitionId) -> Vec<u8> {
     [&b"k"[..], &group.0.to_be_bytes()].concat()
 }

@@ -102,6 +102,23 @@ fn read_meta(read: &dyn Read, group: PartitionId) -> Result<Meta> {
     }
 }
 
+/// The groups that have a state.
+pub fn groups(read: &dyn Read) -> Result<Vec<PartitionId>> {
+    let mut found = Vec::new();
+    read.scan(b"m", &prefix_end(b"m"), Order::Forward, &mut |key, _| {
+        found.extend(key[1..].try_into().map(|id| PartitionId(u32::from_be_bytes(id))));
+        ControlFlow::Continue(())
+    })?;
+    Ok(found)
+}
+
+/// Deletes the state of a group that nobody has open, and what is known of it.
+pub fn forget(batch: &mut Batch, group: PartitionId) {
+    let prefix = group_prefix(group);
+    batch.delete(&meta_key(group));
+    batch.delete_range(&prefix, &prefix_end(&prefix));
+}
+
 /// Commands of a group that are applied in a store which nobody has open.
 pub fn commands_applied(read: &dyn Read, group: PartitionId) -> Result<u64> {
     Ok(read_meta(read, group)?.commands)

@@ -6,6 +6,7 @@ use client::Cluster;
 use env::time;
 use oracle::{Invariant, Verdict};
 use proto::cluster::PartitionDigest;
+use proto::map::Partition;
 use types::limits::{SIM_HEAL_PERIOD, SIM_PARTS_TIMEOUT};
 use types::{NodeId, PartitionId};
 
@@ -16,13 +17,13 @@ pub async fn judge(harness: &Cluster) -> Verdict {
     let deadline = time::now() + SIM_PARTS_TIMEOUT;
     harness.refresh_map(harness.map().epoch).await; // Who votes may have changed.
     let map = harness.map();
-    for partition in map.partitions.iter().map(|partition| partition.id) {
+    for Partition { id, voters, .. } in &map.partitions {
         loop {
-            let found = look(harness, &map.voters, partition).await;
-            compare(&mut verdict, partition, &found);
+            let found = look(harness, voters, *id).await;
+            compare(&mut verdict, *id, &found);
             let first = found.first().map(|(_, digest)| digest.applied);
             let is_level = found.iter().all(|(_, digest)| Some(digest.applied) == first);
-            if (found.len() == map.voters.len() && is_level) || time::now() >= deadline {
+            if (found.len() == voters.len() && is_level) || time::now() >= deadline {
                 break;
             }
             time::sleep(SIM_HEAL_PERIOD).await;

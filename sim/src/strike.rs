@@ -1,5 +1,6 @@
 //! Does to a world what a plan says, and undoes it.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU64;
 
 use client::Cluster;
@@ -157,7 +158,9 @@ async fn leave_behind(
     time::sleep(SIM_BEHIND).await;
     world.crash(node);
     world.harm(node, harm);
-    let others = client.map().voters.clone().into_iter().filter(|voter| ![node, behind].contains(voter));
+    let map = client.map();
+    let voters = BTreeSet::from_iter(map.partitions.iter().flat_map(|partition| partition.voters.clone()));
+    let others = voters.into_iter().filter(|voter| ![node, behind].contains(voter));
     others.for_each(|other| world.network.isolate(world.address(other)));
     world.network.rejoin(world.address(behind));
     world.start(node).await

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use kv::Read;
 use proto::command::{Bootstrap, ChangeMap, MapChange, MapChanged, RootCommand};
 use proto::map::{ClusterMap, NodeInfo, Partition, PartitionKind, ROOT};
+use proto::slots::SlotMap;
 use types::limits::PARTITION_COUNT_MAX;
 use types::{ClusterId, Epoch, Error, FeatureLevel, GcEpoch, Millis, NodeId, PartitionId, Result};
 
@@ -89,10 +90,15 @@ fn registry(state: &dyn Read) -> Result<Registry, Failure> {
 
 /// The map of a cluster that consists of its first node.
 pub fn bootstrap_map(bootstrap: &Bootstrap) -> ClusterMap {
-    let namespaces = bootstrap.namespace_partitions;
     let kinds = std::iter::once(PartitionKind::Root)
-        .chain((0..namespaces).map(|_| PartitionKind::Namespace))
+        .chain((0..bootstrap.tree_partitions).map(|_| PartitionKind::Tree))
         .chain((0..bootstrap.index_partitions).map(|_| PartitionKind::Index));
+    let partition = |(kind, id)| Partition { id: PartitionId(id), kind, voters: vec![NodeId(1)] };
+    let partitions: Vec<Partition> = kinds.zip(ROOT.0..).map(partition).collect();
+    let shared_out = |kind| {
+        let of_kind = partitions.iter().filter(|partition| partition.kind == kind);
+        SlotMap::shared_out(&of_kind.map(|partition| partition.id).collect::<Vec<_>>())
+    };
     ClusterMap {
         cluster: bootstrap.cluster,
         epoch: Epoch(1),
@@ -106,8 +112,9 @@ pub fn bootstrap_map(bootstrap: &Bootstrap) -> ClusterMap {
         disks: BTreeMap::new(),
         table: None,
         relaxed_count: 0,
-        partitions: kinds.zip(ROOT.0..).map(|(kind, id)| Partition { id: PartitionId(id), kind }).collect(),
-        voters: vec![NodeId(1)],
+        tree: shared_out(PartitionKind::Tree),
+        index: shared_out(PartitionKind::Index),
+        partitions,
     }
 }
 
@@ -146,7 +153,7 @@ fn apply_bootstrap(draft: &mut Draft<'_>, bootstrap: &Bootstrap) -> Result<Clust
 
 /// Before a list of that length is made.
 fn check_partition_counts(bootstrap: &Bootstrap) -> Result<()> {
-    for count in [bootstrap.namespace_partitions, bootstrap.index_partitions] {
+    for count in [bootstrap.tree_partitions, bootstrap.index_partitions] {
         if !(1..=PARTITION_COUNT_MAX).contains(&count) {
             return Err(Error::invalid(format!(
                 "{count} partitions of one kind: 1 to {PARTITION_COUNT_MAX} are possible"

@@ -203,8 +203,12 @@ pub const REACH_ENTRY_COUNT_MAX: usize = 10_000;
 pub const NODE_COUNT_MAX: usize = 4096;
 /// Disks of one node.
 pub const NODE_DISK_COUNT_MAX: usize = 128;
-/// Partitions of one kind: each is a Raft group, and the index divides by the first byte of a hash.
+/// Partitions of one kind: each is a Raft group.
 pub const PARTITION_COUNT_MAX: u32 = 256;
+/// Nodes that vote in one partition: more make every command slower, and these survive the loss of two.
+pub const VOTER_COUNT_MAX: usize = 5;
+/// Ranges that the slots of a kind may be divided into. Every node follows the map, which has them all.
+pub const SLOT_RANGE_COUNT_MAX: usize = 4096;
 /// Placement groups; a power of two.
 pub const PG_COUNT_MAX: u16 = 16384;
 /// Placement groups of a new cluster.
@@ -266,6 +270,8 @@ pub const TICKET_STEP_MS: u64 = 900 * 1000;
 pub const PROPOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long adding a node or changing voters may take: a snapshot may have to be sent first.
 pub const MEMBERSHIP_CHANGE_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long a replica waits for a voter's word whether it is a member: the voter asks a majority first.
+pub const MEMBER_ASK_TIMEOUT: Duration = Duration::from_millis(1500);
 /// How often to check whether an earlier change is done.
 pub const MEMBERSHIP_CHANGE_PAUSE: Duration = Duration::from_millis(50);
 /// How far the boot-time clock may run ahead of the monotonic one before the machine counts as suspended: what can pass
@@ -324,6 +330,11 @@ pub const NODE_SILENCE_MS_MAX: u64 = 1_500;
 pub const NODE_WATCH_PERIOD: Duration = Duration::from_millis(200);
 /// How often leaders compare their voters with the map's.
 pub const VOTERS_CHECK_PERIOD: Duration = Duration::from_millis(500);
+/// Changes of members that are under way at once, over all partitions: each may have a whole state sent.
+pub const MEMBERSHIP_CHANGE_COUNT_MAX: usize = 2;
+/// How long a leader leads at least before it hands over to the one that the map prefers. A node that stops hands over
+/// to others, and is down for them before that.
+pub const LEADER_STAY: Duration = Duration::from_secs(10);
 /// A node that stops hands over what it leads first: for as long as an election would take at most.
 pub const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often it looks whether another leads.
@@ -448,6 +459,7 @@ pub const DEV_TOKEN_VALIDITY: Duration = Duration::from_secs(600);
 const _: () = assert!(usize::BITS == 64);
 const _: () = assert!(CHUNK_SIZE_MAX + FRAME_HEADER_SIZE_MAX < FRAME_SIZE_MAX);
 const _: () = assert!(HEARTBEAT_MS * 4 <= PEER_SILENCE_MS_MAX);
+const _: () = assert!(SLOT_RANGE_COUNT_MAX > PARTITION_COUNT_MAX as usize);
 const _: () = assert!(BATCH_OP_COUNT_MAX * (INLINE_SIZE_MAX + 1024) <= COMMAND_SIZE_MAX);
 const _: () = assert!(COMMAND_SIZE_MAX < FRAME_SIZE_MAX);
 const _: () = assert!(PG_COUNT_DEFAULT.is_power_of_two() && PG_COUNT_MAX.is_power_of_two());
@@ -463,6 +475,8 @@ const fn ms(time: Duration) -> u64 {
 }
 /// Five heartbeats may be lost before a node counts as down.
 const _: () = assert!(NODE_SILENCE_MS_MAX >= 5 * ms(NODE_HEARTBEAT_PERIOD));
+/// Who hands over because it stops is not handed the same back.
+const _: () = assert!(ms(LEADER_STAY) > ms(HAND_OVER_TIMEOUT) + NODE_SILENCE_MS_MAX);
 /// The watcher looks more often than anything can change.
 const _: () = assert!(ms(NODE_WATCH_PERIOD) <= ms(NODE_HEARTBEAT_PERIOD));
 /// A coordinator with an old map has given up writing to the previous holder by the time the slot is filled.

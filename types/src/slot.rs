@@ -21,8 +21,8 @@ impl Slot {
     pub const COUNT: u16 = 1 << 14;
 
     /// The slot with this number; `None` when there is none.
-    pub fn new(number: u16) -> Option<Self> {
-        (number < Self::COUNT).then_some(Self(number))
+    pub const fn new(number: u16) -> Option<Self> {
+        if number < Self::COUNT { Some(Self(number)) } else { None }
     }
 
     /// Counted from 0.
@@ -40,9 +40,9 @@ impl Slot {
         self.0.to_be_bytes()
     }
 
-    fn id(self, count: u64) -> u64 {
+    const fn id(self, count: u64) -> u64 {
         assert!(count < 1 << COUNT_BITS, "2^48 ids per slot outlive the hardware");
-        u64::from(self.0) << COUNT_BITS | count
+        (self.0 as u64) << COUNT_BITS | count
     }
 
     /// Ids come from outside: one beyond the last slot is of the last, where it is not found.
@@ -66,7 +66,7 @@ impl<'de> Deserialize<'de> for Slot {
 
 impl NamespaceId {
     /// The `count`-th namespace created in `slot`.
-    pub fn new(slot: Slot, count: u64) -> Self {
+    pub const fn new(slot: Slot, count: u64) -> Self {
         Self(slot.id(count))
     }
 
@@ -78,7 +78,7 @@ impl NamespaceId {
 
 impl InodeId {
     /// The `count`-th file or directory created in `slot`.
-    pub fn new(slot: Slot, count: u64) -> Self {
+    pub const fn new(slot: Slot, count: u64) -> Self {
         Self(slot.id(count))
     }
 

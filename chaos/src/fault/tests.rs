@@ -10,7 +10,8 @@ use super::*;
 /// Eight nodes with a disk each, three of them voters, all healthy; every partition has a leader.
 fn status() -> ClusterStatus {
     let mut status = client::testing::status(8);
-    status.map.voters = vec![NodeId(1), NodeId(2), NodeId(3)];
+    let voters = || vec![NodeId(1), NodeId(2), NodeId(3)];
+    status.map.partitions.iter_mut().for_each(|partition| partition.voters = voters());
     for (partition, node) in status.map.partitions.clone().iter().zip([1, 2, 2]) {
         let last = status.nodes.get_mut(&NodeId(node)).unwrap().last.as_mut().unwrap();
         last.partitions.push(PartitionReport { term: 5, ..report(partition.id, true) });
@@ -28,7 +29,9 @@ fn never_two_voters_and_never_more_than_two_nodes() {
             let victims = victims(fault, &status, &random);
             let different: BTreeSet<_> = victims.iter().collect();
             assert_eq!((victims.len(), different.len()), (count, count), "{fault}");
-            assert!(victims.iter().filter(|node| status.map.voters.contains(node)).count() <= 1);
+            assert!(
+                victims.iter().filter(|node| status.map.voters(proto::map::ROOT).contains(node)).count() <= 1
+            );
         }
     }
     assert_eq!(victims(Fault::KillAll, &status, &random).len(), 8);

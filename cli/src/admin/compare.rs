@@ -28,7 +28,7 @@ pub async fn compare(session: &Session, only: Option<u32>) -> exit::Result<Outco
     let map = session.cluster.map();
     let mut found = Vec::new();
     for partition in map.partitions.iter().filter(|known| only.is_none_or(|only| known.id.0 == only)) {
-        let mut comparison = Comparison::new(partition.id, map.voters.iter().copied().collect());
+        let mut comparison = Comparison::new(partition.id, partition.voters.iter().copied().collect());
         for round in 0..COMPARE_TRY_COUNT_MAX {
             if round > 0 {
                 env::time::sleep(COMPARE_PAUSE).await;

@@ -14,12 +14,13 @@ use crate::output::{Outcome, Table};
 use crate::serve::load;
 
 /// What may be lost, in the words of whoever must decide it.
-const LOSS: &str = "Go on with this node alone only when the other voters are lost for good. Lost is what only they had, \
+const LOSS: &str = "Go on with this node alone, in the partitions of which most voters are lost for good (--lost says which \
+                    nodes are; all others unless told), only when they are. Lost is what only they had, \
                     acknowledged or not; entries after the committed one count from now on, acknowledged or not. A \
                     voter that comes back after all is emptied and filled from this one.";
 
 /// Makes a node's metadata the only one, or shows what it has.
-pub fn recover(env: &Env, config: &Path, yes: bool) -> exit::Result<Outcome> {
+pub fn recover(env: &Env, config: &Path, lost: &[u64], yes: bool) -> exit::Result<Outcome> {
     let config = load(env, config)?;
     let stopped = StoppedMeta::open(env, &RealPlatform(env.clone()), &config)?;
     let found = stopped.survey()?;
@@ -45,9 +46,12 @@ pub fn recover(env: &Env, config: &Path, yes: bool) -> exit::Result<Outcome> {
     if !yes {
         return Err(Failure::refused(format!("{}{LOSS} Add --yes to do it.", table.render())));
     }
-    stopped.take_over()?;
-    let text = format!("{}This node is the only voter now: start it.", table.render());
-    Ok(Outcome::ok(text, json!({ "recovered": true, "partitions": values })))
+    let lost = if lost.is_empty() { stopped.others() } else { lost.iter().copied().map(NodeId).collect() };
+    let taken = stopped.take_over(&lost)?;
+    let names = taken.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let text = format!("{}This node is the only voter of partitions {names} now: start it.", table.render());
+    let taken: Vec<u32> = taken.iter().map(|partition| partition.0).collect();
+    Ok(Outcome::ok(text, json!({ "recovered": true, "taken_over": taken, "partitions": values })))
 }
 
 /// Has a stopped node leave a command out.

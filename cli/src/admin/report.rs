@@ -3,7 +3,7 @@
 use client::health::{Health, Slots, disk_problem, leader, node_problem, replicas};
 use node::config::role_name;
 use proto::cluster::{ClusterStatus, Heartbeat};
-use proto::map::PartitionKind;
+use proto::map::{Partition, PartitionKind};
 use serde_json::{Value, json};
 use types::{DiskId, PartitionId};
 
@@ -18,7 +18,6 @@ pub fn cluster(status: &ClusterStatus) -> Outcome {
     let up = map.nodes.values().filter(|node| node.up).count();
     let writable = map.disks.keys().filter(|id| map.is_live(**id)).count();
     let slots = Slots::of(map);
-    let voters: Vec<String> = map.voters.iter().map(|id| id.to_string()).collect();
     let mut text = describe(&[
         ("cluster", map.cluster.to_string()),
         ("state", state.to_owned()),
@@ -26,7 +25,6 @@ pub fn cluster(status: &ClusterStatus) -> Outcome {
         ("profile", map.profile.to_string()),
         ("nodes", format!("{up} of {} up", map.nodes.len())),
         ("disks", format!("{writable} of {} writable", map.disks.len())),
-        ("voters", voters.join(", ")),
         (
             "slots",
             format!("{} serving, {} being filled, {} offline", slots.serving, slots.syncing, slots.offline),
@@ -45,25 +43,21 @@ pub fn cluster(status: &ClusterStatus) -> Outcome {
         "nodes_up": up,
         "disks": map.disks.len(),
         "disks_writable": writable,
-        "voters": map.voters.iter().map(|id| id.0).collect::<Vec<_>>(),
         "slots": { "serving": slots.serving, "syncing": slots.syncing, "offline": slots.offline },
         "has_table": map.table.is_some(),
         "relaxed": map.relaxed_count,
-        "partitions": map.partitions.iter().map(|p| partition_json(status, p.id, p.kind)).collect::<Vec<_>>(),
+        "partitions": map.partitions.iter().map(|partition| partition_json(status, partition)).collect::<Vec<_>>(),
         "problems": health.problems,
         "notes": health.notes,
     });
     Outcome { text, json, complaints: Vec::new(), exit }
 }
 
-fn partition_json(status: &ClusterStatus, id: PartitionId, kind: PartitionKind) -> Value {
-    let kind = match kind {
-        PartitionKind::Root => "root",
-        PartitionKind::Namespace => "namespace",
-        PartitionKind::Index => "index",
-    };
+fn partition_json(status: &ClusterStatus, partition: &Partition) -> Value {
+    let id = partition.id;
     let copies = replicas(status, id);
     let led = leader(status, id);
+    let slots = status.map.slots_of(id).into_iter().map(|(first, last)| [first.number(), last.number()]);
     let level = copies.iter().find(|copy| Some(copy.node) == led).map(|copy| copy.level.0);
     let copies = copies.iter().filter(|copy| copy.votes || copy.applied > 0).map(|copy| {
         json!({
@@ -79,25 +73,45 @@ fn partition_json(status: &ClusterStatus, id: PartitionId, kind: PartitionKind) 
     });
     json!({
         "id": id.0,
-        "kind": kind,
+        "kind": kind_word(partition.kind),
+        "slots": slots.collect::<Vec<_>>(),
+        "voters": partition.voters.iter().map(|node| node.0).collect::<Vec<_>>(),
+        "preferred_leader": partition.preferred_leader().0,
         "leader": led.map(|node| node.0),
         "level": level,
         "replicas": copies.collect::<Vec<_>>(),
     })
 }
 
-/// One line per partition: who leads, in which term, and how far each copy is behind.
+fn kind_word(kind: PartitionKind) -> &'static str {
+    match kind {
+        PartitionKind::Root => "root",
+        PartitionKind::Tree => "tree",
+        PartitionKind::Index => "index",
+    }
+}
+
+/// Ranges of a partition's slots that are shown in a table.
+const SHOWN_RANGE_COUNT_MAX: usize = 3; // Of what the map has.
+
+/// One line per partition: what it holds, who leads, in which term, and how far the copy of each voter is behind.
 fn partitions(status: &ClusterStatus) -> String {
-    let mut table = Table::new(&["partition", "leader", ">term", "behind"]);
+    let mut table = Table::new(&["partition", "kind", "slots", "leader", ">term", "behind"]);
     for partition in &status.map.partitions {
         let copies = replicas(status, partition.id);
-        let voters = copies.iter().filter(|copy| copy.votes);
-        let behind = voters.map(|copy| match copy.problem.is_empty() {
-            true => format!("{}:{}", copy.node, copy.lag),
-            false => format!("{}:silent", copy.node),
-        });
+        let behind =
+            partition.voters.iter().map(|node| match copies.iter().find(|copy| copy.node == *node) {
+                Some(copy) if copy.problem.is_empty() => format!("{node}:{}", copy.lag),
+                _ => format!("{node}:silent"),
+            });
+        let ranges = status.map.slots_of(partition.id);
+        let shown = ranges.iter().take(SHOWN_RANGE_COUNT_MAX).map(|(first, last)| format!("{first}-{last}"));
+        let more = ranges.len().checked_sub(SHOWN_RANGE_COUNT_MAX).filter(|more| *more > 0);
+        let slots = shown.chain(more.map(|more| format!("{more} more"))).collect::<Vec<_>>();
         table.row([
             partition.id.to_string(),
+            kind_word(partition.kind).to_owned(),
+            slots.join(", "),
             leader(status, partition.id).map_or("none".to_owned(), |node| node.to_string()),
             copies.iter().map(|copy| copy.term).max().unwrap_or_default().to_string(),
             behind.collect::<Vec<_>>().join(" "),

@@ -24,18 +24,20 @@ fn a_cluster_that_is_well() {
         profile  1+1
         nodes    2 of 2 up
         disks    2 of 2 writable
-        voters   1
         slots    4 serving, 0 being filled, 0 offline
 
-        partition  leader  term  behind
-        0          1          3  1:0
-        1          1          3  1:0
-        2          1          3  1:0
+        partition  kind   slots    leader  term  behind
+        0          root            1          3  1:0
+        1          tree   0-16383  1          3  1:0
+        2          index  0-16383  1          3  1:0
     "#]]
     .assert_eq(&outcome.text);
     assert_eq!(outcome.exit, Exit::Ok);
     assert_eq!(outcome.json["state"], "healthy");
     let root = &outcome.json["partitions"][0];
+    assert_eq!((&root["slots"], &root["voters"]), (&json!([]), &json!([1])));
+    let tree = &outcome.json["partitions"][1];
+    assert_eq!((&tree["kind"], &tree["slots"]), (&json!("tree"), &json!([[0, 16383]])));
     assert_eq!((&root["kind"], &root["leader"]), (&json!("root"), &json!(1)));
     assert_eq!((&root["replicas"][0]["node"], &root["replicas"][0]["lag"]), (&json!(1), &json!(0)));
     assert_eq!((&root["level"], &root["replicas"][0]["level"]), (&json!(1), &json!(1)));
@@ -48,7 +50,7 @@ fn a_partition_without_a_leader() {
     last.partitions[1].leading = false;
     let outcome = cluster(&status);
     assert_eq!(outcome.exit, Exit::Degraded);
-    assert!(outcome.text.contains("\n1          none       3  1:0\n"), "{}", outcome.text);
+    assert!(outcome.text.contains("\n1          tree   0-16383  none       3  1:0\n"), "{}", outcome.text);
     let partition = &outcome.json["partitions"][1];
     assert_eq!((&partition["leader"], &partition["level"]), (&json!(null), &json!(null)));
 }

@@ -79,6 +79,9 @@ pub enum AdminMeta {
         /// Configuration file of the stopped node, TOML
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+        /// Nodes that are lost for good; all others unless told
+        #[arg(long, value_name = "NODE", value_delimiter = ',')]
+        lost: Vec<u64>,
         /// Do it; without this, only show what this node has and what may be lost
         #[arg(long)]
         yes: bool,

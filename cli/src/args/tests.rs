@@ -6,7 +6,6 @@ use clap::error::ErrorKind;
 use super::values::duration;
 use std::ffi::{OsStr, OsString};
 
-
 use super::values::parse_remote;
 use super::*;
 

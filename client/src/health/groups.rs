@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proto::cluster::{ClusterStatus, PartitionReport};
-use proto::map::ClusterMap;
+use proto::map::{ClusterMap, Partition};
 use types::limits::REPLICA_BEHIND_MS_MAX;
 use types::{FeatureLevel, NodeId, PartitionId, ReplicaId};
 
@@ -53,7 +53,7 @@ pub fn replicas(status: &ClusterStatus, partition: PartitionId) -> Vec<ReplicaSt
         applied: report.applied,
         lag: newest.saturating_sub(report.applied),
         term: report.term,
-        votes: status.map.voters.contains(node),
+        votes: status.map.voters(partition).contains(node),
         level: report.level,
         restarts: report.restarts,
         problem: report.problem.clone(),
@@ -63,9 +63,22 @@ pub fn replicas(status: &ClusterStatus, partition: PartitionId) -> Vec<ReplicaSt
 
 /// One line per kind of problem, with all partitions that have it.
 pub fn problems(status: &ClusterStatus) -> Vec<String> {
+    lines(&status.map, |partition| problems_of(status, partition.id))
+}
+
+/// Partitions of which not so many voters are up, in one line for each number of them that are.
+pub fn without_voters(map: &ClusterMap, want: usize) -> Vec<String> {
+    let is_up = |id: &&NodeId| map.nodes.get(id).is_some_and(|node| node.up);
+    lines(map, |partition| {
+        let found = partition.voters.iter().filter(is_up).count();
+        (found < want).then(|| format!("{found} of {want} voters up")).into_iter().collect()
+    })
+}
+
+fn lines(map: &ClusterMap, problems_of: impl Fn(&Partition) -> Vec<String>) -> Vec<String> {
     let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for partition in &status.map.partitions {
-        for problem in problems_of(status, partition.id) {
+    for partition in &map.partitions {
+        for problem in problems_of(partition) {
             found.entry(problem).or_default().push(partition.id.to_string());
         }
     }
@@ -81,7 +94,7 @@ fn problems_of(status: &ClusterStatus, partition: PartitionId) -> Vec<String> {
     let Some(led) = led else {
         return vec!["no node says that it leads: writes wait until one is elected".to_owned()];
     };
-    let wanted = wanted(&status.map);
+    let wanted = wanted(&status.map, partition);
     let mut problems = Vec::new();
     if led.voters != wanted {
         let filled: BTreeSet<ReplicaId> = wanted.intersection(&led.learners).copied().collect();
@@ -113,10 +126,10 @@ fn report(status: &ClusterStatus, node: NodeId, partition: PartitionId) -> Optio
     last.partitions.iter().find(|report| report.id == partition)
 }
 
-/// The replicas that should vote in every partition. Stores are counted from 1: a node that has yet to name one votes
+/// The replicas that should vote in a partition. Stores are counted from 1: a node that has yet to name one votes
 /// nowhere.
-fn wanted(map: &ClusterMap) -> BTreeSet<ReplicaId> {
-    map.voters.iter().map(|node| map.replica(*node).unwrap_or(ReplicaId::new(*node, 0))).collect()
+fn wanted(map: &ClusterMap, partition: PartitionId) -> BTreeSet<ReplicaId> {
+    map.voters(partition).iter().map(|node| map.replica(*node).unwrap_or(ReplicaId::new(*node, 0))).collect()
 }
 
 /// Nodes, with their store where it is not their first.

@@ -62,7 +62,7 @@ fn metadata_that_is_not_well() {
 fn three_voters() -> ClusterStatus {
     let mut status = status(3);
     status.map.partitions.truncate(1);
-    status.map.voters = [1, 2, 3].map(NodeId).to_vec();
+    status.map.partitions[0].voters = [1, 2, 3].map(NodeId).to_vec();
     group(&mut status).voters = replicas_of([1, 2, 3]);
     status
 }
@@ -189,14 +189,14 @@ fn what_is_missing() {
         status
     };
     assert_eq!(missing(&whole(), want), [""; 0]);
-    assert_eq!(missing(&whole(), Complement { voters: 3, ..want }), ["1 of 3 voters up"]);
+    assert_eq!(missing(&whole(), Complement { voters: 3, ..want }), ["partition 0: 1 of 3 voters up"]);
 
     let mut status = whole();
     status.map.nodes.get_mut(&NodeId(3)).unwrap().up = false;
     assert_eq!(missing(&status, want), ["2 of 3 nodes up", "2 of 3 disks writable"]);
-    status.map.voters = vec![NodeId(1), NodeId(3)];
+    status.map.partitions[0].voters = vec![NodeId(1), NodeId(3)];
     let more = Complement { nodes: 2, disks: 2, voters: 2 };
-    let lacking = ["1 of 2 voters up", "partition 0: the voters are 1, not 1, 3"];
+    let lacking = ["partition 0: 1 of 2 voters up", "partition 0: the voters are 1, not 1, 3"];
     assert_eq!(missing(&status, more), lacking, "one that is away has no vote to give");
 
     let mut status = whole();

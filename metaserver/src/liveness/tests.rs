@@ -29,7 +29,7 @@ fn map() -> ClusterMap {
         cluster: ClusterId([1; 16]),
         profile: Profile { k: 1, m: 1 },
         pg_count: 1,
-        namespace_partitions: 1,
+        tree_partitions: 1,
         index_partitions: 1,
         authority: String::new(),
         secret: ClusterSecret([0; 32]),
@@ -158,22 +158,45 @@ fn a_copy_of_a_node_does_not_move_it() {
     check(later, &["2 up 9/102 []"]);
 }
 
+/// What a follower says of a partition.
+fn report(partition: u32) -> PartitionReport {
+    PartitionReport {
+        id: PartitionId(partition),
+        leading: false,
+        term: 1,
+        applied: 0,
+        problem: String::new(),
+        restarts: 0,
+        level: FeatureLevel(1),
+        voters: Default::default(),
+        learners: Default::default(),
+    }
+}
+
+/// A leader that was cut off may still say what it knew.
+#[test]
+fn who_votes_is_what_the_newest_leader_says() {
+    let mut liveness = Liveness::new(SINCE_MS);
+    let mut says = |ms, node, term, leading, voters: &[u64]| {
+        let voters = voters.iter().map(|id| ReplicaId::new(NodeId(*id), 1)).collect();
+        let report = PartitionReport { term, leading, voters, ..report(3) };
+        liveness.heard(SINCE_MS + ms, Heartbeat { partitions: vec![report], ..same(node) }, &map());
+        let found = liveness.voters(SINCE_MS + ms).remove(&PartitionId(3))?;
+        Some(found.into_iter().map(|replica| replica.node().0).collect::<Vec<_>>())
+    };
+    assert_eq!(says(0, 1, 7, false, &[1, 2, 3]), None, "who does not lead does not know");
+    assert_eq!(says(100, 2, 5, true, &[1, 2]), Some(vec![1, 2]));
+    assert_eq!(says(200, 1, 7, true, &[1, 3]), Some(vec![1, 3]));
+    assert_eq!(says(300, 2, 5, true, &[1, 2]), Some(vec![1, 3]));
+    assert_eq!(says(1800, 2, 5, true, &[1, 2]), Some(vec![1, 2]), "the other is silent");
+}
+
 #[test]
 fn a_copy_is_behind_until_it_has_come_to_where_the_newest_was() {
     let mut liveness = Liveness::new(SINCE_MS);
     let map = map();
     let mut behind = |ms, node, applied| {
-        let report = PartitionReport {
-            id: PartitionId(3),
-            leading: false,
-            term: 1,
-            applied,
-            problem: String::new(),
-            restarts: 0,
-            level: FeatureLevel(1),
-            voters: Default::default(),
-            learners: Default::default(),
-        };
+        let report = PartitionReport { applied, ..report(3) };
         liveness.heard(SINCE_MS + ms, Heartbeat { partitions: vec![report], ..same(node) }, &map);
         liveness.behind_ms(NodeId(node), SINCE_MS + ms).get(&PartitionId(3)).copied()
     };

@@ -70,7 +70,7 @@ impl Metaserver {
         let owner = (!sees_all).then(|| caller.identity.to_string());
         let ListNamespaces { partition, after, limit } = request;
         let group = self.group(partition)?;
-        if self.kind(partition)? != PartitionKind::Namespace {
+        if self.map.borrow().partition(partition)?.kind != PartitionKind::Tree {
             return Err(Error::invalid(format!("partition {partition} has no namespaces")));
         }
         let list = move |state: &State| namespace::list_namespaces(state, owner.as_deref(), after, limit);
@@ -78,6 +78,6 @@ impl Metaserver {
     }
 
     fn name_partition(&self, name: &NamespaceName) -> PartitionId {
-        self.partition_of(NamespaceId::new(name_slot(name), 0))
+        self.map.borrow().tree_partition(name_slot(name))
     }
 }

@@ -16,13 +16,13 @@ impl Metaserver {
         let _one = self.changing.lock().await;
         let mut tries = 1;
         loop {
-            let (root, change) = (self.root(), change.clone());
+            let (root, change) = (self.root()?, change.clone());
             let plan = move || root.read_snapshot(|state, _| root::plan_change(state, change));
             let command = env::task::blocking(plan).await?;
             match self.propose(ROOT, command).await {
                 Err(e) if e.kind() == ErrorKind::Conflict && tries < MAP_CHANGE_TRY_COUNT_MAX => {
                     tries += 1;
-                    self.root().linearize().await?;
+                    self.root()?.linearize().await?;
                 }
                 done => return done,
             }

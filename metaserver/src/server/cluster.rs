@@ -29,7 +29,7 @@ impl Metaserver {
             root::check_build(state, level)?;
             root::secrets(state)
         };
-        let secrets = self.read_newest(&self.root(), admit).await?;
+        let secrets = self.read_newest(&self.root()?, admit).await?;
         let node = NewNode { zone, roles, native, control, store };
         let added = self.change_map(MapChange::AddNode { node, token_hash, level }).await?;
         let id = added.node.ok_or_else(|| Error::internal("a node was added without an id"))?;
@@ -47,7 +47,9 @@ impl Metaserver {
         authorize(&caller.identity, Action::ActFor(heartbeat.node))?;
         self.must_lead_root()?;
         self.must_be_member(heartbeat.node)?;
-        self.root().read(|state| root::check_build(state, heartbeat.level))?;
+        let root = self.root()?;
+        root.read(|state| root::check_build(state, heartbeat.level))?;
+        let level = root.read(|state| tree::level(state))?;
         let have = heartbeat.epoch;
         let refused = match &heartbeat.stamp {
             Some(stamp) if stamp.replica.node() == heartbeat.node => self.host.meet(stamp)?,
@@ -63,7 +65,7 @@ impl Metaserver {
         let now_ms = self.now_ms();
         let map = self.map.borrow();
         liveness.get_or_insert_with(|| Liveness::new(now_ms)).heard(now_ms, heartbeat, &map);
-        Ok(HeartbeatSeen { map: (map.epoch > have).then(|| ClusterMap::clone(&map)), refused })
+        Ok(HeartbeatSeen { map: (map.epoch > have).then(|| ClusterMap::clone(&map)), level, refused })
     }
 
     pub(super) async fn confirm_join(&self, caller: &Caller, request: ConfirmJoin) -> Result<()> {
@@ -103,7 +105,7 @@ impl Metaserver {
     pub(super) async fn remove_node(&self, caller: &Caller, request: RemoveNode) -> Result<NodeRemoved> {
         let RemoveNode { node, force, dry_run } = request;
         authorize(&caller.identity, Action::AdministerCluster)?;
-        self.root().linearize().await?;
+        self.root()?.linearize().await?;
         let planned = root::check_removal(&self.current_map()?, node, force)?;
         if dry_run {
             return Ok(planned);
@@ -123,7 +125,7 @@ impl Metaserver {
 
     pub(super) async fn fetch_status(&self, caller: &Caller, _: FetchStatus) -> Result<ClusterStatus> {
         authorize(&caller.identity, Action::ViewCluster)?;
-        let map = self.read_newest(&self.root(), |state| root::map(state)).await?.ok_or_else(unfounded)?;
+        let map = self.read_newest(&self.root()?, |state| root::map(state)).await?.ok_or_else(unfounded)?;
         let now_ms = self.now_ms();
         let liveness = self.liveness.lock().expect("no panic while it is held");
         let status = |id: &NodeId| {
@@ -175,14 +177,14 @@ impl Metaserver {
     }
 
     pub(super) fn must_lead_root(&self) -> Result<()> {
-        if self.root().is_leader() {
+        if self.root()?.is_leader() {
             return Ok(());
         }
         Err(Error::stale_epoch(format!("node {} does not lead the root partition", self.node)))
     }
 
     fn current_map(&self) -> Result<ClusterMap> {
-        self.root().read(|state| root::map(state))?.ok_or_else(unfounded)
+        self.root()?.read(|state| root::map(state))?.ok_or_else(unfounded)
     }
 }
 

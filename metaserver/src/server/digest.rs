@@ -22,25 +22,17 @@ impl Metaserver {
     ) -> Result<PartitionDigest> {
         authorize(&caller.identity, Action::AdministerCluster)?;
         let group = self.group(request.partition)?;
-        let kind = self.kind(request.partition)?;
+        let kind = self.map.borrow().partition(request.partition)?.kind;
         let busy = |_| Error::busy("another digest is computed on this node", 100);
         let _one = self.digesting.try_lock().map_err(busy)?;
         let compute = move |state: &State, applied| {
             let digest = match kind {
                 PartitionKind::Root => digest_of::<RootMachine>(state),
-                PartitionKind::Namespace => digest_of::<NamespaceMachine>(state),
+                PartitionKind::Tree => digest_of::<NamespaceMachine>(state),
                 PartitionKind::Index => digest_of::<IndexMachine>(state),
             };
             Ok(PartitionDigest { applied, digest: digest.map_err(Halt::into_error)?.to_bytes() })
         };
         env::task::blocking(move || group.read_snapshot(compute)).await
-    }
-
-    pub(super) fn kind(&self, partition: types::PartitionId) -> Result<PartitionKind> {
-        let map = self.map.borrow();
-        let found = map.partitions.iter().find(|known| known.id == partition);
-        found
-            .map(|found| found.kind)
-            .ok_or_else(|| Error::stale_epoch(format!("partition {partition} is not in the map")))
     }
 }

@@ -19,7 +19,7 @@ impl Metaserver {
     pub(super) async fn pin(&self, caller: &Caller, request: Pin) -> Result<Pinned> {
         authorize(&caller.identity, Action::StoreChunks)?;
         check_count(request.chunks.len(), PIN_COUNT_MAX)?;
-        let (group, index) = (self.group(request.partition)?, self.index(request.partition)?.clone());
+        let (group, index) = (self.group(request.partition)?, self.index(request.partition)?);
         let chunks = request.chunks.clone();
         let look_up = move |state: &State| index.machine().look_up(state, &chunks);
         let found = self.read_newest(&group, look_up).await?;
@@ -72,12 +72,12 @@ impl Metaserver {
         request: FetchIndexStats,
     ) -> Result<IndexStats> {
         authorize(&caller.identity, Action::ViewCluster)?;
-        let (group, index) = (self.group(request.partition)?, self.index(request.partition)?.clone());
+        let (group, index) = (self.group(request.partition)?, self.index(request.partition)?);
         self.read_newest(&group, move |state| index.machine().stats(state)).await
     }
 
-    fn index(&self, partition: PartitionId) -> Result<&Arc<Replica<IndexMachine>>> {
-        let index = self.indexes.get(&partition);
+    fn index(&self, partition: PartitionId) -> Result<Arc<Replica<IndexMachine>>> {
+        let index = self.indexes().get(&partition).cloned();
         index.ok_or_else(|| Error::invalid(format!("partition {partition} is not one of the index")))
     }
 }

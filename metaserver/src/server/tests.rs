@@ -1,5 +1,5 @@
-//! Goal: what a metaserver answers to whom, from which state, and what it decides unasked. Method: one or three
-//! metaservers in one process on simulated disks and a simulated clock, asked through [`net::Service`] with encoded
+//! Goal: what a metaserver answers to whom, from which state, and what it decides unasked. Method: one, three
+//! or five metaservers in one process on simulated disks and a simulated clock, asked through [`net::Service`] with encoded
 //! requests; links between them that can be cut or held up. What the state machines do is tested in `tree`.
 
 mod answers;
@@ -16,6 +16,7 @@ mod late;
 mod level;
 mod links;
 mod read;
+mod spread;
 mod upkeep;
 mod words;
 mod world;

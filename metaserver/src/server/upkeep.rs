@@ -1,21 +1,20 @@
 //! What a metaserver does unasked: follows the map, watches nodes, keeps the right voters.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use proto::command::{Bootstrap, MapChange, RootCommand};
-use proto::map::{ClusterMap, ROOT};
+use proto::map::{ClusterMap, Partition, ROOT};
 use raft::Group;
-use tokio::sync::watch;
 use tracing::{info, warn};
 use tree::root;
-use types::limits::{BOOTSTRAP_TIMEOUT, NODE_WATCH_PERIOD, VOTERS_CHECK_PERIOD};
+use types::limits::{BOOTSTRAP_TIMEOUT, MEMBERSHIP_CHANGE_COUNT_MAX, NODE_WATCH_PERIOD, VOTERS_CHECK_PERIOD};
 use types::{ClusterId, ErrorKind, FeatureLevel, NamespaceName, NodeId, ReplicaId, Result};
 
 use super::Metaserver;
+use super::groups::replicas_of;
 use crate::liveness::Liveness;
-use crate::polls::Polls;
 
 /// The namespace that every cluster has, and that the command line uses unless told otherwise.
 const FIRST_NAMESPACE: &str = "home";
@@ -58,9 +57,8 @@ impl Metaserver {
     pub(super) fn start_upkeep(self: Arc<Self>) {
         env::task::spawn(self.clone().follow_map());
         env::task::spawn(self.clone().watch_nodes());
-        for group in self.host.groups() {
-            env::task::spawn(wake_at_end(group.watch_applied(), self.polls.clone()));
-        }
+        env::task::spawn(self.clone().keep_groups());
+        env::task::spawn(self.clone().leave_groups());
         env::task::spawn(self.keep_voters());
     }
 
@@ -110,14 +108,14 @@ impl Metaserver {
         }
     }
 
-    fn is_retired(&self) -> bool {
+    pub(super) fn is_retired(&self) -> bool {
         self.retired.load(Ordering::Relaxed)
     }
 
     async fn watch_nodes_once(&self) -> Result<()> {
         let (changes, away, ghosts) = {
             let mut liveness = self.liveness.lock().expect("no panic while it is held");
-            if !self.root().is_leader() {
+            if self.must_lead_root().is_err() {
                 *liveness = None;
                 return Ok(());
             }
@@ -137,40 +135,70 @@ impl Metaserver {
             info!(%node, "a node that has joined and never said so is forgotten");
             self.change_map(MapChange::RemoveNode { node, force: false }).await?;
         }
-        let (wanted, current) = {
-            let map = self.map.borrow();
-            (root::desired_voters(&map, &away), map.voters.clone())
+        self.choose_voters(&away).await
+    }
+
+    /// Decides who should vote where. Few changes are under way at once; one that waits for somebody who will not come
+    /// does not count.
+    async fn choose_voters(&self, away: &BTreeSet<NodeId>) -> Result<()> {
+        let (map, mut maps) = (self.map.borrow().clone(), self.map.subscribe());
+        let voters = {
+            let liveness = self.liveness.lock().expect("no panic while it is held");
+            liveness.as_ref().map(|liveness| liveness.voters(self.now_ms())).unwrap_or_default()
         };
-        // One change after the other, unless the one under way waits for somebody who will not come.
-        let voters: BTreeSet<NodeId> = self.root().voters().into_iter().map(ReplicaId::node).collect();
-        let is_under_way = current.iter().any(|id| !voters.contains(id) && !away.contains(id));
-        if wanted != current && !is_under_way {
-            info!(?wanted, "changing the voters");
-            self.change_map(MapChange::SetVoters { voters: wanted }).await?;
+        let is_waited_for = |partition: &Partition, voters: &BTreeSet<ReplicaId>| {
+            let lacks = |id: &NodeId| map.replica(*id).is_some_and(|replica| !voters.contains(&replica));
+            partition.voters.iter().any(|id| lacks(id) && !away.contains(id))
+        };
+        let (mut frozen, mut under_way) = (BTreeSet::new(), 0);
+        for partition in &map.partitions {
+            // Where nobody leads nothing can be changed.
+            let voters = voters.get(&partition.id);
+            let is_under_way = voters.is_some_and(|voters| is_waited_for(partition, voters));
+            under_way += usize::from(is_under_way);
+            if is_under_way || voters.is_none() {
+                frozen.insert(partition.id);
+            }
         }
+        let change_count_max = MEMBERSHIP_CHANGE_COUNT_MAX.saturating_sub(under_way);
+        let partitions = root::desired_voters(&map, away, &frozen, change_count_max);
+        if partitions.is_empty() {
+            return Ok(());
+        }
+        for (partition, voters) in &partitions {
+            info!(%partition, ?voters, "changing the voters");
+        }
+        let epoch = self.change_map(MapChange::SetVoters { partitions }).await?.epoch;
+        // What was decided counts at the next look.
+        let _ = env::time::timeout(VOTERS_CHECK_PERIOD, maps.wait_for(|map| map.epoch >= epoch)).await;
         Ok(())
     }
 
-    /// Gives every group that this node leads the voters named in the map. One that cannot be changed keeps no other
-    /// waiting.
+    /// Gives every group that this node leads the voters named in the map, and the leader that it prefers. One that cannot
+    /// be changed keeps no other waiting.
     async fn keep_voters(self: Arc<Self>) {
+        let mut since = BTreeMap::new();
         while !self.is_retired() {
             env::time::sleep(VOTERS_CHECK_PERIOD).await;
             if let Err(e) = self.raise_levels().await {
                 warn!("the feature level could not be raised, trying again: {e}");
             }
-            let wanted = wanted_replicas(&self.map.borrow());
-            let mut maps = self.map.subscribe();
+            let (map, mut maps) = (self.map.borrow().clone(), self.map.subscribe());
             let groups = self.host.groups();
-            let kept = groups.iter().map(async |group| {
-                if let Err(e) = keep_voters_of(group, &wanted).await {
+            self.prefer_leaders(&map, &groups, &mut since).await;
+            let wanted = |map: &ClusterMap| {
+                groups.iter().map(|group| replicas_of(map, group.id())).collect::<Vec<_>>()
+            };
+            let now_wanted = wanted(&map);
+            let kept = groups.iter().zip(&now_wanted).map(async |(group, wanted)| {
+                if let Err(e) = keep_voters_of(group, wanted).await {
                     warn!(partition = %group.id(), "its voters could not be changed, trying again: {e}");
                 }
             });
             // A store that is not wanted any more may never answer: nobody waits for it.
             tokio::select! {
                 _ = futures::future::join_all(kept) => {}
-                _ = maps.wait_for(|map| wanted_replicas(map) != wanted) => {}
+                _ = maps.wait_for(|map| wanted(map) != now_wanted) => {}
             }
         }
     }
@@ -201,24 +229,20 @@ impl Metaserver {
     }
 }
 
-/// The stores of the nodes that should vote. One whose node has none to name yet is left out until it has.
-fn wanted_replicas(map: &ClusterMap) -> BTreeSet<ReplicaId> {
-    map.voters.iter().filter_map(|node| map.replica(*node)).collect()
-}
-
-/// Whoever waits for a partition that stops looks again, and is told so.
-async fn wake_at_end(mut applied: watch::Receiver<u64>, polls: Polls) {
-    while applied.changed().await.is_ok() {}
-    polls.wake_all();
-}
-
 async fn keep_voters_of(group: &Group, wanted: &BTreeSet<ReplicaId>) -> Result<()> {
-    let current = group.voters();
-    if !group.is_leader() || current == *wanted || current.is_empty() || wanted.is_empty() {
+    let status = group.status();
+    if !group.is_leader() || status.voters.is_empty() || wanted.is_empty() {
         return Ok(());
     }
-    for node in wanted.difference(&current) {
-        group.add_learner(*node).await?;
+    if status.voters != *wanted {
+        for replica in wanted.difference(&status.voters) {
+            group.add_learner(*replica).await?;
+        }
+        group.set_voters(wanted.clone()).await?;
     }
-    group.set_voters(wanted.clone()).await
+    // Whoever was to vote and is not to any more.
+    for replica in status.learners.difference(wanted) {
+        group.remove_learner(*replica).await?;
+    }
+    Ok(())
 }

@@ -84,10 +84,10 @@ pub(super) const KEYS: &[Key] = &[
         show: |config| number(config.cluster.pg_count),
     },
     Key {
-        name: "cluster.namespace_partitions",
+        name: "cluster.tree_partitions",
         allowed: "a number from 1 to 256",
-        set: |config, given| store(&mut config.cluster.namespace_partitions, given.partition_count()),
-        show: |config| number(config.cluster.namespace_partitions),
+        set: |config, given| store(&mut config.cluster.tree_partitions, given.partition_count()),
+        show: |config| number(config.cluster.tree_partitions),
     },
     Key {
         name: "cluster.index_partitions",

@@ -42,8 +42,8 @@ pub struct ClusterConfig {
     pub profile: Profile,
     /// Number of placement groups.
     pub pg_count: u16,
-    /// Number of partitions for namespaces.
-    pub namespace_partitions: u32,
+    /// Number of partitions for trees.
+    pub tree_partitions: u32,
     /// Number of partitions for the chunk index.
     pub index_partitions: u32,
 }
@@ -69,6 +69,6 @@ impl Default for NodeConfig {
 impl Default for ClusterConfig {
     fn default() -> Self {
         let profile = Profile { k: 4, m: 2 };
-        Self { profile, pg_count: PG_COUNT_DEFAULT, namespace_partitions: 2, index_partitions: 2 }
+        Self { profile, pg_count: PG_COUNT_DEFAULT, tree_partitions: 4, index_partitions: 4 }
     }
 }

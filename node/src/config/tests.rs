@@ -50,7 +50,7 @@ fn every_key_is_read() {
         [cluster]
         profile = "6+3"
         pg_count = 64
-        namespace_partitions = 3
+        tree_partitions = 3
         index_partitions = 256
         [meta]
         down_out = 30
@@ -69,7 +69,7 @@ fn every_key_is_read() {
         cluster: ClusterConfig {
             profile: Profile { k: 6, m: 3 },
             pg_count: 64,
-            namespace_partitions: 3,
+            tree_partitions: 3,
             index_partitions: 256,
         },
         meta_down_out: Duration::from_secs(30),
@@ -136,7 +136,7 @@ fn bad_values_say_what_is_allowed() {
         ("[cluster]\npg_count = 32768", "a power of two from 1 to 16384"),
         ("[cluster]\npg_count = -1", "a power of two"),
         ("[cluster]\npg_count = \"8\"", "a power of two"),
-        ("[cluster]\nnamespace_partitions = 0", "a number from 1 to 256"),
+        ("[cluster]\ntree_partitions = 0", "a number from 1 to 256"),
         ("[cluster]\nindex_partitions = 257", "a number from 1 to 256"),
         (
             "[meta]\ndown_out = 4",

@@ -21,6 +21,7 @@ use proto::index::{Pin, Pinned};
 use proto::map::{ClusterMap, DiskInfo, NodeInfo, Partition, PartitionKind, Role};
 use proto::namespace::*;
 use proto::seal::{ClusterSecret, Receipt, Ticket};
+use proto::slots::SlotMap;
 use tree::namespace::{self, NamespaceMachine};
 use tree::{Replica, decode_answer};
 use types::{
@@ -400,9 +401,11 @@ fn listed(manifest: &chunk::manifest::Manifest) -> Vec<ChunkId> {
 }
 
 fn map() -> ClusterMap {
-    let kinds = [PartitionKind::Root, PartitionKind::Namespace, PartitionKind::Index];
-    let partitions = (0..).zip(kinds).map(|(id, kind)| Partition { id: PartitionId(id), kind }).collect();
+    let kinds = [PartitionKind::Root, PartitionKind::Tree, PartitionKind::Index];
     let ids = || 1..=u64::from(NODE_COUNT);
+    let voters = Vec::from_iter(ids().map(NodeId));
+    let partition = |(id, kind)| Partition { id: PartitionId(id), kind, voters: voters.clone() };
+    let partitions = (0..).zip(kinds).map(partition).collect();
     let node = |(id, address)| {
         let roles = vec![Role::Meta, Role::Block];
         (
@@ -433,6 +436,7 @@ fn map() -> ClusterMap {
         table: Some(Table { pgs: vec![vec![Slot::serving(DiskId(1)), Slot::serving(DiskId(2))]] }),
         relaxed_count: 0,
         partitions,
-        voters: ids().map(NodeId).collect(),
+        tree: SlotMap::shared_out(&[PartitionId(1)]),
+        index: SlotMap::shared_out(&[PartitionId(2)]),
     }
 }

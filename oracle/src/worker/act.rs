@@ -200,7 +200,7 @@ impl Worker {
 
     /// Shows a node a position that some client has seen: the answer must be at least as new.
     async fn show(&mut self) {
-        let voters = self.session.cluster.map().voters.clone();
+        let voters = self.session.voters();
         let shown = Seq(self.shared.newest.load(Ordering::Relaxed));
         if let Some(node) = self.one_of(&voters) {
             self.question(Via::Node { node, shown }).await;

@@ -30,6 +30,7 @@ impl Group {
                 self.answer(self.raft.pre_vote(request).await.map_err(|e| e.unwrap_fatal()))
             }
             Message::TransferLeader(request) => self.answer(self.raft.handle_transfer_leader(request).await),
+            Message::HasMember(replica) => Ok(codec::encode(&self.has_member(replica).await?)),
             Message::HasRoom => Ok(codec::encode(&(self.log.headroom() == Headroom::Everything))),
             Message::Receive(snapshot) => {
                 self.check_headroom(Headroom::Freeing)?;

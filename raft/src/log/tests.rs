@@ -150,6 +150,37 @@ fn empty_segments_are_deleted() {
 }
 
 /// Cuts the file at every length: what was durable before the last commit is always there, and the log goes on.
+/// Of a group that is forgotten the vote stays, and its segments can go; what it has later is not mixed with what it had,
+/// whichever segments are left. The others stay as they are.
+#[test]
+fn a_forgotten_group_keeps_its_vote_and_no_more() {
+    const NOTHING: &str = "vote 1 purged - [] last - committed -";
+    for rounds in [0, 30, 100] {
+        let (env, disk) = sim(rounds);
+        let log = open(&env).unwrap();
+        fill(&log);
+        (5..5 + rounds).for_each(|index| append(&log, A, [entry(2, index)]).unwrap());
+        let (sender, durable) = mpsc::channel();
+        log.forget(A, Box::new(move |result| sender.send(result).unwrap()));
+        durable.recv().unwrap().unwrap();
+        assert_eq!((describe(&log, A), describe(&log, B)), (NOTHING.into(), FILLED_B.into()));
+        assert_eq!((log.groups(), log.usage_upto(A, u64::MAX)), (vec![B], (0, 0)));
+        drop(log);
+        disk.crash();
+        let log = open(&env).unwrap();
+        assert_eq!((describe(&log, A), describe(&log, B)), (NOTHING.into(), FILLED_B.into()));
+        // A new copy, filled by a state that ends in the middle of what there was.
+        log.purge(A, EntryId { term: 3, index: 9 });
+        append(&log, A, [entry(3, 10), entry(3, 11)]).unwrap();
+        (4..4 + rounds).for_each(|index| append(&log, B, [entry(5, index)]).unwrap());
+        drop(log);
+        disk.crash();
+        let log = open(&env).unwrap();
+        assert_eq!(describe(&log, A), "vote 1 purged 3.9 [3.10 3.11] last 3.11 committed -");
+        assert_eq!(log.read(B, 0, u64::MAX, u64::MAX).unwrap().len() as u64, 1 + rounds);
+    }
+}
+
 #[test]
 fn a_torn_tail_is_cut_wherever_it_tears() {
     let (env, disk) = sim(1);

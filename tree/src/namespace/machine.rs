@@ -1,4 +1,4 @@
-//! Applies commands to a namespace partition.
+//! Applies commands to a tree partition.
 
 use bytes::Bytes;
 use proto::command::NamespaceCommand;

@@ -4,7 +4,7 @@ use proto::cluster::NodeRemoved;
 use proto::command::{MapChange, MapChanged, NewNode, NodeChange};
 use proto::map::{ClusterMap, DiskInfo, NodeInfo, StoreInfo};
 use types::limits::{NODE_COUNT_MAX, NODE_DISK_COUNT_MAX};
-use types::{DiskId, DiskUuid, Error, NodeId, Result, StoreUuid};
+use types::{DiskId, DiskUuid, Error, NodeId, PartitionId, Result, StoreUuid};
 
 /// The map and the ids that were given out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl Registry {
                     let _ = table.finish_sync(*pg, usize::from(*slot), *disk);
                 }
             }
-            MapChange::SetVoters { voters } => self.set_voters(voters)?,
+            MapChange::SetVoters { partitions } => self.set_voters(partitions)?,
             MapChange::ConfirmNode { node } => self.known(*node)?.confirmed = true,
             MapChange::RegisterStore { node, store } => self.register_store(*node, *store)?,
             MapChange::RemoveNode { node, force } => self.remove_node(*node, *force)?,
@@ -95,11 +95,15 @@ impl Registry {
         id
     }
 
-    fn set_voters(&mut self, voters: &[NodeId]) -> Result<()> {
-        if voters.is_empty() || voters.iter().any(|voter| !self.map.nodes.contains_key(voter)) {
-            return Err(Error::invalid(format!("voters {voters:?} are not all nodes of the cluster")));
+    fn set_voters(&mut self, partitions: &[(PartitionId, Vec<NodeId>)]) -> Result<()> {
+        for (id, voters) in partitions {
+            if voters.is_empty() || voters.iter().any(|voter| !self.map.nodes.contains_key(voter)) {
+                return Err(Error::invalid(format!("voters {voters:?} are not all nodes of the cluster")));
+            }
+            let partition = self.map.partitions.iter_mut().find(|partition| partition.id == *id);
+            let partition = partition.ok_or_else(|| Error::invalid(format!("there is no partition {id}")))?;
+            partition.voters.clone_from(voters);
         }
-        self.map.voters = voters.to_vec();
         Ok(())
     }
 
@@ -119,7 +123,9 @@ impl Registry {
         check_removal(&self.map, id, force)?;
         self.map.nodes.remove(&id);
         self.map.disks.retain(|_, disk| disk.node != id);
-        self.map.voters.retain(|voter| *voter != id);
+        for partition in &mut self.map.partitions {
+            partition.voters.retain(|voter| *voter != id);
+        }
         Ok(())
     }
 
@@ -146,10 +152,13 @@ pub fn check_removal(map: &ClusterMap, id: NodeId, force: bool) -> Result<NodeRe
              elsewhere, or add disks; --force gives up what only this node has"
         )));
     }
-    let is_voter = map.voters.contains(&id);
-    if is_voter && map.voters.len() == 1 {
-        return Err(Error::conflict(format!("node {id} is the only voter: without it there is no cluster")));
+    if let Some(partition) = map.partitions.iter().find(|partition| partition.voters == [id]) {
+        return Err(Error::conflict(format!(
+            "node {id} is the only voter of partition {}: what that holds would be lost",
+            partition.id
+        )));
     }
+    let is_voter = map.partitions.iter().any(|partition| partition.voters.contains(&id));
     Ok(NodeRemoved { disks, group_count, is_voter })
 }
 

@@ -3,13 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use placement::Change;
+use placement::{Change, Elector, Electorate, Presence};
 use proto::command::{MapChange, Placed};
-use proto::map::{ClusterMap, Role};
-use types::NodeId;
-
-/// Voters of every partition: enough to lose one.
-const VOTER_COUNT: usize = 3;
+use proto::map::{ClusterMap, NodeInfo, Partition, PartitionKind, Role};
+use types::{NodeId, PartitionId};
 
 /// The table that follows from a change which has been made in `map`; `None` when it stays as it is there.
 pub fn follow_up(mut map: ClusterMap, change: &MapChange) -> Option<Placed> {
@@ -104,36 +101,30 @@ fn disks(map: &ClusterMap) -> Vec<placement::Candidate> {
         .collect()
 }
 
-/// The nodes that should vote: those that vote now and are still meta nodes, then nodes that are up, first from zones
-/// without a voter. A voter that is merely down stays: it may come back with data that a quorum needs. Of those that are
-/// `away` for long, one is replaced as soon as there is somebody to take its place: one, so that most voters of the next
-/// majority have what the one before has agreed on.
-pub fn desired_voters(map: &ClusterMap, away: &BTreeSet<NodeId>) -> Vec<NodeId> {
-    let mut voters: Vec<NodeId> =
-        map.voters.iter().copied().filter(|id| is_meta(map, *id)).take(VOTER_COUNT).collect();
-    while voters.len() < VOTER_COUNT {
-        match candidate(map, &voters, away) {
-            Some(id) => voters.push(id),
-            None => break,
-        }
-    }
-    if let Some(at) = voters.iter().position(|voter| away.contains(voter)) {
-        let others = Vec::from_iter(voters.iter().copied().filter(|voter| *voter != voters[at]));
-        voters[at] = candidate(map, &others, away).unwrap_or(voters[at]);
-    }
-    // Two voters tolerate no more failures than one, and stop when either is away.
-    if voters.len() == 2 && map.voters.len() == 1 { map.voters.clone() } else { voters }
-}
-
-fn is_meta(map: &ClusterMap, id: NodeId) -> bool {
-    map.nodes.get(&id).is_some_and(|node| node.roles.contains(&Role::Meta))
-}
-
-/// Who should vote next beside `voters`.
-fn candidate(map: &ClusterMap, voters: &[NodeId], away: &BTreeSet<NodeId>) -> Option<NodeId> {
-    let zones: BTreeSet<&str> = voters.iter().map(|voter| map.nodes[voter].zone.as_str()).collect();
-    let can_vote = |id: &NodeId| is_meta(map, *id) && !voters.contains(id) && !away.contains(id);
-    let candidates = map.nodes.iter().filter(|(id, node)| node.up && can_vote(id));
-    let best = candidates.min_by_key(|(id, node)| (zones.contains(node.zone.as_str()), **id));
-    best.map(|(id, _)| *id)
+/// The voters that partitions should get now, as `placement` has it, with those of `frozen` left as they are and at most
+/// `change_count_max` changes begun. Nodes that are `away` for long are replaced.
+pub fn desired_voters(
+    map: &ClusterMap,
+    away: &BTreeSet<NodeId>,
+    frozen: &BTreeSet<PartitionId>,
+    change_count_max: usize,
+) -> Vec<(PartitionId, Vec<NodeId>)> {
+    let presence = |id: &NodeId, node: &NodeInfo| match () {
+        () if away.contains(id) => Presence::Away,
+        () if node.up => Presence::Up,
+        () => Presence::Down,
+    };
+    let meta = map.nodes.iter().filter(|(_, node)| node.roles.contains(&Role::Meta));
+    let electors: Vec<Elector> = meta
+        .map(|(id, node)| Elector { id: *id, zone: node.zone.clone(), presence: presence(id, node) })
+        .collect();
+    let partition = |partition: &Partition| Electorate {
+        voters: partition.voters.clone(),
+        is_frozen: frozen.contains(&partition.id),
+        // Its leader knows who was heard when.
+        is_heavy: partition.kind == PartitionKind::Root,
+    };
+    let partitions: Vec<Electorate> = map.partitions.iter().map(partition).collect();
+    let changes = placement::change_voters(&partitions, &electors, change_count_max);
+    changes.into_iter().map(|(at, voters)| (map.partitions[at].id, voters)).collect()
 }

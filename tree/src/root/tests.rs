@@ -1,7 +1,6 @@
 //! Goal: what the root partition decides. Method: the machine over `MemKv`, with clusters of a few nodes.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 
 use kv::{Durability, Kv, MemKv, Overlay};
 use proptest::prelude::*;
@@ -119,7 +118,7 @@ fn bootstrap() -> Bootstrap {
         cluster: ClusterId([1; 16]),
         profile: Profile { k: 4, m: 2 },
         pg_count: 256,
-        namespace_partitions: 2,
+        tree_partitions: 2,
         index_partitions: 2,
         authority: "pem".into(),
         secret: ClusterSecret([2; 32]),
@@ -155,7 +154,7 @@ fn a_beginning_that_is_no_cluster_is_refused() {
     };
     refused(&|b| b.pg_count = 0, "0 placement groups");
     refused(&|b| b.pg_count = 100, "100 placement groups");
-    refused(&|b| b.namespace_partitions = 0, "0 partitions of one kind");
+    refused(&|b| b.tree_partitions = 0, "0 partitions of one kind");
     refused(&|b| b.index_partitions = 0, "0 partitions of one kind");
     refused(&|b| b.index_partitions = u32::MAX, "4294967295 partitions of one kind");
 }
@@ -291,44 +290,67 @@ fn disks_keep_their_ids_and_their_node() {
     assert!(error.message().contains("belongs to node 3"), "{error}");
 }
 
-#[test]
-fn voters_grow_to_three_at_once_and_come_from_different_zones() {
-    let bench = Bench::new(8);
-    let nobody = BTreeSet::new();
-    let wanted = desired_voters(&bench.map(), &nobody);
-    assert_eq!(wanted, [NodeId(1), NodeId(2), NodeId(3)]);
-    bench.change(MapChange::SetVoters { voters: wanted.clone() });
-    bench.set_up(&[2], false);
-    assert_eq!(desired_voters(&bench.map(), &nobody), wanted, "a voter that is down stays one");
-    assert_eq!(desired_voters(&Bench::new(2).map(), &nobody), [NodeId(1)], "two voters are worse than one");
-    let error = bench.try_change(MapChange::SetVoters { voters: vec![NodeId(99)] }, 1).unwrap_err();
-    assert!(error.message().contains("not all nodes"));
+fn set_voters(partition: u32, voters: &[u64]) -> MapChange {
+    let voters = voters.iter().copied().map(NodeId).collect();
+    MapChange::SetVoters { partitions: vec![(PartitionId(partition), voters)] }
 }
 
-/// M8: one after the other, by nodes that are there.
+/// What is decided is `placement`'s; here it is about who counts as what.
 #[test]
-fn voters_that_are_away_for_long_are_replaced_one_at_a_time() {
+fn partitions_get_voters_that_are_there() {
     let bench = Bench::new(8);
-    let voters = desired_voters(&bench.map(), &BTreeSet::new());
-    bench.change(MapChange::SetVoters { voters });
-    bench.set_up(&[2, 3, 4], false);
-    let check = |away: &[u64], want: [u64; 3]| {
+    let check = |away: &[u64], frozen: &[u32], want: &[(u32, [u64; 3])]| {
         let away = away.iter().copied().map(NodeId).collect();
-        assert_eq!(desired_voters(&bench.map(), &away), want.map(NodeId), "{away:?}");
+        let frozen = frozen.iter().copied().map(PartitionId).collect();
+        let want = want.iter().map(|(id, voters)| (PartitionId(*id), voters.map(NodeId).to_vec()));
+        assert_eq!(desired_voters(&bench.map(), &away, &frozen, 2), want.collect::<Vec<_>>());
     };
-    check(&[], [1, 2, 3]);
-    check(&[4, 8], [1, 2, 3]);
-    check(&[2], [1, 5, 3]);
-    check(&[2, 3], [1, 5, 3]);
-    check(&[2, 5, 8], [1, 6, 3]);
-    check(&[2, 5, 6, 7, 8], [1, 2, 3]);
+    // Of three zones, and never node 4, which holds no metadata.
+    check(&[], &[], &[(0, [1, 2, 3]), (1, [1, 5, 6])]);
+    check(&[], &[0, 1], &[(2, [1, 2, 3]), (3, [1, 5, 6])]);
+    bench.change(set_voters(0, &[1, 2, 3]));
+    bench.change(set_voters(1, &[1, 5, 6]));
+    bench.set_up(&[2], false);
+    check(&[], &[1, 2, 3, 4], &[]);
+    check(&[2], &[1, 2, 3, 4], &[(0, [1, 3, 8])]);
+}
+
+#[test]
+fn voters_are_nodes_of_the_cluster() {
+    let bench = Bench::new(3);
+    for (change, want) in [
+        (set_voters(0, &[99]), "not all nodes"),
+        (set_voters(0, &[]), "not all nodes"),
+        (set_voters(0, &[1, 1]), "voters of partition 0"),
+        (set_voters(5, &[1]), "no partition 5"),
+    ] {
+        let error = bench.try_change(change, 1).unwrap_err();
+        assert!(error.message().contains(want), "{error}");
+    }
+    bench.change(set_voters(3, &[2, 3]));
+    assert_eq!(bench.map().voters(PartitionId(3)), [2, 3].map(NodeId));
+    assert_eq!(bench.map().voters(ROOT), [NodeId(1)]);
+}
+
+#[test]
+fn the_only_voter_of_a_partition_is_not_removed() {
+    let bench = Bench::new(3);
+    bench.change(set_voters(2, &[3]));
+    bench.change(set_voters(3, &[2, 3]));
+    bench.set_up(&[2, 3], false);
+    let remove = |node| MapChange::RemoveNode { node: NodeId(node), force: true };
+    let error = bench.try_change(remove(3), 1).unwrap_err();
+    assert!(error.message().contains("the only voter of partition 2"), "{error}");
+    let mut map = bench.map();
+    map.nodes.get_mut(&NodeId(2)).unwrap().up = false;
+    assert!(check_removal(&map, NodeId(2), true).unwrap().is_voter);
 }
 
 /// I-DET: who computes a table and who installs it may be of different builds, and two leaders may compute at once.
 #[test]
 fn a_change_that_was_computed_from_another_map_is_a_conflict() {
     let bench = Bench::new(8);
-    let voters = MapChange::SetVoters { voters: vec![NodeId(2)] };
+    let voters = set_voters(0, &[2]);
     let late = plan_change(&bench.0, voters.clone()).unwrap();
     bench.set_up(&[4], false);
     let before = bench.map();
@@ -382,7 +404,7 @@ fn what_changes_nothing_is_no_new_map() {
     let bench = Bench::new(8);
     let epoch = bench.map().epoch;
     bench.set_up(&[1, 2], true);
-    assert_eq!(bench.change(MapChange::SetVoters { voters: vec![NodeId(1)] }).epoch, epoch);
+    assert_eq!(bench.change(set_voters(0, &[1])).epoch, epoch);
     assert_eq!(bench.map().epoch, epoch);
 }
 
@@ -402,7 +424,7 @@ fn commands() -> Vec<RootCommand> {
             disks: vec![(DiskUuid([2; 16]), 77), (DiskUuid([99; 16]), 5)],
         },
         MapChange::FinishSync { slots },
-        MapChange::SetVoters { voters: vec![NodeId(1), NodeId(2)] },
+        set_voters(0, &[1, 2]),
         MapChange::SetNodes { changes: vec![change(2, true)] },
     ];
     let propose = |change| {

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use env::Random;
 use net::{Request, Service};
 use proto::Method;
-use proto::cluster::Heartbeat;
+use proto::cluster::{Heartbeat, HeartbeatSeen};
+use proto::map::ClusterMap;
 use raft::Network;
 use tokio::sync::watch;
 use types::{Error, NodeId, Result};
@@ -23,6 +24,8 @@ const PULSE: Duration = Duration::from_millis(300);
 #[derive(Default)]
 struct State {
     servers: BTreeMap<NodeId, Arc<Metaserver>>,
+    /// Where each node's map is published.
+    maps: BTreeMap<NodeId, watch::Sender<Arc<ClusterMap>>>,
     cut: BTreeSet<NodeId>,
     heartbeats: BTreeMap<NodeId, Heartbeat>,
 }
@@ -57,6 +60,11 @@ impl Links {
 
     pub fn attach(&self, id: u64, server: Arc<Metaserver>) {
         self.lock().servers.insert(NodeId(id), server);
+    }
+
+    /// What a node hears of the map is published there.
+    pub fn follow(&self, id: u64, map: watch::Sender<Arc<ClusterMap>>) {
+        self.lock().maps.insert(NodeId(id), map);
     }
 
     /// Nothing answers at this node any more; its heartbeats go on.
@@ -128,17 +136,41 @@ impl Links {
                 let state = self.lock();
                 (state.heartbeats.values().cloned().collect(), state.servers.keys().copied().collect())
             };
-            for heartbeat in heartbeats {
+            for heartbeat in heartbeats.into_iter().map(|heartbeat| self.complete(heartbeat)) {
                 let (who, request) = (node(heartbeat.node.0), Request::of(&heartbeat, Bytes::new()));
                 for target in &targets {
                     if let Ok(server) = self.reach(heartbeat.node, *target) {
                         // A refusal is a follower's.
-                        let _ = server.call(&caller(&who), request.clone(), env::time::now()).await;
+                        let answer = server.call(&caller(&who), request.clone(), env::time::now()).await;
+                        if let Ok(seen) = answer.and_then(|reply| reply.answer::<Heartbeat>()) {
+                            self.hear(heartbeat.node, seen);
+                        }
                     }
                 }
             }
             env::time::sleep(PULSE).await;
         }
+    }
+
+    /// What a node that serves says of its copies.
+    fn complete(&self, heartbeat: Heartbeat) -> Heartbeat {
+        let state = self.lock();
+        let Some(server) = state.servers.get(&heartbeat.node) else { return heartbeat };
+        Heartbeat { partitions: server.partition_reports(), ..heartbeat }
+    }
+
+    fn hear(&self, id: NodeId, seen: HeartbeatSeen) {
+        self.lock().servers.get(&id).into_iter().for_each(|server| server.hear_level(seen.level));
+        seen.map.into_iter().for_each(|map| self.tell(id.0, map));
+    }
+
+    /// Tells a node of a map.
+    pub fn tell(&self, id: u64, newer: ClusterMap) {
+        let state = self.lock();
+        let Some(map) = state.maps.get(&NodeId(id)).filter(|map| newer.epoch > map.borrow().epoch) else {
+            return;
+        };
+        map.send_replace(Arc::new(newer));
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use env::Env;
@@ -45,6 +46,9 @@ struct Machine {
 pub struct World {
     pub env: Env,
     pub net: Links,
+    down_out: Duration,
+    /// By default leaders stay, so that tests know whom to ask.
+    leader_stay: Duration,
     bootstrap: Bootstrap,
     machines: BTreeMap<NodeId, Machine>,
 }
@@ -52,20 +56,25 @@ pub struct World {
 impl World {
     /// A cluster of one metaserver, with Ann's namespace.
     pub async fn one() -> Self {
+        Self::of_one(META_DOWN_OUT_DEFAULT, Duration::MAX).await
+    }
+
+    /// As [`World::one`], with these settings.
+    pub async fn of_one(down_out: Duration, leader_stay: Duration) -> Self {
         let env = Env::simulated(1);
         let net = Links::new();
         let bootstrap = Bootstrap {
             cluster: CLUSTER,
             profile: Profile { k: 2, m: 1 },
             pg_count: 4,
-            namespace_partitions: 2,
+            tree_partitions: 2,
             index_partitions: 2,
             authority: Authority::create(&env, CLUSTER).unwrap().to_pem(),
             secret: SECRET,
             node: new_node(1, &[Role::Meta, Role::Block]),
         };
         let map = root::bootstrap_map(&bootstrap);
-        let mut world = Self { env, net, bootstrap, machines: BTreeMap::new() };
+        let mut world = Self { env, net, down_out, leader_stay, bootstrap, machines: BTreeMap::new() };
         world.add(1, map).await;
         assert_eq!(world.give("ann", &ann()).await, ANNS);
         world
@@ -99,12 +108,9 @@ impl World {
         self.net.say(heartbeat(id));
         let random = env::Random::seeded(100 + id);
         let env = Env { disk: Arc::new(SimDisk::new(id)), random, ..self.env.clone() };
-        let machine = Machine {
-            env,
-            kv: LateKv::new(id),
-            map: watch::channel(Arc::new(map)).0,
-            level: FeatureLevel::FIRST,
-        };
+        let map = watch::channel(Arc::new(map)).0;
+        self.net.follow(id, map.clone());
+        let machine = Machine { env, kv: LateKv::new(id), map, level: FeatureLevel::FIRST };
         self.machines.insert(NodeId(id), machine);
         self.start(id).await;
     }
@@ -135,12 +141,12 @@ impl World {
         let config = Config {
             host,
             secret: SECRET,
-            map: ClusterMap::clone(&machine.map.borrow()),
             bootstrap: (id == 1).then(|| self.bootstrap.clone()),
             signer: Signer(Arc::new(|authority, request, identity| {
                 Authority::from_pem(authority)?.sign(request, identity, CERTIFICATE_VALIDITY, &Env::real())
             })),
-            down_out: META_DOWN_OUT_DEFAULT,
+            down_out: self.down_out,
+            leader_stay: self.leader_stay,
             level: machine.level,
         };
         let server = Metaserver::start(env, config, machine.map.clone()).await?;
@@ -170,12 +176,14 @@ impl World {
 
     /// True when these nodes, and no others, vote in every partition and will do so, as each of `seen_by` knows.
     pub fn vote(&self, nodes: &[u64], seen_by: &[u64]) -> bool {
-        let nodes: Vec<NodeId> = nodes.iter().copied().map(NodeId).collect();
-        let voters = BTreeSet::from_iter(nodes.iter().map(|node| replica(node.0)));
+        let voters = BTreeSet::from_iter(nodes.iter().map(|id| replica(*id)));
         seen_by.iter().all(|id| {
-            let partitions = &self.map(*id).partitions;
-            let agreed = partitions.iter().all(|p| self.group(*id, p.id).voters() == voters);
-            agreed && self.map(*id).voters == nodes
+            let server = self.server(*id);
+            self.map(*id).partitions.iter().all(|partition| {
+                let wanted: BTreeSet<_> = partition.voters.iter().map(|id| replica(id.0)).collect();
+                let found = server.group(partition.id).map(|group| group.voters());
+                wanted == voters && found == Ok(wanted)
+            })
         })
     }
 
@@ -184,7 +192,7 @@ impl World {
         let ids = self.net.serving();
         eventually("a leader", async || {
             for id in &ids {
-                let group = self.group(*id, partition);
+                let Ok(group) = self.server(*id).group(partition) else { continue };
                 if group.is_leader() && group.linearize().await.is_ok() {
                     return Some(*id);
                 }
@@ -244,6 +252,20 @@ impl World {
         };
         self.kv(id).scan(b"", b"", Order::Forward, &mut add).unwrap();
         hasher.finalize()
+    }
+
+    /// Rows that a node has of a partition: of its state, and beside it.
+    pub fn row_count(&self, id: u64, partition: PartitionId) -> usize {
+        let mut count = 0;
+        for table in [b"m", b"s", b"k"] {
+            let prefix = [&table[..], &partition.0.to_be_bytes()].concat();
+            let mut visit = |_: &[u8], _: &[u8]| {
+                count += 1;
+                ControlFlow::Continue(())
+            };
+            self.kv(id).scan(&prefix, &kv::prefix_end(&prefix), Order::Forward, &mut visit).unwrap();
+        }
+        count
     }
 
     /// What a node has stored.

@@ -56,7 +56,7 @@ fn commit(path: &str, manifest: Manifest, receipts: Vec<Receipt>) -> Op {
 async fn store(world: &World, chunks: &[ChunkRef]) -> Vec<Receipt> {
     let mut receipts = Vec::new();
     for chunk in chunks {
-        let partition = world.map(1).index_partition(&chunk.id);
+        let partition = world.map(1).chunk_partition(&chunk.id);
         let generation = Generation::new(GcEpoch(0), 1);
         let new = Registration { chunk: chunk.id, generation, plain_size: chunk.size, disk_size: chunk.size };
         let registered = world.ask(1, &node(1), &Register { partition, chunks: vec![new] }).await.unwrap();
@@ -71,7 +71,7 @@ async fn chunks_are_committed_with_receipts_of_a_put_or_of_a_pin() {
     let stored = store(&world, &chunks()).await;
     let mut pinned = Vec::new();
     for chunk in chunks() {
-        let pin = Pin { partition: world.map(1).index_partition(&chunk.id), chunks: vec![chunk.id] };
+        let pin = Pin { partition: world.map(1).chunk_partition(&chunk.id), chunks: vec![chunk.id] };
         pinned.extend(world.ask(1, &ann(), &pin).await.unwrap().receipts[0]);
     }
     let ops = vec![commit("/put", listing(&chunks()), stored), commit("/pinned", listing(&chunks()), pinned)];

@@ -20,6 +20,7 @@ use proto::namespace::{
     Written,
 };
 use proto::seal::{ClusterSecret, Receipt};
+use proto::slots::SlotMap;
 use types::{
     ChunkId, DiskId, Epoch, Error, GcEpoch, Generation, Identity, InodeId, Millis, NamespaceId,
     NamespaceName, NodeId, PartitionId, Path, Profile, Result, Seq, VersionId,
@@ -118,8 +119,9 @@ fn one_node(address: std::net::SocketAddr) -> ClusterMap {
     };
     let disk = map::DiskInfo { node: NODE, uuid: Default::default(), capacity: 1, healthy: true };
     let slots = vec![placement::Slot::serving(DiskId(1))];
-    let kinds = [PartitionKind::Root, PartitionKind::Namespace, PartitionKind::Index, PartitionKind::Index];
-    let partitions = (0..).zip(kinds).map(|(id, kind)| Partition { id: PartitionId(id), kind }).collect();
+    let kinds = [PartitionKind::Root, PartitionKind::Tree, PartitionKind::Index, PartitionKind::Index];
+    let partition = |(id, kind)| Partition { id: PartitionId(id), kind, voters: vec![NODE] };
+    let partitions = (0..).zip(kinds).map(partition).collect();
     ClusterMap {
         cluster: Default::default(),
         epoch: Epoch(1),
@@ -131,7 +133,8 @@ fn one_node(address: std::net::SocketAddr) -> ClusterMap {
         table: Some(placement::Table { pgs: vec![slots] }),
         relaxed_count: 0,
         partitions,
-        voters: vec![NODE],
+        tree: SlotMap::shared_out(&[PartitionId(1)]),
+        index: SlotMap::shared_out(&[PartitionId(2), PartitionId(3)]),
     }
 }
 
