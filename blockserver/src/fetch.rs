@@ -9,7 +9,7 @@ use chunk::erasure::shard_size;
 use chunk::manifest::parse_node;
 use futures::stream::{FuturesUnordered, StreamExt};
 use net::Request;
-use placement::Slot;
+use placement::PgSlot;
 use proto::block::{ChunkKind, ChunkRead, GetChunk, GetShard, Layout, ShardKey, ShardMeta, ShardRead};
 use proto::map::ClusterMap;
 use types::limits::{SHARD_HEDGE_AFTER, SHARD_READ_TIMEOUT};
@@ -87,7 +87,7 @@ impl Blockserver {
     async fn find_any(
         &self,
         map: &ClusterMap,
-        slots: &[Slot],
+        slots: &[PgSlot],
         id: ChunkId,
     ) -> Result<(ShardKey, ShardMeta, Bytes)> {
         let (local, remote): (Vec<DiskId>, Vec<DiskId>) =
@@ -123,7 +123,7 @@ impl Blockserver {
     async fn gather(
         &self,
         map: &ClusterMap,
-        slots: &[Slot],
+        slots: &[PgSlot],
         (key, meta): (ShardKey, ShardMeta),
         profile: Profile,
         first: Found,
@@ -198,7 +198,7 @@ impl Blockserver {
     async fn read_slot(
         &self,
         map: &ClusterMap,
-        slots: &[Slot],
+        slots: &[PgSlot],
         key: ShardKey,
         meta: ShardMeta,
     ) -> Result<Found> {
@@ -354,7 +354,7 @@ fn is_chunk(chunk: &ChunkId, meta: ShardMeta, payload: &Bytes) -> Result<bool> {
 }
 
 /// Disks that may hold parts of a group, each once, in slot order.
-fn holders(slots: &[Slot]) -> Vec<DiskId> {
+fn holders(slots: &[PgSlot]) -> Vec<DiskId> {
     let mut disks = Vec::new();
     for disk in slots.iter().flat_map(|slot| std::iter::once(slot.disk).chain(slot.previous)) {
         if !disks.contains(&disk) {
@@ -373,13 +373,13 @@ mod tests {
     #[test]
     fn holders_are_named_once_and_in_slot_order() {
         let check = |slots: &[(u32, Option<u32>)], want: &[u32]| {
-            let slot = |(disk, previous): &(u32, Option<u32>)| Slot {
+            let slot = |(disk, previous): &(u32, Option<u32>)| PgSlot {
                 disk: DiskId(*disk),
                 state: SlotState::Syncing,
                 previous: previous.map(DiskId),
                 returns: false,
             };
-            let slots: Vec<Slot> = slots.iter().map(slot).collect();
+            let slots: Vec<PgSlot> = slots.iter().map(slot).collect();
             assert_eq!(holders(&slots), want.iter().copied().map(DiskId).collect::<Vec<_>>());
         };
         check(&[], &[]);

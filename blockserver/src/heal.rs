@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use futures::stream::{self, StreamExt};
 use net::Request;
-use placement::{Slot, SlotState};
+use placement::{PgSlot, SlotState};
 use proto::block::{Layout, ListShards, ShardKey, ShardList, ShardMeta};
 use proto::map::ClusterMap;
 use tracing::{debug, info, warn};
@@ -141,7 +141,7 @@ impl Blockserver {
     async fn wanted(
         &self,
         map: &ClusterMap,
-        slots: &[Slot],
+        slots: &[PgSlot],
         task: Task,
     ) -> Result<BTreeMap<ShardKey, ShardMeta>> {
         let mut wanted = BTreeMap::new();
@@ -179,7 +179,7 @@ impl Blockserver {
         Ok(wanted)
     }
 
-    async fn read_previous(&self, map: &ClusterMap, slots: &[Slot], key: ShardKey) -> Option<Bytes> {
+    async fn read_previous(&self, map: &ClusterMap, slots: &[PgSlot], key: ShardKey) -> Option<Bytes> {
         let previous = slots[usize::from(key.slot)].previous.filter(|disk| map.is_live(*disk))?;
         let read = self.get_shard_from(map, previous, key.chunk, Some(key.slot), Some(key.generation)).await;
         read.ok().map(|(_, _, bytes)| bytes)

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use env::{Env, OpenMode};
 use kv::MemKv;
 use net::{Caller, Reply, Request, Service, Transport};
-use placement::{Slot, SlotState};
+use placement::{PgSlot, SlotState};
 use proto::Call;
 use proto::block::{
     ChunkKind, GetChunk, GetShard, Layout, ListShards, PutChunk, PutShard, ShardKey, ShardList, ShardMeta,
@@ -181,7 +181,7 @@ impl Bench {
         }
     }
 
-    fn change_slot(&self, slot: usize, change: Slot) {
+    fn change_slot(&self, slot: usize, change: PgSlot) {
         self.change_map(|map| map.table.as_mut().unwrap().pgs[0][slot] = change);
     }
 }
@@ -203,7 +203,7 @@ fn first_map() -> ClusterMap {
         capacity: 1,
         healthy: true,
     };
-    let slots = (1..=6).map(|id| Slot::serving(DiskId(id))).collect();
+    let slots = (1..=6).map(|id| PgSlot::serving(DiskId(id))).collect();
     ClusterMap {
         cluster: ClusterId([1; 16]),
         epoch: Epoch(1),
@@ -343,7 +343,10 @@ async fn lists_that_do_not_go_on_are_errors() {
         bench.put(1, &bytes).await.unwrap();
     }
     let task = Task { pg: PgId(0), slot: 5, disk: DiskId(7) };
-    bench.change_slot(5, Slot { disk: DiskId(7), state: SlotState::Syncing, previous: None, returns: false });
+    bench.change_slot(
+        5,
+        PgSlot { disk: DiskId(7), state: SlotState::Syncing, previous: None, returns: false },
+    );
     let server = bench.server(7);
     let lies: [fn(&ListShards, &mut ShardList); 4] = [
         |_, list| list.more = true,
@@ -399,10 +402,10 @@ async fn a_new_holder_is_filled_and_then_serves() {
         bench.put(1, bytes).await.unwrap();
     }
     bench.away(&[2]);
-    let new = Slot { disk: DiskId(7), state: SlotState::Syncing, previous: Some(DiskId(2)), returns: true };
+    let new = PgSlot { disk: DiskId(7), state: SlotState::Syncing, previous: Some(DiskId(2)), returns: true };
     bench.change_slot(1, new);
     bench.until(|| bench.world.complete.lock().unwrap().contains(&(PgId(0), 1, DiskId(7)))).await;
-    bench.change_slot(1, Slot::serving(DiskId(7)));
+    bench.change_slot(1, PgSlot::serving(DiskId(7)));
     bench.away(&[2, 3, 4]);
     for bytes in &chunks {
         assert_eq!(bench.get(1, chunk::chunk_id(bytes)).await.unwrap(), *bytes);
@@ -450,7 +453,10 @@ async fn damage_is_no_proof_that_a_chunk_was_never_there() {
     let error = bench.get(5, stripe).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     let task = Task { pg: PgId(0), slot: 5, disk: DiskId(7) };
-    bench.change_slot(5, Slot { disk: DiskId(7), state: SlotState::Syncing, previous: None, returns: false });
+    bench.change_slot(
+        5,
+        PgSlot { disk: DiskId(7), state: SlotState::Syncing, previous: None, returns: false },
+    );
     let server = bench.server(7);
     let error = server.fill_slot(&server.current_map(), task).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");

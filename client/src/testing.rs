@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use placement::{Slot, Table};
+use placement::{PgSlot, Table};
 use proto::cluster::{ClusterStatus, DiskReport, Heartbeat, NodeStatus, PartitionReport};
 use proto::map::{ClusterMap, DiskInfo, NodeInfo, Partition, PartitionKind, ROOT, Role, StoreInfo};
 use proto::slots::SlotMap;
@@ -99,7 +99,7 @@ pub fn status(count: u8) -> ClusterStatus {
             },
         );
     }
-    let pg = vec![Slot::serving(DiskId(1)), Slot::serving(DiskId(2))];
+    let pg = vec![PgSlot::serving(DiskId(1)), PgSlot::serving(DiskId(2))];
     map.table = Some(Table { pgs: vec![pg.clone(), pg] });
     ClusterStatus { map, nodes }
 }

@@ -5,7 +5,7 @@ use types::{Error, Profile, Result};
 
 use crate::solver::shuffle;
 use crate::topology::{CandidateIndex, Topology};
-use crate::{Candidate, Slot, Table};
+use crate::{Candidate, PgSlot, Table};
 
 /// Exchanges tried per slot; more make no visible difference.
 const EXCHANGES_PER_SLOT: usize = 4;
@@ -29,7 +29,7 @@ pub fn build(profile: Profile, pg_count: u16, disks: &[Candidate]) -> Result<Tab
     exchange(&map, &mut pgs);
     appoint_coordinators(&map, &mut pgs);
     let slots = |disks: Vec<CandidateIndex>| {
-        disks.into_iter().map(|disk| Slot::serving(map.disks[disk].id)).collect()
+        disks.into_iter().map(|disk| PgSlot::serving(map.disks[disk].id)).collect()
     };
     let table = Table { pgs: pgs.into_iter().map(slots).collect() };
     debug_assert_eq!(crate::check(&table, profile, disks), [], "a new table keeps every rule (I-PLACE)");

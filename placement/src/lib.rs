@@ -52,7 +52,7 @@ pub enum SlotState {
 
 /// One place in a group: shard `i` of every stripe of the group is on the disk of slot `i`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Slot {
+pub struct PgSlot {
     /// The disk that holds it.
     pub disk: DiskId,
     /// How much of the slot that disk has.
@@ -68,7 +68,7 @@ pub struct Slot {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Table {
     /// The slots of each group, by [`PgId`].
-    pub pgs: Vec<Vec<Slot>>,
+    pub pgs: Vec<Vec<PgSlot>>,
 }
 
 /// A new table, and what it costs.
@@ -83,7 +83,7 @@ pub struct Change {
     pub relaxed: usize,
 }
 
-impl Slot {
+impl PgSlot {
     /// A slot whose holder has everything.
     pub fn serving(disk: DiskId) -> Self {
         Self { disk, state: SlotState::Serving, previous: None, returns: false }
@@ -92,7 +92,7 @@ impl Slot {
 
 impl Table {
     /// The slots of a group; empty for a group that is not in the table.
-    pub fn slots(&self, pg: PgId) -> &[Slot] {
+    pub fn slots(&self, pg: PgId) -> &[PgSlot] {
         self.pgs.get(usize::from(pg.0)).map_or(&[], Vec::as_slice)
     }
 
@@ -100,7 +100,7 @@ impl Table {
     pub fn finish_sync(&mut self, pg: PgId, index: usize, disk: DiskId) -> bool {
         match self.pgs.get_mut(usize::from(pg.0)).and_then(|slots| slots.get_mut(index)) {
             Some(slot) if slot.disk == disk && slot.state == SlotState::Syncing => {
-                *slot = Slot::serving(disk);
+                *slot = PgSlot::serving(disk);
                 true
             }
             _ => false,

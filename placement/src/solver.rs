@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use types::Profile;
 
 use crate::topology::{CandidateIndex, Limits, Topology};
-use crate::{Candidate, Change, Slot, SlotState, Table};
+use crate::{Candidate, Change, PgSlot, SlotState, Table};
 
 /// Position of a slot: group and index in it.
 pub(crate) type Position = (usize, usize);
@@ -66,7 +66,7 @@ impl<'a> Solver<'a> {
         self.slots_of[disk].iter().copied()
     }
 
-    pub(crate) fn slot(&self, (pg, index): Position) -> Slot {
+    pub(crate) fn slot(&self, (pg, index): Position) -> PgSlot {
         self.table.pgs[pg][index]
     }
 
@@ -127,7 +127,7 @@ impl<'a> Solver<'a> {
             _ => old.disk,
         };
         let returns = self.map.index(previous).is_none_or(|disk| self.map.disks[disk].down);
-        let new = Slot { disk: target_id, state: SlotState::Syncing, previous: Some(previous), returns };
+        let new = PgSlot { disk: target_id, state: SlotState::Syncing, previous: Some(previous), returns };
         self.set(position, if target_id == old.disk { old } else { new });
         self.holders[position.0][position.1] = Some(target);
         if let Some(source) = source {
@@ -145,7 +145,7 @@ impl<'a> Solver<'a> {
         self.before.pgs[position.0][position.1].disk != self.slot(position).disk
     }
 
-    pub(crate) fn set(&mut self, (pg, index): Position, slot: Slot) {
+    pub(crate) fn set(&mut self, (pg, index): Position, slot: PgSlot) {
         self.table.pgs[pg][index] = slot;
     }
 
@@ -158,7 +158,7 @@ impl<'a> Solver<'a> {
                 let down = self.holder(position).is_none_or(|disk| self.map.disks[disk].down);
                 // A drained disk that still answers keeps serving.
                 if down {
-                    self.set(position, Slot { state: SlotState::Offline, ..slot });
+                    self.set(position, PgSlot { state: SlotState::Offline, ..slot });
                 }
             }
         }
@@ -216,7 +216,7 @@ mod tests {
 
     /// One group on disks 1 to 3; moves its first slot to the disk with this index.
     fn move_first(disks: &[Candidate], target: CandidateIndex) -> Change {
-        let table = Table { pgs: vec![(1..=3).map(|id| Slot::serving(DiskId(id))).collect()] };
+        let table = Table { pgs: vec![(1..=3).map(|id| PgSlot::serving(DiskId(id))).collect()] };
         let mut solver = Solver::new(&table, Profile { k: 2, m: 1 }, disks);
         solver.move_slot((0, 0), target);
         solver.finish()
@@ -226,11 +226,11 @@ mod tests {
     fn a_slot_that_moves_remembers_where_its_shards_are() {
         let change = move_first(&disks(1), 3);
         let want =
-            Slot { disk: DiskId(4), state: SlotState::Syncing, previous: Some(DiskId(1)), returns: true };
+            PgSlot { disk: DiskId(4), state: SlotState::Syncing, previous: Some(DiskId(1)), returns: true };
         assert_eq!((change.table.pgs[0][0], change.moved), (want, 1));
         assert!(!move_first(&disks(2), 3).table.pgs[0][0].returns, "its disk is up: this was a plan");
         let home = move_first(&disks(2), 0);
-        assert_eq!((home.table.pgs[0][0], home.moved), (Slot::serving(DiskId(1)), 0));
+        assert_eq!((home.table.pgs[0][0], home.moved), (PgSlot::serving(DiskId(1)), 0));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use types::Profile;
 
 use crate::solver::{Position, Solver};
 use crate::topology::CandidateIndex;
-use crate::{Candidate, Change, Slot, SlotState, Table};
+use crate::{Candidate, Change, PgSlot, SlotState, Table};
 
 /// Gives every slot whose disk is down (or gone from the map) to a disk that is up, and sends slots back to a holder
 /// that returned before its substitute was filled. Everything else stays where it is.
@@ -39,7 +39,7 @@ fn welcome_back(solver: &mut Solver<'_>, position: Position) {
     }
     if slot.state == SlotState::Offline && is_up(solver, position) {
         // It missed what was written meanwhile.
-        solver.set(position, Slot { state: SlotState::Syncing, ..slot });
+        solver.set(position, PgSlot { state: SlotState::Syncing, ..slot });
     }
 }
 

@@ -48,7 +48,7 @@ fn spread(table: &Table, disks: &[Candidate], index: Option<usize>) -> usize {
 
 fn all_synced(mut table: Table) -> Table {
     for slot in table.pgs.iter_mut().flatten().filter(|slot| slot.state == SlotState::Syncing) {
-        *slot = Slot::serving(slot.disk);
+        *slot = PgSlot::serving(slot.disk);
     }
     table
 }
@@ -164,7 +164,7 @@ fn without_a_disk_to_go_to_a_slot_is_offline_until_its_disk_returns() {
     let down = with(&disks, |disk| disk.down = disk.node.0 > 5);
     let change = substitute(&table, profile("4+2"), &down);
     for slots in &change.table.pgs {
-        let offline: Vec<&Slot> = slots.iter().filter(|slot| slot.state == SlotState::Offline).collect();
+        let offline: Vec<&PgSlot> = slots.iter().filter(|slot| slot.state == SlotState::Offline).collect();
         assert!(offline.len() == 1 && offline[0].disk.0 > 5, "{slots:?}");
     }
     let back = substitute(&change.table, profile("4+2"), &disks);
@@ -258,7 +258,7 @@ fn only_the_present_holder_finishes_a_sync() {
     assert!(!table.finish_sync(PgId(1), 0, holder));
     let substitute = table.slots(PgId(1))[0].disk;
     assert!(table.finish_sync(PgId(1), 0, substitute));
-    assert_eq!(table.slots(PgId(1))[0], Slot::serving(substitute));
+    assert_eq!(table.slots(PgId(1))[0], PgSlot::serving(substitute));
     assert!(!table.finish_sync(PgId(9), 0, substitute) && table.slots(PgId(9)).is_empty());
 }
 
@@ -266,7 +266,7 @@ fn only_the_present_holder_finishes_a_sync() {
 fn the_checker_sees_what_is_wrong() {
     let disks = cluster(&[&[2; 6], &[2; 6], &[2; 6]]);
     let good = build(profile("4+2"), 4, &disks).unwrap();
-    let found = |change: &dyn Fn(&mut Vec<Slot>)| {
+    let found = |change: &dyn Fn(&mut Vec<PgSlot>)| {
         let mut table = good.clone();
         change(&mut table.pgs[2]);
         check(&table, profile("4+2"), &disks)

@@ -17,6 +17,7 @@ pub mod map;
 pub mod namespace;
 pub mod seal;
 pub mod slots;
+mod trash;
 
 pub use call::{Call, Method};
 pub use envelope::{decode, decode_plain, encode, encode_plain, open, seal_plain};

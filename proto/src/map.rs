@@ -247,7 +247,7 @@ impl ClusterMap {
     }
 
     /// The slots of a placement group, in order; `Unavailable` while there are too few disks for the profile.
-    pub fn slots(&self, pg: PgId) -> Result<&[placement::Slot]> {
+    pub fn slots(&self, pg: PgId) -> Result<&[placement::PgSlot]> {
         let table = self.table.as_ref().ok_or_else(|| {
             Error::unavailable(format!(
                 "the cluster has {} disks, its profile {} needs {}: add disks or nodes",
@@ -285,7 +285,7 @@ mod tests {
 
     /// Two groups of a profile 1+1, and a partition of each kind.
     fn map() -> ClusterMap {
-        let group = vec![placement::Slot::serving(DiskId(1)), placement::Slot::serving(DiskId(2))];
+        let group = vec![placement::PgSlot::serving(DiskId(1)), placement::PgSlot::serving(DiskId(2))];
         let kinds = [PartitionKind::Root, PartitionKind::Tree, PartitionKind::Index];
         let partition =
             |(id, kind)| Partition { id: PartitionId(id), kind, voters: vec![NodeId(1), NodeId(2)] };
@@ -323,7 +323,7 @@ mod tests {
 
     #[test]
     fn maps_that_contradict_themselves_are_refused() {
-        let group = |slots: usize| vec![placement::Slot::serving(DiskId(1)); slots];
+        let group = |slots: usize| vec![placement::PgSlot::serving(DiskId(1)); slots];
         check(|_| {}, Ok(()));
         check(|map| map.table = None, Ok(()));
         check(|map| map.profile.m = 0, Err("profile 1+0"));

@@ -7,6 +7,7 @@ use types::{ChunkId, Error, InodeId, Millis, Name, NamespaceId, Path, RequestId,
 pub use crate::entry::{Attributes, Contents, Entry, Kind, Place, Totals, check_link};
 pub use crate::journal::{Change, JournalPage, PullJournal, Record};
 use crate::seal::{Receipt, Ticket};
+pub use crate::trash::{ListTrash, Removed, TrashPage};
 
 /// What must be at a place for a change of it to be made (I-CAS).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +25,7 @@ pub enum Expect {
 /// What a new version is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NewContent {
-    /// Bytes.
+    /// Bytes of a file.
     File {
         /// Where they are.
         manifest: Manifest,
@@ -366,45 +367,4 @@ pub struct NamespaceStats {
     pub root: InodeId,
     /// Everything in it: equal on all replicas at an equal `seq`.
     pub totals: Totals,
-}
-
-/// Asks for what is in the trash, the last removed first.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ListTrash {
-    /// Which state.
-    pub view: View,
-    /// Only what was removed from below this path; `/` for everything.
-    pub under: Path,
-    /// Continue with what was removed before this; `None` to begin.
-    pub before: Option<Seq>,
-    /// Entries that are looked at for the page, 1 to `TRASH_PAGE_COUNT_MAX`; clamped.
-    pub limit: u32,
-}
-
-/// An entry in the trash.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Removed {
-    /// Position at which it was removed: its name in the trash.
-    pub seq: Seq,
-    /// The path it had.
-    pub path: String,
-    /// As it was.
-    pub entry: Entry,
-    /// When, by the leader's clock.
-    pub time: Millis,
-    /// Who removed it.
-    pub author: String,
-    /// What a directory has.
-    pub contents: Option<Contents>,
-}
-
-/// Answer to [`ListTrash`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TrashPage {
-    /// The state it was read from.
-    pub seq: Seq,
-    /// The last removed first.
-    pub removed: Vec<Removed>,
-    /// Where to go on; `None` after the last.
-    pub next: Option<Seq>,
 }

@@ -13,7 +13,7 @@ use env::time::Instant;
 use env::{Env, Random};
 use kv::{Durability, Kv, MemKv, Overlay};
 use net::{Dial, Reply, Request, Target};
-use placement::{Slot, Table};
+use placement::{PgSlot, Table};
 use proto::Method;
 use proto::block::{ChunkRead, ChunkStored, GetChunk, PutChunk};
 use proto::command::{Logged, NamespaceCommand, Stamped};
@@ -433,7 +433,7 @@ fn map() -> ClusterMap {
         pg_count: 1,
         nodes: ids().zip(Twin::addresses()).map(node).collect(),
         disks: ids().map(disk).collect(),
-        table: Some(Table { pgs: vec![vec![Slot::serving(DiskId(1)), Slot::serving(DiskId(2))]] }),
+        table: Some(Table { pgs: vec![vec![PgSlot::serving(DiskId(1)), PgSlot::serving(DiskId(2))]] }),
         relaxed_count: 0,
         partitions,
         tree: SlotMap::shared_out(&[PartitionId(1)]),

@@ -141,7 +141,7 @@ pub fn check_removal(map: &ClusterMap, id: NodeId, force: bool) -> Result<NodeRe
     }
     let disks = map.disks.iter().filter(|(_, disk)| disk.node == id);
     let disks: Vec<DiskId> = disks.map(|(id, _)| *id).collect();
-    let uses = |slot: &placement::Slot| {
+    let uses = |slot: &placement::PgSlot| {
         disks.contains(&slot.disk) || slot.previous.is_some_and(|previous| disks.contains(&previous))
     };
     let groups = map.table.iter().flat_map(|table| &table.pgs);

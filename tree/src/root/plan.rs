@@ -65,7 +65,7 @@ fn rebalance(map: &mut ClusterMap) {
 fn settle(map: &mut ClusterMap) {
     // A cluster without a table gets its first as soon as enough disks are up.
     let Some(table) = &map.table else { return rebalance(map) };
-    let serving = |slot: &placement::Slot| slot.state == placement::SlotState::Serving;
+    let serving = |slot: &placement::PgSlot| slot.state == placement::SlotState::Serving;
     let filled = table.pgs.iter().flatten().all(serving);
     if filled && map.disks.keys().all(|disk| map.is_live(*disk)) {
         rebalance(map);

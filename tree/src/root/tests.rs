@@ -108,7 +108,7 @@ fn check_map(before: Option<&ClusterMap>, map: &ClusterMap) {
         assert_eq!(disks.len(), slots.len(), "no two slots of a group share a disk (I-PLACE)");
         assert!(disks.iter().all(|disk| map.disks.contains_key(disk)));
         for slot in slots.iter().filter(|slot| slot.state == placement::SlotState::Serving) {
-            assert_eq!(*slot, placement::Slot::serving(slot.disk), "a filled slot needs no other disk");
+            assert_eq!(*slot, placement::PgSlot::serving(slot.disk), "a filled slot needs no other disk");
         }
     }
 }
@@ -396,7 +396,7 @@ fn a_table_that_no_map_can_have_is_refused() {
     refused(&|table| table.pgs.truncate(255), "its table has 255");
     refused(&|table| table.pgs[3].truncate(5), "5 slots in group 3");
     refused(&|table| table.pgs[3][0] = table.pgs[3][1], "group 3 are not on disks of their own");
-    refused(&|table| table.pgs[3][0] = placement::Slot::serving(DiskId(99)), "group 3 are not on disks");
+    refused(&|table| table.pgs[3][0] = placement::PgSlot::serving(DiskId(99)), "group 3 are not on disks");
 }
 
 #[test]

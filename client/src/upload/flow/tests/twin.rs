@@ -118,7 +118,7 @@ fn one_node(address: std::net::SocketAddr) -> ClusterMap {
         store: None,
     };
     let disk = map::DiskInfo { node: NODE, uuid: Default::default(), capacity: 1, healthy: true };
-    let slots = vec![placement::Slot::serving(DiskId(1))];
+    let slots = vec![placement::PgSlot::serving(DiskId(1))];
     let kinds = [PartitionKind::Root, PartitionKind::Tree, PartitionKind::Index, PartitionKind::Index];
     let partition = |(id, kind)| Partition { id: PartitionId(id), kind, voters: vec![NODE] };
     let partitions = (0..).zip(kinds).map(partition).collect();
