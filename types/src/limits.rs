@@ -31,6 +31,15 @@ pub const CHUNK_SIZE_MAX: usize = 4 * MIB;
 pub const STRIPE_SIZE_MIN: usize = 128 * KIB;
 /// A file of this size or less lives inside its version row.
 pub const INLINE_SIZE_MAX: usize = 4 * KIB;
+/// Payload bytes of one frame of a sealed payload: what a reader of a few bytes has to open. Part of the format.
+pub const SEALED_FRAME_SIZE: usize = 64 * KIB;
+/// What precedes the frames of a sealed payload.
+pub const SEALED_HEADER_SIZE: usize = 32;
+/// What each frame grows by: the tag of AES-GCM.
+pub const SEALED_TAG_SIZE: usize = 16;
+/// The largest payload, sealed.
+pub const SEALED_SIZE_MAX: usize =
+    SEALED_HEADER_SIZE + CHUNK_SIZE_MAX + CHUNK_SIZE_MAX / SEALED_FRAME_SIZE * SEALED_TAG_SIZE;
 /// Shards of a stripe: GF(2^8) would allow 255; nobody deploys more than this.
 pub const SHARD_COUNT_MAX: usize = 32;
 /// Chunks that a version row lists itself; longer lists are manifest nodes in the block store.
@@ -432,7 +441,8 @@ pub const DEV_TOKEN_VALIDITY: Duration = Duration::from_secs(600);
 
 /// Sizes of memory and of files are one kind of number here.
 const _: () = assert!(usize::BITS == 64);
-const _: () = assert!(CHUNK_SIZE_MAX + FRAME_HEADER_SIZE_MAX < FRAME_SIZE_MAX);
+const _: () = assert!(SEALED_SIZE_MAX + FRAME_HEADER_SIZE_MAX < FRAME_SIZE_MAX);
+const _: () = assert!(CHUNK_SIZE_MAX.is_multiple_of(SEALED_FRAME_SIZE));
 const _: () = assert!(HEARTBEAT_MS * 4 <= PEER_SILENCE_MS_MAX);
 const _: () = assert!(BATCH_OP_COUNT_MAX * (INLINE_SIZE_MAX + 1024) <= COMMAND_SIZE_MAX);
 const _: () = assert!(COMMAND_SIZE_MAX < FRAME_SIZE_MAX);
