@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use types::{ChunkId, DiskId, Error, NodeId, Profile, Result};
 
 use crate::intents::Intents;
+use crate::keys::KnownKeys;
 use crate::links::Links;
 
 /// Entries of one [`ShardList`].
@@ -49,6 +50,7 @@ pub struct Blockserver {
     pub(crate) map: watch::Receiver<Arc<ClusterMap>>,
     pub(crate) links: Arc<dyn Links>,
     pub(crate) intents: Intents,
+    pub(crate) keys: KnownKeys,
     kernel: Kernel,
     stripes: Mutex<BTreeMap<(u8, u8), Arc<Stripe>>>,
     pub(crate) writing: Mutex<BTreeMap<ChunkId, crate::put::Shared>>,
@@ -80,12 +82,14 @@ impl Blockserver {
             map,
             links,
             intents: Intents::new(config.intents),
+            keys: KnownKeys::default(),
             kernel,
             stripes: Mutex::new(BTreeMap::new()),
             writing: Mutex::new(BTreeMap::new()),
             syncing_slots: std::sync::atomic::AtomicU32::new(0),
         });
         crate::heal::start(&server);
+        crate::keys::start(&server);
         Ok(server)
     }
 

@@ -9,6 +9,7 @@ use types::{
     ReplicaId, Stamp, StoreUuid,
 };
 
+use crate::keys::Unlock;
 use crate::map::{ClusterMap, Role};
 use crate::seal::ClusterSecret;
 
@@ -135,6 +136,8 @@ pub struct Joined {
     pub certificate: String,
     /// The cluster's secret.
     pub secret: ClusterSecret,
+    /// How it comes by the unlock key, on a meta node.
+    pub unlock: Option<Unlock>,
     /// The map, to find the others.
     pub map: ClusterMap,
 }

@@ -10,6 +10,7 @@ pub mod command;
 mod envelope;
 mod golden;
 pub mod index;
+pub mod keys;
 pub mod map;
 pub mod namespace;
 pub mod seal;

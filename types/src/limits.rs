@@ -116,6 +116,8 @@ pub const SHUTDOWN_MS_MAX: u64 = 5_000;
 pub const BATCH_OP_COUNT_MAX: usize = 512;
 /// Bytes of commands that a proposer packs into one Raft entry (a single larger command still goes alone).
 pub const ENTRY_SIZE_TARGET: usize = MIB;
+/// Keys that a cluster has had: one more per tenant and rotation. They are one row.
+pub const KEY_COUNT_MAX: usize = 4096;
 /// One command: a full batch of inline files fits.
 pub const COMMAND_SIZE_MAX: usize = 4 * MIB;
 /// Commands waiting in a partition's proposer before it answers `Busy`.
@@ -250,6 +252,9 @@ pub const AUTHORITY_VALIDITY: Duration = Duration::from_secs(30 * 365 * 24 * 360
 pub const CERTIFICATE_VALIDITY: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// Clocks of machines differ: a new certificate is valid from this long before now.
 pub const CLOCK_SKEW_MAX: Duration = Duration::from_secs(3600);
+/// How often a node asks for the keys of what it stores: for as long a destroyed key opens what it had sealed, and an
+/// old one seals what is new.
+pub const KEYS_REFRESH_PERIOD: Duration = Duration::from_secs(30);
 /// How long a read ticket lives at most, from the start of the step it is issued in.
 pub const TICKET_MS_MAX: u64 = 2 * 3600 * 1000;
 /// Tickets issued in the same step are equal, so that they can be cached.

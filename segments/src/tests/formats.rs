@@ -149,7 +149,7 @@ fn a_sealed_segment() {
     assert!(bytes[36..4096].iter().all(|b| *b == 0));
     let end = usize::try_from(header.end()).unwrap();
     assert_eq!(bytes[end..end + 96], header.to_bytes(PLACE));
-    expect!["4353464f4f5445520b0a00000100000080100000afc0bc1a6469736b75756964e3273daa00000000"]
+    expect!["4353464f4f5445520b0a000001000000801000002d4ca78d6469736b757569642c24802a00000000"]
         .assert_eq(&hex(&bytes[end + 96..]));
     assert_eq!(segment::read_footer(&*file, PLACE), Some(vec![header]));
     assert!(segment::has_header(&*file, uuid, PLACE.segment));

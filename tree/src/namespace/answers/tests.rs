@@ -4,10 +4,11 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use chunk::sealed::SealKey;
 use kv::{Durability, Kv, MemKv, Order, Overlay, Read, Visit};
 use proto::command::{NamespaceCommand, Stamped};
-use proto::namespace::{Mode, Op};
-use types::{ErrorKind, Millis, NamespaceId, PartitionId, Path, RequestId, Seq};
+use proto::namespace::{Base, Mode, Op};
+use types::{ErrorKind, KeyId, Millis, NamespaceId, PartitionId, Path, RequestId, Seq, TenantId};
 
 use super::*;
 use crate::draft::At;
@@ -41,6 +42,16 @@ impl Bench {
         let reply = self.replica.apply(&mut overlay, self.index, &bytes).unwrap();
         self.kv.write(overlay.into_batch(), Durability::Buffered).unwrap();
         reply
+    }
+
+    /// Has Ann save a small file, sealed with a key, under a request id.
+    fn save(&mut self, id: u8, content: &'static str, key: u32) -> Result<Written> {
+        let key = SealKey { tenant: TenantId::FIRST, id: KeyId(key), secret: [key as u8; 32] };
+        let manifest = Manifest::inline(Bytes::from_static(content.as_bytes())).sealed(&key);
+        let (path, base, modified) = (Path::parse("/f").unwrap(), Base::Absent, Millis(1));
+        let ops = vec![Op::CommitVersion { path, base, manifest, receipts: vec![], modified }];
+        let write = WriteNamespace { namespace: NS, request: RequestId([id; 16]), mode: Mode::PerItem, ops };
+        decode_answer(&self.apply(NamespaceCommand::Write { author: "user/ann".into(), write }, 1))
     }
 
     /// Has an author make a directory under a request id.
@@ -183,4 +194,20 @@ fn answers_are_bounded_in_bytes() {
         let changes = draft.into_changes();
         overlay.absorb(changes);
     }
+}
+
+/// A key may be changed between a request and its repeat.
+#[test]
+fn a_repeat_that_is_sealed_with_another_key_is_the_same_request() {
+    let mut bench = Bench::new(10);
+    let first = bench.save(1, "content", 1).unwrap();
+    assert!(first.results[0].is_ok());
+    assert_eq!(bench.save(1, "content", 2), Ok(first));
+    let other = bench.save(1, "another", 2).unwrap_err();
+    assert_eq!(other.kind(), ErrorKind::Invalid);
+    // What is kept is what was proposed first.
+    let (_, manifest) =
+        crate::namespace::open_version(&bench.kv, NS, &Path::parse("/f").unwrap(), None).unwrap();
+    let Content::Sealed { form, .. } = manifest.content else { panic!("it is sealed") };
+    assert!(form.key == KeyId(1) && !form.bytes.is_empty());
 }
