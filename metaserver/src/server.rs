@@ -8,6 +8,7 @@ mod cluster;
 mod digest;
 mod handover;
 mod index;
+mod keys;
 mod level;
 mod namespace;
 mod status;
@@ -46,6 +47,8 @@ use crate::liveness::Liveness;
 use crate::machine::{Followed, Replicated};
 use crate::polls::Polls;
 use crate::readers::Readers;
+use keys::Keychain;
+pub use keys::Unlocking;
 
 /// What a metaserver needs to start.
 #[derive(Debug)]
@@ -54,6 +57,8 @@ pub struct Config {
     pub host: Host,
     /// The secret that the cluster's nodes share.
     pub secret: ClusterSecret,
+    /// How this node opens the cluster's keys.
+    pub unlocking: Unlocking,
     /// The newest map this node has seen: says which partitions there are.
     pub map: ClusterMap,
     /// On the first node of a cluster: what to begin with, until the cluster exists.
@@ -85,6 +90,7 @@ pub struct Metaserver {
     routes: Routes<Metaserver>,
     node: NodeId,
     secret: ClusterSecret,
+    keychain: Keychain,
     signer: Signer,
     host: Host,
     indexes: BTreeMap<PartitionId, Arc<Replica<IndexMachine>>>,
@@ -136,6 +142,7 @@ impl Metaserver {
             routes: routes(),
             node: host.replica().node(),
             secret: config.secret,
+            keychain: Keychain::new(config.unlocking),
             signer: config.signer,
             host,
             indexes,
@@ -149,6 +156,10 @@ impl Metaserver {
             retired: AtomicBool::new(false),
             started: env::time::now(),
         });
+        if let Err(e) = server.check_unlocking() {
+            server.shutdown().await;
+            return Err(e);
+        }
         if let Some(bootstrap) = config.bootstrap {
             server.bootstrap(bootstrap).await?;
         }
@@ -278,6 +289,10 @@ fn routes() -> Routes<Metaserver> {
         .on(|s: &Metaserver, caller, question| s.pin(caller, question).boxed())
         .on(|s: &Metaserver, caller, question| s.register(caller, question).boxed())
         .on(|s: &Metaserver, caller, question| s.fetch_index_stats(caller, question).boxed())
+        .on(|s: &Metaserver, caller, question| s.fetch_keys(caller, question).boxed())
+        .on(|s: &Metaserver, caller, question| s.list_keys(caller, question).boxed())
+        .on(|s: &Metaserver, caller, question| s.rotate_keys(caller, question).boxed())
+        .on(|s: &Metaserver, caller, question| s.destroy_keys(caller, question).boxed())
 }
 
 #[async_trait]

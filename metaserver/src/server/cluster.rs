@@ -11,12 +11,12 @@ use proto::cluster::{
     RegisterDisks, RegisterStore, RemoveNode, StoreRegistered, TokenCreated,
 };
 use proto::command::{MapChange, NamespaceCommand, NewNode, NodeChange, RootCommand};
-use proto::map::{ClusterMap, ROOT};
+use proto::map::{ClusterMap, ROOT, Role};
 use raft::State;
 use tree::root;
 use types::{Error, Identity, NodeId, Result};
 
-use super::Metaserver;
+use super::{Metaserver, Unlocking};
 use crate::liveness::Liveness;
 
 impl Metaserver {
@@ -29,7 +29,10 @@ impl Metaserver {
             root::check_build(state, level)?;
             root::secrets(state)
         };
-        let secrets = self.read_newest(&self.root(), admit).await?;
+        let sealed = self.read_newest(&self.root(), admit).await?;
+        let Unlocking { key, how } = &self.keychain.unlocking;
+        let secrets = root::Secrets::open(&sealed, key)?;
+        let unlock = roles.contains(&Role::Meta).then(|| how.clone());
         let node = NewNode { zone, roles, native, control, store };
         let added = self.change_map(MapChange::AddNode { node, token_hash, level }).await?;
         let id = added.node.ok_or_else(|| Error::internal("a node was added without an id"))?;
@@ -40,7 +43,7 @@ impl Metaserver {
         let certificate = (self.signer.0)(&secrets.authority, &join.request, &Identity::Node(id))?;
         let map = self.current_map()?;
         assert!(map.nodes.contains_key(&id), "a command is applied here before it is answered (I-LIN)");
-        Ok(Joined { node: id, cluster: map.cluster, certificate, secret: secrets.secret, map })
+        Ok(Joined { node: id, cluster: map.cluster, certificate, secret: secrets.secret, unlock, map })
     }
 
     pub(super) async fn heartbeat(&self, caller: &Caller, mut heartbeat: Heartbeat) -> Result<HeartbeatSeen> {
