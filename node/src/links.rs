@@ -12,6 +12,7 @@ use net::{Reply, Request};
 use proto::Method;
 use proto::cluster::FinishSync;
 use proto::index::{Register, Registration};
+use proto::keys::{FetchKeys, Keys};
 use proto::map::PartitionKind;
 use proto::seal::Receipt;
 use tracing::{info, warn};
@@ -137,6 +138,14 @@ impl blockserver::Links for BlockLinks {
         let batcher =
             batcher.ok_or_else(|| Error::stale_epoch("the partitions of the index have changed"))?;
         batcher.call(chunk, size_of::<Registration>()).await
+    }
+
+    async fn fetch_keys(&self) -> Result<Keys> {
+        match self.cluster.ask_root(&FetchKeys { stale_ok: false }).await {
+            // Without a quorum nothing new is stored, but what is can still be read.
+            Err(e) if e.is_transient() => self.cluster.ask_root(&FetchKeys { stale_ok: true }).await,
+            answer => answer,
+        }
     }
 
     async fn finish_sync(&self, slots: Vec<(PgId, u8, DiskId)>) -> Result<()> {

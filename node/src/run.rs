@@ -26,6 +26,7 @@ use crate::platform::{Listener, Platform};
 use crate::repair::{self, Moved};
 use crate::service::NodeService;
 use crate::store::StoreRecord;
+use crate::unlock;
 
 /// A running node.
 pub struct Node {
@@ -122,7 +123,7 @@ impl Node {
         let Start { env, platform, config, membership, map, .. } = &start;
         env::task::spawn(save_maps(self.home.clone(), map.subscribe()));
         if config.roles.contains(&Role::Meta) {
-            let keeper = Arc::new(self.keeper(&start)?);
+            let keeper = Arc::new(self.keeper(&start).await?);
             self.keeper = Some(keeper.clone());
             keeper.start().await?;
         }
@@ -147,13 +148,17 @@ impl Node {
         Ok(())
     }
 
-    fn keeper(&self, start: &Start) -> Result<MetaKeeper> {
+    async fn keeper(&self, start: &Start) -> Result<MetaKeeper> {
+        let (env, home, config) = (start.env.clone(), self.home.clone(), start.config.clone());
+        // From a passphrase it takes its time.
+        let unlocking = env::task::blocking(move || unlock::load(&env, &home, &config)).await?;
         Ok(MetaKeeper {
             env: start.env.clone(),
             platform: start.platform.clone(),
             home: self.home.clone(),
             config: start.config.clone(),
             membership: start.membership.clone(),
+            unlocking,
             service: self.service.clone(),
             cluster: start.view()?,
             map: start.map.clone(),

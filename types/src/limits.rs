@@ -118,6 +118,17 @@ pub const BATCH_OP_COUNT_MAX: usize = 512;
 pub const ENTRY_SIZE_TARGET: usize = MIB;
 /// Keys that a cluster has had: one more per tenant and rotation. They are one row.
 pub const KEY_COUNT_MAX: usize = 4096;
+/// Memory that a new passphrase is derived with, in KiB, and passes over it: a fifth of a second for whoever knows it,
+/// and for each guess of whoever does not.
+pub const PASSPHRASE_MEMORY_KIB: u32 = 64 * KIB as u32;
+/// See [`PASSPHRASE_MEMORY_KIB`].
+pub const PASSPHRASE_PASS_COUNT: u32 = 3;
+/// What a node that starts may be told to spend on it.
+pub const PASSPHRASE_MEMORY_KIB_MAX: u32 = 1024 * KIB as u32;
+/// See [`PASSPHRASE_MEMORY_KIB_MAX`].
+pub const PASSPHRASE_PASS_COUNT_MAX: u32 = 64;
+/// Shorter ones are guessed, however long a guess takes.
+pub const PASSPHRASE_SIZE_MIN: usize = 12;
 /// One command: a full batch of inline files fits.
 pub const COMMAND_SIZE_MAX: usize = 4 * MIB;
 /// Commands waiting in a partition's proposer before it answers `Busy`.
