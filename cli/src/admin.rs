@@ -1,6 +1,7 @@
-//! Commands of administrators: health, nodes, disks, tokens, namespaces.
+//! Commands of administrators: health, nodes, disks, tokens, namespaces, keys.
 
 mod compare;
+mod keys;
 mod repair;
 mod report;
 #[cfg(test)]
@@ -16,7 +17,9 @@ use types::{ErrorKind, NamespaceName, NodeId, Result};
 pub use repair::{readdress, recover, skip};
 pub use report::{cluster, disks, nodes};
 
-use crate::args::{Admin, AdminCluster, AdminDisk, AdminMeta, AdminNamespace, AdminNode, AdminToken};
+use crate::args::{
+    Admin, AdminCluster, AdminDisk, AdminKey, AdminMeta, AdminNamespace, AdminNode, AdminToken,
+};
 use crate::exit::{self, Exit, Failure};
 use crate::output::Outcome;
 use crate::session::Session;
@@ -39,6 +42,9 @@ pub async fn run(session: &Session, command: Admin) -> exit::Result<Outcome> {
             let json = json!({ "token": token, "valid_seconds": valid.as_secs() });
             Ok(Outcome::ok(token, json))
         }
+        Admin::Key(AdminKey::List) => Ok(keys::list(session).await?),
+        Admin::Key(AdminKey::Rotate) => Ok(keys::rotate(session).await?),
+        Admin::Key(AdminKey::Destroy { tenant, yes }) => keys::destroy(session, tenant, yes).await,
         Admin::Namespace(AdminNamespace::Create { name }) => Ok(create_namespace(session, name).await?),
     }
 }

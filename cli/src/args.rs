@@ -13,7 +13,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use types::{Error, NamespaceName, Path, Profile, Result, VersionId};
 
-pub use admin::{Admin, AdminCluster, AdminDisk, AdminMeta, AdminNamespace, AdminNode, AdminToken};
+pub use admin::{Admin, AdminCluster, AdminDisk, AdminKey, AdminMeta, AdminNamespace, AdminNode, AdminToken};
 
 use crate::output::Format;
 use values::{message, namespace};

@@ -212,6 +212,7 @@ mod tests {
         let derivation = Derivation { salt: [1; 16], memory_kib: 1024, pass_count: 2 };
         let UnlockKey(key) = derive(b"correct horse battery", &derivation).unwrap();
         let digits: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
-        expect_test::expect!["cbce18f36a85ff9531d8412e530d73d34dba6f190775ace8fc1606e1b8d4fb6a"].assert_eq(&digits);
+        expect_test::expect!["cbce18f36a85ff9531d8412e530d73d34dba6f190775ace8fc1606e1b8d4fb6a"]
+            .assert_eq(&digits);
     }
 }
