@@ -19,7 +19,7 @@ use types::{ChunkId, DiskId, Error, ErrorKind, Generation, Identity, Profile, Re
 use crate::server::Blockserver;
 
 /// A shard or replica that was read.
-type Part = (ShardKey, ShardMeta, Bytes);
+type Found = (ShardKey, ShardMeta, Bytes);
 
 /// Shards of one stripe by slot.
 type Shards = BTreeMap<u8, Bytes>;
@@ -59,7 +59,7 @@ impl Blockserver {
     async fn read_chunk(&self, id: ChunkId, range: Option<(u32, u32)>) -> Result<Bytes> {
         let map = self.current_map();
         let (meta, sealed) = self.read_payload(&map, id).await?;
-        let key = self.key_of(&sealed).await?;
+        let key = self.keys.of(&sealed).await?;
         let plain_size = meta.plain_size as usize;
         let open = move || match range {
             Some((offset, count)) if !meta.compressed => {
@@ -102,7 +102,7 @@ impl Blockserver {
         slots: &[Slot],
         id: ChunkId,
         generation: Option<Generation>,
-    ) -> Result<Part> {
+    ) -> Result<Found> {
         let (local, remote): (Vec<DiskId>, Vec<DiskId>) =
             holders(slots).into_iter().partition(|disk| self.disks.contains_key(disk));
         let mut error = Error::not_found(format!("chunk {id} is on none of its disks"));
@@ -141,7 +141,7 @@ impl Blockserver {
         (key, meta): (ShardKey, ShardMeta),
         profile: Profile,
         first: Bytes,
-    ) -> Result<Shards, (Error, Vec<Part>)> {
+    ) -> Result<Shards, (Error, Vec<Found>)> {
         let k = usize::from(profile.k);
         let mut shards = Shards::from([(key.slot, first)]);
         let mut waiting: Vec<u8> = (0..profile.n() as u8).rev().filter(|slot| *slot != key.slot).collect();
@@ -203,7 +203,7 @@ impl Blockserver {
         slots: &[Slot],
         key: ShardKey,
         meta: ShardMeta,
-    ) -> Result<Bytes, (Error, Option<Part>)> {
+    ) -> Result<Bytes, (Error, Option<Found>)> {
         let mut error = Error::not_found(format!("placement group has no slot {}", key.slot));
         let mut other = None;
         let Some(place) = slots.get(usize::from(key.slot)) else { return Err((error, other)) };
@@ -237,7 +237,7 @@ impl Blockserver {
         chunk: ChunkId,
         slot: Option<u8>,
         generation: Option<Generation>,
-    ) -> Result<Part> {
+    ) -> Result<Found> {
         if let Some(local) = self.disks.get(&disk) {
             let found = local.get_shard(chunk, slot, generation, None).await?;
             check_answer(&found.key, &found.meta, chunk, slot, generation)?;

@@ -157,7 +157,7 @@ impl Blockserver {
         let profile = map.profile;
         let slots: Vec<DiskId> = map.slots(map.pg(&id))?.iter().map(|slot| slot.disk).collect();
         let stripe = self.stripe(profile)?;
-        let key = self.current_key().await?;
+        let key = self.keys.current().await?;
         let plain_size = body.len() as u32;
         let code = move || -> Result<Coded> {
             let stored = compress(&body);

@@ -50,7 +50,7 @@ pub struct Blockserver {
     pub(crate) map: watch::Receiver<Arc<ClusterMap>>,
     pub(crate) links: Arc<dyn Links>,
     pub(crate) intents: Intents,
-    pub(crate) keys: KnownKeys,
+    pub(crate) keys: Arc<KnownKeys>,
     kernel: Kernel,
     stripes: Mutex<BTreeMap<(u8, u8), Arc<Stripe>>>,
     pub(crate) writing: Mutex<BTreeMap<ChunkId, crate::put::Shared>>,
@@ -72,6 +72,7 @@ impl Blockserver {
         links: Arc<dyn Links>,
     ) -> Result<Arc<Self>> {
         let kernel = erasure::self_test()?;
+        let keys = KnownKeys::start(links.clone());
         let server = Arc::new_cyclic(|this| Self {
             this: this.clone(),
             env,
@@ -82,14 +83,13 @@ impl Blockserver {
             map,
             links,
             intents: Intents::new(config.intents),
-            keys: KnownKeys::default(),
+            keys,
             kernel,
             stripes: Mutex::new(BTreeMap::new()),
             writing: Mutex::new(BTreeMap::new()),
             syncing_slots: std::sync::atomic::AtomicU32::new(0),
         });
         crate::heal::start(&server);
-        crate::keys::start(&server);
         Ok(server)
     }
 

@@ -4,11 +4,13 @@
 //! of every partition, and that inline content is plain in answers only.
 //! Knows nothing of: sockets, openraft types, what a command changes, where shards lie on a disk.
 
+mod keychain;
 mod liveness;
 mod machine;
 mod polls;
 mod readers;
 mod server;
 
+pub use keychain::Unlocking;
 pub use liveness::Liveness;
-pub use server::{Config, Metaserver, Signer, Unlocking};
+pub use server::{Config, Metaserver, Signer};

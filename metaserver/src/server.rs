@@ -43,12 +43,11 @@ use tree::{Machine, Replica};
 use types::limits::COMMAND_SIZE_MAX;
 use types::{Error, FeatureLevel, Identity, NodeId, PartitionId, Result, Stamp};
 
+use crate::keychain::{Keychain, Unlocking};
 use crate::liveness::Liveness;
 use crate::machine::{Followed, Replicated};
 use crate::polls::Polls;
 use crate::readers::Readers;
-use keys::Keychain;
-pub use keys::Unlocking;
 
 /// What a metaserver needs to start.
 #[derive(Debug)]

@@ -1,5 +1,7 @@
-//! Goal: what people store is on no disk, log or metadata file of a node in the clear, and comes back as long as its key
-//! exists. Method: a real node in this process, on real files and sockets; every file of its data directory is searched.
+//! Goal: I-SEAL: what people store is on no disk, log or metadata file of a node in the clear, and comes back as long as
+//! its key exists. Method: a real node in this process, on real files and sockets; every file of its data directory is
+//! searched.
+#![allow(clippy::unwrap_used)] // All of this file is a test; helpers of tests fail loudly, too.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;

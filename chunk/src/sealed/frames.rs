@@ -7,7 +7,8 @@ use ring::aead::{Aad, LessSafeKey, NONCE_LEN, Nonce};
 use types::limits::{SEALED_FRAME_SIZE, SEALED_HEADER_SIZE, SEALED_TAG_SIZE};
 use types::{ChunkId, Error, Result};
 
-use super::{Header, SealKey, sealed_size};
+use super::header::Header;
+use super::key::SealKey;
 
 /// A frame as it is kept: the last one of a payload may be shorter, and has its tag at least.
 const FRAME_SIZE: usize = SEALED_FRAME_SIZE + SEALED_TAG_SIZE;
@@ -23,6 +24,17 @@ pub(super) struct Frames<'a> {
 impl<'a> Frames<'a> {
     pub(super) fn new(key: &'a SealKey, id: &'a ChunkId, header: Header) -> Self {
         Self { cipher: key.payload_key(id, &header), header: header.to_bytes(), key, id }
+    }
+
+    /// What opens a sealed payload, and its frames.
+    pub(super) fn of<'b>(key: &'a SealKey, id: &'a ChunkId, sealed: &'b [u8]) -> Result<(Self, &'b [u8])> {
+        let (header, bytes) = Header::split(sealed)?;
+        let frames = Self::new(key, id, header);
+        if (header.tenant, header.key) == (key.tenant, key.id) {
+            Ok((frames, bytes))
+        } else {
+            Err(frames.damaged(&format!("it is sealed with key {} of tenant {}", header.key, header.tenant)))
+        }
     }
 
     /// The header and all frames of a payload.
@@ -67,13 +79,18 @@ impl<'a> Frames<'a> {
     }
 
     /// The key is wrong, or the bytes are: nobody can tell which.
-    pub(super) fn damaged(&self, what: &str) -> Error {
+    fn damaged(&self, what: &str) -> Error {
         let SealKey { tenant, id, .. } = self.key;
         Error::corrupt(format!(
             "what is stored of chunk {} does not fit key {id} of tenant {tenant}: {what}",
             self.id
         ))
     }
+}
+
+/// Bytes of a payload of `size` bytes, once it is sealed. An empty one has a frame, too: it is what proves it.
+pub(super) fn sealed_size(size: usize) -> usize {
+    SEALED_HEADER_SIZE + size + size.div_ceil(SEALED_FRAME_SIZE).max(1) * SEALED_TAG_SIZE
 }
 
 /// Of a frame of a payload of so many frames: they can neither be exchanged nor be cut off.

@@ -6,7 +6,7 @@ use ring::aead::{AES_256_GCM, LessSafeKey, UnboundKey};
 use serde::{Deserialize, Serialize};
 use types::{ChunkId, KeyId, TenantId};
 
-use super::{Header, Salt};
+use super::header::{Header, Salt};
 
 /// A key that payloads are sealed with. Never leaves the nodes of a cluster but sealed by another.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]

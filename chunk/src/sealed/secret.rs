@@ -5,7 +5,8 @@ use bytes::Bytes;
 use types::{ChunkId, Error, Result};
 
 use super::frames::Frames;
-use super::{Header, NO_SALT, SealKey, open};
+use super::header::{Header, NO_SALT};
+use super::key::SealKey;
 
 const NAME_SIZE: usize = 32;
 
@@ -21,7 +22,8 @@ pub fn open_secret(key: &SealKey, purpose: &str, sealed: &[u8]) -> Result<Bytes>
     let opened = || {
         let (name, sealed) = sealed.split_first_chunk::<NAME_SIZE>()?;
         let name = ChunkId(*name);
-        Some((name, open(key, &name, sealed).ok()?))
+        let (frames, bytes) = Frames::of(key, &name, sealed).ok()?;
+        Some((name, frames.open(bytes, 0..usize::MAX).ok()?))
     };
     match opened() {
         Some((found, secret)) if found == name(key, purpose, &secret) => Ok(secret),

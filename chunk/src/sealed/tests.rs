@@ -7,8 +7,11 @@ use std::fmt::Write;
 use expect_test::expect;
 use proptest::prelude::*;
 use types::ErrorKind;
-use types::limits::{CHUNK_SIZE_MAX, SEALED_SIZE_MAX};
+use types::limits::{
+    CHUNK_SIZE_MAX, SEALED_FRAME_SIZE, SEALED_HEADER_SIZE, SEALED_SIZE_MAX, SEALED_TAG_SIZE,
+};
 
+use super::frames::sealed_size;
 use super::*;
 use crate::chunk_id;
 use crate::compress::compress;
@@ -167,7 +170,7 @@ proptest! {
 
     #[test]
     fn rubbish_does_no_harm(bytes in prop::collection::vec(any::<u8>(), 0..300), offset in any::<usize>(), count in any::<usize>()) {
-        let framed = [&MAGIC[..], &[VERSION, 16, 0, 0], &bytes].concat();
+        let framed = [&b"CSSL\x01\x10\0\0"[..], &bytes].concat();
         for input in [&bytes, &framed] {
             let _ = sealed_with(input);
             let _ = fingerprint(input, 0);

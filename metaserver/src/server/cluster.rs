@@ -16,7 +16,8 @@ use raft::State;
 use tree::root;
 use types::{Error, Identity, NodeId, Result};
 
-use super::{Metaserver, Unlocking};
+use super::Metaserver;
+use crate::keychain::Unlocking;
 use crate::liveness::Liveness;
 
 impl Metaserver {

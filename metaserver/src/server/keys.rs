@@ -1,15 +1,13 @@
 //! The key ring: opened here, told to nodes with disks, rotated and destroyed; and the inline content that it seals.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use access::{Action, acting_node, authorize};
 use chunk::manifest::{Content, Manifest};
 use chunk::sealed::sealed_with;
 use net::Caller;
 use proto::command::RootCommand;
-use proto::keys::{
-    DestroyKeys, FetchKeys, KeyList, KeyRing, Keys, KeysDestroyed, ListKeys, RotateKeys, Unlock, UnlockKey,
-};
+use proto::keys::{DestroyKeys, FetchKeys, KeyList, KeyRing, Keys, KeysDestroyed, ListKeys, RotateKeys};
 use proto::map::{ROOT, Role};
 use proto::namespace::{Op, WriteNamespace};
 use raft::State;
@@ -18,37 +16,6 @@ use tree::root;
 use types::{Error, NodeId, Result, TenantId};
 
 use super::Metaserver;
-
-/// How this node opens the key ring.
-#[derive(Clone, Debug)]
-pub struct Unlocking {
-    /// The key that does it.
-    pub key: UnlockKey,
-    /// How other meta nodes come by it.
-    pub how: Unlock,
-}
-
-/// The ring as it was last opened.
-#[derive(Debug)]
-pub(super) struct Keychain {
-    pub(super) unlocking: Unlocking,
-    open: Mutex<Arc<Keys>>,
-}
-
-impl Keychain {
-    pub(super) fn new(unlocking: Unlocking) -> Self {
-        Self { unlocking, open: Mutex::default() }
-    }
-
-    /// The keys of a ring. `Denied` when this node has not the key of this cluster.
-    pub(super) fn open(&self, ring: &KeyRing) -> Result<Arc<Keys>> {
-        let mut open = self.open.lock().expect("no panic while it is held");
-        if open.version != ring.version {
-            *open = Arc::new(root::open_ring(ring, &self.unlocking.key)?);
-        }
-        Ok(open.clone())
-    }
-}
 
 impl Metaserver {
     /// Refuses to serve with a key that is not the cluster's, if this node's copy of the ring can tell.

@@ -1,4 +1,4 @@
-//! Goal: what people store inline, the keys and the cluster's own secrets are on no disk in the clear; keys change without
+//! Goal: I-SEAL: what people store inline, the keys and the cluster's own secrets are on no disk in the clear; keys change without
 //! a request that fails; what was destroyed is named. Method: everything a node has stored is searched.
 
 use std::ops::ControlFlow;
