@@ -34,13 +34,13 @@ impl Metaserver {
 
     /// Seals what a write carries inline: from here on it is plain nowhere.
     pub(super) fn seal_content(&self, write: &mut WriteNamespace) -> Result<()> {
-        for op in &mut write.ops {
-            if let Op::CommitVersion { manifest, .. } = op
-                && matches!(manifest.content, Content::Inline(_))
-            {
-                *manifest = manifest.clone().sealed(self.keys()?.current(TenantId::FIRST)?);
-            }
+        let mut plain: Vec<&mut Manifest> = write.ops.iter_mut().filter_map(inline).collect();
+        if plain.is_empty() {
+            return Ok(());
         }
+        let keys = self.keys()?;
+        let key = keys.current(TenantId::FIRST)?;
+        plain.iter_mut().for_each(|manifest| **manifest = manifest.clone().sealed(key));
         Ok(())
     }
 
@@ -109,5 +109,15 @@ impl Metaserver {
 
     async fn newest_ring(&self) -> Result<KeyRing> {
         self.read_newest(&self.root(), |state: &State| root::key_ring(state)).await
+    }
+}
+
+/// The manifest of a commit that carries its content.
+fn inline(op: &mut Op) -> Option<&mut Manifest> {
+    match op {
+        Op::CommitVersion { manifest, .. } if matches!(manifest.content, Content::Inline(_)) => {
+            Some(manifest)
+        }
+        _ => None,
     }
 }
