@@ -1,30 +1,28 @@
 //! Reading a chunk: from the data shards when they are there, from any `k` otherwise.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use access::{Action, authorize};
 use bytes::Bytes;
 use chunk::compress::decompress;
 use chunk::erasure::shard_size;
 use chunk::manifest::parse_node;
+use chunk::sealed::{open, open_range};
 use futures::stream::{FuturesUnordered, StreamExt};
 use net::Request;
 use placement::PgSlot;
 use proto::block::{ChunkKind, ChunkRead, GetChunk, GetShard, Layout, ShardKey, ShardMeta, ShardRead};
 use proto::map::ClusterMap;
-use types::limits::{SHARD_HEDGE_AFTER, SHARD_READ_TIMEOUT};
+use types::limits::{SHARD_HEDGE_AFTER, SHARD_READ_TIMEOUT, STRIPE_SIZE_MIN};
 use types::{ChunkId, DiskId, Error, ErrorKind, Generation, Identity, Profile, Result};
 
 use crate::server::Blockserver;
 
-/// A shard that was read, and the incarnation it belongs to.
-struct Found {
-    generation: Generation,
-    bytes: Bytes,
-}
+/// A shard or replica that was read.
+type Found = (ShardKey, ShardMeta, Bytes);
 
-/// Shards by slot.
-type Shards = BTreeMap<u8, Found>;
+/// Shards of one stripe by slot.
+type Shards = BTreeMap<u8, Bytes>;
 
 impl Blockserver {
     pub(crate) async fn get_chunk(
@@ -36,7 +34,9 @@ impl Blockserver {
         if authorize(identity, Action::ReadAnyChunk).is_err() {
             self.secret.check_ticket(&reader, &request.id, &request.ticket, now)?;
         }
-        let bytes = self.read_chunk(request.id).await?;
+        // Of a node all is needed: its name must be that of its bytes.
+        let range = request.range.filter(|_| request.kind == ChunkKind::Data);
+        let bytes = self.read_chunk(request.id, range).await?;
         let tickets = match request.kind {
             ChunkKind::Data => Vec::new(),
             ChunkKind::ManifestNode => {
@@ -49,59 +49,72 @@ impl Blockserver {
             }
         };
         let bytes = match request.range {
-            None => bytes,
-            Some((offset, count)) => {
-                let start = (offset as usize).min(bytes.len());
-                bytes.slice(start..start.saturating_add(count as usize).min(bytes.len()))
-            }
+            Some(wanted) if range.is_none() => cut(&bytes, wanted),
+            _ => bytes,
         };
         Ok((ChunkRead { tickets }, bytes))
     }
 
-    /// The plain bytes of a chunk.
-    async fn read_chunk(&self, id: ChunkId) -> Result<Bytes> {
+    /// The plain bytes of a chunk, or the range of them (offset and count) that is wanted.
+    async fn read_chunk(&self, id: ChunkId, range: Option<(u32, u32)>) -> Result<Bytes> {
         let map = self.current_map();
-        let (meta, payload) = self.read_payload(&map, id).await?;
-        if !meta.compressed {
-            return Ok(payload);
-        }
+        let (meta, sealed) = self.read_payload(&map, id).await?;
+        let key = self.keys.of(&sealed).await?;
         let plain_size = meta.plain_size as usize;
-        env::task::blocking(move || decompress(&payload, plain_size)).await
+        let open = move || match range {
+            Some((offset, count)) if !meta.compressed => {
+                open_range(&key, &id, &sealed, offset as usize, count as usize)
+            }
+            _ => {
+                let payload = open(&key, &id, &sealed)?;
+                let plain = if meta.compressed { decompress(&payload, plain_size)? } else { payload };
+                Ok(range.map_or_else(|| plain.clone(), |wanted| cut(&plain, wanted)))
+            }
+        };
+        if plain_size < STRIPE_SIZE_MIN { open() } else { env::task::blocking(open).await }
     }
 
+    /// What the disks have of a chunk, put together: sealed.
     async fn read_payload(&self, map: &ClusterMap, id: ChunkId) -> Result<(ShardMeta, Bytes)> {
         let slots = map.slots(map.pg(&id))?;
-        let (key, meta, bytes) = self.find_any(map, slots, id).await?;
-        match meta.layout {
-            Layout::Replica => Ok((meta, bytes)),
-            Layout::Shard { k, m } => {
-                let found = Found { generation: key.generation, bytes };
-                let shards = self.gather(map, slots, (key, meta), Profile { k, m }, found).await?;
-                let payload = self.join(Profile { k, m }, (key, meta), shards).await?;
-                Ok((meta, payload))
+        let (mut tried, mut error) = (BTreeSet::new(), None);
+        let mut part = self.find_any(map, slots, id, None).await?;
+        loop {
+            let (key, meta, bytes) = part;
+            let Layout::Shard { k, m } = meta.layout else { return Ok((meta, bytes)) };
+            tried.insert(key.generation);
+            match self.gather(map, slots, (key, meta), Profile { k, m }, bytes).await {
+                Ok(shards) => return Ok((meta, self.join(Profile { k, m }, meta, shards).await?)),
+                // What was found first may be what is left of a write that was never finished.
+                Err((e, others)) => {
+                    let error = error.get_or_insert(e);
+                    let next = others.into_iter().find(|(key, ..)| !tried.contains(&key.generation));
+                    part = next.ok_or_else(|| error.clone())?;
+                }
             }
         }
     }
 
-    /// Some shard or replica of the chunk: from a local disk if one has it, otherwise from whoever answers first.
+    /// Some shard or replica of the chunk, of the newest incarnation or of this one: from a local disk if one has it, otherwise from whoever answers first.
     async fn find_any(
         &self,
         map: &ClusterMap,
         slots: &[PgSlot],
         id: ChunkId,
-    ) -> Result<(ShardKey, ShardMeta, Bytes)> {
+        generation: Option<Generation>,
+    ) -> Result<Found> {
         let (local, remote): (Vec<DiskId>, Vec<DiskId>) =
             holders(slots).into_iter().partition(|disk| self.disks.contains_key(disk));
         let mut error = Error::not_found(format!("chunk {id} is on none of its disks"));
         for disk in local {
-            match self.get_shard_from(map, disk, id, None, None).await {
+            match self.get_shard_from(map, disk, id, None, generation).await {
                 Ok(found) => return Ok(found),
                 Err(e) if e.kind() == ErrorKind::NotFound => {}
                 Err(e) => error = e,
             }
         }
         let mut reads: FuturesUnordered<_> =
-            remote.into_iter().map(|disk| self.get_shard_from(map, disk, id, None, None)).collect();
+            remote.into_iter().map(|disk| self.get_shard_from(map, disk, id, None, generation)).collect();
         let mut absent = 0;
         while let Some(read) = reads.next().await {
             match read {
@@ -119,20 +132,21 @@ impl Blockserver {
         )))
     }
 
-    /// At least `k` shards that fit together. Data shards first; parity when one fails or is slow.
+    /// At least `k` shards that fit together. Data shards first; parity when one fails or is slow. With too few of them
+    /// the error comes with the parts of other incarnations that were met.
     async fn gather(
         &self,
         map: &ClusterMap,
         slots: &[PgSlot],
         (key, meta): (ShardKey, ShardMeta),
         profile: Profile,
-        first: Found,
-    ) -> Result<Shards> {
+        first: Bytes,
+    ) -> Result<Shards, (Error, Vec<Found>)> {
         let k = usize::from(profile.k);
         let mut shards = Shards::from([(key.slot, first)]);
         let mut waiting: Vec<u8> = (0..profile.n() as u8).rev().filter(|slot| *slot != key.slot).collect();
         let mut reads = FuturesUnordered::new();
-        let mut error = None;
+        let (mut error, mut others) = (None, Vec::new());
         let read = |slot: u8| async move {
             (slot, self.read_slot(map, slots, ShardKey { slot, ..key }, meta).await)
         };
@@ -146,8 +160,9 @@ impl Blockserver {
                 Ok(Some((slot, Ok(found)))) => {
                     shards.insert(slot, found);
                 }
-                Ok(Some((_, Err(e)))) => {
+                Ok(Some((_, Err((e, other))))) => {
                     error = Some(e);
+                    others.extend(other);
                     waiting.pop().into_iter().for_each(|slot| reads.push(read(slot)));
                 }
                 Ok(None) => match waiting.pop() {
@@ -162,55 +177,41 @@ impl Blockserver {
             let why = error.map_or_else(String::new, |e| format!(": {e}"));
             let found = shards.len();
             let chunk = key.chunk;
-            return Err(Error::unavailable(format!(
-                "{found} shards of chunk {chunk} can be read, {k} are needed{why}"
-            )));
+            let error = format!("{found} shards of chunk {chunk} can be read, {k} are needed{why}");
+            return Err((Error::unavailable(error), others));
         }
         Ok(shards)
     }
 
-    /// Reassembles a payload. Shards of different incarnations are interchangeable as long as coding is deterministic;
-    /// that they are is checked against the chunk's name.
-    async fn join(
-        &self,
-        profile: Profile,
-        (key, meta): (ShardKey, ShardMeta),
-        found: Shards,
-    ) -> Result<Bytes> {
+    /// Reassembles a payload.
+    async fn join(&self, profile: Profile, meta: ShardMeta, found: Shards) -> Result<Bytes> {
         let stripe = self.stripe(profile)?;
-        let mixed = found.values().any(|shard| shard.generation != key.generation);
         let shards = in_order(profile, found);
         let decode = move || {
             let payload = stripe.decode(&shards, meta.stored_size as usize)?;
             assert_eq!(payload.len(), meta.stored_size as usize, "the padding of a stripe is cut off");
-            if mixed && !is_chunk(&key.chunk, meta, &payload)? {
-                let chunk = key.chunk;
-                return Err(Error::unavailable(format!(
-                    "too few shards of one incarnation of chunk {chunk} exist"
-                )));
-            }
             Ok(payload)
         };
         env::task::blocking(decode).await
     }
 
-    /// Shard `key.slot`, from its holder or the previous one: of this incarnation, or of another coded the same way.
+    /// Shard `key.slot`, from its holder or the previous one: of this incarnation, or of another with the same bytes.
+    /// The error comes with a part of other bytes if there is one.
     async fn read_slot(
         &self,
         map: &ClusterMap,
         slots: &[PgSlot],
         key: ShardKey,
         meta: ShardMeta,
-    ) -> Result<Found> {
+    ) -> Result<Bytes, (Error, Option<Found>)> {
         let mut error = Error::not_found(format!("placement group has no slot {}", key.slot));
-        let Some(place) = slots.get(usize::from(key.slot)) else { return Err(error) };
+        let mut other = None;
+        let Some(place) = slots.get(usize::from(key.slot)) else { return Err((error, other)) };
         for disk in std::iter::once(place.disk).chain(place.previous) {
             for generation in [Some(key.generation), None] {
                 match self.get_shard_from(map, disk, key.chunk, Some(key.slot), generation).await {
-                    Ok((found, like, bytes)) if like == meta => {
-                        return Ok(Found { generation: found.generation, bytes });
-                    }
-                    Ok(_) => {}
+                    Ok((found, like, bytes)) if is_like((key, meta), (found, like)) => return Ok(bytes),
+                    Ok(part) => other = Some(part),
                     // That it was here and is damaged says more than that another disk does not have it.
                     Err(e) if e.kind() == ErrorKind::Corrupt => error = e,
                     Err(e) if e.kind() == ErrorKind::NotFound => {
@@ -225,7 +226,7 @@ impl Blockserver {
                 }
             }
         }
-        Err(error)
+        Err((error, other))
     }
 
     /// Reads a shard from a disk, here or elsewhere, and checks it.
@@ -236,7 +237,7 @@ impl Blockserver {
         chunk: ChunkId,
         slot: Option<u8>,
         generation: Option<Generation>,
-    ) -> Result<(ShardKey, ShardMeta, Bytes)> {
+    ) -> Result<Found> {
         if let Some(local) = self.disks.get(&disk) {
             let found = local.get_shard(chunk, slot, generation, None).await?;
             check_answer(&found.key, &found.meta, chunk, slot, generation)?;
@@ -259,6 +260,26 @@ impl Blockserver {
         Ok((read.key, read.meta, reply.body))
     }
 
+    /// A copy of this incarnation, or of another with the same bytes.
+    async fn find_copy(
+        &self,
+        map: &ClusterMap,
+        slots: &[PgSlot],
+        key: ShardKey,
+        meta: ShardMeta,
+    ) -> Result<Bytes> {
+        let mut error = Error::not_found(format!("no replica of chunk {} is left", key.chunk));
+        for generation in [Some(key.generation), None] {
+            match self.find_any(map, slots, key.chunk, generation).await {
+                Ok((found, like, bytes)) if is_like((key, meta), (found, like)) => return Ok(bytes),
+                Ok(_) => {}
+                Err(e) if e.kind() == ErrorKind::NotFound => {}
+                Err(e) => error = e,
+            }
+        }
+        Err(error)
+    }
+
     /// Rebuilds shard `key.slot` from the others. `NotFound` when too few exist, `Unavailable` when too few answer.
     pub(crate) async fn rebuild_shard(
         &self,
@@ -268,12 +289,7 @@ impl Blockserver {
     ) -> Result<Bytes> {
         let slots = map.slots(map.pg(&key.chunk))?;
         let Layout::Shard { k, m } = meta.layout else {
-            let (_, found, bytes) = self.find_any(map, slots, key.chunk).await?;
-            return if found.layout == Layout::Replica {
-                Ok(bytes)
-            } else {
-                Err(Error::not_found(format!("no replica of chunk {} is left", key.chunk)))
-            };
+            return self.find_copy(map, slots, key, meta).await;
         };
         let profile = Profile { k, m };
         let others = (0..profile.n() as u8).filter(|slot| *slot != key.slot);
@@ -290,8 +306,8 @@ impl Blockserver {
                 Some((slot, Ok(shard))) => {
                     found.insert(slot, shard);
                 }
-                Some((_, Err(e))) if e.kind() == ErrorKind::NotFound => {}
-                Some((_, Err(e))) => unreachable = Some(e),
+                Some((_, Err((e, _)))) if e.kind() == ErrorKind::NotFound => {}
+                Some((_, Err((e, _)))) => unreachable = Some(e),
                 None => {
                     let chunk = key.chunk;
                     let error = |what: &str| format!("too few shards of chunk {chunk} {what} to rebuild one");
@@ -303,15 +319,8 @@ impl Blockserver {
             }
         }
         let stripe = self.stripe(profile)?;
-        let mixed = found.values().any(|shard| shard.generation != key.generation);
         let shards = in_order(profile, found);
         let rebuild = move || {
-            if mixed && !is_chunk(&key.chunk, meta, &stripe.decode(&shards, meta.stored_size as usize)?)? {
-                return Err(Error::not_found(format!(
-                    "too few shards of one incarnation of chunk {}",
-                    key.chunk
-                )));
-            }
             let shard = stripe.rebuild(&shards, usize::from(key.slot))?;
             if shard.len() != shard_size(profile, meta.stored_size as usize) {
                 return Err(Error::corrupt(format!("the shards of chunk {} are of a wrong size", key.chunk)));
@@ -322,9 +331,14 @@ impl Blockserver {
     }
 }
 
+/// True when both parts are of the same stored bytes, coded in the same way: then one stripe may have both.
+fn is_like((key, meta): (ShardKey, ShardMeta), (other, like): (ShardKey, ShardMeta)) -> bool {
+    key.generation.is_like(other.generation) && meta == like
+}
+
 /// Shards by slot, with `None` for those that were not found.
 fn in_order(profile: Profile, mut found: Shards) -> Vec<Option<Bytes>> {
-    let shards = (0..profile.n() as u8).map(|slot| found.remove(&slot).map(|shard| shard.bytes)).collect();
+    let shards = (0..profile.n() as u8).map(|slot| found.remove(&slot)).collect();
     assert!(found.is_empty(), "check_answer() refuses slots beyond the stripe");
     shards
 }
@@ -346,11 +360,10 @@ fn check_answer(
     meta.check(key.slot).map_err(|e| Error::corrupt(format!("the answer is no shard of chunk {chunk}: {e}")))
 }
 
-/// True when a payload is the chunk of this name, be it file content or a manifest node.
-fn is_chunk(chunk: &ChunkId, meta: ShardMeta, payload: &Bytes) -> Result<bool> {
-    let plain =
-        if meta.compressed { decompress(payload, meta.plain_size as usize)? } else { payload.clone() };
-    Ok(chunk::chunk_id(&plain) == *chunk || chunk::manifest::node_id(&plain) == *chunk)
+/// Bytes of a chunk from an offset on, so many of them, cut at its end.
+fn cut(bytes: &Bytes, (offset, count): (u32, u32)) -> Bytes {
+    let start = (offset as usize).min(bytes.len());
+    bytes.slice(start..start.saturating_add(count as usize).min(bytes.len()))
 }
 
 /// Disks that may hold parts of a group, each once, in slot order.

@@ -303,7 +303,7 @@ fn check_page(page: &ShardList, (first, last): (ChunkId, ChunkId), after: Option
 
 #[cfg(test)]
 mod tests {
-    use types::Generation;
+    use types::{Generation, KeyId};
 
     use super::*;
 
@@ -315,7 +315,7 @@ mod tests {
     fn check(after: Option<u8>, chunks: &[u8], more: bool, want: bool) {
         let key = |chunk: u8| ShardKey { chunk: ChunkId([chunk; 32]), generation: Generation(1), slot: 0 };
         let layout = Layout::Shard { k: 4, m: 2 };
-        let meta = ShardMeta { layout, plain_size: 9, stored_size: 9, compressed: false };
+        let meta = ShardMeta { layout, plain_size: 9, stored_size: 9, compressed: false, key: KeyId(1) };
         let page = ShardList { shards: chunks.iter().map(|chunk| (key(*chunk), meta)).collect(), more };
         let range = (ChunkId([FIRST; 32]), ChunkId([LAST; 32]));
         assert_eq!(check_page(&page, range, after.map(key)).is_ok(), want, "{chunks:?} after {after:?}");

@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use net::{Reply, Request};
 use proto::index::Registration;
+use proto::keys::Keys;
 use proto::seal::Receipt;
 use types::{DiskId, NodeId, PgId, Result};
 
@@ -15,6 +16,8 @@ pub trait Links: Send + Sync + 'static {
     async fn call_node(&self, node: NodeId, request: Request, timeout: Duration) -> Result<Reply>;
     /// Makes a durable chunk known to the index. `None`: its generation is too old, write it again.
     async fn register(&self, chunk: Registration) -> Result<Option<Receipt>>;
+    /// The keys of the cluster, from whoever may know them best at the moment.
+    async fn fetch_keys(&self) -> Result<Keys>;
     /// Tells the root partition that slots have all their shards.
     async fn finish_sync(&self, slots: Vec<(PgId, u8, DiskId)>) -> Result<()>;
     /// Asks for a newer map; it arrives through the watch.

@@ -1,4 +1,4 @@
-//! Storing a chunk: verify, compress, code, scatter, register, and only then acknowledge (I-ACK).
+//! Storing a chunk: verify, compress, seal, code, scatter, register, and only then acknowledge (I-ACK).
 //!
 //! A stripe is acknowledged with all `n` shards durable, or with `n - 1` and a durable intent to rebuild the last one;
 //! never with fewer than `k + 1`. Replicas go to the first `m + 1` live slots and follow the same rule.
@@ -7,9 +7,10 @@ use std::future::Future;
 
 use access::{Action, authorize};
 use bytes::Bytes;
-use chunk::compress::{Stored, compress};
-use chunk::erasure::shard_size;
+use chunk::compress::compress;
+use chunk::erasure::{CodeId, shard_size};
 use chunk::manifest::{node_id, parse_node};
+use chunk::sealed::{fingerprint, seal};
 use env::mutant::Mutant;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -31,6 +32,14 @@ struct Part {
     disk: DiskId,
     key: ShardKey,
     bytes: Bytes,
+}
+
+/// A chunk as its disks will have it.
+struct Coded {
+    meta: ShardMeta,
+    fingerprint: u64,
+    /// All shards, or one copy.
+    shards: Vec<Bytes>,
 }
 
 /// What is to be written for a chunk.
@@ -143,21 +152,30 @@ impl Blockserver {
         })
     }
 
-    /// Decides the layout and codes the chunk. Long work runs off the runtime's threads.
+    /// Seals the chunk, decides the layout and codes it. Long work runs off the runtime's threads.
     async fn plan(&self, map: &ClusterMap, id: ChunkId, body: Bytes) -> Result<Plan> {
-        let generation = Generation::new(map.gc_epoch, self.env.random.u64());
         let profile = map.profile;
         let slots: Vec<DiskId> = map.slots(map.pg(&id))?.iter().map(|slot| slot.disk).collect();
         let stripe = self.stripe(profile)?;
+        let key = self.keys.current().await?;
         let plain_size = body.len() as u32;
-        let code = move || -> Result<(ShardMeta, Vec<Bytes>)> {
-            let Stored { bytes, compressed } = compress(&body);
-            assert!(bytes.len() <= body.len(), "what does not shrink is stored as it is");
+        let code = move || -> Result<Coded> {
+            let stored = compress(&body);
+            assert!(stored.bytes.len() <= body.len(), "what does not shrink is stored as it is");
+            let bytes = seal(&key, &id, &stored);
             let stored_size = bytes.len() as u32;
-            let meta = |layout| ShardMeta { layout, plain_size, stored_size, compressed };
+            let meta = |layout| ShardMeta {
+                layout,
+                plain_size,
+                stored_size,
+                compressed: stored.compressed,
+                key: key.id,
+            };
             if bytes.len() < STRIPE_SIZE_MIN {
-                return Ok((meta(Layout::Replica), vec![bytes]));
+                let fingerprint = fingerprint(&bytes, 0)?;
+                return Ok(Coded { meta: meta(Layout::Replica), fingerprint, shards: vec![bytes] });
             }
+            let fingerprint = fingerprint(&bytes, CodeId::new(profile).number())?;
             let shards = stripe.encode(&bytes)?;
             let size = shard_size(profile, bytes.len());
             assert_eq!(shards.len(), profile.n(), "a shard per slot");
@@ -165,10 +183,12 @@ impl Blockserver {
                 shards[0].len() == size && shards[profile.n() - 1].len() == size,
                 "shards are of one size"
             );
-            Ok((meta(Layout::Shard { k: profile.k, m: profile.m }), shards))
+            Ok(Coded { meta: meta(Layout::Shard { k: profile.k, m: profile.m }), fingerprint, shards })
         };
-        let (meta, shards) =
+        let Coded { meta, fingerprint, shards } =
             if (plain_size as usize) < STRIPE_SIZE_MIN { code()? } else { env::task::blocking(code).await? };
+        // The same bytes, the same generation: a second attempt writes what is there already (decision 0007).
+        let generation = Generation::new(map.gc_epoch, fingerprint);
         let part = |slot: usize, bytes: Bytes| Part {
             disk: slots[slot],
             key: ShardKey { chunk: id, generation, slot: slot as u8 },

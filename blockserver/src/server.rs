@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use types::{ChunkId, DiskId, Error, NodeId, Profile, Result};
 
 use crate::intents::Intents;
+use crate::keys::KnownKeys;
 use crate::links::Links;
 
 /// Entries of one [`ShardList`].
@@ -49,6 +50,7 @@ pub struct Blockserver {
     pub(crate) map: watch::Receiver<Arc<ClusterMap>>,
     pub(crate) links: Arc<dyn Links>,
     pub(crate) intents: Intents,
+    pub(crate) keys: Arc<KnownKeys>,
     kernel: Kernel,
     stripes: Mutex<BTreeMap<(u8, u8), Arc<Stripe>>>,
     pub(crate) writing: Mutex<BTreeMap<ChunkId, crate::put::Shared>>,
@@ -70,6 +72,7 @@ impl Blockserver {
         links: Arc<dyn Links>,
     ) -> Result<Arc<Self>> {
         let kernel = erasure::self_test()?;
+        let keys = KnownKeys::start(links.clone());
         let server = Arc::new_cyclic(|this| Self {
             this: this.clone(),
             env,
@@ -80,6 +83,7 @@ impl Blockserver {
             map,
             links,
             intents: Intents::new(config.intents),
+            keys,
             kernel,
             stripes: Mutex::new(BTreeMap::new()),
             writing: Mutex::new(BTreeMap::new()),

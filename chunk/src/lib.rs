@@ -1,6 +1,6 @@
 //! Bytes to chunks to shards, and back.
 //!
-//! Owns: where a file is cut, what a chunk is called, how it is compressed and erasure coded, the filter that answers
+//! Owns: where a file is cut, what a chunk is called, how it is compressed, sealed and erasure coded, the filter that answers
 //! "surely not stored", and the list of chunks that is a file. Pure: the same input gives the same output everywhere.
 //! Knows nothing of: disks, network, who may read what.
 
@@ -8,6 +8,7 @@ pub mod compress;
 pub mod erasure;
 pub mod filter;
 pub mod manifest;
+pub mod sealed;
 pub mod split;
 
 use types::ChunkId;

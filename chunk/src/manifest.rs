@@ -1,6 +1,6 @@
 //! The list of chunks that is a version of a file.
 //!
-//! Owns: the three forms of content (inline bytes, a short list, a tree of nodes in the block store), the format of
+//! Owns: the forms of content (inline bytes, plain or sealed, a short list, a tree of nodes in the block store), the format of
 //! tree nodes (docs/formats/manifest-node.md) and the hash that names a file's content.
 //! Knows nothing of: names, versions, where chunks and nodes are stored.
 
@@ -13,11 +13,13 @@ use serde::{Deserialize, Serialize};
 use types::limits::{CHUNK_SIZE_MAX, FILE_SIZE_MAX, INLINE_SIZE_MAX, MANIFEST_INLINE_COUNT_MAX};
 use types::{ChunkId, Error, Result};
 
-pub use content::{ChunkRef, Content};
+pub use content::{ChunkRef, Content, SealedForm};
 pub use node::{Entry, ManifestNode, TREE_HEIGHT_MAX, node_id, parse_node};
 pub use tree::TreeBuilder;
 
 use crate::chunk_id;
+use crate::compress::{compress, decompress};
+use crate::sealed::{SealKey, open, seal};
 use crate::split::SplitRule;
 
 /// What a version row says about a file's bytes.
@@ -38,6 +40,28 @@ impl Manifest {
         Self { size, rule: SplitRule::for_size(size).id, content: Content::Inline(bytes) }
     }
 
+    /// The same with inline bytes sealed by `key`; other forms stay as they are.
+    #[must_use]
+    pub fn sealed(mut self, key: &SealKey) -> Self {
+        if let Content::Inline(bytes) = &self.content {
+            let (root, stored) = (chunk_id(bytes), compress(bytes));
+            let bytes = seal(key, &root, &stored);
+            let form = SealedForm { key: key.id, compressed: stored.compressed, bytes };
+            self.content = Content::Sealed { root, form };
+        }
+        self
+    }
+
+    /// Undoes [`Manifest::sealed`] with the key that it names; `Corrupt` when that does not fit.
+    pub fn opened(mut self, key: &SealKey) -> Result<Self> {
+        if let Content::Sealed { root, form } = &self.content {
+            let payload = open(key, root, &form.bytes)?;
+            let plain = if form.compressed { decompress(&payload, self.size as usize)? } else { payload };
+            self.content = Content::Inline(plain);
+        }
+        Ok(self)
+    }
+
     /// Checks a manifest from a client: limits hold and sizes add up, else `Invalid`. A tree's nodes are not read.
     pub fn check(&self) -> Result<()> {
         let invalid = |what: String| Err(Error::invalid(format!("manifest: {what}")));
@@ -53,6 +77,7 @@ impl Manifest {
                 invalid(format!("{} inline bytes for a file of {}", bytes.len(), self.size))
             }
             Content::Inline(_) => Ok(()),
+            Content::Sealed { .. } => invalid("its bytes are sealed: send them as they are".to_owned()),
             Content::Chunks(chunks) if chunks.len() > MANIFEST_INLINE_COUNT_MAX => invalid(format!(
                 "{} chunks in the list, {MANIFEST_INLINE_COUNT_MAX} allowed; build a tree",
                 chunks.len()
@@ -93,7 +118,7 @@ pub fn content_root(manifest: &Manifest) -> ChunkId {
             [only] => only.id,
             chunks => list_root(chunks),
         },
-        Content::Tree { root, .. } => *root,
+        Content::Tree { root, .. } | Content::Sealed { root, .. } => *root,
     }
 }
 

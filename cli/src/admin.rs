@@ -1,6 +1,7 @@
-//! Commands of administrators: health, nodes, disks, tokens, namespaces.
+//! Commands of administrators: health, nodes, disks, tokens, namespaces, keys.
 
 mod compare;
+mod keys;
 mod namespaces;
 mod repair;
 mod report;
@@ -17,7 +18,7 @@ use types::{ErrorKind, NodeId};
 pub use repair::{readdress, recover, skip};
 pub use report::{cluster, disks, nodes};
 
-use crate::args::{Admin, AdminCluster, AdminDisk, AdminMeta, AdminNode, AdminToken};
+use crate::args::{Admin, AdminCluster, AdminDisk, AdminKey, AdminMeta, AdminNode, AdminToken};
 use crate::exit::{self, Exit, Failure};
 use crate::output::Outcome;
 use crate::session::Session;
@@ -41,6 +42,9 @@ pub async fn run(session: &Session, command: Admin) -> exit::Result<Outcome> {
             Ok(Outcome::ok(token, json))
         }
         Admin::Namespace(command) => namespaces::run(session, command).await,
+        Admin::Key(AdminKey::List) => Ok(keys::list(session).await?),
+        Admin::Key(AdminKey::Rotate) => Ok(keys::rotate(session).await?),
+        Admin::Key(AdminKey::Destroy { tenant, yes }) => keys::destroy(session, tenant, yes).await,
     }
 }
 

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use types::{Profile, VersionId};
 
-pub use admin::{Admin, AdminCluster, AdminDisk, AdminMeta, AdminNamespace, AdminNode, AdminToken};
+pub use admin::{Admin, AdminCluster, AdminDisk, AdminKey, AdminMeta, AdminNamespace, AdminNode, AdminToken};
 
 use crate::output::Format;
 pub use values::{NamespaceRef, Remote};

@@ -10,6 +10,7 @@ mod digest;
 mod groups;
 mod handover;
 mod index;
+mod keys;
 mod level;
 mod namespace;
 mod status;
@@ -42,6 +43,7 @@ use tree::index::IndexMachine;
 use types::limits::COMMAND_SIZE_MAX;
 use types::{Error, FeatureLevel, Identity, NodeId, PartitionId, Result, Stamp};
 
+use crate::keychain::{Keychain, Unlocking};
 use crate::liveness::Liveness;
 use crate::polls::Polls;
 use crate::readers::Readers;
@@ -53,6 +55,8 @@ pub struct Config {
     pub host: Host,
     /// The secret that the cluster's nodes share.
     pub secret: ClusterSecret,
+    /// How this node opens the cluster's keys.
+    pub unlocking: Unlocking,
     /// On the first node of a cluster: what to begin with, until the cluster exists.
     pub bootstrap: Option<Bootstrap>,
     /// Signs the certificates of nodes that join.
@@ -86,6 +90,7 @@ pub struct Metaserver {
     routes: Routes<Metaserver>,
     node: NodeId,
     secret: ClusterSecret,
+    keychain: Keychain,
     signer: Signer,
     host: Host,
     /// The newest feature level that this build knows.
@@ -118,6 +123,7 @@ impl Metaserver {
             routes: routes(),
             node: config.host.replica().node(),
             secret: config.secret,
+            keychain: Keychain::new(config.unlocking),
             signer: config.signer,
             host: config.host,
             level: config.level,
@@ -146,6 +152,7 @@ impl Metaserver {
     async fn open(&self, bootstrap: Option<Bootstrap>) -> Result<()> {
         self.open_copies().await?;
         self.open_groups().await?;
+        self.check_unlocking()?;
         match bootstrap {
             Some(bootstrap) => self.bootstrap(bootstrap).await,
             None => Ok(()),
@@ -280,6 +287,10 @@ fn routes() -> Routes<Metaserver> {
         .on(|s: &Metaserver, caller, question| s.pin(caller, question).boxed())
         .on(|s: &Metaserver, caller, question| s.register(caller, question).boxed())
         .on(|s: &Metaserver, caller, question| s.fetch_index_stats(caller, question).boxed())
+        .on(|s: &Metaserver, caller, question| s.fetch_keys(caller, question).boxed())
+        .on(|s: &Metaserver, caller, question| s.list_keys(caller, question).boxed())
+        .on(|s: &Metaserver, caller, question| s.rotate_keys(caller, question).boxed())
+        .on(|s: &Metaserver, caller, question| s.destroy_keys(caller, question).boxed())
 }
 
 #[async_trait]

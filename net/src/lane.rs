@@ -23,14 +23,14 @@ impl Lane {
     /// Where a request belongs.
     pub fn of(caller: &Identity, method: u16) -> Self {
         use Method::{
-            CreateNamespace, CreateToken, FetchMap, FetchStatus, FindNamespace, FinishSync, Heartbeat, Join,
-            Raft, RegisterDisks,
+            CreateNamespace, CreateToken, DestroyKeys, FetchKeys, FetchMap, FetchStatus, FindNamespace,
+            FinishSync, Heartbeat, Join, ListKeys, Raft, RegisterDisks, RotateKeys,
         };
         match Method::from_number(method) {
             Some(Raft | Heartbeat) if caller.is_node() => Lane::Consensus,
             Some(
-                CreateNamespace | CreateToken | FetchMap | FetchStatus | FindNamespace | FinishSync | Join
-                | RegisterDisks,
+                CreateNamespace | CreateToken | DestroyKeys | FetchKeys | FetchMap | FetchStatus
+                | FindNamespace | FinishSync | Join | ListKeys | RegisterDisks | RotateKeys,
             ) => Lane::Control,
             _ if caller.is_node() => Lane::Nodes,
             _ => Lane::Clients,

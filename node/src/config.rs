@@ -99,8 +99,8 @@ impl NodeConfig {
 
     fn begin_paths_at(&mut self, dir: &Path) {
         self.data = dir.join(&self.data);
-        for disk in &mut self.disks {
-            *disk = dir.join(&*disk);
+        for path in self.disks.iter_mut().chain(&mut self.cluster.passphrase_file) {
+            *path = dir.join(&*path);
         }
     }
 

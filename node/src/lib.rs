@@ -1,6 +1,6 @@
 //! A node as a whole: puts metaserver, blockserver and doors together from a configuration.
 //!
-//! Owns: the configuration file, the data directory, joining, orderly start and stop, heartbeats; and [`dev`],
+//! Owns: the configuration file, the data directory, the unlock key, joining, orderly start and stop, heartbeats; and [`dev`],
 //! clusters of real nodes on one machine.
 //! Knows nothing of: the command line; how anything is stored or agreed upon.
 //!
@@ -21,6 +21,7 @@ mod service;
 mod setup;
 mod store;
 mod token;
+mod unlock;
 mod up;
 
 pub use platform::{Listener, Platform, RealPlatform};

@@ -12,10 +12,11 @@ use net::{Reply, Request};
 use proto::Method;
 use proto::cluster::FinishSync;
 use proto::index::{Register, Registration};
-use proto::map::PartitionKind;
+use proto::keys::{FetchKeys, Keys};
+use proto::map::{PartitionKind, ROOT};
 use proto::seal::Receipt;
 use tracing::{info, warn};
-use types::limits::{BATCH_OP_COUNT_MAX, LOG_REMINDER_PERIOD};
+use types::limits::{BATCH_OP_COUNT_MAX, LEADER_ATTEMPT_TIMEOUT, LEADER_PATIENCE, LOG_REMINDER_PERIOD};
 use types::{DiskId, Error, ErrorKind, NodeId, PartitionId, PgId, Result};
 
 /// Raft messages to other nodes, on connections of their own: a heartbeat does not wait behind shards.
@@ -137,6 +138,15 @@ impl blockserver::Links for BlockLinks {
         let batcher =
             batcher.ok_or_else(|| Error::stale_epoch("the partitions of the index have changed"))?;
         batcher.call(chunk, size_of::<Registration>()).await
+    }
+
+    async fn fetch_keys(&self) -> Result<Keys> {
+        let (newest, deadline) = (FetchKeys { stale_ok: false }, env::time::now() + LEADER_PATIENCE);
+        match self.cluster.ask_until(ROOT, &newest, LEADER_ATTEMPT_TIMEOUT, deadline).await {
+            // Without a quorum nothing new is stored, but what is can still be read.
+            Err(e) if e.is_transient() => self.cluster.ask_root(&FetchKeys { stale_ok: true }).await,
+            answer => answer,
+        }
     }
 
     async fn finish_sync(&self, slots: Vec<(PgId, u8, DiskId)>) -> Result<()> {

@@ -10,7 +10,7 @@ use client::Cluster;
 use env::Env;
 use env::task::JoinHandle;
 use env::time::sleep;
-use metaserver::{Metaserver, Signer};
+use metaserver::{Metaserver, Signer, Unlocking};
 use proto::cluster::RegisterStore;
 use proto::command::LEVEL_NEWEST;
 use proto::map::ClusterMap;
@@ -34,6 +34,7 @@ pub struct MetaKeeper {
     pub home: Arc<Home>,
     pub config: NodeConfig,
     pub membership: Membership,
+    pub unlocking: Unlocking,
     /// Where requests find the metaserver.
     pub service: Arc<NodeService>,
     /// To register a store, and for Raft's messages.
@@ -214,6 +215,7 @@ impl MetaKeeper {
         let config = metaserver::Config {
             host,
             secret: self.membership.secret.clone(),
+            unlocking: self.unlocking.clone(),
             bootstrap: self.membership.bootstrap.clone().filter(|_| !self.record().founded),
             signer: Signer(Arc::new(move |authority, request, identity| {
                 signer.sign(authority, request, identity)

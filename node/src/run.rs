@@ -26,6 +26,7 @@ use crate::platform::{Listener, Platform};
 use crate::repair::{self, Moved};
 use crate::service::NodeService;
 use crate::store::StoreRecord;
+use crate::unlock;
 
 /// A running node.
 pub struct Node {
@@ -122,7 +123,7 @@ impl Node {
         let Start { env, platform, config, membership, map, .. } = &start;
         env::task::spawn(save_maps(self.home.clone(), map.subscribe()));
         if config.roles.contains(&Role::Meta) {
-            let keeper = Arc::new(self.keeper(&start)?);
+            let keeper = Arc::new(self.keeper(&start).await?);
             self.keeper = Some(keeper.clone());
             keeper.start().await?;
         }
@@ -147,13 +148,17 @@ impl Node {
         Ok(())
     }
 
-    fn keeper(&self, start: &Start) -> Result<MetaKeeper> {
+    async fn keeper(&self, start: &Start) -> Result<MetaKeeper> {
+        let (env, home, config) = (start.env.clone(), self.home.clone(), start.config.clone());
+        // From a passphrase it takes its time.
+        let unlocking = env::task::blocking(move || unlock::load(&env, &home, &config)).await?;
         Ok(MetaKeeper {
             env: start.env.clone(),
             platform: start.platform.clone(),
             home: self.home.clone(),
             config: start.config.clone(),
             membership: start.membership.clone(),
+            unlocking,
             service: self.service.clone(),
             cluster: start.view()?,
             map: start.map.clone(),
@@ -224,10 +229,11 @@ impl Reporter {
             let heartbeat = self.heartbeat();
             let seen = self.cluster.ask_until(ROOT, &heartbeat, NODE_HEARTBEAT_PERIOD * 2, deadline).await;
             match seen {
-                Ok(HeartbeatSeen { map, level, refused }) => {
+                Ok(HeartbeatSeen { map, level, keys, refused }) => {
                     silent = false;
                     if let Some(meta) = self.service.meta() {
                         meta.hear_level(level);
+                        keys.into_iter().for_each(|ring| meta.hear_ring(ring));
                         refused.into_iter().for_each(|why| meta.refuse(why));
                     }
                     self.heard.note();

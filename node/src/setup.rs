@@ -2,6 +2,7 @@
 
 use client::{ADMIN_FILE, CredentialFile};
 use env::Env;
+use metaserver::Unlocking;
 use net::{Dial, Request, Target, Transport};
 use proto::Call;
 use proto::cluster::{ConfirmJoin, Join, Joined};
@@ -9,6 +10,7 @@ use proto::command::{Bootstrap, LEVEL_NEWEST, NewNode};
 use proto::map::Role;
 use proto::seal::ClusterSecret;
 use tracing::warn;
+use tree::root::{Secrets, found_ring};
 use types::limits::{JOIN_ATTEMPT_TIMEOUT, JOIN_PAUSE, JOIN_TIMEOUT};
 use types::{ClusterId, Error, Identity, NodeId, Result, StoreUuid};
 
@@ -17,11 +19,13 @@ use crate::home::{Home, Membership};
 use crate::platform::Platform;
 use crate::store::StoreRecord;
 use crate::token::JoinToken;
+use crate::unlock;
 
 /// Name of the first administrator.
 const ADMIN: &str = "admin";
 
-/// Creates the first node of a new cluster: its id, its authority, its secret, and credentials for an administrator.
+/// Creates the first node of a new cluster: its id, its authority, its secret, its first keys and how they are unlocked,
+/// and credentials for an administrator.
 /// Nothing listens until [`crate::Node::start`]. `Exists` when the data directory holds a node or is in use.
 pub fn init(env: &Env, platform: &dyn Platform, config: &NodeConfig) -> Result<()> {
     let home = Home::lock(env, &config.data)?;
@@ -29,6 +33,7 @@ pub fn init(env: &Env, platform: &dyn Platform, config: &NodeConfig) -> Result<(
     let cluster = ClusterId(env.random.bytes());
     let authority = platform.create_authority(cluster)?;
     let secret = ClusterSecret(env.random.bytes());
+    let Unlocking { key, how } = unlock::create(env, config)?;
     let node = NodeId(1);
     let credentials = platform.issue(&authority, &Identity::Node(node))?;
     let admin = platform.issue(&authority, &Identity::Admin(ADMIN.to_owned()))?;
@@ -38,13 +43,16 @@ pub fn init(env: &Env, platform: &dyn Platform, config: &NodeConfig) -> Result<(
         pg_count: config.cluster.pg_count,
         tree_partitions: config.cluster.tree_partitions,
         index_partitions: config.cluster.index_partitions,
-        authority,
-        secret: secret.clone(),
+        secrets: Secrets { authority, secret: secret.clone() }.seal(&key),
+        keys: found_ring(&key, &mut || env.random.bytes(), env.clock.wall()),
         node: new_node(config, Some(&store)),
     };
     let map = tree::root::bootstrap_map(&bootstrap);
     let membership = Membership { cluster, node, secret, credentials, bootstrap: Some(bootstrap) };
-    home.prepare(&membership, &map, |home| store.save(home))?;
+    home.prepare(&membership, &map, |home| {
+        unlock::save(env, home, &how)?;
+        store.save(home)
+    })?;
     CredentialFile { endpoints: vec![config.native], identity: admin }
         .save(&*env.disk, &home.join(ADMIN_FILE))
 }
@@ -81,10 +89,13 @@ pub async fn join(
     };
     let joined = ask(&*platform.dial_anonymously(config, &token.authority)?, token, &question).await?;
     let credentials = platform.credentials(&key, &joined.certificate)?;
-    let Joined { cluster, node, secret, map, .. } = joined;
+    let Joined { cluster, node, secret, unlock, map, .. } = joined;
     let dial = platform.dial(config, &credentials)?;
     let membership = Membership { cluster, node, secret, credentials, bootstrap: None };
-    home.prepare(&membership, &map, |home| store.iter().try_for_each(|store| store.save(home)))?;
+    home.prepare(&membership, &map, |home| {
+        unlock.iter().try_for_each(|how| unlock::save(env, home, how))?;
+        store.iter().try_for_each(|store| store.save(home))
+    })?;
     // Its first heartbeat says the same: a node that is not confirmed in time is forgotten.
     if let Err(e) = ask(&*dial, token, &ConfirmJoin { node }).await {
         warn!("node {node} has joined and must be started soon, or it is forgotten: {e}");

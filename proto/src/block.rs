@@ -1,8 +1,8 @@
 //! Messages to blockservers.
 
 use serde::{Deserialize, Serialize};
-use types::limits::{CHUNK_SIZE_MAX, SHARD_COUNT_MAX};
-use types::{ChunkId, DiskId, Epoch, Error, Generation, PgId, Profile, Result};
+use types::limits::{CHUNK_SIZE_MAX, SEALED_SIZE_MAX, SHARD_COUNT_MAX};
+use types::{ChunkId, DiskId, Epoch, Error, Generation, KeyId, PgId, Profile, Result};
 
 use crate::seal::{Receipt, Ticket};
 
@@ -75,10 +75,12 @@ pub struct ShardMeta {
     pub layout: Layout,
     /// Bytes of the chunk.
     pub plain_size: u32,
-    /// Bytes of the payload that was coded: the chunk, compressed if `compressed`.
+    /// Bytes of the payload that was coded: the chunk, compressed if `compressed`, and sealed.
     pub stored_size: u32,
-    /// The payload is a zstd frame.
+    /// What is sealed is a zstd frame.
     pub compressed: bool,
+    /// The key that it is sealed with.
+    pub key: KeyId,
 }
 
 impl ShardMeta {
@@ -88,9 +90,9 @@ impl ShardMeta {
             Layout::Shard { k, m } => Profile::new(k, m)?.n(),
             Layout::Replica => SHARD_COUNT_MAX,
         };
-        let sizes = [self.plain_size, self.stored_size];
         if usize::from(slot) >= count
-            || !sizes.iter().all(|size| (1..=CHUNK_SIZE_MAX).contains(&(*size as usize)))
+            || !(1..=CHUNK_SIZE_MAX).contains(&(self.plain_size as usize))
+            || !(1..=SEALED_SIZE_MAX).contains(&(self.stored_size as usize))
         {
             return Err(Error::invalid(format!(
                 "slot {slot} of {count}, as {self:?}, is a part of no chunk"
@@ -176,7 +178,7 @@ mod tests {
 
     #[track_caller]
     fn check(layout: Layout, plain_size: u32, stored_size: u32, slot: u8, want: bool) {
-        let meta = ShardMeta { layout, plain_size, stored_size, compressed: false };
+        let meta = ShardMeta { layout, plain_size, stored_size, compressed: false, key: KeyId(1) };
         assert_eq!(meta.check(slot).is_ok(), want, "slot {slot} of {meta:?}");
     }
 
@@ -185,7 +187,8 @@ mod tests {
         let shard = |k, m| Layout::Shard { k, m };
         let max = CHUNK_SIZE_MAX as u32;
         check(shard(4, 2), 100, 90, 0, true);
-        check(shard(4, 2), max, max, 5, true);
+        check(shard(4, 2), max, SEALED_SIZE_MAX as u32, 5, true);
+        check(shard(4, 2), max, SEALED_SIZE_MAX as u32 + 1, 5, false);
         check(shard(4, 2), 100, 90, 6, false);
         for (k, m) in [(0, 0), (0, 2), (4, 0), (255, 255), (30, 3)] {
             check(shard(k, m), 100, 90, 0, false);

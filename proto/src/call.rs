@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::map::Role;
-use crate::{block, catalog, cluster, index, namespace};
+use crate::{block, catalog, cluster, index, keys, namespace};
 
 /// A question that one process asks another.
 pub trait Call: Serialize + DeserializeOwned + Send + Sync + 'static {
@@ -74,6 +74,10 @@ calls! {
     Pin = 50, META => index::Pin => index::Pinned;
     Register = 51, META => index::Register => index::Registered;
     FetchIndexStats = 52, META => index::FetchIndexStats => index::IndexStats;
+    FetchKeys = 60, META => keys::FetchKeys => keys::Keys;
+    ListKeys = 61, META => keys::ListKeys => keys::KeyList;
+    RotateKeys = 62, META => keys::RotateKeys => keys::KeyList;
+    DestroyKeys = 63, META => keys::DestroyKeys => keys::KeysDestroyed;
     PutChunk = 70, BLOCK => block::PutChunk => block::ChunkStored;
     GetChunk = 71, BLOCK => block::GetChunk => block::ChunkRead;
     PutShard = 72, BLOCK => block::PutShard => ();

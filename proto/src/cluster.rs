@@ -8,6 +8,8 @@ use types::{
     ClusterId, DiskId, DiskUuid, Epoch, FeatureLevel, NodeId, PartitionId, PgId, ReplicaId, Stamp, StoreUuid,
 };
 
+use crate::keys::KeyRing;
+use crate::keys::Unlock;
 use crate::map::{ClusterMap, Role};
 use crate::seal::ClusterSecret;
 
@@ -99,6 +101,8 @@ pub struct HeartbeatSeen {
     pub map: Option<ClusterMap>,
     /// The feature level of the root partition, which the others may be raised to.
     pub level: FeatureLevel,
+    /// The key ring, sealed, for a meta node: it may have no copy of the root partition.
+    pub keys: Option<KeyRing>,
     /// Why the sender's metadata store must not take part: others have heard more of it than it says.
     pub refused: Option<String>,
 }
@@ -136,6 +140,8 @@ pub struct Joined {
     pub certificate: String,
     /// The cluster's secret.
     pub secret: ClusterSecret,
+    /// How it comes by the unlock key, on a meta node.
+    pub unlock: Option<Unlock>,
     /// The map, to find the others.
     pub map: ClusterMap,
 }

@@ -16,9 +16,9 @@ use types::{
 
 use crate::encode;
 use crate::index::Registration;
+use crate::keys::KeyRing;
 use crate::map::Role;
 use crate::namespace::WriteNamespace;
-use crate::seal::ClusterSecret;
 
 /// The newest feature level that this build knows.
 pub const LEVEL_NEWEST: FeatureLevel = FeatureLevel(if cfg!(feature = "next-level") { 2 } else { 1 });
@@ -117,10 +117,10 @@ pub struct Bootstrap {
     pub tree_partitions: u32,
     /// Number of partitions for the chunk index.
     pub index_partitions: u32,
-    /// Certificate and key of its authority, PEM.
-    pub authority: String,
-    /// The secret of its nodes.
-    pub secret: ClusterSecret,
+    /// Its authority and the secret of its nodes, sealed by the unlock key.
+    pub secrets: Bytes,
+    /// Its first keys, sealed.
+    pub keys: KeyRing,
     /// The first node, which becomes node 1.
     pub node: NewNode,
 }
@@ -139,6 +139,8 @@ pub enum RootCommand {
         /// Not valid after this time.
         expires: Millis,
     },
+    /// Replaces the key ring by the one that was made from it; `Conflict` when another was made meanwhile.
+    ChangeKeys(Box<KeyRing>),
 }
 
 /// A change of the map with what follows from it, as computed by the proposer.

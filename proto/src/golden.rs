@@ -4,13 +4,14 @@
 use std::fmt::Write;
 
 use bytes::Bytes;
-use chunk::manifest::{ChunkRef, Content, Manifest};
+use chunk::manifest::{ChunkRef, Content, Manifest, SealedForm};
+use chunk::sealed::SealKey;
 use expect_test::expect;
 use proptest::prelude::*;
 use serde::Serialize;
 use types::{
-    ChunkId, DiskId, Epoch, FeatureLevel, GcEpoch, Generation, InodeId, Millis, Name, NamespaceId,
-    NamespaceName, Nanos, Path, PgId, RequestId, Seq, VersionId,
+    ChunkId, DiskId, Epoch, FeatureLevel, GcEpoch, Generation, InodeId, KeyId, Millis, Name, NamespaceId,
+    NamespaceName, Nanos, Path, PgId, RequestId, Seq, TenantId, VersionId,
 };
 
 use crate::block::{ChunkKind, GetShard, Layout, PutChunk, PutShard, ShardKey, ShardMeta};
@@ -18,6 +19,7 @@ use crate::command::{
     ChangeMap, Command, IndexCommand, Logged, MapChange, NamespaceCommand, RootCommand, Stamped,
 };
 use crate::index::Registration;
+use crate::keys::{FetchKeys, KeyMatter, KeyRing, Keys, RingKey, TenantKey};
 use crate::namespace::{
     Attributes, Change, DirRef, Entry, Expect, Freshness, Kind, ListDir, Mode, NewContent, Op, OrderBy,
     PageToken, Place, Record, View, WriteNamespace,
@@ -113,11 +115,31 @@ fn write() -> WriteNamespace {
     }
 }
 
+/// A small file as it stands in a log.
+fn sealed_write() -> WriteNamespace {
+    let form = SealedForm { key: KeyId(4), compressed: true, bytes: Bytes::from_static(b"s") };
+    let op = Op::CommitVersion {
+        path: Path::parse("/a").unwrap(),
+        expect: Expect::Absent,
+        content: NewContent::File {
+            manifest: Manifest { size: 9, rule: 1, content: Content::Sealed { root: CHUNK, form } },
+            receipts: vec![],
+        },
+        attributes: Attributes::default(),
+    };
+    WriteNamespace { ops: vec![op], ..write() }
+}
+
 #[test]
 fn messages_are_frozen() {
     let key = ShardKey { chunk: CHUNK, generation: Generation(300), slot: 4 };
-    let meta =
-        ShardMeta { layout: Layout::Shard { k: 4, m: 2 }, plain_size: 9, stored_size: 8, compressed: true };
+    let meta = ShardMeta {
+        layout: Layout::Shard { k: 4, m: 2 },
+        plain_size: 9,
+        stored_size: 8,
+        compressed: true,
+        key: KeyId(6),
+    };
     let view = View { namespace: NamespaceId(1), freshness: Freshness::AtLeast(Seq(7)) };
     let (dir, namespace) = (InodeId(5), NamespaceId(1));
     let source = Place { dir, name: Name::parse("n").unwrap() };
@@ -135,6 +157,16 @@ fn messages_are_frozen() {
     let registration = Registration { chunk: CHUNK, generation: Generation(1), plain_size: 2, disk_size: 3 };
     let slots = vec![(PgId(1), 2, DiskId(3))];
     let finish_sync = ChangeMap { base: Epoch(4), change: MapChange::FinishSync { slots }, placed: None };
+    let seal_key = SealKey { tenant: TenantId(1), id: KeyId(4), secret: [0xaa; 32] };
+    let ring_key = RingKey { id: KeyId(3), created: Millis(2), sealed: Bytes::from_static(b"r") };
+    let matters = [KeyMatter::Destroyed(Millis(5)), KeyMatter::Sealed(Bytes::from_static(b"t"))];
+    let tenant_keys = (4..).zip(matters).map(|(id, matter)| TenantKey {
+        id: KeyId(id),
+        tenant: TenantId(1),
+        created: Millis(2),
+        matter,
+    });
+    let ring = KeyRing { version: 3, key_count: 5, ring_key, tenant_keys: tenant_keys.collect() };
     let lines = [
         hex("put_chunk", &PutChunk { id: CHUNK, kind: ChunkKind::ManifestNode, receipts: vec![] }),
         hex("put_shard", &PutShard { epoch: Epoch(2), disk: DiskId(3), key, meta, crc: 0xdead }),
@@ -146,6 +178,10 @@ fn messages_are_frozen() {
         command("delete", NamespaceCommand::Delete { namespace, force: true }),
         command("register", IndexCommand::Register(vec![registration])),
         command("pin", IndexCommand::Pin(vec![CHUNK])),
+        hex("fetch_keys", &FetchKeys { stale_ok: true }),
+        hex("keys", &Keys { version: 3, keys: vec![seal_key], destroyed: vec![(KeyId(2), TenantId(1))] }),
+        command("change_keys", RootCommand::ChangeKeys(Box::new(ring))),
+        command("sealed", NamespaceCommand::Write { author: "a".into(), write: sealed_write() }),
         command("finish_sync", RootCommand::ChangeMap(Box::new(finish_sync))),
         line("set_level", &Logged::set_level(FeatureLevel(2))),
         hex("created", &record(Change::Created { dir, entry: entry() })),
@@ -168,7 +204,7 @@ fn messages_are_frozen() {
     ];
     expect![[r#"
         put_chunk 010020(chunk)0100
-        put_shard 0100020320(chunk)ac0204000402090801adbd03
+        put_shard 0100020320(chunk)ac020400040209080106adbd03
         get_shard 01000320(chunk)010100
         list_dir 0100010107000001010102016e0a
         write 010101000000010001010161011001010101010101010101010101010101010b000201610162010901a0030103612f620106757365722e78017901020161016203080900ac0201010120(chunk)ac020103011099927ee55126e9cbae13fa67934d252e0901a0030103612f620106757365722e78017901020161016201010174000000000002020161016200000000000003020161016202080201610162010402016101620002016101620005020161016200010602016101620002070201610162080301020161016209020161016200
@@ -177,6 +213,10 @@ fn messages_are_frozen() {
         delete 010101000000010001030101
         register 010101000000010001000120(chunk)010203
         pin 010101000000010001010120(chunk)
+        fetch_keys 010001
+        keys 01000301010420(chunk)010201
+        change_keys 01010100000001000104030503020172020401020105050102000174
+        sealed 0101010000000100010101610110010101010101010101010101010101010101010101610009010320(chunk)040101730005
         finish_sync 0101010000000100010104030101020300
         set_level 010002000000
         created 01000102016106022f6e0005016e0601ac02070220(chunk)000901a0030103612f620106757365722e78017900

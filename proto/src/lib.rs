@@ -13,6 +13,7 @@ mod envelope;
 mod golden;
 pub mod index;
 mod journal;
+pub mod keys;
 pub mod map;
 pub mod namespace;
 pub mod seal;

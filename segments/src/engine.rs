@@ -12,7 +12,7 @@ use bytes::Bytes;
 use env::mutant::Mutant;
 use env::{Disk, File};
 use proto::block::{ShardKey, ShardMeta};
-use types::limits::{CHUNK_SIZE_MAX, DISK_FREE_BYTES_MIN, DISK_FULL_RETRY_MS, KIB, MIB};
+use types::limits::{DISK_FREE_BYTES_MIN, DISK_FULL_RETRY_MS, KIB, MIB, SEALED_SIZE_MAX};
 use types::{Error, Result};
 
 use super::change::Change;
@@ -221,9 +221,9 @@ impl Engine {
         payload: &Bytes,
         crc: Option<u32>,
     ) -> Result<()> {
-        if !(1..=CHUNK_SIZE_MAX).contains(&payload.len()) {
+        if !(1..=SEALED_SIZE_MAX).contains(&payload.len()) {
             return Err(Error::invalid(format!(
-                "a shard of {} bytes; 1 to {CHUNK_SIZE_MAX} are allowed",
+                "a shard of {} bytes; 1 to {SEALED_SIZE_MAX} are allowed",
                 payload.len()
             )));
         }
@@ -273,7 +273,7 @@ impl Engine {
         let header = Header {
             key,
             meta,
-            payload_size: u32::try_from(payload.len()).expect("checked against CHUNK_SIZE_MAX"),
+            payload_size: u32::try_from(payload.len()).expect("checked against SEALED_SIZE_MAX"),
             payload_crc: tail.payload_crc,
             offset: offset(self.active.end + group.size),
             batch_offset: offset(self.active.end),

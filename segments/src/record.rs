@@ -6,8 +6,8 @@
 
 use chunk::erasure::CodeId;
 use proto::block::{Layout, ShardKey, ShardMeta};
-use types::limits::{CHUNK_SIZE_MAX, RECORD_BLOCK_SIZE, SEGMENT_SIZE_MAX};
-use types::{ChunkId, Generation, Profile};
+use types::limits::{RECORD_BLOCK_SIZE, SEALED_SIZE_MAX, SEGMENT_SIZE_MAX};
+use types::{ChunkId, Generation, KeyId, Profile};
 
 pub(crate) const HEADER_SIZE: usize = 96;
 const TRAILER_SIZE: usize = 16;
@@ -54,7 +54,7 @@ pub(crate) type Flaw = &'static str;
 impl Header {
     pub(crate) fn to_bytes(self, place: Place) -> [u8; HEADER_SIZE] {
         // What `parse` refuses must not be written: it would count as damage.
-        assert!(self.payload_size as usize <= CHUNK_SIZE_MAX, "plan_put() refuses larger payloads");
+        assert!(self.payload_size as usize <= SEALED_SIZE_MAX, "plan_put() refuses larger payloads");
         assert!(self.batch_offset <= self.offset, "a record lies in its batch");
         let (kind, code) = match self.meta.map(|meta| meta.layout) {
             Some(Layout::Shard { k, m }) => (KIND_SHARD, CodeId::new(Profile { k, m }).number()),
@@ -83,7 +83,7 @@ impl Header {
             place.segment,
             self.offset,
             self.batch_offset,
-            0,
+            self.meta.map_or(0, |meta| meta.key.0),
         ] {
             put(&number.to_le_bytes());
         }
@@ -122,7 +122,7 @@ impl Header {
             _ => return Err("the record is of an unknown kind"),
         };
         let payload_size = number(64);
-        if payload_size as usize > CHUNK_SIZE_MAX || number(80) > offset {
+        if payload_size as usize > SEALED_SIZE_MAX || number(80) > offset {
             return Err("the header contradicts itself");
         }
         let (plain_size, stored_size, compressed) =
@@ -133,7 +133,13 @@ impl Header {
                 generation: Generation(u64::from_le_bytes(bytes[48..56].try_into().expect("eight bytes"))),
                 slot: bytes[11],
             },
-            meta: layout.map(|layout| ShardMeta { layout, plain_size, stored_size, compressed }),
+            meta: layout.map(|layout| ShardMeta {
+                layout,
+                plain_size,
+                stored_size,
+                compressed,
+                key: KeyId(number(84)),
+            }),
             payload_size,
             payload_crc: number(68),
             offset,
@@ -174,7 +180,7 @@ pub(crate) fn tail(payload: &[u8]) -> Tail {
         bytes.extend_from_slice(&crc.finalize().to_le_bytes());
     }
     let payload_crc = whole.finalize();
-    let size = u32::try_from(payload.len()).expect("a payload is at most CHUNK_SIZE_MAX");
+    let size = u32::try_from(payload.len()).expect("a payload is at most SEALED_SIZE_MAX");
     bytes.extend_from_slice(&payload_crc.to_le_bytes());
     bytes.extend_from_slice(&size.to_le_bytes());
     bytes.extend_from_slice(&TRAILER_MAGIC);

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use env::Env;
 use kv::{Kv, MemKv};
 use proto::block::{Layout, ShardKey, ShardMeta};
-use types::{ChunkId, ClusterId, Error, Generation, NodeId, Result};
+use types::{ChunkId, ClusterId, Error, Generation, KeyId, NodeId, Result};
 
 use super::change::Change;
 use super::engine::Engine;
@@ -36,7 +36,13 @@ fn payload(n: u64) -> Bytes {
 
 fn meta(n: u64) -> ShardMeta {
     let layout = if n.is_multiple_of(3) { Layout::Replica } else { Layout::Shard { k: 4, m: 2 } };
-    ShardMeta { layout, plain_size: 300_000, stored_size: 200_000, compressed: n.is_multiple_of(2) }
+    ShardMeta {
+        layout,
+        plain_size: 300_000,
+        stored_size: 200_000,
+        compressed: n.is_multiple_of(2),
+        key: KeyId(n as u32),
+    }
 }
 
 fn put(n: u64) -> Change {

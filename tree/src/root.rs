@@ -1,6 +1,7 @@
-//! The root partition: the cluster map, join tokens, and the secrets that meta nodes hold.
+//! The root partition: the cluster map, join tokens, the key ring and the secrets that meta nodes hold, both sealed.
 
 mod change;
+mod keys;
 mod plan;
 mod row;
 
@@ -12,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use kv::Read;
 use proto::command::{Bootstrap, ChangeMap, MapChange, MapChanged, RootCommand};
+use proto::keys::KeyRing;
 use proto::map::{ClusterMap, NodeInfo, Partition, PartitionKind, ROOT};
 use proto::slots::SlotMap;
 use types::limits::PARTITION_COUNT_MAX;
@@ -24,8 +26,9 @@ use crate::replica::Machine;
 use crate::row::load;
 use change::Registry;
 pub use change::check_removal;
+pub use keys::{Draw, Secrets, destroy_keys, doomed_keys, found_ring, list_keys, open_ring, rotate_ring};
 pub use plan::desired_voters;
-pub use row::Secrets;
+use row::SealedSecrets;
 
 /// The state machine of the root partition.
 #[derive(Debug, Default)]
@@ -36,9 +39,17 @@ pub fn map(state: &dyn Read) -> Result<Option<ClusterMap>> {
     load(state, row::MAP).map_err(Halt::into_error)
 }
 
-/// Authority and secret of the cluster; `Unavailable` before it is bootstrapped.
-pub fn secrets(state: &dyn Read) -> Result<Secrets> {
-    load(state, row::SECRETS).map_err(Halt::into_error)?.ok_or_else(not_bootstrapped)
+/// Authority and secret of the cluster, sealed ([`Secrets`]); `Unavailable` before it is bootstrapped.
+pub fn secrets(state: &dyn Read) -> Result<Bytes> {
+    load(state, row::SECRETS)
+        .map_err(Halt::into_error)?
+        .map(|SealedSecrets(sealed)| sealed)
+        .ok_or_else(not_bootstrapped)
+}
+
+/// The keys of the cluster, sealed; `Unavailable` before it is bootstrapped.
+pub fn key_ring(state: &dyn Read) -> Result<KeyRing> {
+    load(state, row::KEY_RING).map_err(Halt::into_error)?.ok_or_else(not_bootstrapped)
 }
 
 /// `Denied` unless the token with this hash is valid at `now`.
@@ -129,6 +140,7 @@ impl Machine for RootMachine {
                 draft.put(row::token_key(&hash), &expires);
                 Ok(answer::encode(&Ok(())))
             }
+            RootCommand::ChangeKeys(ring) => answer::of(change_keys(draft, &ring)),
         }
     }
 
@@ -144,8 +156,8 @@ fn apply_bootstrap(draft: &mut Draft<'_>, bootstrap: &Bootstrap) -> Result<Clust
     check_partition_counts(bootstrap).map_err(Failure::Refused)?;
     let first = bootstrap_map(bootstrap);
     first.check().map_err(Failure::Refused)?;
-    let secrets = Secrets { authority: bootstrap.authority.clone(), secret: bootstrap.secret.clone() };
-    draft.put(row::SECRETS, &secrets);
+    draft.put(row::SECRETS, &SealedSecrets(bootstrap.secrets.clone()));
+    draft.put(row::KEY_RING, &bootstrap.keys);
     draft.put(row::NODE_COUNT, &1u64);
     draft.put(row::MAP, &first);
     Ok(bootstrap.cluster)
@@ -208,6 +220,13 @@ fn check_table(map: &ClusterMap) -> Result<()> {
             return Err(Error::invalid(format!("the slots of group {pg} are not on disks of their own")));
         }
     }
+    Ok(())
+}
+
+fn change_keys(draft: &mut Draft<'_>, next: &KeyRing) -> Result<(), Failure> {
+    let Some(ring) = load::<KeyRing>(draft, row::KEY_RING)? else { return refuse(not_bootstrapped()) };
+    keys::check_next(&ring, next).map_err(Failure::Refused)?;
+    draft.put(row::KEY_RING, next);
     Ok(())
 }
 

@@ -80,8 +80,14 @@ number_ids! {
     FeatureLevel(u32),
     /// Garbage collection cycle.
     GcEpoch(u32),
-    /// One incarnation of a chunk's stored bytes. Upper 24 bits: the [`GcEpoch`] it was written in.
+    /// One incarnation of a chunk's stored bytes. Upper 24 bits: the [`GcEpoch`] it was written in. Lower 40 bits: a
+    /// fingerprint of the stored bytes.
     Generation(u64),
+    /// Whose data it is: what is stored for one tenant can be made unreadable without the others noticing. 0 is the
+    /// cluster itself.
+    TenantId(u32),
+    /// A key of the key ring. Never reused in a cluster; 0 is the key that unlocks the ring.
+    KeyId(u32),
 }
 
 byte_ids! {
@@ -139,15 +145,30 @@ impl ReplicaId {
     }
 }
 
+impl TenantId {
+    /// The cluster itself: whose secrets are not data of anybody.
+    pub const CLUSTER: Self = Self(0);
+    /// The tenant that every cluster begins with.
+    pub const FIRST: Self = Self(1);
+}
+
 impl FeatureLevel {
     /// Where every partition begins.
     pub const FIRST: Self = Self(1);
 }
 
+/// The bits of a generation that say what is stored.
+const FINGERPRINT_MASK: u64 = (1 << 40) - 1;
+
 impl Generation {
-    /// A generation of `epoch`, distinguished by `salt` (its lower 40 bits).
-    pub fn new(epoch: GcEpoch, salt: u64) -> Self {
-        Self((u64::from(epoch.0) << 40) | (salt & ((1 << 40) - 1)))
+    /// A generation of `epoch`, of stored bytes with this fingerprint (its lower 40 bits).
+    pub fn new(epoch: GcEpoch, fingerprint: u64) -> Self {
+        Self((u64::from(epoch.0) << 40) | (fingerprint & FINGERPRINT_MASK))
+    }
+
+    /// True when both have the same stored bytes: of one, shards of the other can be read.
+    pub fn is_like(self, other: Self) -> bool {
+        self.0 & FINGERPRINT_MASK == other.0 & FINGERPRINT_MASK
     }
 
     /// The cycle in which this generation was written.
@@ -182,6 +203,8 @@ mod tests {
     fn a_generation_knows_its_epoch() {
         let generation = Generation::new(GcEpoch(7), u64::MAX);
         assert_eq!(generation.epoch(), GcEpoch(7));
+        assert!(generation.is_like(Generation::new(GcEpoch(8), u64::MAX)));
+        assert!(!generation.is_like(Generation::new(GcEpoch(7), u64::MAX - 1)));
     }
 
     #[test]

@@ -16,8 +16,8 @@ mod time;
 
 pub use error::{Advice, Error, ErrorKind, Result};
 pub use id::{
-    ChunkId, ClusterId, DiskId, DiskUuid, Epoch, FeatureLevel, GcEpoch, Generation, InodeId, NamespaceId,
-    NodeId, PartitionId, PgId, ReplicaId, RequestId, Seq, StoreUuid, VersionId,
+    ChunkId, ClusterId, DiskId, DiskUuid, Epoch, FeatureLevel, GcEpoch, Generation, InodeId, KeyId,
+    NamespaceId, NodeId, PartitionId, PgId, ReplicaId, RequestId, Seq, StoreUuid, TenantId, VersionId,
 };
 pub use identity::Identity;
 pub use name::{Name, NamespaceName, Path};

@@ -39,6 +39,15 @@ pub const CHUNK_SIZE_MAX: usize = 4 * MIB;
 pub const STRIPE_SIZE_MIN: usize = 128 * KIB;
 /// A file of this size or less lives inside its version row.
 pub const INLINE_SIZE_MAX: usize = 4 * KIB;
+/// Payload bytes of one frame of a sealed payload: what a reader of a few bytes has to open. Part of the format.
+pub const SEALED_FRAME_SIZE: usize = 64 * KIB;
+/// What precedes the frames of a sealed payload.
+pub const SEALED_HEADER_SIZE: usize = 32;
+/// What each frame grows by: the tag of AES-GCM.
+pub const SEALED_TAG_SIZE: usize = 16;
+/// The largest payload, sealed.
+pub const SEALED_SIZE_MAX: usize =
+    SEALED_HEADER_SIZE + CHUNK_SIZE_MAX + CHUNK_SIZE_MAX / SEALED_FRAME_SIZE * SEALED_TAG_SIZE;
 /// Shards of a stripe: GF(2^8) would allow 255; nobody deploys more than this.
 pub const SHARD_COUNT_MAX: usize = 32;
 /// Chunks that a version row lists itself; longer lists are manifest nodes in the block store.
@@ -115,6 +124,19 @@ pub const SHUTDOWN_MS_MAX: u64 = 5_000;
 pub const BATCH_OP_COUNT_MAX: usize = 512;
 /// Bytes of commands that a proposer packs into one Raft entry (a single larger command still goes alone).
 pub const ENTRY_SIZE_TARGET: usize = MIB;
+/// Keys that a cluster has had: one more per tenant and rotation. They are one row.
+pub const KEY_COUNT_MAX: usize = 4096;
+/// Memory that a new passphrase is derived with, in KiB, and passes over it: a fifth of a second for whoever knows it,
+/// and for each guess of whoever does not.
+pub const PASSPHRASE_MEMORY_KIB: u32 = 64 * KIB as u32;
+/// See [`PASSPHRASE_MEMORY_KIB`].
+pub const PASSPHRASE_PASS_COUNT: u32 = 3;
+/// What a node that starts may be told to spend on it.
+pub const PASSPHRASE_MEMORY_KIB_MAX: u32 = 1024 * KIB as u32;
+/// See [`PASSPHRASE_MEMORY_KIB_MAX`].
+pub const PASSPHRASE_PASS_COUNT_MAX: u32 = 64;
+/// Shorter ones are guessed, however long a guess takes.
+pub const PASSPHRASE_SIZE_MIN: usize = 12;
 /// One command: a full batch of inline files fits.
 pub const COMMAND_SIZE_MAX: usize = 4 * MIB;
 /// Commands waiting in a partition's proposer before it answers `Busy`.
@@ -259,6 +281,9 @@ pub const AUTHORITY_VALIDITY: Duration = Duration::from_secs(30 * 365 * 24 * 360
 pub const CERTIFICATE_VALIDITY: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// Clocks of machines differ: a new certificate is valid from this long before now.
 pub const CLOCK_SKEW_MAX: Duration = Duration::from_secs(3600);
+/// How often a node asks for the keys of what it stores: for as long a destroyed key opens what it had sealed, and an
+/// old one seals what is new.
+pub const KEYS_REFRESH_PERIOD: Duration = Duration::from_secs(30);
 /// How long a read ticket lives at most, from the start of the step it is issued in.
 pub const TICKET_MS_MAX: u64 = 2 * 3600 * 1000;
 /// Tickets issued in the same step are equal, so that they can be cached.
@@ -457,7 +482,8 @@ pub const DEV_TOKEN_VALIDITY: Duration = Duration::from_secs(600);
 
 /// Sizes of memory and of files are one kind of number here.
 const _: () = assert!(usize::BITS == 64);
-const _: () = assert!(CHUNK_SIZE_MAX + FRAME_HEADER_SIZE_MAX < FRAME_SIZE_MAX);
+const _: () = assert!(SEALED_SIZE_MAX + FRAME_HEADER_SIZE_MAX < FRAME_SIZE_MAX);
+const _: () = assert!(CHUNK_SIZE_MAX.is_multiple_of(SEALED_FRAME_SIZE));
 const _: () = assert!(HEARTBEAT_MS * 4 <= PEER_SILENCE_MS_MAX);
 const _: () = assert!(SLOT_RANGE_COUNT_MAX > PARTITION_COUNT_MAX as usize);
 const _: () = assert!(BATCH_OP_COUNT_MAX * (INLINE_SIZE_MAX + 1024) <= COMMAND_SIZE_MAX);

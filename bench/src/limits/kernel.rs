@@ -1,15 +1,18 @@
 //! Arithmetic: what happens to every byte on its way, measured in the processor time of one thread.
 
 use bytes::Bytes;
-use chunk::compress::compress;
+use chunk::compress::{Stored, compress};
 use chunk::erasure::{Stripe, self_test};
+use chunk::sealed::SealKey;
 use chunk::split::{SplitRule, Splitter};
 use types::limits::{GIB, MIB};
-use types::{Profile, Result};
+use types::{ChunkId, KeyId, Profile, Result, TenantId};
 
 use crate::context::Bench;
 use crate::data::noise;
 use crate::figure::Figure;
+
+const ANY: ChunkId = ChunkId([0; 32]);
 
 /// A step that costs processor time per byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +23,10 @@ pub enum Kernel {
     Hash,
     /// Finding out that it does not compress.
     Compress,
+    /// AES-256-GCM of a chunk, and its key.
+    Seal,
+    /// The other way round.
+    Open,
     /// Reed-Solomon.
     Encode,
     /// The checksum of shards.
@@ -50,6 +57,8 @@ fn measure_on_this_thread(runs: usize, size: usize) -> Result<Arithmetic> {
     let bytes = noise("kernel probe", size);
     let mut chunks = Vec::new();
     split(&bytes, |chunk| chunks.push(chunk));
+    let key = SealKey { tenant: TenantId::FIRST, id: KeyId(1), secret: [7; 32] };
+    let sealed: Vec<Bytes> = chunks.iter().map(|chunk| seal(&key, chunk)).collect();
     let stripe = Stripe::new(Profile { k: 4, m: 2 }, self_test()?)?;
     let encode = |chunk: &Bytes| keep(stripe.encode(chunk));
     let seconds_per_gb = |work: &dyn Fn()| -> Vec<f64> {
@@ -75,10 +84,24 @@ fn measure_on_this_thread(runs: usize, size: usize) -> Result<Arithmetic> {
             step(Kernel::Split, "split", seconds_per_gb(&|| split(&bytes, keep))),
             step(Kernel::Hash, "hash (BLAKE3)", each(&|chunk| keep(chunk::chunk_id(chunk)))),
             step(Kernel::Compress, "compress, in vain", each(&|chunk| keep(compress(chunk)))),
+            step(Kernel::Seal, "seal (AES-256-GCM)", each(&|chunk| keep(seal(&key, chunk)))),
+            step(
+                Kernel::Open,
+                "open (AES-256-GCM)",
+                seconds_per_gb(&|| {
+                    sealed.iter().for_each(|bytes| keep(chunk::sealed::open(&key, &ANY, bytes)))
+                }),
+            ),
             step(Kernel::Encode, "encode 4+2", each(&encode)),
             step(Kernel::Crc, "CRC32", each(&|chunk| keep(crc32fast::hash(chunk)))),
         ],
     })
+}
+
+/// Under one name for all: the hash is another step.
+fn seal(key: &SealKey, chunk: &Bytes) -> Bytes {
+    let stored = Stored { bytes: chunk.clone(), compressed: false };
+    chunk::sealed::seal(key, &ANY, &stored)
 }
 
 /// Keeps the compiler from leaving out work whose result nobody looks at.
@@ -106,7 +129,7 @@ mod tests {
         let arithmetic = measure_on_this_thread(2, 3 * MIB).unwrap();
         let figures = arithmetic.steps.iter().map(|(_, figure)| figure).chain([&arithmetic.chain]);
         assert!(figures.clone().all(|figure| figure.samples.len() == 2 && figure.median() > 0.0));
-        assert_eq!(figures.count(), 6);
+        assert_eq!(figures.count(), 8);
     }
 
     #[test]

@@ -36,8 +36,10 @@ fn passes(kernel: Kernel, kind: Kind, way: Way) -> f64 {
         (Kind::Cluster, Way::Get) => GET_REMOTE,
     };
     match (kernel, way) {
-        (Kernel::Split | Kernel::Compress | Kernel::Encode, Way::Put) => 1.0,
-        (Kernel::Split | Kernel::Compress | Kernel::Encode, Way::Get) => 0.0,
+        (Kernel::Split | Kernel::Compress | Kernel::Seal | Kernel::Encode, Way::Put) => 1.0,
+        (Kernel::Split | Kernel::Compress | Kernel::Seal | Kernel::Encode, Way::Get) => 0.0,
+        (Kernel::Open, Way::Put) => 0.0,
+        (Kernel::Open, Way::Get) => 1.0,
         // By the client and by the coordinator; by the reader alone.
         (Kernel::Hash, Way::Put) => 2.0,
         (Kernel::Hash, Way::Get) => 1.0,

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use types::ChunkId;
+use types::{ChunkId, KeyId};
 
 /// One chunk of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -29,4 +29,22 @@ pub enum Content {
         /// Chunks of the file.
         count: u64,
     },
+    /// The bytes themselves as they are kept: metaservers make it of [`Content::Inline`] and give that back.
+    Sealed {
+        /// BLAKE3-256 of the plain bytes.
+        root: ChunkId,
+        /// How they are sealed; many forms have the same bytes in them.
+        form: SealedForm,
+    },
+}
+
+/// Bytes of a file, compressed if that pays, and sealed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealedForm {
+    /// The key they are sealed with.
+    pub key: KeyId,
+    /// What is sealed is a zstd frame.
+    pub compressed: bool,
+    /// The sealed payload.
+    pub bytes: Bytes,
 }

@@ -180,3 +180,25 @@ proptest! {
         let _ = parse_node(&bytes);
     }
 }
+
+#[test]
+fn inline_bytes_are_kept_sealed_and_given_back() {
+    let key = SealKey { tenant: types::TenantId(1), id: types::KeyId(4), secret: [8; 32] };
+    for plain in [&b""[..], b"x", &b"to be or not to be ".repeat(100), &[7; INLINE_SIZE_MAX]] {
+        let manifest = Manifest::inline(Bytes::copy_from_slice(plain));
+        let sealed = manifest.clone().sealed(&key);
+        let Content::Sealed { form, .. } = &sealed.content else { panic!("{sealed:?} is not sealed") };
+        assert_eq!((form.key, content_root(&sealed)), (key.id, content_root(&manifest)));
+        assert!(
+            plain.is_empty() || !form.bytes.windows(plain.len().min(16)).any(|run| plain.starts_with(run))
+        );
+        // No client may say what a metaserver would.
+        assert_eq!(sealed.check().unwrap_err().kind(), ErrorKind::Invalid);
+        let other = SealKey { secret: [9; 32], ..key.clone() };
+        assert_eq!(sealed.clone().opened(&other).unwrap_err().kind(), ErrorKind::Corrupt);
+        assert_eq!(sealed.opened(&key), Ok(manifest));
+    }
+    let chunks =
+        Manifest { size: 300, rule: 1, content: Content::Chunks(vec![ChunkRef { size: 300, ..chunk(1) }]) };
+    assert_eq!(chunks.clone().sealed(&key), chunks, "only inline bytes are sealed here");
+}

@@ -30,6 +30,9 @@ pub enum Admin {
     /// Namespaces of the cluster
     #[command(subcommand)]
     Namespace(AdminNamespace),
+    /// Keys that everything stored is encrypted with
+    #[command(subcommand)]
+    Key(AdminKey),
 }
 
 /// Commands of `admin cluster`.
@@ -159,6 +162,23 @@ pub enum AdminNamespace {
         /// Directory of the namespace named with --namespace
         #[arg(value_parser = remote())]
         path: Remote,
+    },
+}
+
+/// Commands of `admin key`.
+#[derive(Debug, Subcommand)]
+pub enum AdminKey {
+    /// List keys: whose they are, when they were made, and what they are good for
+    List,
+    /// Make a new key for what is stored from now on, and a new ring key that seals all
+    Rotate,
+    /// Destroy all keys of a tenant: what is stored for it can never be read again
+    Destroy {
+        /// Number of the tenant; a cluster begins with tenant 1
+        tenant: u32,
+        /// Do it; without this, only show what would happen
+        #[arg(long)]
+        yes: bool,
     },
 }
 

@@ -64,6 +64,9 @@ fn every_command_is_there() {
         "admin disk list -o json",
         "admin token create --valid 2h",
         "admin namespace create team",
+        "admin key list -o json",
+        "admin key rotate",
+        "admin key destroy 1 --yes",
         "-o json --namespace team --credentials c --timeout 5 ls",
     ] {
         assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());

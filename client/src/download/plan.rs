@@ -88,6 +88,11 @@ impl DownloadPlan {
                 return Ok(self.read_level(tree));
             }
             Content::Inline(bytes) => layout.push_inline(bytes),
+            Content::Sealed { .. } => {
+                return Err(Error::corrupt(
+                    "the content of this version came sealed, and only servers have the key",
+                ));
+            }
             Content::Chunks(chunks) => {
                 if tickets.len() != chunks.len() {
                     return Err(wrong_tickets(tickets.len(), format!("{} chunks", chunks.len())));

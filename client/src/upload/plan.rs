@@ -279,6 +279,6 @@ fn attributes(file: &Metadata) -> Attributes {
 fn inline_size(manifest: &Manifest) -> u64 {
     match &manifest.content {
         Content::Inline(bytes) => bytes.len() as u64,
-        Content::Chunks(_) | Content::Tree { .. } => 0,
+        Content::Chunks(_) | Content::Tree { .. } | Content::Sealed { .. } => 0,
     }
 }

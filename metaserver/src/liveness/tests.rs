@@ -3,9 +3,9 @@
 
 use proto::cluster::{DiskReport, PartitionReport};
 use proto::command::{Bootstrap, NewNode};
+use proto::keys::UnlockKey;
 use proto::map::DiskInfo;
-use proto::seal::ClusterSecret;
-use types::{ClusterId, DiskUuid, Epoch, Profile, ReplicaId, Stamp, Start, StoreUuid};
+use types::{ClusterId, DiskUuid, Epoch, Millis, Profile, ReplicaId, Stamp, Start, StoreUuid};
 
 use super::*;
 
@@ -31,8 +31,8 @@ fn map() -> ClusterMap {
         pg_count: 1,
         tree_partitions: 1,
         index_partitions: 1,
-        authority: String::new(),
-        secret: ClusterSecret([0; 32]),
+        secrets: Default::default(),
+        keys: tree::root::found_ring(&UnlockKey([0; 32]), &mut || [0; 32], Millis(0)),
         node,
     });
     for id in [2, 3] {

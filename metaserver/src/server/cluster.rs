@@ -11,12 +11,13 @@ use proto::cluster::{
     StoreRegistered, TokenCreated,
 };
 use proto::command::{MapChange, NewNode, NodeChange, RootCommand};
-use proto::map::{ClusterMap, ROOT};
+use proto::map::{ClusterMap, ROOT, Role};
 use raft::State;
 use tree::root;
 use types::{Error, Identity, NodeId, Result};
 
 use super::Metaserver;
+use crate::keychain::Unlocking;
 use crate::liveness::Liveness;
 
 impl Metaserver {
@@ -29,7 +30,10 @@ impl Metaserver {
             root::check_build(state, level)?;
             root::secrets(state)
         };
-        let secrets = self.read_newest(&self.root()?, admit).await?;
+        let sealed = self.read_newest(&self.root()?, admit).await?;
+        let Unlocking { key, how } = &self.keychain.unlocking;
+        let secrets = root::Secrets::open(&sealed, key)?;
+        let unlock = roles.contains(&Role::Meta).then(|| how.clone());
         let node = NewNode { zone, roles, native, control, store };
         let added = self.change_map(MapChange::AddNode { node, token_hash, level }).await?;
         let id = added.node.ok_or_else(|| Error::internal("a node was added without an id"))?;
@@ -40,7 +44,7 @@ impl Metaserver {
         let certificate = (self.signer.0)(&secrets.authority, &join.request, &Identity::Node(id))?;
         let map = self.current_map()?;
         assert!(map.nodes.contains_key(&id), "a command is applied here before it is answered (I-LIN)");
-        Ok(Joined { node: id, cluster: map.cluster, certificate, secret: secrets.secret, map })
+        Ok(Joined { node: id, cluster: map.cluster, certificate, secret: secrets.secret, unlock, map })
     }
 
     pub(super) async fn heartbeat(&self, caller: &Caller, mut heartbeat: Heartbeat) -> Result<HeartbeatSeen> {
@@ -50,6 +54,8 @@ impl Metaserver {
         let root = self.root()?;
         root.read(|state| root::check_build(state, heartbeat.level))?;
         let level = root.read(|state| tree::level(state))?;
+        let holds_metadata = heartbeat.stamp.is_some();
+        let keys = holds_metadata.then(|| root.read(|state| root::key_ring(state))).transpose()?;
         let have = heartbeat.epoch;
         let refused = match &heartbeat.stamp {
             Some(stamp) if stamp.replica.node() == heartbeat.node => self.host.meet(stamp)?,
@@ -65,7 +71,7 @@ impl Metaserver {
         let now_ms = self.now_ms();
         let map = self.map.borrow();
         liveness.get_or_insert_with(|| Liveness::new(now_ms)).heard(now_ms, heartbeat, &map);
-        Ok(HeartbeatSeen { map: (map.epoch > have).then(|| ClusterMap::clone(&map)), level, refused })
+        Ok(HeartbeatSeen { map: (map.epoch > have).then(|| ClusterMap::clone(&map)), level, keys, refused })
     }
 
     pub(super) async fn confirm_join(&self, caller: &Caller, request: ConfirmJoin) -> Result<()> {

@@ -46,7 +46,8 @@ impl Metaserver {
                 self.check_manifest(manifest, receipts).map_err(|e| e.context(path))?;
             }
         }
-        let write = self.mutate(write);
+        let mut write = self.mutate(write);
+        self.seal_content(&mut write)?;
         let author = caller.identity.to_string();
         #[cfg(feature = "next-level")]
         let namespace = write.namespace;
@@ -119,6 +120,7 @@ impl Metaserver {
             Ok((seq, version, manifest))
         };
         let (seq, version, manifest) = self.ask_namespace(caller, view, open).await?;
+        let manifest = self.open_content(manifest)?;
         let reader = caller.identity.to_string();
         let now = self.env.clock.wall();
         let tickets: Vec<Ticket> =
@@ -179,7 +181,7 @@ impl Metaserver {
 /// The chunks that a version row itself names.
 fn listed_chunks(manifest: &Manifest) -> Vec<ChunkId> {
     match &manifest.content {
-        Content::Inline(_) => Vec::new(),
+        Content::Inline(_) | Content::Sealed { .. } => Vec::new(),
         Content::Chunks(chunks) => chunks.iter().map(|chunk| chunk.id).collect(),
         Content::Tree { root, .. } => vec![*root],
     }

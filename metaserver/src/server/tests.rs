@@ -11,6 +11,7 @@ mod freshness;
 mod handover;
 mod index;
 mod journal;
+mod keys;
 mod lanes;
 mod late;
 mod level;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -96,6 +96,12 @@ pub(super) const KEYS: &[Key] = &[
         show: |config| number(config.cluster.index_partitions),
     },
     Key {
+        name: "cluster.passphrase_file",
+        allowed: "the path of a file, or \"\" for a key file in the data directory",
+        set: |config, given| store(&mut config.cluster.passphrase_file, given.optional_path()),
+        show: |config| text(config.cluster.passphrase_file.as_deref().unwrap_or(Path::new("")).display()),
+    },
+    Key {
         name: "meta.down_out",
         allowed: "a number of seconds from 5 to 86400",
         set: |config, given| store(&mut config.meta_down_out, given.down_out()),
@@ -152,6 +158,10 @@ impl Given<'_> {
 
     fn path(&self) -> Option<PathBuf> {
         path(self.text()?)
+    }
+
+    fn optional_path(&self) -> Option<Option<PathBuf>> {
+        self.text().map(path)
     }
 
     fn paths(&self) -> Option<Vec<PathBuf>> {

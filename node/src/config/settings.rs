@@ -27,7 +27,7 @@ pub struct NodeConfig {
     pub admin: Option<SocketAddr>,
     /// Directories of its disks, usually one mount point each.
     pub disks: Vec<PathBuf>,
-    /// What `init` creates; ignored on nodes that join.
+    /// What `init` creates; ignored on nodes that join, but for the passphrase.
     pub cluster: ClusterConfig,
     /// How long a voter may be away before another node takes its place.
     pub meta_down_out: Duration,
@@ -35,7 +35,7 @@ pub struct NodeConfig {
     pub log_tail_count: u64,
 }
 
-/// What a new cluster is like. None of this can be changed later.
+/// What a cluster is like. None of this can be changed later, but where the passphrase is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterConfig {
     /// Redundancy of every chunk.
@@ -46,6 +46,9 @@ pub struct ClusterConfig {
     pub tree_partitions: u32,
     /// Number of partitions for the chunk index.
     pub index_partitions: u32,
+    /// File whose first line unlocks the cluster's keys, on each of its meta nodes; a key file in the data directory does
+    /// when there is none.
+    pub passphrase_file: Option<PathBuf>,
 }
 
 impl Default for NodeConfig {
@@ -69,6 +72,12 @@ impl Default for NodeConfig {
 impl Default for ClusterConfig {
     fn default() -> Self {
         let profile = Profile { k: 4, m: 2 };
-        Self { profile, pg_count: PG_COUNT_DEFAULT, tree_partitions: 4, index_partitions: 4 }
+        Self {
+            profile,
+            pg_count: PG_COUNT_DEFAULT,
+            tree_partitions: 4,
+            index_partitions: 4,
+            passphrase_file: None,
+        }
     }
 }

@@ -52,6 +52,7 @@ fn every_key_is_read() {
         pg_count = 64
         tree_partitions = 3
         index_partitions = 256
+        passphrase_file = "phrase"
         [meta]
         down_out = 30
         "#,
@@ -71,6 +72,7 @@ fn every_key_is_read() {
             pg_count: 64,
             tree_partitions: 3,
             index_partitions: 256,
+            passphrase_file: Some(PathBuf::from("/etc/phrase")),
         },
         meta_down_out: Duration::from_secs(30),
         ..NodeConfig::default()

@@ -31,7 +31,7 @@ pub(super) struct Source {
 /// The chunks that a version itself names.
 pub(super) fn sources(opened: &Opened) -> Vec<Source> {
     let chunks: Vec<(ChunkId, ChunkKind, u64)> = match &opened.manifest.content {
-        Content::Inline(_) => Vec::new(),
+        Content::Inline(_) | Content::Sealed { .. } => Vec::new(),
         Content::Chunks(chunks) => {
             chunks.iter().map(|chunk| (chunk.id, ChunkKind::Data, chunk.size.into())).collect()
         }

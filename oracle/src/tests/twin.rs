@@ -394,7 +394,7 @@ fn ticket(chunk: &ChunkId) -> Ticket {
 
 fn listed(manifest: &chunk::manifest::Manifest) -> Vec<ChunkId> {
     match &manifest.content {
-        chunk::manifest::Content::Inline(_) => Vec::new(),
+        chunk::manifest::Content::Inline(_) | chunk::manifest::Content::Sealed { .. } => Vec::new(),
         chunk::manifest::Content::Chunks(chunks) => chunks.iter().map(|chunk| chunk.id).collect(),
         chunk::manifest::Content::Tree { root, .. } => vec![*root],
     }

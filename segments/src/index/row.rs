@@ -4,14 +4,14 @@
 //! Knows nothing of: what is live, batches.
 
 use proto::block::{Layout, ShardKey, ShardMeta};
-use types::limits::CHUNK_SIZE_MAX;
-use types::{ChunkId, DiskUuid, Error, Generation, Profile, Result};
+use types::limits::SEALED_SIZE_MAX;
+use types::{ChunkId, DiskUuid, Error, Generation, KeyId, Profile, Result};
 
 use crate::record::ALIGNMENT;
 use crate::segment::SEGMENT_HEADER_SIZE;
 
 const VERSION: u8 = 1;
-const ENTRY_SIZE: usize = 28;
+const ENTRY_SIZE: usize = 32;
 const CHECKPOINT_SIZE: usize = 45;
 
 /// Where a record is, and what it is.
@@ -74,6 +74,7 @@ impl Entry {
         bytes[19] = self.meta.compressed.into();
         bytes[20..24].copy_from_slice(&self.meta.plain_size.to_le_bytes());
         bytes[24..28].copy_from_slice(&self.meta.stored_size.to_le_bytes());
+        bytes[28..32].copy_from_slice(&self.meta.key.0.to_le_bytes());
         bytes
     }
 
@@ -86,7 +87,7 @@ impl Entry {
             _ => return Err(damaged()),
         };
         // Before so many bytes are read.
-        if !(1..=CHUNK_SIZE_MAX).contains(&(number(8) as usize)) {
+        if !(1..=SEALED_SIZE_MAX).contains(&(number(8) as usize)) {
             return Err(damaged());
         }
         Ok(Entry {
@@ -99,6 +100,7 @@ impl Entry {
                 plain_size: number(20),
                 stored_size: number(24),
                 compressed: bytes[19] != 0,
+                key: KeyId(number(28)),
             },
         })
     }

@@ -3,6 +3,7 @@
 //! The oldest is forgotten first, in the order of the log: no clock decides. One row says where the oldest and the newest
 //! are, so nothing is ever looked for.
 
+use chunk::manifest::{Content, Manifest, SealedForm};
 use proto::namespace::{NewContent, Op, WriteNamespace, Written};
 use types::limits::{ANSWER_COUNT_MAX, ANSWER_MESSAGE_SIZE_MAX, ANSWER_SIZE_MAX};
 use types::{Error, Result};
@@ -39,14 +40,17 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// What `author` has asked for. Receipts are not part of it: they only prove that it may be done.
+    /// What `author` has asked for. Receipts are not part of it: they only prove that it may be done. Nor is how content
+    /// is sealed: a repeat may be proposed with a newer key.
     pub fn new(author: &str, write: &mut WriteNamespace) -> Self {
         for op in &mut write.ops {
             if let Op::CommitVersion { content: NewContent::File { receipts, .. }, .. } = op {
                 receipts.clear();
             }
         }
+        let taken: Vec<SealedForm> = forms(write).map(std::mem::take).collect();
         let hash = blake3::hash(&proto::encode_plain(write));
+        forms(write).zip(taken).for_each(|(form, taken)| *form = taken);
         let mut fingerprint = [0; 16];
         fingerprint.copy_from_slice(&hash.as_bytes()[..16]);
         Self { key: key::of_request(write.namespace, write.request, author), fingerprint }
@@ -89,6 +93,19 @@ impl Asked {
         draft.put(key::of_answers(), &answers);
         Ok(())
     }
+}
+
+/// How the inline content of a write is sealed.
+fn forms(write: &mut WriteNamespace) -> impl Iterator<Item = &mut SealedForm> {
+    write.ops.iter_mut().filter_map(|op| match op {
+        Op::CommitVersion {
+            content: NewContent::File { manifest: Manifest { content: Content::Sealed { form, .. }, .. }, .. },
+            ..
+        } => {
+            Some(form)
+        }
+        _ => None,
+    })
 }
 
 fn missing() -> Halt {

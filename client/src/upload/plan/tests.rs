@@ -167,6 +167,7 @@ fn show_op(op: &Op) -> String {
         Content::Inline(bytes) => format!("{} bytes inline", bytes.len()),
         Content::Chunks(chunks) => format!("chunks {}", row(chunks.iter().map(|c| number(c.id)))),
         Content::Tree { height, count, .. } => format!("a tree of {count} chunks and height {height}"),
+        Content::Sealed { .. } => panic!("a server would refuse this"),
     };
     let receipts = row(receipts.iter().map(|receipt| receipt.generation.0));
     format!(

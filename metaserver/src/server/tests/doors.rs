@@ -10,10 +10,11 @@ use proto::cluster::{
     ConfirmJoin, CreateToken, FetchDigest, FetchStatus, FinishSync, RegisterDisks, RegisterStore, RemoveNode,
 };
 use proto::index::{FetchIndexStats, Pin, Register};
+use proto::keys::{DestroyKeys, FetchKeys, ListKeys, RotateKeys};
 use proto::map::Role;
 use proto::namespace::{FetchNamespace, ListTrash, ListVersions, Mode, OpenVersion, PullJournal, Stat};
 use proto::{Call, Method};
-use types::{DiskUuid, ErrorKind, Identity, NamespaceName, NodeId, PartitionId, Seq};
+use types::{DiskUuid, ErrorKind, Identity, NamespaceName, NodeId, PartitionId, Seq, TenantId};
 
 use super::super::routes;
 use super::words::{
@@ -58,6 +59,10 @@ pub async fn questions(world: &World) -> Vec<Request> {
         of(Pin { partition, chunks: vec![] }),
         of(Register { partition, chunks: vec![] }),
         of(FetchIndexStats { partition }),
+        of(FetchKeys { stale_ok: false }),
+        of(ListKeys {}),
+        of(RotateKeys {}),
+        of(DestroyKeys { tenant: TenantId(9), dry_run: true }),
     ]
 }
 
@@ -117,6 +122,10 @@ async fn who_may_ask_what() {
         Pin 12Aou.
         Register 12....
         FetchIndexStats 12Aou.
+        FetchKeys 12....
+        ListKeys ..A...
+        RotateKeys ..A...
+        DestroyKeys ..A...
     "#]]
     .assert_eq(&table);
 }

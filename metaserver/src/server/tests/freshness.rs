@@ -68,6 +68,10 @@ async fn what_a_follower_answers() {
         Pin StaleEpoch
         Register StaleEpoch
         FetchIndexStats StaleEpoch
+        FetchKeys StaleEpoch
+        ListKeys Denied
+        RotateKeys Denied
+        DestroyKeys Denied
     "#]]
     .assert_eq(&table);
     assert_eq!(stat(&world, 2, at_least(Seq(1)), "/a").await, Ok(Seq(1)));

@@ -160,7 +160,10 @@ impl Links {
     }
 
     fn hear(&self, id: NodeId, seen: HeartbeatSeen) {
-        self.lock().servers.get(&id).into_iter().for_each(|server| server.hear_level(seen.level));
+        if let Some(server) = self.lock().servers.get(&id) {
+            server.hear_level(seen.level);
+            seen.keys.into_iter().for_each(|ring| server.hear_ring(ring));
+        }
         seen.map.into_iter().for_each(|map| self.tell(id.0, map));
     }
 

@@ -9,6 +9,7 @@ use chunk::manifest::Manifest;
 use net::{Caller, Transport};
 use proto::cluster::{Heartbeat, Join};
 use proto::command::NewNode;
+use proto::keys::UnlockKey;
 use proto::map::Role;
 use proto::namespace::{
     Attributes, DirRef, Expect, Freshness, ListDir, NewContent, Op, OrderBy, PageToken, View,
@@ -20,6 +21,7 @@ use types::{
 };
 
 pub const SECRET: ClusterSecret = ClusterSecret([5; 32]);
+pub const UNLOCK: UnlockKey = UnlockKey([6; 32]);
 pub const CLUSTER: ClusterId = ClusterId([1; 16]);
 /// The namespace that every cluster begins with; an administrator's.
 pub const HOME: NamespaceId = NamespaceId(0x04c4_0000_0000_0001);

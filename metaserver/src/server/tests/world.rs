@@ -14,6 +14,7 @@ use net::{Authority, KeyPair, Reply, Request, Service};
 use proto::Call;
 use proto::cluster::{CreateToken, Heartbeat, Joined};
 use proto::command::Bootstrap;
+use proto::keys::{Unlock, UnlockKey};
 use proto::map::{ClusterMap, ROOT, Role};
 use proto::namespace::{Mode, Op, WriteNamespace, Written};
 use raft::{Group, Host, HostConfig, Last};
@@ -28,16 +29,17 @@ use types::{
 use super::late::LateKv;
 use super::links::Links;
 use super::words::{
-    ANNS, CLUSTER, SECRET, TOKEN_MS, admin, ann, caller, eventually, heartbeat, join_with, new_node, replica,
-    start,
+    ANNS, CLUSTER, SECRET, TOKEN_MS, UNLOCK, admin, ann, caller, eventually, heartbeat, join_with, new_node,
+    replica, start,
 };
-use crate::{Config, Metaserver, Signer};
+use crate::{Config, Metaserver, Signer, Unlocking};
 
 /// What a node keeps over a restart.
 struct Machine {
     env: Env,
     kv: LateKv,
     map: watch::Sender<Arc<ClusterMap>>,
+    unlock: UnlockKey,
     /// The newest feature level that its build knows.
     level: FeatureLevel,
 }
@@ -69,8 +71,12 @@ impl World {
             pg_count: 4,
             tree_partitions: 2,
             index_partitions: 2,
-            authority: Authority::create(&env, CLUSTER).unwrap().to_pem(),
-            secret: SECRET,
+            secrets: root::Secrets {
+                authority: Authority::create(&env, CLUSTER).unwrap().to_pem(),
+                secret: SECRET,
+            }
+            .seal(&UNLOCK),
+            keys: root::found_ring(&UNLOCK, &mut || env.random.bytes(), Millis(1)),
             node: new_node(1, &[Role::Meta, Role::Block]),
         };
         let map = root::bootstrap_map(&bootstrap);
@@ -110,7 +116,7 @@ impl World {
         let env = Env { disk: Arc::new(SimDisk::new(id)), random, ..self.env.clone() };
         let map = watch::channel(Arc::new(map)).0;
         self.net.follow(id, map.clone());
-        let machine = Machine { env, kv: LateKv::new(id), map, level: FeatureLevel::FIRST };
+        let machine = Machine { env, kv: LateKv::new(id), map, unlock: UNLOCK, level: FeatureLevel::FIRST };
         self.machines.insert(NodeId(id), machine);
         self.start(id).await;
     }
@@ -128,6 +134,13 @@ impl World {
         Ok(())
     }
 
+    /// Stops a metaserver and starts it with another unlock key.
+    pub async fn restart_with(&mut self, id: u64, unlock: UnlockKey) -> Result<()> {
+        self.stop(id).await;
+        self.machines.get_mut(&NodeId(id)).unwrap().unlock = unlock;
+        self.try_start(id).await
+    }
+
     /// Starts a metaserver from what its machine has kept.
     pub async fn start(&self, id: u64) {
         self.try_start(id).await.unwrap();
@@ -141,6 +154,7 @@ impl World {
         let config = Config {
             host,
             secret: SECRET,
+            unlocking: Unlocking { key: machine.unlock.clone(), how: Unlock::File(machine.unlock.clone()) },
             bootstrap: (id == 1).then(|| self.bootstrap.clone()),
             signer: Signer(Arc::new(|authority, request, identity| {
                 Authority::from_pem(authority)?.sign(request, identity, CERTIFICATE_VALIDITY, &Env::real())
@@ -271,6 +285,12 @@ impl World {
     /// What a node has stored.
     pub fn kv(&self, id: u64) -> &LateKv {
         &self.machines[&NodeId(id)].kv
+    }
+
+    /// The files of a node's log.
+    pub fn log(&self, id: u64) -> Vec<Vec<u8>> {
+        let (disk, dir) = (&self.machines[&NodeId(id)].env.disk, PathBuf::from("/log"));
+        disk.read_dir(&dir).unwrap().iter().filter_map(|name| disk.read(&dir.join(name)).ok()).collect()
     }
 
     /// Begins a new epoch of garbage collection in a partition of the index: no command does so yet. The row is `g`

@@ -4,10 +4,13 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use chunk::sealed::SealKey;
 use kv::{Durability, Kv, MemKv, Order, Overlay, Read, Visit};
 use proto::command::{NamespaceCommand, Stamped};
-use proto::namespace::{Attributes, Mode, Op};
-use types::{ErrorKind, Millis, NamespaceId, NamespaceName, PartitionId, Path, RequestId, Seq};
+use proto::namespace::{Attributes, Expect, Mode, NewContent, Op};
+use types::{
+    ErrorKind, KeyId, Millis, NamespaceId, NamespaceName, PartitionId, Path, RequestId, Seq, TenantId,
+};
 
 use super::*;
 use crate::draft::At;
@@ -45,6 +48,17 @@ impl Bench {
         let reply = self.replica.apply(&mut overlay, self.index, &bytes).unwrap();
         self.kv.write(overlay.into_batch(), Durability::Buffered).unwrap();
         reply
+    }
+
+    /// Has Ann save a small file, sealed with a key, under a request id.
+    fn save(&mut self, id: u8, content: &'static str, key: u32) -> Result<Written> {
+        let key = SealKey { tenant: TenantId::FIRST, id: KeyId(key), secret: [key as u8; 32] };
+        let manifest = Manifest::inline(Bytes::from_static(content.as_bytes())).sealed(&key);
+        let (path, attributes) = (Path::parse("/f").unwrap(), Attributes::default());
+        let content = NewContent::File { manifest, receipts: vec![] };
+        let ops = vec![Op::CommitVersion { path, expect: Expect::Absent, content, attributes }];
+        let write = WriteNamespace { namespace: NS, request: RequestId([id; 16]), mode: Mode::PerItem, ops };
+        decode_answer(&self.apply(NamespaceCommand::Write { author: "user/ann".into(), write }, 1))
     }
 
     /// Has an author make a directory under a request id.
@@ -191,4 +205,20 @@ fn answers_are_bounded_in_bytes() {
         let changes = draft.into_changes();
         overlay.absorb(changes);
     }
+}
+
+/// A key may be changed between a request and its repeat.
+#[test]
+fn a_repeat_that_is_sealed_with_another_key_is_the_same_request() {
+    let mut bench = Bench::new(10);
+    let first = bench.save(1, "content", 1).unwrap();
+    assert!(first.results[0].is_ok());
+    assert_eq!(bench.save(1, "content", 2), Ok(first));
+    let other = bench.save(1, "another", 2).unwrap_err();
+    assert_eq!(other.kind(), ErrorKind::Invalid);
+    // What is kept is what was proposed first.
+    let (_, manifest) =
+        crate::namespace::open_version(&bench.kv, NS, &Path::parse("/f").unwrap(), None).unwrap();
+    let Content::Sealed { form, .. } = manifest.content else { panic!("it is sealed") };
+    assert!(form.key == KeyId(1) && !form.bytes.is_empty());
 }

@@ -289,7 +289,7 @@ impl TwinState {
 /// Chunks that a manifest names itself.
 fn listed(manifest: &Manifest) -> Vec<ChunkId> {
     match &manifest.content {
-        Content::Inline(_) => Vec::new(),
+        Content::Inline(_) | Content::Sealed { .. } => Vec::new(),
         Content::Chunks(chunks) => chunks.iter().map(|chunk| chunk.id).collect(),
         Content::Tree { root, .. } => vec![*root],
     }
