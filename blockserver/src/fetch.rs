@@ -95,7 +95,8 @@ impl Blockserver {
         }
     }
 
-    /// Some shard or replica of the chunk, of the newest incarnation or of this one: from a local disk if one has it, otherwise from whoever answers first.
+    /// Some shard or replica of the chunk, of the newest incarnation or of this one: from a local disk if one has it,
+    /// otherwise from whoever answers first.
     async fn find_any(
         &self,
         map: &ClusterMap,

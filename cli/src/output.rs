@@ -85,6 +85,11 @@ pub fn write_out(bytes: &[u8]) -> Result<()> {
     }
 }
 
+/// Text from a name: a control character would play tricks with the terminal.
+pub fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
 /// How a column is aligned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Align {

@@ -4,8 +4,10 @@
 //! A struct gets a field together with a version. Which version is written follows from the partition's feature level,
 //! so that a replica of an older build never meets one that it does not know.
 
+use std::ops::ControlFlow;
+
 use bytes::Bytes;
-use kv::Read;
+use kv::{Order, Read};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use types::{Error, FeatureLevel, Result};
@@ -83,6 +85,17 @@ pub fn decode<T: Row>(bytes: &[u8]) -> Result<T, Halt> {
 pub fn load<T: Row>(state: &dyn Read, key: &[u8]) -> Result<Option<T>, Halt> {
     let found = state.get(key).map_err(Halt::new)?;
     found.map(|bytes| decode(&bytes).map_err(|halt| halt.context(key.escape_ascii()))).transpose()
+}
+
+/// The first key of a range; `None` when it is empty.
+pub fn first_key(state: &dyn Read, start: &[u8], end: &[u8]) -> Result<Option<Vec<u8>>, Halt> {
+    let mut found = None;
+    let scanned = state.scan(start, end, Order::Forward, &mut |key, _| {
+        found = Some(key.to_vec());
+        ControlFlow::Break(())
+    });
+    scanned.map_err(Halt::new)?;
+    Ok(found)
 }
 
 /// A stored row as every replica at this level has it: without what compresses it and how old it is.

@@ -14,7 +14,8 @@ use crate::session::Session;
 /// Creates a directory.
 pub async fn mkdir(session: &Session, path: &Path, parents: bool) -> Result<Outcome> {
     let namespace = session.namespace().await?;
-    let done = change(&namespace, mkdir_op(session, path, parents)).await?;
+    let op = Op::Mkdir { path: path.clone(), parents, attributes: attributes(session) };
+    let done = change(&namespace, op).await?;
     Ok(Outcome::ok("", json!({ "path": path.to_string(), "inode": done.inode.0 })))
 }
 
@@ -50,7 +51,7 @@ pub async fn cp(
 /// Creates a symbolic link.
 pub async fn ln(session: &Session, text: &str, path: &Path) -> Result<Outcome> {
     let namespace = session.namespace().await?;
-    let attributes = Attributes::at(Nanos::from(session.env.clock.wall()));
+    let attributes = attributes(session);
     let content = NewContent::Symlink { target: text.to_owned() };
     let op = Op::CommitVersion { path: path.clone(), expect: Expect::Absent, content, attributes };
     let done = change(&namespace, op).await?;
@@ -76,10 +77,9 @@ pub async fn rm(session: &Session, path: &Path, recursive: bool) -> Result<Outco
     Ok(Outcome::ok(text, json!({ "path": path.to_string(), "inode": done.inode.0 })))
 }
 
-/// A directory that is made now.
-fn mkdir_op(session: &Session, path: &Path, parents: bool) -> Op {
-    let attributes = Attributes::at(Nanos::from(session.env.clock.wall()));
-    Op::Mkdir { path: path.clone(), parents, attributes }
+/// Of what is made now.
+fn attributes(session: &Session) -> Attributes {
+    Attributes::at(Nanos::from(session.env.clock.wall()))
 }
 
 /// One change in a request of its own.

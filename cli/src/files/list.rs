@@ -9,7 +9,7 @@ use types::{Error, Name, Path, Result};
 
 use super::{entry, entry_json, kind_word};
 use crate::args::SortBy;
-use crate::output::{Outcome, Table, describe, size, time};
+use crate::output::{Outcome, Table, describe, printable, size, time};
 use crate::session::Session;
 
 /// How a directory is listed.
@@ -88,11 +88,6 @@ fn listing(top: &Path, listed: &[(Path, Entry)], long: bool) -> Outcome {
         }
     }
     Outcome::ok(if long { table.render() } else { names }, json)
-}
-
-/// A control character would play tricks with the terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 /// The path as seen from `top`; directories end with '/'.

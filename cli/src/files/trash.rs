@@ -6,7 +6,7 @@ use types::{Path, Result, Seq};
 
 use super::change::change;
 use super::{entry_json, kind_word};
-use crate::output::{Outcome, Table, size, time};
+use crate::output::{Outcome, Table, printable, size, time};
 use crate::session::Session;
 
 /// Lists what was removed from below a path, the last removed first.
@@ -34,7 +34,7 @@ fn listing(removed: &[Removed]) -> Outcome {
             one.author.clone(),
             kind_word(one.entry.kind).to_owned(),
             size(bytes),
-            one.path.chars().map(|c| if c.is_control() { '?' } else { c }).collect(),
+            printable(&one.path),
         ]);
     }
     Outcome::ok(table.render(), removed.iter().map(removed_json).collect())

@@ -8,7 +8,7 @@ use types::limits::JOURNAL_WAIT_MS_MAX;
 use types::{Path, Result, Seq};
 
 use super::kind_word;
-use crate::output::{Format, Outcome, time, write_out};
+use crate::output::{Format, Outcome, printable, time, write_out};
 use crate::session::Session;
 
 /// What to watch.
@@ -96,8 +96,7 @@ fn line(record: &Record, format: Format) -> String {
                 _ => String::new(),
             };
             let text = format!("{}  {}  {word:10}  {from}{}", record.seq, time(record.time), record.path);
-            // A control character would play tricks with the terminal.
-            text.chars().map(|c| if c.is_control() { '?' } else { c }).chain(['\n']).collect()
+            format!("{}\n", printable(&text))
         }
     }
 }

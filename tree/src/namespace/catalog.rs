@@ -1,8 +1,6 @@
 //! Namespaces as a whole: created in the slot of their name, found, listed, given away, deleted.
 
-use std::ops::ControlFlow;
-
-use kv::{Order, Read};
+use kv::Read;
 use proto::catalog::{NamespaceInfo, NamespacePage, name_slot};
 use proto::namespace::Kind;
 use types::limits::NAMESPACE_PAGE_COUNT_MAX;
@@ -14,7 +12,7 @@ use super::row::{Below, InodeRow, NamespaceRow};
 use super::tree::{next_inode, next_namespace};
 use crate::draft::Draft;
 use crate::failure::{Failure, Halt, refuse};
-use crate::row::load;
+use crate::row::{first_key, load};
 
 /// The id of a namespace; `NotFound` when there is none of that name.
 pub fn find_namespace(state: &dyn Read, name: &NamespaceName) -> Result<NamespaceId> {
@@ -112,13 +110,7 @@ fn next_after(state: &dyn Read, after: Option<NamespaceId>) -> Result<Option<Nam
         None => key::start_of(Slot::default(), key::table::NAMESPACE),
     };
     loop {
-        let mut found = None;
-        let scanned = state.scan(&start, b"", Order::Forward, &mut |key, _| {
-            found = Some(key.to_vec());
-            ControlFlow::Break(())
-        });
-        scanned.map_err(Halt::new)?;
-        let Some(found) = found else { return Ok(None) };
+        let Some(found) = first_key(state, &start, b"")? else { return Ok(None) };
         if let Some(id) = key::namespace_of(&found) {
             return Ok(Some(id));
         }

@@ -70,6 +70,11 @@ pub fn namespace_of(key: &[u8]) -> Option<NamespaceId> {
     Some(NamespaceId::new(slot, count))
 }
 
+/// The number that a key orders the other way round.
+fn descending(bytes: &[u8]) -> Option<u64> {
+    bytes.try_into().ok().map(|bytes| !u64::from_be_bytes(bytes))
+}
+
 fn number(bytes: [u8; ID]) -> u64 {
     bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
@@ -116,8 +121,7 @@ pub fn of_version(id: InodeId, version: VersionId) -> Vec<u8> {
 
 /// Version in the key of a [`super::row::VersionRow`].
 pub fn version_of(key: &[u8]) -> Option<VersionId> {
-    let bytes = key.get(HEAD + ID..)?.try_into().ok()?;
-    Some(VersionId(!u64::from_be_bytes(bytes)))
+    descending(key.get(HEAD + ID..)?).map(VersionId)
 }
 
 /// Keys of the versions of a file older than `before`.
@@ -141,8 +145,7 @@ pub fn of_removed(id: NamespaceId, seq: Seq) -> Vec<u8> {
 
 /// Position in the key of a [`super::row::RemovedRow`].
 pub fn removed_of(key: &[u8]) -> Option<Seq> {
-    let bytes = key.get(HEAD + ID..)?.try_into().ok()?;
-    Some(Seq(!u64::from_be_bytes(bytes)))
+    descending(key.get(HEAD + ID..)?).map(Seq)
 }
 
 /// Keys of what was removed before a position.
@@ -159,7 +162,12 @@ pub fn of_removed_path(id: NamespaceId, path: &str, seq: Seq) -> Vec<u8> {
     namespace(id, table::TRASH_PATH, &[path.as_bytes(), &[0], &(!seq.0).to_be_bytes()])
 }
 
-/// Keys of what was removed from a path; the last eight bytes are `!seq`.
+/// Position in a key by which something is found that was removed from a path.
+pub fn removed_path_of(key: &[u8]) -> Option<Seq> {
+    descending(key.last_chunk::<8>()?).map(Seq)
+}
+
+/// Keys of what was removed from a path.
 pub fn removed_from(id: NamespaceId, path: &str) -> (Vec<u8>, Vec<u8>) {
     let prefix = |end| namespace(id, table::TRASH_PATH, &[path.as_bytes(), &[end]]);
     (prefix(0), prefix(1))
@@ -284,6 +292,7 @@ mod tests {
         assert_eq!(version_of(&of_version(inode, VersionId(77))), Some(VersionId(77)));
         let namespace = NamespaceId::new(slot(0x3fff), (1 << 48) - 1);
         assert_eq!(removed_of(&of_removed(namespace, Seq(7))), Some(Seq(7)));
+        assert_eq!(removed_path_of(&of_removed_path(namespace, "/a", Seq(7))), Some(Seq(7)));
         assert_eq!(namespace_of(&of_namespace(namespace)), Some(namespace));
         assert_eq!(namespace_of(&of_inode(inode)), None);
         for bad in [&b""[..], b"\0\0d", b"\0\0d123456\xff"] {

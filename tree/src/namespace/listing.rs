@@ -2,7 +2,6 @@
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
-use std::ops::ControlFlow;
 
 use kv::{Order, Read};
 use proto::namespace::{DirRef, Entry, Kind, ListDir, Listing, OrderBy, PageToken};
@@ -12,7 +11,7 @@ use types::{Error, InodeId, Name, Result};
 use super::key;
 use super::read::{asked, below, namespace_row, page, resolve, scan_page};
 use super::row::{DirentRow, InodeRow, NamespaceRow, bad_key};
-use crate::failure::{Failure, Halt, refuse};
+use crate::failure::{Halt, refuse};
 use crate::row::{damaged, decode, load};
 
 /// A page of a directory: by name one range scan; by anything else a look at all entries, of which only a page is kept.
@@ -75,7 +74,7 @@ fn by_name(state: &dyn Read, dir: InodeId, question: &ListDir) -> Result<(Vec<En
     };
     let mut entries: Vec<Entry> = Vec::new();
     let more = scan_page(state, (&start, &end, order), limit, |key, value| {
-        let name = key::dirent_name(key).ok_or_else(bad_key::<DirentRow>)?;
+        let name = name_of(key)?;
         let last = entries.last().map(|entry| &entry.name[..]).or(after.map(Name::as_str));
         let is_next = last.is_none_or(|last| if question.descending { last > name } else { last < name });
         assert!(is_next, "a listing is in order, each name once (I-TREE)");
@@ -119,36 +118,33 @@ impl PartialEq for Standing {
 
 impl Eq for Standing {}
 
-fn by_value(state: &dyn Read, dir: InodeId, question: &ListDir) -> Result<(Vec<Entry>, bool), Failure> {
+fn by_value(state: &dyn Read, dir: InodeId, question: &ListDir) -> Result<(Vec<Entry>, bool), Halt> {
     let limit = page(question.limit, LIST_PAGE_COUNT_MAX);
     let (start, end) = key::dirents(dir, None);
     // The first ones of those after the token, the last of them on top, and one more to know whether there are.
     let mut first: BinaryHeap<Standing> = BinaryHeap::new();
-    let mut outcome: Result<(), Halt> = Ok(());
-    let scanned = state.scan(&start, &end, Order::Forward, &mut |key, value| {
-        outcome = (|| {
-            let entry =
-                decode::<DirentRow>(value)?.entry(key::dirent_name(key).ok_or_else(bad_key::<DirentRow>)?);
-            let standing =
-                Standing { value: value_of(&entry, question.order), descending: question.descending, entry };
-            let is_after = |token: &PageToken| standing.cmp_to(token.value, token.name.as_str()).is_gt();
-            if question.after.as_ref().is_none_or(is_after) {
-                first.push(standing);
-                if first.len() > limit + 1 {
-                    first.pop();
-                }
+    scan_page(state, (&start, &end, Order::Forward), usize::MAX, |key, value| {
+        let entry = decode::<DirentRow>(value)?.entry(name_of(key)?);
+        let (value, descending) = (value_of(&entry, question.order), question.descending);
+        let standing = Standing { value, descending, entry };
+        let is_after = |token: &PageToken| standing.cmp_to(token.value, token.name.as_str()).is_gt();
+        if question.after.as_ref().is_none_or(is_after) {
+            first.push(standing);
+            if first.len() > limit + 1 {
+                first.pop();
             }
-            Ok(())
-        })();
-        if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    });
-    scanned.map_err(Halt::new)?;
-    outcome?;
+        }
+        Ok(())
+    })?;
     let mut entries: Vec<Entry> =
         first.into_sorted_vec().into_iter().map(|standing| standing.entry).collect();
     let more = entries.len() > limit;
     entries.truncate(limit);
     Ok((entries, more))
+}
+
+fn name_of(key: &[u8]) -> Result<&str, Halt> {
+    key::dirent_name(key).ok_or_else(bad_key::<DirentRow>)
 }
 
 fn value_of(entry: &Entry, order: OrderBy) -> i64 {

@@ -12,7 +12,7 @@ use crate::failure::{Failure, Halt, refuse};
 use crate::namespace::key;
 use crate::namespace::read::{entry_of_root, not_a_directory, resolve_below};
 use crate::namespace::row::{DirentRow, InodeRow, Reach, bad_key, trash_of};
-use crate::row::{damaged, decode, load};
+use crate::row::{damaged, decode, first_key, load};
 
 impl Tree<'_, '_> {
     /// The directory and name that a path means. The directory must exist; the name need not.
@@ -25,13 +25,12 @@ impl Tree<'_, '_> {
             && *last == parent
         {
             debug_assert!(
-                resolve_below(self.state, entry_of_root(self.row.root), &parent)
-                    .map_or(true, |found| found.is_some_and(|found| found.inode == *dir)),
+                self.find(&parent).map_or(true, |found| found.is_some_and(|found| found.inode == *dir)),
                 "a change that moves directories forgets where the last one was"
             );
             return Ok(Place { dir: *dir, name });
         }
-        let found = resolve_below(self.state, entry_of_root(self.row.root), &parent)?.ok_or_else(|| {
+        let found = self.find(&parent)?.ok_or_else(|| {
             Failure::Refused(Error::not_found(format!("the directory {parent} does not exist")))
         })?;
         if found.kind != Kind::Dir {
@@ -39,6 +38,11 @@ impl Tree<'_, '_> {
         }
         self.last_dir = Some((parent, found.inode));
         Ok(Place { dir: found.inode, name })
+    }
+
+    /// What is at a path; `Invalid` when it leads through what is no directory.
+    pub(super) fn find(&self, path: &Path) -> Result<Option<DirentRow>, Failure> {
+        resolve_below(self.state, entry_of_root(self.row.root), path)
     }
 
     /// The entry at a path, if it is what the change expects.
@@ -64,13 +68,7 @@ impl Tree<'_, '_> {
 
     pub(super) fn is_empty(&self, dir: InodeId) -> Result<bool, Halt> {
         let (start, end) = key::dirents(dir, None);
-        let mut empty = true;
-        let scanned = self.state.scan(&start, &end, kv::Order::Forward, &mut |_, _| {
-            empty = false;
-            ControlFlow::Break(())
-        });
-        scanned.map_err(Halt::new)?;
-        Ok(empty)
+        Ok(first_key(self.state, &start, &end)?.is_none())
     }
 
     /// The path of a directory of this namespace; `None` for one in the trash or in another namespace.

@@ -1,16 +1,14 @@
 //! What was removed, and the ways back.
 
-use std::ops::ControlFlow;
-
-use kv::Read;
 use proto::namespace::{Attributes, Change, Done, Expect, Kind, Place};
 use types::{Error, Nanos, Path, Result, Seq};
 
 use super::Tree;
 use crate::failure::{Failure, Halt, refuse};
 use crate::namespace::key;
+use crate::namespace::read::not_a_directory;
 use crate::namespace::row::{Below, DirentRow, InodeRow, Pointer, RemovedRow, trash_of};
-use crate::row::{damaged, load};
+use crate::row::{damaged, first_key, load};
 
 impl Tree<'_, '_> {
     pub(super) fn remove(&mut self, path: &Path, expect: Expect, recursive: bool) -> Result<Done, Failure> {
@@ -50,12 +48,7 @@ impl Tree<'_, '_> {
         let at = self.place(path)?;
         self.check_free(&at, path)?;
         let (start, end) = key::removed_from(self.namespace, &path.to_string());
-        let mut newest = None;
-        let scanned = self.state.scan(&start, &end, kv::Order::Forward, &mut |key, _| {
-            newest = key.last_chunk().map(|bytes| Seq(!u64::from_be_bytes(*bytes)));
-            ControlFlow::Break(())
-        });
-        scanned.map_err(Halt::new)?;
+        let newest = first_key(self.state, &start, &end)?.and_then(|key| key::removed_path_of(&key));
         let Some(seq) = newest else {
             return refuse(Error::not_found(format!("nothing that was removed from {path} is in the trash")));
         };
@@ -130,14 +123,9 @@ impl Tree<'_, '_> {
     /// Refuses a path on which something else stands where a directory should.
     fn check_dirs(&self, path: &Path) -> Result<(), Failure> {
         match self.find(path)? {
-            Some(found) if found.kind != Kind::Dir => Err(crate::namespace::read::not_a_directory(path)),
+            Some(found) if found.kind != Kind::Dir => Err(not_a_directory(path)),
             _ => Ok(()),
         }
-    }
-
-    fn find(&self, path: &Path) -> Result<Option<DirentRow>, Failure> {
-        let root = crate::namespace::read::entry_of_root(self.row.root);
-        crate::namespace::read::resolve_below(self.state, root, path)
     }
 }
 
