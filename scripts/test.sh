@@ -58,6 +58,8 @@ printf '%s\n' "${timings[@]}"
 # `test result: ok. 5 passed; 0 failed; …` by cargo, `5 passed, 0 failed` by a smoke script.
 count() { grep -oE "[0-9]+ $1[;,]?" "$log" | awk '{ sum += $1 } END { print sum + 0 }'; }
 results=$(grep -E '^test result: |^[0-9]+ passed, [0-9]+ failed$' "$log")
+# Said again where it is seen: the end of the output is what an operator of the gate looks at.
+grep -E '^test .* FAILED$|^error: |process did.* exit successfully|^FAIL ' "$log" | head -40
 echo "$results" >"$log"
 [ ${#failed_steps[@]} -eq 0 ] || echo "failed steps: ${failed_steps[*]}"
 echo "$(count passed) passed, $(count failed) failed"

@@ -24,15 +24,13 @@ pub fn temp_dir() -> TempDir {
 }
 
 /// Stands in for a process: runs `work` on its own thread and runtime. When `work` is done, all its tasks and sockets
-/// vanish at once, as they do when a process is killed.
+/// vanish at once, as they do when a process is killed; what blocks a thread is waited for.
 pub fn process<F>(name: &str, work: F) -> std::thread::JoinHandle<()>
 where
     F: Future<Output = ()> + Send + 'static,
 {
     crate::task::thread(name, move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.expect("the system can start a runtime");
-        runtime.block_on(work);
-        runtime.shutdown_background();
+        runtime.expect("the system can start a runtime").block_on(work);
     })
 }

@@ -72,15 +72,16 @@ impl Bench {
         let outcome = outcome.await.unwrap();
         self.process = Some(Process { stop, thread });
         if outcome.is_err() {
-            self.stop().await;
+            self.stop();
         }
         outcome
     }
 
-    async fn stop(&mut self) {
-        let Process { stop, thread } = self.process.take().unwrap();
-        let _ = stop.send(());
-        env::task::blocking(move || Ok(thread.join())).await.unwrap().unwrap();
+    fn stop(&mut self) {
+        if let Some(Process { stop, thread }) = self.process.take() {
+            let _ = stop.send(());
+            thread.join().unwrap();
+        }
     }
 
     async fn connect(&self) -> Connection {
@@ -129,6 +130,13 @@ impl Bench {
     }
 }
 
+/// This process must not end while a node in it closes its stores: RocksDB aborts it then.
+impl Drop for Bench {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
 async fn start_node(env: Env, data: PathBuf, listen: SocketAddr) -> Result<Node> {
     let platform = RealPlatform(env.clone());
     let Embedded { config, .. } = prepare_embedded(&env, &platform, &data, 6, listen)?;
@@ -174,7 +182,7 @@ async fn no_plain_byte_reaches_a_disk() {
         let named = files(&*bench.env.disk, &bench.data()).into_iter().filter(has_name).count();
         assert!(named > 0, "the metadata is among the files that were searched");
         // What a clean stop writes is searched as well.
-        bench.stop().await;
+        bench.stop();
         bench.start().await.unwrap();
     }
     assert!(bench.get("large").await.unwrap() == large && bench.get("small").await.unwrap() == small);
@@ -190,12 +198,12 @@ async fn keys_change_and_are_destroyed() {
         bench.put(name, bytes).await;
     }
     bench.connect().await.cluster.ask_root(&RotateKeys {}).await.unwrap();
-    bench.stop().await;
+    bench.stop();
     bench.start().await.unwrap();
     for (name, bytes) in after {
         bench.put(name, bytes).await;
     }
-    bench.stop().await;
+    bench.stop();
     bench.start().await.unwrap();
     for (name, bytes) in &contents {
         assert!(bench.get(name).await.unwrap() == *bytes, "{name} is read after a rotation and a restart");
@@ -203,7 +211,7 @@ async fn keys_change_and_are_destroyed() {
 
     let destroy = DestroyKeys { tenant: TenantId::FIRST, dry_run: false };
     assert_eq!(bench.connect().await.cluster.ask_root(&destroy).await.unwrap().keys.len(), 2);
-    bench.stop().await;
+    bench.stop();
     bench.start().await.unwrap();
     for (name, bytes) in &contents {
         let error = bench.get(name).await.unwrap_err();
@@ -216,7 +224,7 @@ async fn keys_change_and_are_destroyed() {
 async fn a_node_does_not_start_with_another_key() {
     let mut bench = Bench::new().await;
     bench.put("small", &noise(3, SMALL)).await;
-    bench.stop().await;
+    bench.stop();
     let path = bench.data().join("keys/cluster.key");
     let good = bench.env.disk.read(&path).unwrap();
     let mut check = async |change: &dyn Fn(&dyn Disk) -> std::io::Result<()>, kind, words: &str| {

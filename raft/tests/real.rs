@@ -32,7 +32,10 @@ impl Network for Direct {
 async fn start(dir: &env::testing::TempDir) -> Hosts {
     let hosts = Hosts::default();
     for id in (1..=3).map(replica) {
-        let kv = kv::RocksKv::open(&dir.join(format!("{id}/kv")), kv::Options::default()).unwrap();
+        // Tasks of the host before it end a moment after they were told to, and hold the store until then.
+        let path = dir.join(format!("{id}/kv"));
+        let open = async || kv::RocksKv::open(&path, kv::Options::default()).ok();
+        let kv = eventually("the store's lock", open).await;
         let config = config(id, Last::default(), dir.join(format!("{id}/log")));
         let network = Arc::new(Direct(hosts.clone(), id.node()));
         let host = Host::open(Env::real(), config, Arc::new(kv), network).await.unwrap();

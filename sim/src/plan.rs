@@ -13,7 +13,7 @@ use types::{NodeId, Profile};
 
 use crate::world::Shape;
 use budget::{Budget, duration};
-pub use fault::{Fault, FaultKind, Harm};
+pub use fault::{Fault, FaultKind, Harm, Led};
 
 /// A fault and its times, in milliseconds since the workload began.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -110,6 +110,7 @@ async fn run_in(mut world: World, plan: &Plan, trace: &Trace) -> Result<Report> 
         sessions.push(Session::new(world.client(client).await?, &name).await?);
     }
     let survey_session = Session::new(world.client(plan.clients + ASKER_COUNT + 1).await?, &name).await?;
+    let home = harness.map().namespace_partition(survey_session.namespace.id());
     let random = Random::seeded(plan.seed ^ WORKLOAD_SEED);
     let (stop, stopped) = watch::channel(false);
     let began = time::now();
@@ -120,7 +121,7 @@ async fn run_in(mut world: World, plan: &Plan, trace: &Trace) -> Result<Report> 
     for strike in &plan.strikes {
         time::sleep_until(began + Duration::from_millis(strike.at_ms)).await;
         trace.note(format_args!("strikes: {:?}", strike.fault));
-        let down = strike::begin(&mut world, &strike.fault, &harness).await?;
+        let down = strike::begin(&mut world, &strike.fault, &harness, home).await?;
         time::sleep(Duration::from_millis(strike.for_ms)).await;
         trace.note(format_args!("ends: {:?}", strike.fault));
         strike::end(&mut world, &strike.fault, &down).await?;

@@ -10,9 +10,9 @@ use env::time::{self, Duration};
 use kv::KvFaults;
 use net::testing::{Jitter, LinkFaults};
 use types::limits::{SIM_BEHIND, SIM_LATE_BY};
-use types::{NodeId, Result};
+use types::{NodeId, PartitionId, Result};
 
-use crate::plan::{Fault, Harm};
+use crate::plan::{Fault, Harm, Led};
 use crate::world::{World, healthy_links};
 
 /// Where shards are, on every node.
@@ -20,24 +20,29 @@ const DISK: &str = "/disk1";
 /// Where their bytes are.
 const SEGMENTS: &str = "/disk1/seg";
 
-/// Begins a fault. Returns the nodes whose processes it ended.
-pub async fn begin(world: &mut World, fault: &Fault, client: &Cluster) -> Result<Vec<NodeId>> {
+/// Begins a fault, seen by `client`; clients work in the partition `home`. Returns the nodes whose processes it ended.
+pub async fn begin(
+    world: &mut World,
+    fault: &Fault,
+    client: &Cluster,
+    home: PartitionId,
+) -> Result<Vec<NodeId>> {
     let all: Vec<NodeId> = world.ids();
     match fault {
         Fault::Crash(nodes) => return Ok(crash(world, nodes)),
         Fault::CrashAll => return Ok(crash(world, &all)),
-        Fault::CrashLeader(place) => return Ok(crash(world, &leader_of(client, *place).await)),
+        Fault::CrashLeader(led) => return Ok(crash(world, &leader_of(client, *led, home).await)),
         Fault::Pause(node) => world.pause(*node),
         Fault::Suspend(node) => world.suspend(*node),
-        Fault::SuspendLeader(place) => {
-            leader_of(client, *place).await.iter().for_each(|node| world.suspend(*node));
+        Fault::SuspendLeader(led) => {
+            leader_of(client, *led, home).await.iter().for_each(|node| world.suspend(*node));
         }
         Fault::Isolate(node) => world.network.isolate(world.address(*node)),
         Fault::CutOneWay(from, to) => {
             world.network.cut_one_way(world.address(*from), world.address(*to));
         }
         Fault::Split(nodes) => split(world, nodes),
-        Fault::SplitLeader(place) => split(world, &leader_of(client, *place).await),
+        Fault::SplitLeader(led) => split(world, &leader_of(client, *led, home).await),
         Fault::Loss(chance) => {
             world.network.set_default(LinkFaults { loss_per_million: *chance, ..healthy_links() })
         }
@@ -166,10 +171,13 @@ async fn leave_behind(
     world.start(node).await
 }
 
-/// Who leads a partition, by its place in the map; nobody when nobody answers.
-async fn leader_of(client: &Cluster, place: usize) -> Vec<NodeId> {
+/// Who leads a partition; nobody when nobody answers.
+async fn leader_of(client: &Cluster, led: Led, home: PartitionId) -> Vec<NodeId> {
     let Ok(status) = client.fetch_status().await else { return Vec::new() };
-    let partition = status.map.partitions[place % status.map.partitions.len()].id;
+    let partition = match led {
+        Led::Home => home,
+        Led::Place(place) => status.map.partitions[place % status.map.partitions.len()].id,
+    };
     leader(&status, partition).into_iter().collect()
 }
 

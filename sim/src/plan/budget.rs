@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use env::Random;
 use types::NodeId;
-use types::limits::CLOCK_SKEW_MAX;
+use types::limits::{CLOCK_SKEW_MAX, PARTITION_COUNT_MAX};
 
-use super::fault::{Fault, FaultKind, Harm};
+use super::fault::{Fault, FaultKind, Harm, Led};
 use crate::world::Shape;
 
 /// Of the nodes with metadata, the first ones: those that vote unless one is away for long.
@@ -45,7 +45,7 @@ impl Budget {
         Some(match kind {
             FaultKind::Crash => match pick(6) {
                 0 => Fault::CrashAll,
-                1 => Fault::CrashLeader(pick(5) as usize),
+                1 => Fault::CrashLeader(led(random)),
                 2 => Fault::Crash(two_with_one_voter(shape, random)),
                 // No quorum for a while: no answers then, and no wrong ones.
                 3 => Fault::Crash(vec![NodeId(1 + pick(2)), NodeId(3)]),
@@ -54,7 +54,7 @@ impl Budget {
             FaultKind::Pause => match pick(3) {
                 0 => Fault::Pause(node()),
                 1 => Fault::Suspend(node()),
-                _ => Fault::SuspendLeader(pick(5) as usize),
+                _ => Fault::SuspendLeader(led(random)),
             },
             FaultKind::Partition => match pick(4) {
                 0 => Fault::Isolate(node()),
@@ -62,7 +62,7 @@ impl Budget {
                     let from = node();
                     Fault::CutOneWay(from, NodeId(1 + from.0 % shape.nodes))
                 }
-                3 => Fault::SplitLeader(pick(5) as usize),
+                3 => Fault::SplitLeader(led(random)),
                 _ => Fault::Split(two_with_one_voter(shape, random)),
             },
             FaultKind::Links => match pick(3) {
@@ -168,6 +168,15 @@ impl Budget {
             self.damaged.push(node);
         }
         is_allowed.then_some(node)
+    }
+}
+
+/// Mostly where clients would notice.
+fn led(random: &Random) -> Led {
+    if random.below(3) > 0 {
+        Led::Home
+    } else {
+        Led::Place(random.below(PARTITION_COUNT_MAX.into()) as usize)
     }
 }
 

@@ -10,22 +10,22 @@ pub enum Fault {
     Crash(Vec<NodeId>),
     /// Power loss of all nodes at once.
     CrashAll,
-    /// Power loss of the node that leads this partition when it strikes, by its place in the map.
-    CrashLeader(usize),
+    /// Power loss of the node that leads this partition when it strikes.
+    CrashLeader(Led),
     /// The node stands still; time goes on without it.
     Pause(NodeId),
     /// The machine of the node is suspended: its monotonic clock stands still as well.
     Suspend(NodeId),
-    /// The machine of the node that leads this partition, by its place in the map, is suspended.
-    SuspendLeader(usize),
+    /// The machine of the node that leads this partition is suspended.
+    SuspendLeader(Led),
     /// Nothing goes between the node and the others, in either direction.
     Isolate(NodeId),
     /// Nothing that the first sends reaches the second.
     CutOneWay(NodeId, NodeId),
     /// These nodes cannot reach the others; clients reach all.
     Split(Vec<NodeId>),
-    /// The node that leads this partition, by its place in the map, cannot reach the others; clients reach all.
-    SplitLeader(usize),
+    /// The node that leads this partition cannot reach the others; clients reach all.
+    SplitLeader(Led),
     /// Every message may be lost, in millionths.
     Loss(u32),
     /// Messages overtake each other: some, in millionths, are held back.
@@ -64,6 +64,15 @@ pub enum Fault {
     /// The disk of the first hangs; then it loses its power for a moment, and the others are gone for good. What was
     /// acknowledged meanwhile has lost no more disks than a profile allows.
     GoneBehindSlow(NodeId, Vec<NodeId>),
+}
+
+/// The partition whose leader is struck.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Led {
+    /// That of the namespace in which clients work.
+    Home,
+    /// Any, by its place in the map.
+    Place(usize),
 }
 
 /// What becomes of the metadata of a node.
