@@ -3,7 +3,7 @@
 //! Owns: what each kind of identity may do, and the words of a refusal.
 //! Knows nothing of: how an identity was proven, what a request does once it is allowed. Pure.
 
-use types::{Error, Identity, NodeId, Result};
+use types::{Error, Identity, NodeId, Result, Scope};
 
 /// What a request is about to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,8 +13,8 @@ pub enum Action<'a> {
         /// Its owner, as the text of an identity.
         owner: &'a str,
     },
-    /// Asks which chunks exist, or stores one.
-    StoreChunks,
+    /// Asks which chunks exist in a scope, or stores one.
+    StoreChunks(Scope),
     /// Reads a chunk without a ticket for it.
     ReadAnyChunk,
     /// Reads the map or the state of the cluster.
@@ -36,7 +36,9 @@ pub fn authorize(identity: &Identity, action: Action<'_>) -> Result<()> {
         (Identity::Admin(_), Action::ActAsNode | Action::ActFor(_) | Action::ReadAnyChunk) => false,
         (Identity::Admin(_), _) => true,
         (Identity::User(_), Action::UseNamespace { owner }) => owner == identity.to_string(),
-        (Identity::User(_), Action::StoreChunks | Action::ViewCluster) => true,
+        // Until accounts say whose they are, users are of the first tenant. Others' chunks are none of their business.
+        (Identity::User(_), Action::StoreChunks(scope)) => scope == Scope::FIRST,
+        (Identity::User(_), Action::ViewCluster) => true,
         (Identity::User(_), _) => false,
         (Identity::Anonymous, _) => false,
     };
@@ -54,7 +56,9 @@ pub fn acting_node(identity: &Identity) -> Result<NodeId> {
 fn refusal(identity: &Identity, action: Action<'_>) -> String {
     let what = match action {
         Action::UseNamespace { .. } => "use this namespace: ask its owner to share it".to_owned(),
-        Action::StoreChunks => "store data: present a certificate of this cluster".to_owned(),
+        Action::StoreChunks(scope) => {
+            format!("store data in scope {scope}: present a certificate of its tenant")
+        }
         Action::ReadAnyChunk => "read a chunk without a ticket: open the version it belongs to".to_owned(),
         Action::ViewCluster => "look at the cluster: present a certificate of this cluster".to_owned(),
         Action::AdministerCluster => {
@@ -77,7 +81,8 @@ mod tests {
         let actions = [
             ('o', Action::UseNamespace { owner: &own }),
             ('n', Action::UseNamespace { owner: "user/bob" }),
-            ('s', Action::StoreChunks),
+            ('s', Action::StoreChunks(Scope::FIRST)),
+            ('t', Action::StoreChunks(Scope(2))),
             ('r', Action::ReadAnyChunk),
             ('v', Action::ViewCluster),
             ('a', Action::AdministerCluster),
@@ -93,10 +98,10 @@ mod tests {
     /// I-AUTH, I-ACL: the whole table of who may do what.
     #[test]
     fn who_may_do_what() {
-        check(Identity::Node(NodeId(1)), "onsrv.c1.");
-        check(Identity::Admin("root".into()), "ons.va...");
-        check(Identity::User("ann".into()), "o.s.v....");
-        check(Identity::Anonymous, ".........");
+        check(Identity::Node(NodeId(1)), "onstrv.c1.");
+        check(Identity::Admin("root".into()), "onst.va...");
+        check(Identity::User("ann".into()), "o.s..v....");
+        check(Identity::Anonymous, "..........");
     }
 
     #[test]
@@ -109,8 +114,11 @@ mod tests {
 
     #[test]
     fn a_refusal_says_who_what_and_what_to_do() {
-        let error = authorize(&Identity::Anonymous, Action::StoreChunks).unwrap_err();
-        assert_eq!(error.message(), "anonymous may not store data: present a certificate of this cluster");
+        let error = authorize(&Identity::Anonymous, Action::StoreChunks(Scope(2))).unwrap_err();
+        assert_eq!(
+            error.message(),
+            "anonymous may not store data in scope 2: present a certificate of its tenant"
+        );
         let error = authorize(&Identity::Node(NodeId(2)), Action::ActFor(NodeId(1))).unwrap_err();
         assert_eq!(error.message(), "node/2 may not act for node 1: only that node may");
     }

@@ -14,7 +14,7 @@ use placement::PgSlot;
 use proto::block::{ChunkKind, ChunkRead, GetChunk, GetShard, Layout, ShardKey, ShardMeta, ShardRead};
 use proto::map::ClusterMap;
 use types::limits::{SHARD_HEDGE_AFTER, SHARD_READ_TIMEOUT, STRIPE_SIZE_MIN};
-use types::{ChunkId, DiskId, Error, ErrorKind, Generation, Identity, Profile, Result};
+use types::{ChunkKey, DiskId, Error, ErrorKind, Generation, Identity, Profile, Result};
 
 use crate::server::Blockserver;
 
@@ -31,12 +31,14 @@ impl Blockserver {
         request: GetChunk,
     ) -> Result<(ChunkRead, Bytes)> {
         let (now, reader) = (self.env.clock.wall(), identity.to_string());
+        let scope = request.ticket.scope;
+        let chunk = ChunkKey { id: request.id, scope };
         if authorize(identity, Action::ReadAnyChunk).is_err() {
-            self.secret.check_ticket(&reader, &request.id, &request.ticket, now)?;
+            self.secret.check_ticket(&reader, &chunk, &request.ticket, now)?;
         }
         // Of a node all is needed: its name must be that of its bytes.
         let range = request.range.filter(|_| request.kind == ChunkKind::Data);
-        let bytes = self.read_chunk(request.id, range).await?;
+        let bytes = self.read_chunk(chunk, range).await?;
         let tickets = match request.kind {
             ChunkKind::Data => Vec::new(),
             ChunkKind::ManifestNode => {
@@ -45,7 +47,8 @@ impl Blockserver {
                     return Err(Error::invalid(format!("chunk {} is not a manifest node", request.id)));
                 }
                 let node = parse_node(&bytes)?;
-                node.entries.iter().map(|entry| self.secret.ticket(&reader, &entry.id, now)).collect()
+                let ticket = |id| self.secret.ticket(&reader, &ChunkKey { id, scope }, now);
+                node.entries.iter().map(|entry| ticket(entry.id)).collect()
             }
         };
         let bytes = match request.range {
@@ -56,17 +59,17 @@ impl Blockserver {
     }
 
     /// The plain bytes of a chunk, or the range of them (offset and count) that is wanted.
-    async fn read_chunk(&self, id: ChunkId, range: Option<(u32, u32)>) -> Result<Bytes> {
+    async fn read_chunk(&self, chunk: ChunkKey, range: Option<(u32, u32)>) -> Result<Bytes> {
         let map = self.current_map();
-        let (meta, sealed) = self.read_payload(&map, id).await?;
+        let (meta, sealed) = self.read_payload(&map, chunk).await?;
         let key = self.keys.of(&sealed).await?;
         let plain_size = meta.plain_size as usize;
         let open = move || match range {
             Some((offset, count)) if !meta.compressed => {
-                open_range(&key, &id, &sealed, offset as usize, count as usize)
+                open_range(&key, &chunk.id, &sealed, offset as usize, count as usize)
             }
             _ => {
-                let payload = open(&key, &id, &sealed)?;
+                let payload = open(&key, &chunk.id, &sealed)?;
                 let plain = if meta.compressed { decompress(&payload, plain_size)? } else { payload };
                 Ok(range.map_or_else(|| plain.clone(), |wanted| cut(&plain, wanted)))
             }
@@ -75,10 +78,10 @@ impl Blockserver {
     }
 
     /// What the disks have of a chunk, put together: sealed.
-    async fn read_payload(&self, map: &ClusterMap, id: ChunkId) -> Result<(ShardMeta, Bytes)> {
-        let slots = map.slots(map.pg(&id))?;
+    async fn read_payload(&self, map: &ClusterMap, chunk: ChunkKey) -> Result<(ShardMeta, Bytes)> {
+        let slots = map.slots(map.pg(&chunk.id))?;
         let (mut tried, mut error) = (BTreeSet::new(), None);
-        let mut part = self.find_any(map, slots, id, None).await?;
+        let mut part = self.find_any(map, slots, chunk, None).await?;
         loop {
             let (key, meta, bytes) = part;
             let Layout::Shard { k, m } = meta.layout else { return Ok((meta, bytes)) };
@@ -101,21 +104,21 @@ impl Blockserver {
         &self,
         map: &ClusterMap,
         slots: &[PgSlot],
-        id: ChunkId,
+        chunk: ChunkKey,
         generation: Option<Generation>,
     ) -> Result<Found> {
         let (local, remote): (Vec<DiskId>, Vec<DiskId>) =
             holders(slots).into_iter().partition(|disk| self.disks.contains_key(disk));
-        let mut error = Error::not_found(format!("chunk {id} is on none of its disks"));
+        let mut error = Error::not_found(format!("chunk {chunk} is on none of its disks"));
         for disk in local {
-            match self.get_shard_from(map, disk, id, None, generation).await {
+            match self.get_shard_from(map, disk, chunk, None, generation).await {
                 Ok(found) => return Ok(found),
                 Err(e) if e.kind() == ErrorKind::NotFound => {}
                 Err(e) => error = e,
             }
         }
         let mut reads: FuturesUnordered<_> =
-            remote.into_iter().map(|disk| self.get_shard_from(map, disk, id, None, generation)).collect();
+            remote.into_iter().map(|disk| self.get_shard_from(map, disk, chunk, None, generation)).collect();
         let mut absent = 0;
         while let Some(read) = reads.next().await {
             match read {
@@ -129,7 +132,7 @@ impl Blockserver {
             return Err(error);
         }
         Err(Error::unavailable(format!(
-            "no disk that may hold chunk {id} answers ({absent} do not have it): {error}"
+            "no disk that may hold chunk {chunk} answers ({absent} do not have it): {error}"
         )))
     }
 
@@ -235,7 +238,7 @@ impl Blockserver {
         &self,
         map: &ClusterMap,
         disk: DiskId,
-        chunk: ChunkId,
+        chunk: ChunkKey,
         slot: Option<u8>,
         generation: Option<Generation>,
     ) -> Result<Found> {
@@ -288,7 +291,7 @@ impl Blockserver {
         key: ShardKey,
         meta: ShardMeta,
     ) -> Result<Bytes> {
-        let slots = map.slots(map.pg(&key.chunk))?;
+        let slots = map.slots(map.pg(&key.chunk.id))?;
         let Layout::Shard { k, m } = meta.layout else {
             return self.find_copy(map, slots, key, meta).await;
         };
@@ -348,7 +351,7 @@ fn in_order(profile: Profile, mut found: Shards) -> Vec<Option<Bytes>> {
 fn check_answer(
     key: &ShardKey,
     meta: &ShardMeta,
-    chunk: ChunkId,
+    chunk: ChunkKey,
     slot: Option<u8>,
     generation: Option<Generation>,
 ) -> Result<()> {

@@ -236,7 +236,7 @@ impl Blockserver {
     }
 
     async fn keep_promise(&self, map: &ClusterMap, key: ShardKey, meta: ShardMeta) -> Result<()> {
-        let slot = map.slots(map.pg(&key.chunk))?.get(usize::from(key.slot));
+        let slot = map.slots(map.pg(&key.chunk.id))?.get(usize::from(key.slot));
         let disk = slot.map(|slot| slot.disk).filter(|disk| map.is_live(*disk));
         let disk = disk.ok_or_else(|| Error::unavailable("the slot's disk is down"))?;
         if self.get_shard_from(map, disk, key.chunk, Some(key.slot), Some(key.generation)).await.is_ok() {
@@ -274,7 +274,7 @@ impl Blockserver {
 
     async fn replace_part(&self, map: &ClusterMap, id: DiskId, key: ShardKey, meta: ShardMeta) -> Result<()> {
         let disk = &self.disks[&id];
-        let slot = map.slots(map.pg(&key.chunk))?.get(usize::from(key.slot));
+        let slot = map.slots(map.pg(&key.chunk.id))?.get(usize::from(key.slot));
         if slot.is_none_or(|slot| slot.disk != id && slot.previous != Some(id)) {
             // Another disk holds the slot, and was filled from the parts that are left.
             return disk.delete(key).await;
@@ -289,7 +289,7 @@ impl Blockserver {
 fn check_page(page: &ShardList, (first, last): (ChunkId, ChunkId), after: Option<ShardKey>) -> Result<()> {
     let mut before = after;
     for (key, meta) in &page.shards {
-        let is_next = before < Some(*key) && (first..=last).contains(&key.chunk);
+        let is_next = before < Some(*key) && (first..=last).contains(&key.chunk.id);
         if !is_next || meta.check(key.slot).is_err() {
             return Err(Error::corrupt(format!("a list of shards has {key:?} after {before:?}")));
         }
@@ -303,7 +303,7 @@ fn check_page(page: &ShardList, (first, last): (ChunkId, ChunkId), after: Option
 
 #[cfg(test)]
 mod tests {
-    use types::{Generation, KeyId};
+    use types::{ChunkKey, Generation, KeyId, Scope};
 
     use super::*;
 
@@ -313,7 +313,11 @@ mod tests {
     /// A page with a shard of slot 0 of each of these chunks, which follows chunk `after`.
     #[track_caller]
     fn check(after: Option<u8>, chunks: &[u8], more: bool, want: bool) {
-        let key = |chunk: u8| ShardKey { chunk: ChunkId([chunk; 32]), generation: Generation(1), slot: 0 };
+        let key = |chunk: u8| ShardKey {
+            chunk: ChunkKey { id: ChunkId([chunk; 32]), scope: Scope::FIRST },
+            generation: Generation(1),
+            slot: 0,
+        };
         let layout = Layout::Shard { k: 4, m: 2 };
         let meta = ShardMeta { layout, plain_size: 9, stored_size: 9, compressed: false, key: KeyId(1) };
         let page = ShardList { shards: chunks.iter().map(|chunk| (key(*chunk), meta)).collect(), more };

@@ -37,13 +37,13 @@ impl KnownKeys {
         known
     }
 
-    /// The key that seals what is new.
-    pub async fn current(&self) -> Result<SealKey> {
+    /// The key that seals what is new of a tenant.
+    pub async fn current(&self, tenant: TenantId) -> Result<SealKey> {
         let mut known = self.get();
         if known.version == 0 {
             known = self.ask(&known).await?;
         }
-        known.current(TenantId::FIRST).cloned()
+        known.current(tenant).cloned()
     }
 
     /// The key that a payload is sealed with; `NotFound` when it was destroyed.

@@ -16,16 +16,25 @@ use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
 use net::Request;
 use proto::block::{ChunkKind, ChunkStored, Layout, PutChunk, PutShard, ShardKey, ShardMeta};
-use proto::index::Registration;
+use proto::index::{Locator, Registration, Sizes};
 use proto::map::ClusterMap;
 use proto::seal::Receipt;
 use types::limits::{CHUNK_SIZE_MAX, SHARD_STRAGGLER_TIMEOUT, SHARD_WRITE_TIMEOUT, STRIPE_SIZE_MIN};
-use types::{ChunkId, DiskId, Error, GcEpoch, Generation, Identity, Profile, Result};
+use types::{ChunkKey, DiskId, Error, GcEpoch, Generation, Identity, Possession, Profile, Result};
 
 use crate::server::Blockserver;
 
 /// A chunk that is being stored; whoever brings the same chunk meanwhile waits for the same outcome.
 pub(crate) type Shared = futures::future::Shared<BoxFuture<'static, Result<Receipt>>>;
+
+/// A chunk as it came.
+struct Incoming {
+    chunk: ChunkKey,
+    kind: ChunkKind,
+    /// Bytes of the file that it stands for.
+    content_size: u64,
+    body: Bytes,
+}
 
 /// One shard or replica on its way to a disk.
 struct Part {
@@ -34,9 +43,18 @@ struct Part {
     bytes: Bytes,
 }
 
+/// What is proved about the bytes of a chunk.
+struct Vouched {
+    /// Of a manifest node: the oldest epoch of what it lists.
+    oldest: Option<GcEpoch>,
+    /// Bytes of the file that it stands for.
+    content_size: u64,
+}
+
 /// A chunk as its disks will have it.
 struct Coded {
     meta: ShardMeta,
+    possession: Possession,
     fingerprint: u64,
     /// All shards, or one copy.
     shards: Vec<Bytes>,
@@ -45,6 +63,7 @@ struct Coded {
 /// What is to be written for a chunk.
 struct Plan {
     meta: ShardMeta,
+    possession: Possession,
     parts: Vec<Part>,
     /// Parts that must be durable before an acknowledgement.
     need: usize,
@@ -57,19 +76,22 @@ impl Blockserver {
         request: PutChunk,
         body: Bytes,
     ) -> Result<ChunkStored> {
-        authorize(identity, Action::StoreChunks)?;
+        authorize(identity, Action::StoreChunks(request.scope))?;
         if body.is_empty() || body.len() > CHUNK_SIZE_MAX {
             return Err(Error::invalid(format!(
                 "a chunk has 1 to {CHUNK_SIZE_MAX} bytes, this one has {}",
                 body.len()
             )));
         }
-        let oldest = self.check_content(&request, &body)?;
-        let receipt = self.store_once(request.id, body).await?;
+        let chunk = ChunkKey { id: request.id, scope: request.scope };
+        let Vouched { oldest, content_size } = self.check_content(&request, &body)?;
+        let incoming = Incoming { chunk, kind: request.kind, content_size, body };
+        let receipt = self.store_once(incoming).await?;
+        assert_eq!(receipt.size, content_size, "the bytes of a chunk say how large it is");
         // A node's receipt is no younger than its children's: a commit that needs younger ones asks for all again.
         let receipt = match oldest {
             Some(epoch) if epoch < receipt.epoch => {
-                self.secret.receipt(&request.id, receipt.generation, epoch)
+                self.secret.receipt(&chunk, receipt.generation, epoch, content_size)
             }
             _ => receipt,
         };
@@ -80,9 +102,9 @@ impl Blockserver {
         Ok(ChunkStored { receipt })
     }
 
-    /// Checks that the bytes are what their name says, and that a manifest node's children are stored. Returns the
-    /// children's oldest epoch.
-    fn check_content(&self, request: &PutChunk, body: &Bytes) -> Result<Option<GcEpoch>> {
+    /// Checks that the bytes are what their name says, and that a manifest node's children are stored and as large as
+    /// it says.
+    fn check_content(&self, request: &PutChunk, body: &Bytes) -> Result<Vouched> {
         let found = match request.kind {
             ChunkKind::Data => chunk::chunk_id(body),
             ChunkKind::ManifestNode => node_id(body),
@@ -94,7 +116,7 @@ impl Blockserver {
             )));
         }
         if request.kind == ChunkKind::Data {
-            return Ok(None);
+            return Ok(Vouched { oldest: None, content_size: body.len() as u64 });
         }
         let node = parse_node(body)?;
         if node.entries.len() != request.receipts.len() {
@@ -104,33 +126,41 @@ impl Blockserver {
             )));
         }
         for (entry, receipt) in node.entries.iter().zip(&request.receipts) {
-            self.secret.check_receipt(&entry.id, receipt)?;
+            self.secret.check_receipt(&ChunkKey { id: entry.id, scope: request.scope }, receipt)?;
+            if entry.size != receipt.size {
+                return Err(Error::invalid(format!(
+                    "chunk {} stands for {} bytes, the manifest node says {}",
+                    entry.id, receipt.size, entry.size
+                )));
+            }
         }
-        Ok(request.receipts.iter().map(|r| r.epoch).min())
+        let oldest = request.receipts.iter().map(|receipt| receipt.epoch).min();
+        Ok(Vouched { oldest, content_size: node.size() })
     }
 
     /// Stores a chunk, or waits for the outcome if the same one is being stored right now.
-    async fn store_once(&self, id: ChunkId, body: Bytes) -> Result<Receipt> {
+    async fn store_once(&self, incoming: Incoming) -> Result<Receipt> {
+        let chunk = incoming.chunk;
         let Some(server) = self.this.upgrade() else {
             return Err(Error::unavailable("the blockserver is stopping"));
         };
         let outcome = {
             let mut writing = self.writing.lock().expect("no panic while it is held");
-            match writing.get(&id) {
+            match writing.get(&chunk) {
                 Some(outcome) => outcome.clone(),
                 None => {
                     let task = env::task::spawn(async move {
-                        let outcome = server.store(id, body).await;
-                        server.writing.lock().expect("no panic while it is held").remove(&id);
+                        let outcome = server.store(incoming).await;
+                        server.writing.lock().expect("no panic while it is held").remove(&chunk);
                         outcome
                     });
                     let outcome = async move {
                         task.await.unwrap_or_else(|e| {
-                            Err(Error::internal(format!("storing chunk {id} failed: {e}")))
+                            Err(Error::internal(format!("storing chunk {chunk} failed: {e}")))
                         })
                     };
                     let outcome = outcome.boxed().shared();
-                    writing.insert(id, outcome.clone());
+                    writing.insert(chunk, outcome.clone());
                     outcome
                 }
             }
@@ -138,31 +168,41 @@ impl Blockserver {
         outcome.await
     }
 
-    async fn store(&self, id: ChunkId, body: Bytes) -> Result<Receipt> {
+    async fn store(&self, incoming: Incoming) -> Result<Receipt> {
         let map = self.current_map();
-        let plan = self.plan(&map, id, body).await?;
-        let (meta, disk_size) = (plan.meta, plan.parts.iter().map(|part| part.bytes.len() as u32).sum());
-        let generation = plan.parts.first().expect("a chunk has parts").key.generation;
+        let (chunk, kind, content) = (incoming.chunk, incoming.kind, incoming.content_size);
+        let plan = self.plan(&map, incoming).await?;
+        let (meta, disk) = (plan.meta, plan.parts.iter().map(|part| part.bytes.len() as u32).sum());
+        let registration = Registration {
+            chunk,
+            generation: plan.parts.first().expect("a chunk has parts").key.generation,
+            kind,
+            locator: Locator::Slots(meta.layout),
+            possession: plan.possession,
+            sizes: Sizes { content, plain: meta.plain_size, stored: meta.stored_size, disk },
+            exceptions: Vec::new(),
+        };
         self.scatter(&map, plan).await?;
-        let registration = Registration { chunk: id, generation, plain_size: meta.plain_size, disk_size };
         self.links.register(registration).await?.ok_or_else(|| {
             Error::stale_epoch(format!(
-                "chunk {id} took longer to store than a garbage collection cycle: send it again"
+                "chunk {chunk} took longer to store than a garbage collection cycle: send it again"
             ))
         })
     }
 
     /// Seals the chunk, decides the layout and codes it. Long work runs off the runtime's threads.
-    async fn plan(&self, map: &ClusterMap, id: ChunkId, body: Bytes) -> Result<Plan> {
+    async fn plan(&self, map: &ClusterMap, incoming: Incoming) -> Result<Plan> {
+        let Incoming { chunk, body, .. } = incoming;
         let profile = map.profile;
-        let slots: Vec<DiskId> = map.slots(map.pg(&id))?.iter().map(|slot| slot.disk).collect();
+        let slots: Vec<DiskId> = map.slots(map.pg(&chunk.id))?.iter().map(|slot| slot.disk).collect();
         let stripe = self.stripe(profile)?;
-        let key = self.keys.current().await?;
+        let key = self.keys.current(chunk.scope.tenant()).await?;
         let plain_size = body.len() as u32;
         let code = move || -> Result<Coded> {
+            let possession = chunk::possession(&body);
             let stored = compress(&body);
             assert!(stored.bytes.len() <= body.len(), "what does not shrink is stored as it is");
-            let bytes = seal(&key, &id, &stored);
+            let bytes = seal(&key, &chunk.id, &stored);
             let stored_size = bytes.len() as u32;
             let meta = |layout| ShardMeta {
                 layout,
@@ -173,7 +213,12 @@ impl Blockserver {
             };
             if bytes.len() < STRIPE_SIZE_MIN {
                 let fingerprint = fingerprint(&bytes, 0)?;
-                return Ok(Coded { meta: meta(Layout::Replica), fingerprint, shards: vec![bytes] });
+                return Ok(Coded {
+                    meta: meta(Layout::Replica),
+                    possession,
+                    fingerprint,
+                    shards: vec![bytes],
+                });
             }
             let fingerprint = fingerprint(&bytes, CodeId::new(profile).number())?;
             let shards = stripe.encode(&bytes)?;
@@ -183,15 +228,16 @@ impl Blockserver {
                 shards[0].len() == size && shards[profile.n() - 1].len() == size,
                 "shards are of one size"
             );
-            Ok(Coded { meta: meta(Layout::Shard { k: profile.k, m: profile.m }), fingerprint, shards })
+            let layout = Layout::Shard { k: profile.k, m: profile.m };
+            Ok(Coded { meta: meta(layout), possession, fingerprint, shards })
         };
-        let Coded { meta, fingerprint, shards } =
+        let Coded { meta, possession, fingerprint, shards } =
             if (plain_size as usize) < STRIPE_SIZE_MIN { code()? } else { env::task::blocking(code).await? };
         // The same bytes, the same generation: a second attempt writes what is there already (decision 0007).
         let generation = Generation::new(map.gc_epoch, fingerprint);
         let part = |slot: usize, bytes: Bytes| Part {
             disk: slots[slot],
-            key: ShardKey { chunk: id, generation, slot: slot as u8 },
+            key: ShardKey { chunk, generation, slot: slot as u8 },
             bytes,
         };
         let parts: Vec<Part> = match meta.layout {
@@ -208,12 +254,12 @@ impl Blockserver {
         };
         let need = durable_min(profile, meta.layout);
         assert!(need <= parts.len(), "{need} of {} parts can be durable (I-ACK)", parts.len());
-        Ok(Plan { meta, parts, need })
+        Ok(Plan { meta, possession, parts, need })
     }
 
     /// Makes the parts durable on their disks; returns when the rule of this module is met.
     async fn scatter(&self, map: &ClusterMap, plan: Plan) -> Result<()> {
-        let Plan { meta, parts, need } = plan;
+        let Plan { meta, parts, need, .. } = plan;
         let count = parts.len();
         let need = if Mutant::AckAtK.is_planted() { usize::from(map.profile.k) } else { need };
         let mut durable = 0;

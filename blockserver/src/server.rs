@@ -16,7 +16,7 @@ use proto::map::ClusterMap;
 use proto::seal::ClusterSecret;
 use segments::{DiskState, DiskStore};
 use tokio::sync::watch;
-use types::{ChunkId, DiskId, Error, NodeId, Profile, Result};
+use types::{ChunkKey, DiskId, Error, NodeId, Profile, Result};
 
 use crate::intents::Intents;
 use crate::keys::KnownKeys;
@@ -53,7 +53,7 @@ pub struct Blockserver {
     pub(crate) keys: Arc<KnownKeys>,
     kernel: Kernel,
     stripes: Mutex<BTreeMap<(u8, u8), Arc<Stripe>>>,
-    pub(crate) writing: Mutex<BTreeMap<ChunkId, crate::put::Shared>>,
+    pub(crate) writing: Mutex<BTreeMap<ChunkKey, crate::put::Shared>>,
     pub(crate) syncing_slots: std::sync::atomic::AtomicU32,
 }
 
@@ -133,7 +133,7 @@ impl Blockserver {
         authorize(&caller.identity, Action::ActAsNode)?;
         let map = self.current_map();
         if map.epoch > request.epoch {
-            let slots = map.slots(map.pg(&request.key.chunk))?;
+            let slots = map.slots(map.pg(&request.key.chunk.id))?;
             if slots.get(usize::from(request.key.slot)).is_none_or(|slot| slot.disk != request.disk) {
                 return Err(Error::stale_epoch(format!("disk {} no longer holds this slot", request.disk)));
             }

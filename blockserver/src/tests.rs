@@ -28,7 +28,7 @@ use segments::{DiskConfig, DiskStore};
 use tokio::sync::watch;
 use types::{
     ChunkId, ClusterId, DiskId, DiskUuid, Epoch, Error, ErrorKind, GcEpoch, Identity, KeyId, NodeId,
-    PartitionId, PgId, Profile, Result, TenantId,
+    PartitionId, PgId, Profile, Result, Scope, TenantId,
 };
 
 use crate::heal::Task;
@@ -37,7 +37,8 @@ use crate::server::{Blockserver, Config};
 
 mod sealed;
 
-const SECRET: ClusterSecret = ClusterSecret([5; 32]);
+const SCOPE: Scope = Scope::FIRST;
+const SECRET: ClusterSecret = ClusterSecret::first([5; 32]);
 const ALICE: &str = "user/alice";
 
 /// What all nodes share: who is cut off, what was registered, which slots were reported complete.
@@ -71,8 +72,9 @@ impl Links for WorldLinks {
     }
 
     async fn register(&self, chunk: Registration) -> Result<Option<Receipt>> {
+        let receipt = SECRET.receipt(&chunk.chunk, chunk.generation, GcEpoch(2), chunk.sizes.content);
         self.0.registered.lock().unwrap().push(chunk);
-        Ok(Some(SECRET.receipt(&chunk.chunk, chunk.generation, GcEpoch(2))))
+        Ok(Some(receipt))
     }
 
     async fn fetch_keys(&self) -> Result<Keys> {
@@ -125,14 +127,15 @@ impl Bench {
     }
 
     async fn put(&self, node: u64, bytes: &Bytes) -> Result<Receipt> {
-        let request = PutChunk { id: chunk::chunk_id(bytes), kind: ChunkKind::Data, receipts: vec![] };
+        let request =
+            PutChunk { scope: SCOPE, id: chunk::chunk_id(bytes), kind: ChunkKind::Data, receipts: vec![] };
         let stored = self.server(node).put_chunk(&alice(), request, bytes.clone()).await?;
-        SECRET.check_receipt(&chunk::chunk_id(bytes), &stored.receipt)?;
+        SECRET.check_receipt(&chunk::chunk_id(bytes).within(SCOPE), &stored.receipt)?;
         Ok(stored.receipt)
     }
 
     async fn get(&self, node: u64, id: ChunkId) -> Result<Bytes> {
-        let ticket = SECRET.ticket(ALICE, &id, self.env.clock.wall());
+        let ticket = SECRET.ticket(ALICE, &id.within(SCOPE), self.env.clock.wall());
         let request = GetChunk { id, ticket, kind: ChunkKind::Data, range: None };
         Ok(self.server(node).get_chunk(&alice(), request).await?.1)
     }
@@ -194,7 +197,7 @@ impl Bench {
     async fn look_at(&self, node: u64, chunks: &[Bytes]) {
         for disk in self.server(node).disks.values() {
             for bytes in chunks {
-                let _ = disk.get_shard(chunk::chunk_id(bytes), None, None, None).await;
+                let _ = disk.get_shard(chunk::chunk_id(bytes).within(SCOPE), None, None, None).await;
             }
         }
     }
@@ -398,7 +401,7 @@ async fn shards_that_no_chunk_has_are_refused() {
     let put = |slot, layout| {
         let (server, body) = (bench.server(3), noise(1, 100));
         let meta = ShardMeta { layout, plain_size: 300, stored_size: 300, compressed: false, key: KeyId(1) };
-        let key = ShardKey { chunk: ChunkId([3; 32]), generation: types::Generation(1), slot };
+        let key = ShardKey { chunk: ChunkId([3; 32]).within(SCOPE), generation: types::Generation(1), slot };
         let request = PutShard { epoch: Epoch(9), disk: DiskId(3), key, meta, crc: crc32fast::hash(&body) };
         async move {
             let caller = caller(Identity::Node(NodeId(1)));
@@ -504,7 +507,9 @@ async fn what_is_wrong_is_refused() {
     let server = bench.server(1);
     let put = |id, kind, receipts, bytes: Bytes, who: Identity| {
         let server = server.clone();
-        async move { server.put_chunk(&who, PutChunk { id, kind, receipts }, bytes).await.unwrap_err() }
+        async move {
+            server.put_chunk(&who, PutChunk { scope: SCOPE, id, kind, receipts }, bytes).await.unwrap_err()
+        }
     };
     let data = ChunkKind::Data;
     assert!(put(id, data, vec![], noise(2, 10), alice()).await.message().contains("send them again"));
@@ -520,10 +525,10 @@ async fn what_is_wrong_is_refused() {
         async move { server.get_chunk(&who, GetChunk { id, ticket, kind, range: None }).await }
     };
     let now = bench.env.clock.wall();
-    let ticket = SECRET.ticket(ALICE, &id, now);
+    let ticket = SECRET.ticket(ALICE, &id.within(SCOPE), now);
     assert!(get(ticket, data, alice()).await.is_ok());
     assert_eq!(get(ticket, data, Identity::User("bob".into())).await.unwrap_err().kind(), ErrorKind::Denied);
-    let foreign = ClusterSecret([6; 32]).ticket(ALICE, &id, now);
+    let foreign = ClusterSecret::first([6; 32]).ticket(ALICE, &id.within(SCOPE), now);
     assert_eq!(get(foreign, data, alice()).await.unwrap_err().kind(), ErrorKind::Denied);
     let error = get(ticket, ChunkKind::ManifestNode, alice()).await.unwrap_err();
     assert!(error.message().contains("is not a manifest node"), "{error}");
@@ -549,7 +554,7 @@ async fn a_manifest_node_vouches_for_what_it_lists() {
     let count = chunk::manifest::parse_node(&node).unwrap().entries.len();
     let below = receipts[..count].to_vec();
     let put = |receipts| {
-        let request = PutChunk { id, kind: ChunkKind::ManifestNode, receipts };
+        let request = PutChunk { scope: SCOPE, id, kind: ChunkKind::ManifestNode, receipts };
         let (server, node) = (bench.server(1), node.clone());
         async move { server.put_chunk(&alice(), request, node).await }
     };
@@ -560,13 +565,13 @@ async fn a_manifest_node_vouches_for_what_it_lists() {
     // The oldest receipt below decides how old the node's is.
     let first = chunk::chunk_id(&chunks[0]);
     let mut old = below.clone();
-    old[0] = SECRET.receipt(&first, below[0].generation, GcEpoch(1));
+    old[0] = SECRET.receipt(&first.within(SCOPE), below[0].generation, GcEpoch(1), below[0].size);
     assert_eq!(put(old).await.unwrap().receipt.epoch, GcEpoch(1));
     assert_eq!(put(below).await.unwrap().receipt.epoch, GcEpoch(2));
 
-    let ticket = SECRET.ticket(ALICE, &id, bench.env.clock.wall());
+    let ticket = SECRET.ticket(ALICE, &id.within(SCOPE), bench.env.clock.wall());
     let request = GetChunk { id, ticket, kind: ChunkKind::ManifestNode, range: None };
     let (read, bytes) = bench.server(2).get_chunk(&alice(), request).await.unwrap();
     assert_eq!((bytes, read.tickets.len()), (node, count));
-    SECRET.check_ticket(ALICE, &first, &read.tickets[0], bench.env.clock.wall()).unwrap();
+    SECRET.check_ticket(ALICE, &first.within(SCOPE), &read.tickets[0], bench.env.clock.wall()).unwrap();
 }

@@ -10,16 +10,19 @@ use proto::index::{FetchIndexStats, IndexStats, Pin};
 use proto::map::PartitionKind;
 use proto::seal::{Receipt, Ticket};
 use types::limits::{CHUNK_ATTEMPT_TIMEOUT, PIN_COUNT_MAX};
-use types::{ChunkId, Error, NodeId, PartitionId, Result};
+use types::{ChunkId, ChunkKey, Error, NodeId, PartitionId, Possession, Result, Scope};
 
 use crate::batch::{BatchLimits, Batcher};
 use crate::cluster::Cluster;
+
+/// A chunk that may be stored already, and the proof that its bytes are here.
+type Wanted = (ChunkKey, Possession);
 
 /// Access to chunks. Pins of many files travel together.
 #[derive(Debug)]
 pub struct Blocks {
     cluster: Arc<Cluster>,
-    pins: BTreeMap<PartitionId, Batcher<ChunkId, Option<Receipt>>>,
+    pins: BTreeMap<PartitionId, Batcher<Wanted, Option<Receipt>>>,
 }
 
 impl Blocks {
@@ -35,22 +38,23 @@ impl Blocks {
     }
 
     /// A receipt if the chunk is already stored; it cannot be collected before the receipt is too old for a commit.
-    pub async fn pin(&self, chunk: ChunkId) -> Result<Option<Receipt>> {
-        let partition = self.cluster.map().chunk_partition(&chunk);
+    pub async fn pin(&self, chunk: ChunkKey, possession: Possession) -> Result<Option<Receipt>> {
+        let partition = self.cluster.map().chunk_partition(&chunk.id);
         let batcher =
             self.pins.get(&partition).ok_or_else(|| Error::stale_epoch("the partitions have changed"))?;
-        batcher.call(chunk, size_of::<ChunkId>()).await
+        batcher.call((chunk, possession), size_of::<Wanted>()).await
     }
 
     /// Stores a chunk: durable and registered on return.
     pub async fn put_chunk(
         &self,
-        id: ChunkId,
+        chunk: ChunkKey,
         kind: ChunkKind,
         receipts: Vec<Receipt>,
         bytes: Bytes,
     ) -> Result<Receipt> {
-        let request = Request::of(&PutChunk { id, kind, receipts }, bytes);
+        let ChunkKey { id, scope } = chunk;
+        let request = Request::of(&PutChunk { scope, id, kind, receipts }, bytes);
         let reply = self.call_holders(&id, request, |reply| reply.answer::<PutChunk>()).await;
         Ok(reply.map_err(|e| e.context(format!("storing chunk {id}")))?.receipt)
     }
@@ -145,14 +149,24 @@ fn add(a: IndexStats, b: IndexStats) -> IndexStats {
     }
 }
 
-/// The batched request behind [`Blocks::pin`].
+/// The batched request behind [`Blocks::pin`]: one per scope.
 async fn pin(
     cluster: Arc<Cluster>,
     partition: PartitionId,
-    chunks: Vec<ChunkId>,
+    wanted: Vec<Wanted>,
 ) -> Result<Vec<Result<Option<Receipt>>>> {
-    let pinned = cluster.ask(partition, &Pin { partition, chunks }).await?;
-    Ok(pinned.receipts.into_iter().map(Ok).collect())
+    let mut receipts = vec![Ok(None); wanted.len()];
+    let mut scopes: BTreeMap<Scope, (Vec<usize>, Vec<(ChunkId, Possession)>)> = BTreeMap::new();
+    for (place, (chunk, possession)) in wanted.into_iter().enumerate() {
+        let (places, chunks) = scopes.entry(chunk.scope).or_default();
+        places.push(place);
+        chunks.push((chunk.id, possession));
+    }
+    for (scope, (places, chunks)) in scopes {
+        let pinned = cluster.ask(partition, &Pin { partition, scope, chunks }).await?;
+        places.into_iter().zip(pinned.receipts).for_each(|(place, receipt)| receipts[place] = Ok(receipt));
+    }
+    Ok(receipts)
 }
 
 #[cfg(test)]

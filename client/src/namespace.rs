@@ -10,12 +10,13 @@ use proto::namespace::{
     Listing, Mode, NamespaceStats, Op, OpenVersion, Opened, OrderBy, PageToken, PullJournal, Stat, TrashPage,
     Versions, View, WriteNamespace,
 };
+use tokio::sync::OnceCell;
 use types::limits::{
     BATCH_OP_COUNT_MAX, HISTORY_PAGE_COUNT_MAX, JOURNAL_PAGE_COUNT_MAX, LEADER_ATTEMPT_TIMEOUT,
     LEADER_PATIENCE, LIST_PAGE_COUNT_MAX, MIB, TRASH_PAGE_COUNT_MAX,
 };
 use types::{
-    Error, ErrorKind, NamespaceId, NamespaceName, PartitionId, Path, RequestId, Result, Seq, VersionId,
+    Error, ErrorKind, NamespaceId, NamespaceName, PartitionId, Path, RequestId, Result, Scope, Seq, VersionId,
 };
 
 use crate::batch::{BatchLimits, Batcher};
@@ -35,6 +36,8 @@ pub struct Namespace {
     writes: Batcher<Op, Done>,
     /// Set when an answer may be old; `None` when none may be.
     stale: Option<Arc<AtomicBool>>,
+    /// Asked for once, when somebody stores chunks.
+    scope: OnceCell<Scope>,
 }
 
 impl std::fmt::Debug for Namespace {
@@ -61,7 +64,7 @@ impl Namespace {
             let (cluster, seen) = (writer.clone(), writer_seen.clone());
             async move { write_namespace(&cluster, id, partition, Mode::PerItem, ops, &seen).await }
         });
-        Self { cluster, id, partition, seen, writes, stale: None }
+        Self { cluster, id, partition, seen, writes, stale: None, scope: OnceCell::new() }
     }
 
     /// From now on reads are answered from a replica that may be behind when no leader answers for a while, and `told` is
@@ -73,6 +76,12 @@ impl Namespace {
     /// Given when it was created.
     pub fn id(&self) -> NamespaceId {
         self.id
+    }
+
+    /// Where its chunks are stored; it never changes.
+    pub async fn scope(&self) -> Result<Scope> {
+        let ask = async || Ok(self.fetch_namespace().await?.scope);
+        self.scope.get_or_try_init(ask).await.copied()
     }
 
     /// Applies one change; concurrent ones share requests. `size` is roughly its bytes.

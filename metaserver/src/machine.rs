@@ -26,6 +26,10 @@ impl<M: Machine> StateMachine for Replicated<M> {
         )))
     }
 
+    fn applied(&self, _index: u64, _changes: &Overlay<'_>) {
+        self.0.machine().applied();
+    }
+
     fn restored(&self, state: &dyn Read) -> Result<()> {
         self.0.restored(state).map_err(Halt::into_error)
     }

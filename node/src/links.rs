@@ -133,7 +133,7 @@ impl blockserver::Links for BlockLinks {
     }
 
     async fn register(&self, chunk: Registration) -> Result<Option<Receipt>> {
-        let partition = self.cluster.map().chunk_partition(&chunk.chunk);
+        let partition = self.cluster.map().chunk_partition(&chunk.chunk.id);
         let batcher = self.registers.get(&partition);
         let batcher =
             batcher.ok_or_else(|| Error::stale_epoch("the partitions of the index have changed"))?;

@@ -32,7 +32,7 @@ pub fn init(env: &Env, platform: &dyn Platform, config: &NodeConfig) -> Result<(
     let store = StoreRecord::first(StoreUuid(env.random.bytes()));
     let cluster = ClusterId(env.random.bytes());
     let authority = platform.create_authority(cluster)?;
-    let secret = ClusterSecret(env.random.bytes());
+    let secret = ClusterSecret::first(env.random.bytes());
     let Unlocking { key, how } = unlock::create(env, config)?;
     let node = NodeId(1);
     let credentials = platform.issue(&authority, &Identity::Node(node))?;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use types::limits::{CHUNK_SIZE_MAX, SEALED_SIZE_MAX, SHARD_COUNT_MAX};
-use types::{ChunkId, DiskId, Epoch, Error, Generation, KeyId, PgId, Profile, Result};
+use types::{ChunkId, ChunkKey, DiskId, Epoch, Error, Generation, KeyId, PgId, Profile, Result, Scope};
 
 use crate::seal::{Receipt, Ticket};
 
@@ -19,6 +19,8 @@ pub enum ChunkKind {
 /// a hop.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PutChunk {
+    /// Where it is stored.
+    pub scope: Scope,
     /// Name of the body: `chunk::chunk_id`, or `chunk::manifest::node_id` for a manifest node.
     pub id: ChunkId,
     /// Decides how the body is named.
@@ -39,7 +41,7 @@ pub struct ChunkStored {
 pub struct GetChunk {
     /// Name of the chunk.
     pub id: ChunkId,
-    /// The right to read it; nodes need none.
+    /// Says in which scope, and is the right to read it; of nodes only the scope is looked at.
     pub ticket: Ticket,
     /// What the reader takes it for; a node's children are opened to the reader by the reply.
     pub kind: ChunkKind,
@@ -106,7 +108,7 @@ impl ShardMeta {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ShardKey {
     /// The chunk it is a piece or copy of.
-    pub chunk: ChunkId,
+    pub chunk: ChunkKey,
     /// Which incarnation of the chunk.
     pub generation: Generation,
     /// Position in the placement group, and in the stripe.
@@ -134,7 +136,7 @@ pub struct GetShard {
     /// The disk to look on.
     pub disk: DiskId,
     /// The chunk whose shard is wanted.
-    pub chunk: ChunkId,
+    pub chunk: ChunkKey,
     /// Only this slot; `None` for whatever shard or replica the disk has.
     pub slot: Option<u8>,
     /// Only this incarnation; `None` for the newest.

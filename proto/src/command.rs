@@ -10,8 +10,8 @@ use placement::Table;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use types::{
-    ClusterId, DiskId, DiskUuid, Epoch, Error, FeatureLevel, Millis, NamespaceId, NamespaceName, NodeId,
-    PartitionId, PgId, Profile, Result, StoreUuid,
+    ChunkKey, ClusterId, DiskId, DiskUuid, Epoch, Error, FeatureLevel, Millis, NamespaceId, NamespaceName,
+    NodeId, PartitionId, PgId, Possession, Profile, Result, StoreUuid, TenantId,
 };
 
 use crate::encode;
@@ -253,6 +253,8 @@ pub enum NamespaceCommand {
         name: NamespaceName,
         /// Who owns it.
         owner: String,
+        /// Whose data it will hold.
+        tenant: TenantId,
     },
     /// Changes a namespace. The proposer checked the receipts; the fence comes with garbage collection (decision 0008).
     Write {
@@ -289,7 +291,7 @@ pub enum IndexCommand {
     /// Durable chunks.
     Register(Vec<Registration>),
     /// Chunks that are about to be referenced.
-    Pin(Vec<types::ChunkId>),
+    Pin(Vec<(ChunkKey, Possession)>),
 }
 
 impl Command for RootCommand {

@@ -11,14 +11,14 @@ use proptest::prelude::*;
 use serde::Serialize;
 use types::{
     ChunkId, DiskId, Epoch, FeatureLevel, GcEpoch, Generation, InodeId, KeyId, Millis, Name, NamespaceId,
-    NamespaceName, Nanos, Path, PgId, RequestId, Seq, TenantId, VersionId,
+    NamespaceName, Nanos, Path, PgId, Possession, RequestId, Scope, Seq, TenantId, VersionId,
 };
 
 use crate::block::{ChunkKind, GetShard, Layout, PutChunk, PutShard, ShardKey, ShardMeta};
 use crate::command::{
     ChangeMap, Command, IndexCommand, Logged, MapChange, NamespaceCommand, RootCommand, Stamped,
 };
-use crate::index::Registration;
+use crate::index::{Locator, Registration, Sizes};
 use crate::keys::{FetchKeys, KeyMatter, KeyRing, Keys, RingKey, TenantKey};
 use crate::namespace::{
     Attributes, Change, DirRef, Entry, Expect, Freshness, Kind, ListDir, Mode, NewContent, Op, OrderBy,
@@ -28,6 +28,8 @@ use crate::seal::ClusterSecret;
 use crate::{decode, encode};
 
 const CHUNK: ChunkId = ChunkId([0xaa; 32]);
+const SCOPE: Scope = Scope::FIRST;
+const POSSESSION: Possession = Possession([0xbb; 16]);
 
 fn hex<T: Serialize>(name: &str, message: &T) -> String {
     line(name, &encode(message))
@@ -75,8 +77,8 @@ fn record(change: Change) -> Record {
 }
 
 fn write() -> WriteNamespace {
-    let secret = ClusterSecret([7; 32]);
-    let receipt = secret.receipt(&CHUNK, Generation(3), GcEpoch(1));
+    let secret = ClusterSecret::first([7; 32]);
+    let receipt = secret.receipt(&CHUNK.within(SCOPE), Generation(3), GcEpoch(1), 300);
     let chunks = vec![ChunkRef { id: CHUNK, size: 300 }];
     let manifest = Manifest { size: 300, rule: 1, content: Content::Chunks(chunks) };
     let path = Path::parse("/a/b").unwrap();
@@ -132,7 +134,7 @@ fn sealed_write() -> WriteNamespace {
 
 #[test]
 fn messages_are_frozen() {
-    let key = ShardKey { chunk: CHUNK, generation: Generation(300), slot: 4 };
+    let key = ShardKey { chunk: CHUNK.within(SCOPE), generation: Generation(300), slot: 4 };
     let meta = ShardMeta {
         layout: Layout::Shard { k: 4, m: 2 },
         plain_size: 9,
@@ -154,7 +156,15 @@ fn messages_are_frozen() {
         limit: 10,
     };
     let name = NamespaceName::parse("home").unwrap();
-    let registration = Registration { chunk: CHUNK, generation: Generation(1), plain_size: 2, disk_size: 3 };
+    let registration = Registration {
+        chunk: CHUNK.within(SCOPE),
+        generation: Generation(1),
+        kind: ChunkKind::ManifestNode,
+        locator: Locator::Slots(Layout::Replica),
+        possession: POSSESSION,
+        sizes: Sizes { content: 300, plain: 2, stored: 4, disk: 8 },
+        exceptions: vec![(3, DiskId(9))],
+    };
     let slots = vec![(PgId(1), 2, DiskId(3))];
     let finish_sync = ChangeMap { base: Epoch(4), change: MapChange::FinishSync { slots }, placed: None };
     let seal_key = SealKey { tenant: TenantId(1), id: KeyId(4), secret: [0xaa; 32] };
@@ -168,16 +178,25 @@ fn messages_are_frozen() {
     });
     let ring = KeyRing { version: 3, key_count: 5, ring_key, tenant_keys: tenant_keys.collect() };
     let lines = [
-        hex("put_chunk", &PutChunk { id: CHUNK, kind: ChunkKind::ManifestNode, receipts: vec![] }),
+        hex(
+            "put_chunk",
+            &PutChunk { scope: SCOPE, id: CHUNK, kind: ChunkKind::ManifestNode, receipts: vec![] },
+        ),
         hex("put_shard", &PutShard { epoch: Epoch(2), disk: DiskId(3), key, meta, crc: 0xdead }),
-        hex("get_shard", &GetShard { disk: DiskId(3), chunk: CHUNK, slot: Some(1), generation: None }),
+        hex(
+            "get_shard",
+            &GetShard { disk: DiskId(3), chunk: CHUNK.within(SCOPE), slot: Some(1), generation: None },
+        ),
         hex("list_dir", &list),
         command("write", NamespaceCommand::Write { author: "a".into(), write: write() }),
-        command("create", NamespaceCommand::Create { name, owner: "admin/admin".into() }),
+        command(
+            "create",
+            NamespaceCommand::Create { name, owner: "admin/admin".into(), tenant: TenantId::FIRST },
+        ),
         command("set_owner", NamespaceCommand::SetOwner { namespace, owner: "a".into() }),
         command("delete", NamespaceCommand::Delete { namespace, force: true }),
         command("register", IndexCommand::Register(vec![registration])),
-        command("pin", IndexCommand::Pin(vec![CHUNK])),
+        command("pin", IndexCommand::Pin(vec![(CHUNK.within(SCOPE), POSSESSION)])),
         hex("fetch_keys", &FetchKeys { stale_ok: true }),
         hex("keys", &Keys { version: 3, keys: vec![seal_key], destroyed: vec![(KeyId(2), TenantId(1))] }),
         command("change_keys", RootCommand::ChangeKeys(Box::new(ring))),
@@ -203,16 +222,16 @@ fn messages_are_frozen() {
         hex("base", &record(Change::Base { namespace, seq: Seq(3) })),
     ];
     expect![[r#"
-        put_chunk 010020(chunk)0100
-        put_shard 0100020320(chunk)ac020400040209080106adbd03
-        get_shard 01000320(chunk)010100
+        put_chunk 01000120(chunk)0100
+        put_shard 0100020320(chunk)01ac020400040209080106adbd03
+        get_shard 01000320(chunk)01010100
         list_dir 0100010107000001010102016e0a
-        write 010101000000010001010161011001010101010101010101010101010101010b000201610162010901a0030103612f620106757365722e78017901020161016203080900ac0201010120(chunk)ac020103011099927ee55126e9cbae13fa67934d252e0901a0030103612f620106757365722e78017901020161016201010174000000000002020161016200000000000003020161016202080201610162010402016101620002016101620005020161016200010602016101620002070201610162080301020161016209020161016200
-        create 0101010000000100010004686f6d650b61646d696e2f61646d696e
+        write 010101000000010001010161011001010101010101010101010101010101010b000201610162010901a0030103612f620106757365722e78017901020161016203080900ac0201010120(chunk)ac02010301ac0201108c56f848b0e5eed1cc9512dc06c18b2b0901a0030103612f620106757365722e78017901020161016201010174000000000002020161016200000000000003020161016202080201610162010402016101620002016101620005020161016200010602016101620002070201610162080301020161016209020161016200
+        create 0101010000000100010004686f6d650b61646d696e2f61646d696e01
         set_owner 01010100000001000102010161
         delete 010101000000010001030101
-        register 010101000000010001000120(chunk)010203
-        pin 010101000000010001010120(chunk)
+        register 010101000000010001000120(chunk)010101000110bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbac02020408010309
+        pin 010101000000010001010120(chunk)0110bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb
         fetch_keys 010001
         keys 01000301010420(chunk)010201
         change_keys 01010100000001000103030503020172020401020105050102000174

@@ -2,7 +2,7 @@
 
 use chunk::manifest::Manifest;
 use serde::{Deserialize, Serialize};
-use types::{ChunkId, Error, InodeId, Millis, Name, NamespaceId, Path, RequestId, Seq, VersionId};
+use types::{ChunkId, Error, InodeId, Millis, Name, NamespaceId, Path, RequestId, Scope, Seq, VersionId};
 
 pub use crate::entry::{Attributes, Contents, Entry, Kind, Place, Totals, check_link};
 pub use crate::journal::{Change, JournalPage, PullJournal, Record};
@@ -365,6 +365,8 @@ pub struct NamespaceStats {
     pub floor: Seq,
     /// Its root directory.
     pub root: InodeId,
+    /// Where its chunks are stored.
+    pub scope: Scope,
     /// Everything in it: equal on all replicas at an equal `seq`.
     pub totals: Totals,
 }

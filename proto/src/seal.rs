@@ -9,18 +9,23 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use types::limits::{TICKET_MS_MAX, TICKET_STEP_MS};
-use types::{ChunkId, Error, GcEpoch, Generation, Millis, Result};
+use types::{ChunkKey, Error, GcEpoch, Generation, Millis, Result, Scope, SecretId};
 
 /// First 16 bytes of a keyed BLAKE3.
 type Mac = [u8; 16];
 
 /// The secret that all nodes of a cluster share. Never leaves them.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClusterSecret(pub [u8; 32]);
+pub struct ClusterSecret {
+    /// Which one it is: what it vouches for says so, so that another can take its place one day.
+    pub id: SecretId,
+    /// Random bytes.
+    pub bytes: [u8; 32],
+}
 
 impl fmt::Debug for ClusterSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ClusterSecret(…)")
+        write!(f, "ClusterSecret({}, …)", self.id)
     }
 }
 
@@ -31,6 +36,10 @@ pub struct Receipt {
     pub generation: Generation,
     /// GC epoch in which it was written or pinned.
     pub epoch: GcEpoch,
+    /// Bytes of the file that it stands for: its own, or for a manifest node those of all chunks below it.
+    pub size: u64,
+    /// Made with this secret.
+    pub secret: SecretId,
     #[serde(with = "serde_bytes")]
     mac: Mac,
 }
@@ -38,57 +47,83 @@ pub struct Receipt {
 /// Permission to read one chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ticket {
+    /// Whose chunk it is.
+    pub scope: Scope,
     /// Not valid after this time.
     pub expires: Millis,
+    /// Made with this secret.
+    pub secret: SecretId,
     #[serde(with = "serde_bytes")]
     mac: Mac,
 }
 
 impl ClusterSecret {
+    /// The first one of a cluster.
+    pub const fn first(bytes: [u8; 32]) -> Self {
+        Self { id: SecretId(1), bytes }
+    }
+
     /// Creates a receipt. Only for whoever has just seen the chunk registered or pinned.
-    pub fn receipt(&self, chunk: &ChunkId, generation: Generation, epoch: GcEpoch) -> Receipt {
-        Receipt { generation, epoch, mac: self.receipt_mac(chunk, generation, epoch) }
+    pub fn receipt(&self, chunk: &ChunkKey, generation: Generation, epoch: GcEpoch, size: u64) -> Receipt {
+        let mac = self.receipt_mac(chunk, generation, epoch, size);
+        Receipt { generation, epoch, size, secret: self.id, mac }
     }
 
     /// Checks a receipt that came from outside; `Denied` when it was not made with this secret for this chunk.
-    pub fn check_receipt(&self, chunk: &ChunkId, receipt: &Receipt) -> Result<()> {
-        let mac = self.receipt_mac(chunk, receipt.generation, receipt.epoch);
-        check(mac, receipt.mac, || format!("the receipt for chunk {chunk} was not made by this cluster"))
+    pub fn check_receipt(&self, chunk: &ChunkKey, receipt: &Receipt) -> Result<()> {
+        self.check_id(receipt.secret, "send the chunks again")?;
+        let Receipt { generation, epoch, size, mac, .. } = *receipt;
+        check(self.receipt_mac(chunk, generation, epoch, size), mac, || {
+            format!("the receipt for chunk {chunk} was not made by this cluster")
+        })
     }
 
     /// Creates a ticket for `reader` (the text of an identity).
-    pub fn ticket(&self, reader: &str, chunk: &ChunkId, now: Millis) -> Ticket {
+    pub fn ticket(&self, reader: &str, chunk: &ChunkKey, now: Millis) -> Ticket {
         let expires = Millis(now.0 / TICKET_STEP_MS * TICKET_STEP_MS).plus(TICKET_MS_MAX);
         assert!(now < expires, "a ticket is valid when it is handed out (I-AUTH)");
         assert!(
             expires.since(now) <= TICKET_MS_MAX,
             "a ticket opens its chunk for {TICKET_MS_MAX} ms (I-ACL)"
         );
-        Ticket { expires, mac: self.ticket_mac(reader, chunk, expires) }
+        let mac = self.ticket_mac(reader, chunk, expires);
+        Ticket { scope: chunk.scope, expires, secret: self.id, mac }
     }
 
     /// Checks a ticket that came from outside; `Denied` when it has expired or is for another reader or chunk.
-    pub fn check_ticket(&self, reader: &str, chunk: &ChunkId, ticket: &Ticket, now: Millis) -> Result<()> {
+    pub fn check_ticket(&self, reader: &str, chunk: &ChunkKey, ticket: &Ticket, now: Millis) -> Result<()> {
         if now > ticket.expires {
             return Err(Error::denied(format!(
                 "the ticket for chunk {chunk} has expired: open the version again"
             )));
         }
+        self.check_id(ticket.secret, "open the version again")?;
         let mac = self.ticket_mac(reader, chunk, ticket.expires);
         check(mac, ticket.mac, || format!("{reader} has no right to read chunk {chunk}"))
     }
 
-    fn receipt_mac(&self, chunk: &ChunkId, generation: Generation, epoch: GcEpoch) -> Mac {
-        self.mac(&[b"receipt", &chunk.0, &generation.0.to_le_bytes(), &epoch.0.to_le_bytes()])
+    fn check_id(&self, id: SecretId, advice: &str) -> Result<()> {
+        if id == self.id {
+            return Ok(());
+        }
+        Err(Error::denied(format!(
+            "it was made with secret {id}, this node has secret {}: {advice}",
+            self.id
+        )))
     }
 
-    fn ticket_mac(&self, reader: &str, chunk: &ChunkId, expires: Millis) -> Mac {
-        self.mac(&[b"ticket", &chunk.0, &expires.0.to_le_bytes(), reader.as_bytes()])
+    fn receipt_mac(&self, chunk: &ChunkKey, generation: Generation, epoch: GcEpoch, size: u64) -> Mac {
+        let parts = [generation.0.to_le_bytes(), size.to_le_bytes()].concat();
+        self.mac(&[b"receipt", &chunk.to_bytes(), &parts, &epoch.0.to_le_bytes()])
+    }
+
+    fn ticket_mac(&self, reader: &str, chunk: &ChunkKey, expires: Millis) -> Mac {
+        self.mac(&[b"ticket", &chunk.to_bytes(), &expires.0.to_le_bytes(), reader.as_bytes()])
     }
 
     /// All parts but the last have a fixed length, so their concatenation is unambiguous.
     fn mac(&self, parts: &[&[u8]]) -> Mac {
-        let mut hasher = blake3::Hasher::new_keyed(&self.0);
+        let mut hasher = blake3::Hasher::new_keyed(&self.bytes);
         for part in parts {
             hasher.update(part);
         }
@@ -106,21 +141,46 @@ fn check(want: Mac, got: Mac, message: impl FnOnce() -> String) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use types::ChunkId;
+
     use super::*;
 
-    const SECRET: ClusterSecret = ClusterSecret([7; 32]);
-    const CHUNK: ChunkId = ChunkId([1; 32]);
+    const SECRET: ClusterSecret = ClusterSecret { id: SecretId(1), bytes: [7; 32] };
+    const CHUNK: ChunkKey = ChunkKey { id: ChunkId([1; 32]), scope: Scope(1) };
     const NOW: Millis = Millis(1_800_000_000_000);
+
+    /// Another chunk, and the same bytes of another scope.
+    const OTHERS: [ChunkKey; 2] =
+        [ChunkKey { id: ChunkId([2; 32]), ..CHUNK }, ChunkKey { scope: Scope(2), ..CHUNK }];
 
     /// I-GC, I-AUTH: a commit cannot name a chunk that nobody has seen stored.
     #[test]
-    fn receipts_hold_for_one_chunk_one_generation_one_cluster() {
-        let receipt = SECRET.receipt(&CHUNK, Generation(3), GcEpoch(4));
+    fn receipts_hold_for_what_they_say() {
+        let receipt = SECRET.receipt(&CHUNK, Generation(3), GcEpoch(4), 5);
         assert_eq!(SECRET.check_receipt(&CHUNK, &receipt), Ok(()));
-        assert!(SECRET.check_receipt(&ChunkId([2; 32]), &receipt).is_err());
-        assert!(ClusterSecret([8; 32]).check_receipt(&CHUNK, &receipt).is_err());
-        assert!(SECRET.check_receipt(&CHUNK, &Receipt { generation: Generation(4), ..receipt }).is_err());
-        assert!(SECRET.check_receipt(&CHUNK, &Receipt { epoch: GcEpoch(5), ..receipt }).is_err());
+        for other in OTHERS {
+            assert!(SECRET.check_receipt(&other, &receipt).is_err(), "{other}");
+        }
+        for changed in [
+            Receipt { generation: Generation(4), ..receipt },
+            Receipt { epoch: GcEpoch(5), ..receipt },
+            Receipt { size: 6, ..receipt },
+            Receipt { secret: SecretId(2), ..receipt },
+        ] {
+            assert!(SECRET.check_receipt(&CHUNK, &changed).is_err(), "{changed:?}");
+        }
+        assert!(ClusterSecret { bytes: [8; 32], ..SECRET }.check_receipt(&CHUNK, &receipt).is_err());
+    }
+
+    #[test]
+    fn what_another_secret_has_made_says_so() {
+        let other = ClusterSecret { id: SecretId(7), ..SECRET };
+        let receipt = other.receipt(&CHUNK, Generation(3), GcEpoch(4), 5);
+        let error = SECRET.check_receipt(&CHUNK, &receipt).unwrap_err();
+        assert!(error.message().contains("with secret 7, this node has secret 1: send"), "{error}");
+        let ticket = other.ticket("user/a", &CHUNK, NOW);
+        let error = SECRET.check_ticket("user/a", &CHUNK, &ticket, NOW).unwrap_err();
+        assert!(error.message().contains("with secret 7, this node has secret 1: open"), "{error}");
     }
 
     #[test]
@@ -142,7 +202,9 @@ mod tests {
         let check = |reader, chunk, ticket: &Ticket, now| SECRET.check_ticket(reader, &chunk, ticket, now);
         assert_eq!(check("user/a", CHUNK, &ticket, NOW), Ok(()));
         assert!(check("user/b", CHUNK, &ticket, NOW).is_err());
-        assert!(check("user/a", ChunkId([2; 32]), &ticket, NOW).is_err());
+        for other in OTHERS {
+            assert!(check("user/a", other, &ticket, NOW).is_err(), "{other}");
+        }
         assert!(check("user/a", CHUNK, &ticket, NOW.plus(TICKET_MS_MAX + 1)).is_err());
         let longer = Ticket { expires: ticket.expires.plus(1), ..ticket };
         assert!(check("user/a", CHUNK, &longer, NOW).is_err());

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use kv::{Batch, Durability, Kv, Order};
 use proto::block::ShardKey;
-use types::{ChunkId, DiskUuid, Generation, Result};
+use types::{ChunkId, ChunkKey, DiskUuid, Generation, Result};
 
 pub(crate) use row::{Checkpoint, Entry, Totals};
 use row::{key_bytes, parse_key};
@@ -59,7 +59,7 @@ impl ShardIndex {
     /// The entry of the newest generation that matches, of any slot when none is named.
     pub(crate) fn newest(
         &self,
-        chunk: ChunkId,
+        chunk: ChunkKey,
         slot: Option<u8>,
         generation: Option<Generation>,
     ) -> Result<Option<(ShardKey, Entry)>> {
@@ -69,7 +69,7 @@ impl ShardIndex {
     /// The same among shards that were lost to damage.
     pub(crate) fn newest_lost(
         &self,
-        chunk: ChunkId,
+        chunk: ChunkKey,
         slot: Option<u8>,
         generation: Option<Generation>,
     ) -> Result<Option<(ShardKey, Entry)>> {
@@ -79,7 +79,7 @@ impl ShardIndex {
     fn newest_in(
         &self,
         table: u8,
-        chunk: ChunkId,
+        chunk: ChunkKey,
         slot: Option<u8>,
         generation: Option<Generation>,
     ) -> Result<Option<(ShardKey, Entry)>> {
@@ -92,7 +92,7 @@ impl ShardIndex {
                 && generation.is_none_or(|generation| key.generation == generation)
         };
         let mut found = Ok(None);
-        let prefix = [&[table], &chunk.0[..]].concat();
+        let prefix = [&[table], &chunk.to_bytes()[..]].concat();
         self.kv.scan(&prefix, &kv::prefix_end(&prefix), Order::Backward, &mut |key, value| {
             match parse_key(key) {
                 Ok(key) if !asked(&key) => return ControlFlow::Continue(()),

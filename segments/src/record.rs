@@ -7,9 +7,9 @@
 use chunk::erasure::CodeId;
 use proto::block::{Layout, ShardKey, ShardMeta};
 use types::limits::{RECORD_BLOCK_SIZE, SEALED_SIZE_MAX, SEGMENT_SIZE_MAX};
-use types::{ChunkId, Generation, KeyId, Profile};
+use types::{ChunkId, ChunkKey, Generation, KeyId, Profile, Scope};
 
-pub(crate) const HEADER_SIZE: usize = 96;
+pub(crate) const HEADER_SIZE: usize = 104;
 const TRAILER_SIZE: usize = 16;
 /// Records begin at multiples of this, so that a search for the next one need not look at every byte.
 pub(crate) const ALIGNMENT: usize = 8;
@@ -73,7 +73,7 @@ impl Header {
         put(&[0; 4]);
         put(&[kind, VERSION, flags, self.key.slot]);
         put(&code.to_le_bytes());
-        put(&self.key.chunk.0);
+        put(&self.key.chunk.id.0);
         put(&self.key.generation.0.to_le_bytes());
         for number in [
             plain,
@@ -88,6 +88,8 @@ impl Header {
             put(&number.to_le_bytes());
         }
         put(&place.disk);
+        put(&self.key.chunk.scope.0.to_le_bytes());
+        put(&[0; 4]);
         assert_eq!(at, HEADER_SIZE, "the fields fill the header");
         let crc = crc32fast::hash(&bytes);
         bytes[4..8].copy_from_slice(&crc.to_le_bytes());
@@ -108,7 +110,7 @@ impl Header {
         if bytes[9] != VERSION {
             return Err("the record has another version");
         }
-        if bytes[88..] != place.disk || number(72) != place.segment || number(76) != offset {
+        if bytes[88..96] != place.disk || number(72) != place.segment || number(76) != offset {
             return Err("the record was written for another place");
         }
         let layout = match bytes[8] {
@@ -129,7 +131,10 @@ impl Header {
             (number(56), number(60), bytes[10] & FLAG_COMPRESSED != 0);
         Ok(Header {
             key: ShardKey {
-                chunk: ChunkId(bytes[16..48].try_into().expect("32 bytes")),
+                chunk: ChunkKey {
+                    id: ChunkId(bytes[16..48].try_into().expect("32 bytes")),
+                    scope: Scope(number(96)),
+                },
                 generation: Generation(u64::from_le_bytes(bytes[48..56].try_into().expect("eight bytes"))),
                 slot: bytes[11],
             },

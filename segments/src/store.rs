@@ -11,7 +11,7 @@ use env::Env;
 use kv::Kv;
 use proto::block::{ShardKey, ShardMeta};
 use types::limits::SEGMENT_SIZE_MAX;
-use types::{ChunkId, ClusterId, DiskId, DiskUuid, Error, ErrorKind, Generation, NodeId, Result};
+use types::{ChunkId, ChunkKey, ClusterId, DiskId, DiskUuid, Error, ErrorKind, Generation, NodeId, Result};
 
 use super::change::Change;
 use super::committer::Committer;
@@ -147,7 +147,7 @@ impl DiskStore {
     /// one is `Corrupt`, not `NotFound`, until it is put again or deleted.
     pub async fn get_shard(
         &self,
-        chunk: ChunkId,
+        chunk: ChunkKey,
         slot: Option<u8>,
         generation: Option<Generation>,
         range: Option<Range<u32>>,

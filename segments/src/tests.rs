@@ -13,7 +13,7 @@ use bytes::Bytes;
 use env::Env;
 use kv::{Kv, MemKv};
 use proto::block::{Layout, ShardKey, ShardMeta};
-use types::{ChunkId, ClusterId, Error, Generation, KeyId, NodeId, Result};
+use types::{ChunkId, ClusterId, Error, Generation, KeyId, NodeId, Result, Scope};
 
 use super::change::Change;
 use super::engine::Engine;
@@ -21,8 +21,8 @@ use super::store::{DiskConfig, open_engine, read_record};
 use faulty::FaultyDisk;
 
 fn key(n: u64) -> ShardKey {
-    // Neighbours in the index that differ in chunk, generation and slot.
-    let chunk = chunk::chunk_id(&(n / 4).to_le_bytes());
+    // Neighbours in the index that differ in chunk, scope, generation and slot.
+    let chunk = chunk::chunk_id(&(n / 8).to_le_bytes()).within(Scope(1 + (n / 4 % 2) as u32));
     ShardKey { chunk, generation: Generation(n / 2 % 2), slot: u8::try_from(n % 2).unwrap() }
 }
 

@@ -58,8 +58,9 @@ async fn look(world: &World, map: &ClusterMap, wanted: &BTreeMap<ChunkId, String
     for group in groups {
         for (index, slot) in map.slots(group)?.iter().enumerate() {
             for (key, meta) in list(world, map, slot.disk, group).await? {
-                if usize::from(key.slot) == index && wanted.contains_key(&key.chunk) {
-                    let incarnation = chunks.entry(key.chunk).or_default().entry(key.generation).or_default();
+                if usize::from(key.slot) == index && wanted.contains_key(&key.chunk.id) {
+                    let incarnation =
+                        chunks.entry(key.chunk.id).or_default().entry(key.generation).or_default();
                     incarnation.found.insert(key.slot);
                     incarnation.whole = whole(map.profile, meta.layout);
                 }

@@ -9,7 +9,7 @@ use env::disk::{DiskFault, DiskFaults, FaultRule, When};
 use env::time::{self, Duration};
 use kv::KvFaults;
 use net::testing::{Jitter, LinkFaults};
-use types::limits::{SIM_BEHIND, SIM_LATE_BY};
+use types::limits::{SIM_BEHIND, SIM_LATE_BY, SIM_WAKE_TIME};
 use types::{NodeId, PartitionId, Result};
 
 use crate::plan::{Fault, Harm, Led};
@@ -35,7 +35,9 @@ pub async fn begin(
         Fault::Pause(node) => world.pause(*node),
         Fault::Suspend(node) => world.suspend(*node),
         Fault::SuspendLeader(led) => {
-            leader_of(client, *led, home).await.iter().for_each(|node| world.suspend(*node));
+            let leader = leader_of(client, *led, home).await;
+            split(world, &leader);
+            leader.iter().for_each(|node| world.suspend(*node));
         }
         Fault::Isolate(node) => world.network.isolate(world.address(*node)),
         Fault::CutOneWay(from, to) => {
@@ -106,7 +108,11 @@ pub async fn begin(
 pub async fn end(world: &mut World, fault: &Fault, down: &[NodeId]) -> Result<()> {
     match fault {
         Fault::Pause(node) | Fault::Suspend(node) => world.resume(*node),
-        Fault::SuspendLeader(_) => world.ids().into_iter().for_each(|node| world.resume(node)),
+        Fault::SuspendLeader(_) => {
+            world.ids().into_iter().for_each(|node| world.resume(node));
+            time::sleep(SIM_WAKE_TIME).await;
+            world.network.heal_all();
+        }
         Fault::Isolate(_) | Fault::CutOneWay(..) | Fault::Split(_) | Fault::SplitLeader(_) => {
             world.network.heal_all()
         }

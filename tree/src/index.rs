@@ -3,87 +3,84 @@
 //! The exact rows are replicated state. Every node derives the filter from them on its own: "surely absent" costs no
 //! look at the rows; "perhaps" costs one. A filter that is too old costs bytes, never data.
 
+mod filter;
 mod row;
 
 #[cfg(test)]
 pub mod tests;
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::ControlFlow;
-use std::sync::RwLock;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use chunk::filter::{BloomFilter, Filter};
 use kv::{Order, Read};
 use proto::command::IndexCommand;
 use proto::index::{IndexStats, Registration};
-use types::limits::PIN_COUNT_MAX;
-use types::{ChunkId, Error, FeatureLevel, GcEpoch, Generation, Result};
+use serde::{Deserialize, Serialize};
+use types::limits::{FILTER_PAGE_COUNT, PIN_COUNT_MAX};
+use types::{ChunkId, ChunkKey, Error, FeatureLevel, GcEpoch, Generation, Possession, Result, Slot};
 
 use crate::answer;
 use crate::draft::Draft;
 use crate::failure::{Failure, Halt, refuse};
 use crate::replica::Machine;
-use crate::row::load;
-use row::{ChunkRow, TotalsRow};
+use crate::row::{decode, first_key, load, scan_page};
+pub use filter::{Filters, Round};
+use row::{ChunkRow, ChunkState, TotalsRow};
 
-/// A filter starts with room for this many chunks and doubles when it is full.
-const FILTER_CAPACITY_MIN: u64 = 1 << 16;
-/// Seed of the filters. Chunk ids are hashes already; the seed only has to stay the same forever.
-const FILTER_SEED: [u8; 32] = *b"CloudSync chunk existence filter";
+/// A chunk that exists and was touched, so that it is not collected for a while: what a receipt says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Touch {
+    /// Its live incarnation.
+    pub generation: Generation,
+    /// The epoch it was touched in.
+    pub epoch: GcEpoch,
+    /// Bytes of the file that it stands for.
+    pub size: u64,
+}
 
-/// The answer to a pin or registration: the live incarnation and the epoch it was touched in; `None`: store it.
-pub type Touched = Option<(Generation, GcEpoch)>;
+/// The answer to a pin or registration; `None`: store it.
+pub type Touched = Option<Touch>;
 
 /// The state machine of one index partition.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct IndexMachine {
-    filter: RwLock<BloomFilter>,
-    negatives: AtomicU64,
-    positives: AtomicU64,
+    filters: Filters,
 }
 
 /// What the rows say about a chunk that is to be pinned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pinning {
-    /// It does not exist: upload it.
+    /// It does not exist, or whoever asks does not have it: upload it.
     Absent,
     /// It was already touched in the current epoch: nothing to write.
-    Touched(Generation, GcEpoch),
+    Touched(Touch),
     /// It exists and must be touched through the log.
     Stale,
 }
 
-impl Default for IndexMachine {
-    fn default() -> Self {
-        Self {
-            filter: RwLock::new(filter_for(FILTER_CAPACITY_MIN)),
-            negatives: AtomicU64::new(0),
-            positives: AtomicU64::new(0),
-        }
-    }
-}
-
 impl IndexMachine {
     /// Looks chunks up, without touching them.
-    pub fn look_up(&self, state: &dyn Read, chunks: &[ChunkId]) -> Result<Vec<Pinning>> {
-        let candidates: Vec<bool> = {
-            let filter = self.filter.read().expect("no panic while it is held");
-            chunks.iter().map(|chunk| filter.may_contain(chunk)).collect()
-        };
-        let positives = candidates.iter().filter(|c| **c).count() as u64;
-        self.positives.fetch_add(positives, Ordering::Relaxed);
-        self.negatives.fetch_add(chunks.len() as u64 - positives, Ordering::Relaxed);
+    pub fn look_up(&self, state: &dyn Read, chunks: &[(ChunkKey, Possession)]) -> Result<Vec<Pinning>> {
+        let candidates = self.filters.may_contain(chunks.iter().map(|(chunk, _)| &chunk.id));
         let epoch = row::epoch(state).map_err(Halt::into_error)?;
-        let look = |(chunk, candidate): (&ChunkId, bool)| {
+        let look = |((chunk, shown), candidate): (&(ChunkKey, Possession), bool)| {
             let row = if candidate { load::<ChunkRow>(state, &row::chunk_key(chunk)) } else { Ok(None) };
             Ok(match row.map_err(Halt::into_error)? {
-                None => Pinning::Absent,
-                Some(row) if row.touch >= epoch => Pinning::Touched(row.generation, row.touch),
-                Some(_) => Pinning::Stale,
+                Some(row) if row.is_had_by(shown) => match row.state {
+                    ChunkState::Live if row.touch >= epoch => Pinning::Touched(row.touch()),
+                    _ => Pinning::Stale,
+                },
+                _ => Pinning::Absent,
             })
         };
         chunks.iter().zip(candidates).map(look).collect()
+    }
+
+    /// The filter in front of the rows.
+    pub fn filters(&self) -> &Filters {
+        &self.filters
     }
 
     /// Totals of the partition; the filter's counts are those of this process.
@@ -92,51 +89,38 @@ impl IndexMachine {
     }
 
     fn read_stats(&self, state: &dyn Read) -> Result<IndexStats, Halt> {
-        let totals: TotalsRow = load(state, &row::totals_key())?.unwrap_or_default();
-        Ok(IndexStats {
-            chunks: totals.chunks,
-            plain_bytes: totals.plain_bytes,
-            disk_bytes: totals.disk_bytes,
-            epoch: row::epoch(state)?,
-            filter_negatives: self.negatives.load(Ordering::Relaxed),
-            filter_positives: self.positives.load(Ordering::Relaxed),
-        })
+        let (filter_negatives, filter_positives) = self.filters.counts();
+        let epoch = row::epoch(state)?;
+        let mut stats = IndexStats { epoch, filter_negatives, filter_positives, ..IndexStats::default() };
+        let (start, end) = row::totals_range();
+        scan_page(state, (&start, &end, Order::Forward), Slot::COUNT.into(), |_, value| {
+            let totals: TotalsRow = decode(value)?;
+            stats.chunks += totals.chunks;
+            stats.plain_bytes += totals.plain_bytes;
+            stats.disk_bytes += totals.disk_bytes;
+            Ok(())
+        })?;
+        Ok(stats)
     }
 
     fn register(&self, state: &mut Draft<'_>, chunks: &[Registration]) -> Result<Vec<Touched>, Halt> {
         let epoch = row::epoch(state)?;
-        let mut totals: TotalsRow = load(state, &row::totals_key())?.unwrap_or_default();
-        let before = totals.chunks;
-        let touched: Vec<Touched> = chunks
-            .iter()
-            .map(|new| register_one(state, &mut totals, epoch, new))
-            .collect::<Result<_, Halt>>()?;
-        assert!(
-            totals.chunks - before <= chunks.len() as u64,
-            "a chunk is counted when it becomes known, once"
-        );
-        state.put(row::totals_key(), &totals);
-        let is_full = {
-            let mut filter = self.filter.write().expect("no panic while it is held");
-            chunks.iter().for_each(|new| filter.insert(&new.chunk));
-            filter.is_full()
-        };
-        // Nothing is read while it is held: a panic there would close the filter for good.
-        if is_full {
-            let filter = filter_of(state)?;
-            *self.filter.write().expect("no panic while it is held") = filter;
+        let mut totals = BTreeMap::new();
+        let mut touched = Vec::with_capacity(chunks.len());
+        for new in chunks {
+            let slot = new.chunk.id.slot();
+            if let Entry::Vacant(vacant) = totals.entry(slot) {
+                vacant.insert(load::<TotalsRow>(state, &row::totals_key(slot))?.unwrap_or_default());
+            }
+            let totals = totals.get_mut(&slot).expect("it is there by now");
+            touched.push(register_one(state, totals, epoch, new)?);
         }
-        debug_assert!(
-            {
-                let filter = self.filter.read().expect("no panic while it is held");
-                chunks.iter().all(|new| filter.may_contain(&new.chunk))
-            },
-            "what was just registered is not surely absent"
-        );
+        totals.into_iter().for_each(|(slot, totals)| state.put(row::totals_key(slot), &totals));
+        self.filters.insert(&chunks.iter().map(|new| new.chunk.id).collect::<Vec<_>>());
         Ok(touched)
     }
 
-    fn pin(&self, state: &mut Draft<'_>, chunks: &[ChunkId]) -> Result<Vec<Touched>, Failure> {
+    fn pin(&self, state: &mut Draft<'_>, chunks: &[(ChunkKey, Possession)]) -> Result<Vec<Touched>, Failure> {
         if chunks.len() > PIN_COUNT_MAX {
             return refuse(Error::invalid(format!(
                 "{} chunks in one pin, at most {PIN_COUNT_MAX} are allowed",
@@ -146,44 +130,58 @@ impl IndexMachine {
         let epoch = row::epoch(state)?;
         chunks
             .iter()
-            .map(|chunk| {
-                let key = row::chunk_key(chunk);
-                let Some(mut row) = load::<ChunkRow>(state, &key)? else { return Ok(None) };
-                row.touch = row.touch.max(epoch);
-                state.put(key, &row);
-                Ok(Some((row.generation, row.touch)))
+            .map(|(chunk, shown)| {
+                let row = load::<ChunkRow>(state, &row::chunk_key(chunk))?;
+                Ok(row.filter(|row| row.is_had_by(shown)).map(|row| touch(state, chunk, row, epoch)))
             })
             .collect()
     }
 }
 
-/// A chunk that is already known keeps its incarnation: the shards just written are orphans for GC.
+/// Whoever needs a chunk keeps it from being collected.
+fn touch(state: &mut Draft<'_>, chunk: &ChunkKey, row: ChunkRow, epoch: GcEpoch) -> Touch {
+    let row = ChunkRow { touch: row.touch.max(epoch), state: ChunkState::Live, ..row };
+    state.put(row::chunk_key(chunk), &row);
+    row.touch()
+}
+
+/// A chunk that is already known keeps its incarnation: the shards just written are orphans for GC. One that was lost is
+/// there again.
 fn register_one(
     state: &mut Draft<'_>,
     totals: &mut TotalsRow,
     epoch: GcEpoch,
     new: &Registration,
 ) -> Result<Touched, Halt> {
-    let key = row::chunk_key(&new.chunk);
-    if let Some(mut row) = load::<ChunkRow>(state, &key)? {
-        row.touch = row.touch.max(epoch);
-        state.put(key, &row);
-        return Ok(Some((row.generation, row.touch)));
-    }
+    let old = load::<ChunkRow>(state, &row::chunk_key(&new.chunk))?;
+    let lost = match old {
+        Some(row) if row.state != ChunkState::Lost => return Ok(Some(touch(state, &new.chunk, row, epoch))),
+        lost => lost,
+    };
     if new.generation.epoch().next() < epoch {
         return Ok(None); // Its shards may have been reclaimed as orphans by now.
     }
-    let row = ChunkRow {
-        generation: new.generation,
-        touch: epoch,
-        plain_size: new.plain_size,
-        disk_size: new.disk_size,
-    };
-    state.put(key, &row);
-    totals.chunks += 1;
-    totals.plain_bytes += u64::from(new.plain_size);
-    totals.disk_bytes += u64::from(new.disk_size);
-    Ok(Some((row.generation, row.touch)))
+    if let Some(lost) = lost {
+        totals.remove(&lost);
+    }
+    let row = ChunkRow::new(new, epoch);
+    totals.add(&row);
+    Ok(Some(touch(state, &new.chunk, row, epoch)))
+}
+
+/// Chunks that have a row, for a filter: a page of them after `after`, and where to go on.
+pub fn list_chunks(state: &dyn Read, after: Option<ChunkKey>) -> Result<(Vec<ChunkId>, Option<ChunkKey>)> {
+    let (start, end) = row::chunk_range(after);
+    let (mut chunks, mut last) = (Vec::new(), None);
+    state.scan(&start, &end, Order::Forward, &mut |key, _| {
+        if let Some(chunk) = row::chunk_of_key(key) {
+            chunks.push(chunk.id);
+            last = Some(chunk);
+        }
+        if chunks.len() < FILTER_PAGE_COUNT { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    let is_last = chunks.len() < FILTER_PAGE_COUNT;
+    Ok((chunks, last.filter(|_| !is_last)))
 }
 
 impl Machine for IndexMachine {
@@ -196,33 +194,17 @@ impl Machine for IndexMachine {
         }
     }
 
+    fn applied(&self) {
+        self.filters.committed();
+    }
+
     fn restored(&self, state: &dyn Read) -> Result<(), Halt> {
-        // Without its rows the partition can answer nothing: no filter rather than "absent" for what exists.
-        let filter = filter_of(state)?;
-        *self.filter.write().expect("no panic while it is held") = filter;
+        let (start, end) = row::totals_range();
+        self.filters.restart(first_key(state, &start, &end)?.is_none());
         Ok(())
     }
 
     fn canonical(key: &[u8], value: &[u8], level: FeatureLevel) -> Result<Vec<u8>, Halt> {
         row::canonical_of(key, value, level)
     }
-}
-
-/// The filter of all rows, with room to double.
-fn filter_of(state: &dyn Read) -> Result<BloomFilter, Halt> {
-    let totals: TotalsRow = load(state, &row::totals_key())?.unwrap_or_default();
-    let mut filter = filter_for(totals.chunks * 2);
-    let (start, end) = row::chunk_range();
-    let scanned = state.scan(&start, &end, Order::Forward, &mut |key, _| {
-        if let Some(chunk) = row::chunk_of_key(key) {
-            filter.insert(&chunk);
-        }
-        ControlFlow::Continue(())
-    });
-    scanned.map_err(Halt::new)?;
-    Ok(filter)
-}
-
-fn filter_for(count: u64) -> BloomFilter {
-    BloomFilter::new(count.max(FILTER_CAPACITY_MIN), &FILTER_SEED).expect("the capacity is within its limits")
 }

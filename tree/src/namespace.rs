@@ -20,5 +20,5 @@ pub use catalog::{find_namespace, list_namespaces};
 pub use listing::list_dir;
 pub use machine::NamespaceMachine;
 pub use read::{
-    changed, fetch_namespace, list_trash, list_versions, open_version, owner, pull_journal, stat,
+    Head, changed, fetch_namespace, head, list_trash, list_versions, open_version, pull_journal, stat,
 };

@@ -23,6 +23,9 @@ pub trait Machine: Send + Sync + 'static {
     /// and the same answer on every replica.
     fn carry_out(&self, draft: &mut Draft<'_>, command: Self::Command) -> Result<Bytes, Halt>;
 
+    /// All that was carried out so far is in the rows.
+    fn applied(&self) {}
+
     /// Rebuilds what the machine keeps in memory after its whole state was opened or replaced.
     fn restored(&self, _state: &dyn Read) -> Result<(), Halt> {
         Ok(())

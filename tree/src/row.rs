@@ -98,6 +98,28 @@ pub fn first_key(state: &dyn Read, start: &[u8], end: &[u8]) -> Result<Option<Ve
     Ok(found)
 }
 
+/// Visits at most `limit` rows of a range; true when there are more.
+pub fn scan_page(
+    state: &dyn Read,
+    (start, end, order): (&[u8], &[u8], Order),
+    limit: usize,
+    mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), Halt>,
+) -> Result<bool, Halt> {
+    assert!(limit > 0, "page() leaves room for one: an empty page with more after it would never end");
+    let mut count = 0;
+    let mut outcome = Ok(());
+    let scanned = state.scan(start, end, order, &mut |key, value| {
+        count += 1;
+        if count > limit {
+            return ControlFlow::Break(());
+        }
+        outcome = visit(key, value);
+        if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    scanned.map_err(Halt::new)?;
+    outcome.map(|()| count > limit)
+}
+
 /// A stored row as every replica at this level has it: without what compresses it and how old it is.
 pub fn canonical<T: Row>(bytes: &[u8], level: FeatureLevel) -> Result<Vec<u8>, Halt> {
     Ok(decode::<T>(bytes)?.to_canonical(level))

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use kv::{Batch, Durability, Kv, MemKv, Order, Overlay, Read, Visit};
 use proto::command::{LEVEL_NEWEST, Logged, NamespaceCommand, Stamped};
-use types::{Error, FeatureLevel, Millis, NamespaceName, PartitionId, Result};
+use types::{Error, FeatureLevel, Millis, NamespaceName, PartitionId, Result, TenantId};
 
 use crate::index::IndexMachine;
 use crate::namespace::NamespaceMachine;
@@ -268,7 +268,11 @@ fn a_command_above_the_level_is_refused_by_every_build() {
 
 #[test]
 fn what_cannot_be_read_is_a_halt_that_says_what_to_do() {
-    let create = NamespaceCommand::Create { name: NamespaceName::parse("a").unwrap(), owner: "a".into() };
+    let create = NamespaceCommand::Create {
+        name: NamespaceName::parse("a").unwrap(),
+        owner: "a".into(),
+        tenant: TenantId::FIRST,
+    };
     let good = Stamped { time: Millis(1), command: create }.encode();
     let mut of_no_level = good.to_vec();
     of_no_level[2] = 0;

@@ -88,11 +88,17 @@ number_ids! {
     TenantId(u32),
     /// A key of the key ring. Never reused in a cluster; 0 is the key that unlocks the ring.
     KeyId(u32),
+    /// Within which equal chunks are stored once, and outside of which nobody learns that they are: a tenant.
+    Scope(u32),
+    /// Which of the cluster's secrets vouches for something.
+    SecretId(u16),
 }
 
 byte_ids! {
     /// BLAKE3-256 of a chunk's plain bytes: its name everywhere.
     ChunkId[32],
+    /// Says that its holder has the bytes of a chunk, not just its id.
+    Possession[16],
     /// Created by `init`; written on every disk and in every certificate.
     ClusterId[16],
     /// Created when a disk is formatted; identifies the physical disk.
@@ -104,6 +110,11 @@ byte_ids! {
 }
 
 impl ChunkId {
+    /// This chunk, as it is stored in a scope.
+    pub const fn within(self, scope: Scope) -> ChunkKey {
+        ChunkKey { id: self, scope }
+    }
+
     /// Placement group among `pg_count` (a power of two): the first bits of the id, so that the chunks of a group are
     /// one range of ids.
     pub fn pg(&self, pg_count: u16) -> PgId {
@@ -111,6 +122,57 @@ impl ChunkId {
         let prefix = u16::from_be_bytes([self.0[0], self.0[1]]);
         // With one group every bit is shifted out, which `>>` refuses.
         PgId(prefix.checked_shr(16 - pg_count.trailing_zeros()).unwrap_or(0))
+    }
+}
+
+/// A chunk as it is stored: scopes share nothing, whatever their chunks are called. In the order of ids, so that a
+/// placement group is one range.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ChunkKey {
+    /// Its name.
+    pub id: ChunkId,
+    /// Whose it is.
+    pub scope: Scope,
+}
+
+impl fmt::Display for ChunkKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of scope {}", self.id, self.scope)
+    }
+}
+
+impl ChunkKey {
+    /// How many bytes it has as a part of a key.
+    pub const SIZE: usize = 36;
+
+    /// As a part of a key, in the same order.
+    pub fn to_bytes(self) -> [u8; Self::SIZE] {
+        let mut bytes = [0; Self::SIZE];
+        bytes[..32].copy_from_slice(&self.id.0);
+        bytes[32..].copy_from_slice(&self.scope.0.to_be_bytes());
+        bytes
+    }
+
+    /// Reads that part of a key.
+    pub fn from_bytes(bytes: &[u8; Self::SIZE]) -> Self {
+        let (id, scope) = bytes.split_first_chunk::<32>().expect("it is longer");
+        let scope = scope.first_chunk::<4>().expect("four bytes are left");
+        Self { id: ChunkId(*id), scope: Scope(u32::from_be_bytes(*scope)) }
+    }
+}
+
+impl Scope {
+    /// That of the tenant that every cluster begins with.
+    pub const FIRST: Self = Self::of(TenantId::FIRST);
+
+    /// That of a tenant.
+    pub const fn of(tenant: TenantId) -> Self {
+        Self(tenant.0)
+    }
+
+    /// Whose key seals what is stored in it.
+    pub const fn tenant(self) -> TenantId {
+        TenantId(self.0)
     }
 }
 
@@ -189,6 +251,14 @@ fn parse_hex(text: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn chunk_keys_are_in_the_order_of_their_bytes() {
+        let key = |id: u8, scope| ChunkKey { id: ChunkId([id; 32]), scope: Scope(scope) };
+        let keys = [key(1, 1), key(1, 2), key(1, 256), key(2, 1)];
+        assert!(keys.is_sorted() && keys.map(ChunkKey::to_bytes).is_sorted());
+        assert_eq!(keys.map(|key| ChunkKey::from_bytes(&key.to_bytes())), keys);
+    }
 
     #[test]
     fn hex_round_trips_and_bad_hex_is_refused() {

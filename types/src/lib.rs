@@ -16,8 +16,9 @@ mod time;
 
 pub use error::{Advice, Error, ErrorKind, Result};
 pub use id::{
-    ChunkId, ClusterId, DiskId, DiskUuid, Epoch, FeatureLevel, GcEpoch, Generation, InodeId, KeyId,
-    NamespaceId, NodeId, PartitionId, PgId, ReplicaId, RequestId, Seq, StoreUuid, TenantId, VersionId,
+    ChunkId, ChunkKey, ClusterId, DiskId, DiskUuid, Epoch, FeatureLevel, GcEpoch, Generation, InodeId, KeyId,
+    NamespaceId, NodeId, PartitionId, PgId, Possession, ReplicaId, RequestId, Scope, SecretId, Seq,
+    StoreUuid, TenantId, VersionId,
 };
 pub use identity::Identity;
 pub use name::{Name, NamespaceName, Path};

@@ -174,6 +174,10 @@ pub const SNAPSHOT_WINDOW: usize = 4;
 pub const SNAPSHOT_STREAM_COUNT_MAX: usize = 4;
 /// Chunk ids in one `pin` request.
 pub const PIN_COUNT_MAX: usize = 4096;
+/// Rows of the chunk index that are read at once for a new Bloom filter, and added to it under one lock.
+pub const FILTER_PAGE_COUNT: usize = 1024;
+/// How often a metaserver looks whether a Bloom filter is missing or full.
+pub const FILTER_CHECK_PERIOD: Duration = Duration::from_secs(1);
 /// Entries of one listing page.
 pub const LIST_PAGE_COUNT_MAX: usize = 2000;
 /// Reads of metadata that run at once: more than the requests a disk serves at a time.
@@ -450,6 +454,8 @@ pub const SIM_LOG_TAIL_COUNT: u64 = 200;
 /// For how long a simulated voter is cut off before another one loses what it has acknowledged meanwhile: longer than a
 /// node takes to remember how far its store has come.
 pub const SIM_BEHIND: Duration = Duration::from_secs(3);
+/// For how long a simulated machine that wakes up hears its clients only: longer than a lease.
+pub const SIM_WAKE_TIME: Duration = Duration::from_millis(500);
 /// How long a simulated cluster may take to become whole after the last fault: failure detection, elections and filling
 /// all slots of a disk, several times over.
 pub const SIM_HEAL_TIMEOUT: Duration = Duration::from_secs(180);

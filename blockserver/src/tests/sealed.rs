@@ -31,7 +31,7 @@ async fn a_range_is_a_part_of_the_whole() {
     for bytes in samples() {
         bench.put(1, &bytes).await.unwrap();
         let (id, size) = (chunk::chunk_id(&bytes), bytes.len());
-        let ticket = SECRET.ticket(ALICE, &id, bench.env.clock.wall());
+        let ticket = SECRET.ticket(ALICE, &id.within(SCOPE), bench.env.clock.wall());
         for (offset, count) in [(0, 1), (0, u32::MAX), (65_535, 2), (70_000, 200_000), (u32::MAX, 5)] {
             let request = GetChunk { id, ticket, kind: ChunkKind::Data, range: Some((offset, count)) };
             let start = (offset as usize).min(size);
@@ -53,10 +53,10 @@ async fn old_keys_open_new_ones_seal_and_destroyed_ones_are_named() {
     // Node 2 hears of the new key when it stores, node 1 when it meets it.
     bench.set_keys(2, vec![key(2), key(4)], vec![]);
     bench.put(2, &new).await.unwrap();
-    let meta = async |node: u64, id| {
+    let meta = async |node: u64, id: types::ChunkId| {
         let server = bench.server(node);
         let disk = server.disks.values().next().unwrap();
-        disk.get_shard(id, None, None, None).await.unwrap().meta
+        disk.get_shard(id.within(SCOPE), None, None, None).await.unwrap().meta
     };
     assert_eq!((meta(3, first).await.key, meta(3, second).await.key), (KeyId(2), KeyId(4)));
     for reader in [1, 2, 8] {

@@ -11,13 +11,15 @@ use chunk::split::{SplitRule, Splitter};
 use env::{Disk, File, OpenMode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use types::limits::{UPLOAD_QUEUE_COUNT_MAX, UPLOAD_READ_SIZE};
-use types::{ChunkId, Result};
+use types::{ChunkId, Possession, Result};
 
 /// A chunk in memory.
 #[derive(Debug)]
 pub(super) struct Piece {
     /// BLAKE3 of `bytes`.
     pub id: ChunkId,
+    /// Shows that they are here.
+    pub possession: Possession,
     /// A part of the buffer that was read into.
     pub bytes: Bytes,
     /// Its share of the window, given back when it is dropped.
@@ -70,10 +72,10 @@ async fn cut_file(
 
 /// False when nobody takes the pieces any more.
 async fn send(chunks: Vec<CutChunk>, window: &Arc<Semaphore>, pieces: &mpsc::Sender<Result<Piece>>) -> bool {
-    for (id, bytes) in chunks {
+    for (id, possession, bytes) in chunks {
         let permit = window.clone().acquire_many_owned(bytes.len() as u32).await;
         let permit = permit.expect("the window is never closed");
-        if pieces.send(Ok(Piece { id, bytes, permit })).await.is_err() {
+        if pieces.send(Ok(Piece { id, possession, bytes, permit })).await.is_err() {
             return false;
         }
     }
@@ -81,7 +83,7 @@ async fn send(chunks: Vec<CutChunk>, window: &Arc<Semaphore>, pieces: &mpsc::Sen
 }
 
 /// A chunk that waits for its share of the window.
-type CutChunk = (ChunkId, Bytes);
+type CutChunk = (ChunkId, Possession, Bytes);
 
 /// A file while it is read.
 struct Cutter {
@@ -107,7 +109,7 @@ impl Cutter {
         }
         let mut chunks: Vec<CutChunk> = Vec::new();
         while let Some(bytes) = self.splitter.next_chunk() {
-            chunks.push((chunk::chunk_id(&bytes), bytes));
+            chunks.push((chunk::chunk_id(&bytes), chunk::possession(&bytes), bytes));
         }
         self.file = Some(file);
         Ok(((count > 0).then_some(self), chunks))

@@ -16,7 +16,7 @@ use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesOrdered, StreamExt};
 use proto::namespace::Op;
 use tokio::sync::mpsc;
-use types::Result;
+use types::{ChunkKey, Possession, Result};
 
 use super::cut::{Piece, read_pieces};
 use super::plan::{UploadFact, UploadPlan, UploadStep};
@@ -42,7 +42,9 @@ impl Uploader {
                     let piece = cut.take().expect("a chunk is stored right after it was cut");
                     under_way.push_back(self.store_piece(chunk, piece).boxed());
                 }
-                UploadStep::StoreNode(node, bytes) => under_way.push_back(self.store(node, bytes).boxed()),
+                UploadStep::StoreNode(node, bytes) => {
+                    under_way.push_back(self.store_node(node, bytes).boxed())
+                }
                 UploadStep::Commit { op, weight } => {
                     under_way.push_back(self.commit_version(*op, weight).boxed())
                 }
@@ -83,19 +85,24 @@ impl Uploader {
     }
 
     async fn store_piece(&self, chunk: StorePlan, piece: Piece) -> Result<UploadFact> {
-        let Piece { bytes, permit, .. } = piece;
+        let Piece { bytes, possession, permit, .. } = piece;
         let size = bytes.len() as u64;
-        let stored = self.store(chunk, bytes).await?;
+        let stored = self.store(chunk, possession, bytes).await?;
         drop(permit); // The reader may go on.
         self.progress.bytes_done.fetch_add(size, Ordering::Relaxed);
         Ok(stored)
     }
 
-    async fn store(&self, plan: StorePlan, bytes: Bytes) -> Result<UploadFact> {
+    async fn store_node(&self, node: StorePlan, bytes: Bytes) -> Result<UploadFact> {
+        self.store(node, chunk::possession(&bytes), bytes).await
+    }
+
+    async fn store(&self, plan: StorePlan, possession: Possession, bytes: Bytes) -> Result<UploadFact> {
         let id = plan.id();
-        let receipt = match plan.pinned(self.blocks.pin(id).await?) {
+        let chunk = ChunkKey { id, scope: self.namespace.scope().await? };
+        let receipt = match plan.pinned(self.blocks.pin(chunk, possession).await?) {
             StoreStep::Keep(receipt) => receipt,
-            StoreStep::Put { kind, receipts } => self.blocks.put_chunk(id, kind, receipts, bytes).await?,
+            StoreStep::Put { kind, receipts } => self.blocks.put_chunk(chunk, kind, receipts, bytes).await?,
         };
         Ok(UploadFact::Stored { id, receipt })
     }

@@ -10,7 +10,7 @@ use proto::command::NamespaceCommand;
 use proto::map::PartitionKind;
 use raft::State;
 use tree::namespace;
-use types::{Error, NamespaceId, NamespaceName, PartitionId, Result};
+use types::{Error, NamespaceId, NamespaceName, PartitionId, Result, TenantId};
 
 use super::Metaserver;
 
@@ -28,7 +28,11 @@ impl Metaserver {
 
     /// Creates a namespace, or finds the one that the same owner has created before.
     pub(super) async fn put_namespace(&self, name: NamespaceName, owner: String) -> Result<NamespaceId> {
-        self.propose(self.name_partition(&name), NamespaceCommand::Create { name, owner }).await
+        self.propose(
+            self.name_partition(&name),
+            NamespaceCommand::Create { name, owner, tenant: TenantId::FIRST },
+        )
+        .await
     }
 
     pub(super) async fn find_namespace(

@@ -50,13 +50,13 @@ impl Metaserver {
     }
 
     /// Seals what a write carries inline: from here on it is plain nowhere.
-    pub(super) fn seal_content(&self, write: &mut WriteNamespace) -> Result<()> {
+    pub(super) fn seal_content(&self, write: &mut WriteNamespace, tenant: TenantId) -> Result<()> {
         let mut plain: Vec<&mut Manifest> = write.ops.iter_mut().filter_map(inline).collect();
         if plain.is_empty() {
             return Ok(());
         }
         let keys = self.keys()?;
-        let key = keys.current(TenantId::FIRST)?;
+        let key = keys.current(tenant)?;
         plain.iter_mut().for_each(|manifest| **manifest = manifest.clone().sealed(key));
         Ok(())
     }

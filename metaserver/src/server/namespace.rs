@@ -17,7 +17,7 @@ use proto::seal::{Receipt, Ticket};
 use raft::State;
 use tree::namespace;
 use types::limits::JOURNAL_WAIT_MS_MAX;
-use types::{ChunkId, Error, RequestId, Result};
+use types::{ChunkId, ChunkKey, Error, RequestId, Result, Scope};
 
 use super::Metaserver;
 
@@ -31,23 +31,24 @@ impl Metaserver {
                 self.node
             )));
         }
-        // The owner never changes, so any applied state will do if it already has the namespace.
-        let found = group.read(|state| namespace::owner(state, write.namespace));
-        let (owner, _) = match found {
+        // Any applied state will do if it already has the namespace.
+        let found = group.read(|state| namespace::head(state, write.namespace));
+        let head = match found {
             Ok(found) => found,
             Err(_) => {
                 group.linearize().await?;
-                group.read(|state| namespace::owner(state, write.namespace))?
+                group.read(|state| namespace::head(state, write.namespace))?
             }
         };
-        authorize(&caller.identity, Action::UseNamespace { owner: &owner })?;
+        authorize(&caller.identity, Action::UseNamespace { owner: &head.owner })?;
+        let scope = Scope::of(head.tenant);
         for op in &write.ops {
             if let Op::CommitVersion { content: NewContent::File { manifest, receipts }, path, .. } = op {
-                self.check_manifest(manifest, receipts).map_err(|e| e.context(path))?;
+                self.check_manifest(scope, manifest, receipts).map_err(|e| e.context(path))?;
             }
         }
         let mut write = self.mutate(write);
-        self.seal_content(&mut write)?;
+        self.seal_content(&mut write, head.tenant)?;
         let author = caller.identity.to_string();
         #[cfg(feature = "next-level")]
         let namespace = write.namespace;
@@ -82,14 +83,23 @@ impl Metaserver {
         write
     }
 
-    /// Every chunk of a manifest must be stored, as proved by one of our receipts.
-    fn check_manifest(&self, manifest: &Manifest, receipts: &[Receipt]) -> Result<()> {
+    /// Every chunk of a manifest must be stored, as proved by one of our receipts, and as large as the manifest says.
+    fn check_manifest(&self, scope: Scope, manifest: &Manifest, receipts: &[Receipt]) -> Result<()> {
         manifest.check()?;
         let chunks = listed_chunks(manifest);
         if chunks.len() != receipts.len() {
             return Err(Error::invalid(format!("{} receipts for {} chunks", receipts.len(), chunks.len())));
         }
-        chunks.iter().zip(receipts).try_for_each(|(chunk, receipt)| self.secret.check_receipt(chunk, receipt))
+        for ((id, size), receipt) in chunks.into_iter().zip(receipts) {
+            self.secret.check_receipt(&ChunkKey { id, scope }, receipt)?;
+            if receipt.size != size {
+                return Err(Error::invalid(format!(
+                    "chunk {id} stands for {} bytes, the manifest says {size}",
+                    receipt.size
+                )));
+            }
+        }
+        Ok(())
     }
 
     pub(super) async fn stat(&self, caller: &Caller, request: Stat) -> Result<Found> {
@@ -116,15 +126,16 @@ impl Metaserver {
     pub(super) async fn open_version(&self, caller: &Caller, request: OpenVersion) -> Result<Opened> {
         let OpenVersion { view, path, version } = request;
         let open = move |state: &State, seq| {
+            let scope = Scope::of(namespace::head(state, view.namespace)?.tenant);
             let (version, manifest) = namespace::open_version(state, view.namespace, &path, version)?;
-            Ok((seq, version, manifest))
+            Ok((seq, scope, version, manifest))
         };
-        let (seq, version, manifest) = self.ask_namespace(caller, view, open).await?;
+        let (seq, scope, version, manifest) = self.ask_namespace(caller, view, open).await?;
         let manifest = self.open_content(manifest)?;
         let reader = caller.identity.to_string();
         let now = self.env.clock.wall();
-        let tickets: Vec<Ticket> =
-            listed_chunks(&manifest).iter().map(|chunk| self.secret.ticket(&reader, chunk, now)).collect();
+        let ticket = |(id, _)| self.secret.ticket(&reader, &ChunkKey { id, scope }, now);
+        let tickets: Vec<Ticket> = listed_chunks(&manifest).into_iter().map(ticket).collect();
         Ok(Opened { seq, version, manifest, tickets })
     }
 
@@ -178,11 +189,11 @@ impl Metaserver {
     }
 }
 
-/// The chunks that a version row itself names.
-fn listed_chunks(manifest: &Manifest) -> Vec<ChunkId> {
+/// The chunks that a version row itself names, and the bytes of the file that each stands for.
+fn listed_chunks(manifest: &Manifest) -> Vec<(ChunkId, u64)> {
     match &manifest.content {
         Content::Inline(_) | Content::Sealed { .. } => Vec::new(),
-        Content::Chunks(chunks) => chunks.iter().map(|chunk| chunk.id).collect(),
-        Content::Tree { root, .. } => vec![*root],
+        Content::Chunks(chunks) => chunks.iter().map(|chunk| (chunk.id, chunk.size.into())).collect(),
+        Content::Tree { root, .. } => vec![(*root, manifest.size)],
     }
 }

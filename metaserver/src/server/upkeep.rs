@@ -59,6 +59,7 @@ impl Metaserver {
         env::task::spawn(self.clone().watch_nodes());
         env::task::spawn(self.clone().keep_groups());
         env::task::spawn(self.clone().leave_groups());
+        env::task::spawn(self.clone().keep_filters());
         env::task::spawn(self.keep_voters());
     }
 

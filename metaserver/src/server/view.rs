@@ -11,7 +11,7 @@ use net::Caller;
 use proto::namespace::{Freshness, View};
 use raft::{Group, State};
 use tokio::sync::watch;
-use tree::namespace;
+use tree::namespace::{self, Head};
 use types::limits::READ_CATCH_UP_MS_MAX;
 use types::{Error, ErrorKind, Identity, NamespaceId, PartitionId, Result, Seq};
 
@@ -84,7 +84,7 @@ impl Metaserver {
     }
 
     /// Has a worker thread read one snapshot of a partition, which is held no longer than that takes.
-    async fn read<T: Send + 'static>(
+    pub(super) async fn read<T: Send + 'static>(
         &self,
         group: &Arc<Group>,
         read: impl FnOnce(&State) -> Result<T> + Send + 'static,
@@ -129,7 +129,7 @@ fn look<T>(
     wanted: Seq,
     question: &dyn Fn(&State, Seq) -> Result<T>,
 ) -> Result<Look<T>> {
-    let (owner, seq) = match answer(namespace::owner(state, namespace))? {
+    let Head { owner, seq, .. } = match answer(namespace::head(state, namespace))? {
         Ok(found) => found,
         Err(e) => return Ok(Look::Missing(e)),
     };

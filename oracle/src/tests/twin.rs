@@ -26,10 +26,10 @@ use tree::namespace::{self, NamespaceMachine};
 use tree::{Replica, decode_answer};
 use types::{
     ChunkId, DiskId, Epoch, Error, GcEpoch, Generation, Millis, NamespaceId, NamespaceName, NodeId,
-    PartitionId, Profile, RequestId, Result, Seq,
+    PartitionId, Possession, Profile, RequestId, Result, Scope, Seq, TenantId,
 };
 
-const SECRET: ClusterSecret = ClusterSecret([7; 32]);
+const SECRET: ClusterSecret = ClusterSecret::first([7; 32]);
 /// The namespace `ann`.
 const NAMESPACE: NamespaceId = NamespaceId(0x3a3f_0000_0000_0001);
 const NODE_COUNT: u16 = 3;
@@ -134,8 +134,11 @@ impl Twin {
     }
 
     fn create(&self, state: &mut State) {
-        let create =
-            NamespaceCommand::Create { name: NamespaceName::parse("ann").unwrap(), owner: "user/ann".into() };
+        let create = NamespaceCommand::Create {
+            name: NamespaceName::parse("ann").unwrap(),
+            owner: "user/ann".into(),
+            tenant: TenantId::FIRST,
+        };
         let bytes = Stamped { time: Millis(0), command: create }.encode();
         self.append(state, bytes);
     }
@@ -239,7 +242,7 @@ impl Twin {
         let lag = if self.is_rough() { LAG } else { Duration::ZERO };
         self.catch_up(&mut state, node, lag);
         let kv = state.replicas[node].kv.clone();
-        let (_, seq) = namespace::owner(&kv, NAMESPACE)?;
+        let seq = namespace::head(&kv, NAMESPACE)?.seq;
         match view.freshness {
             Freshness::Linearizable if node > 0 && self.bug != Bug::LeadsBehind => {
                 Err(Error::stale_epoch("it does not lead"))
@@ -339,7 +342,9 @@ impl Twin {
             Method::Pin => {
                 let Pin { chunks, .. } = proto::decode(&header)?;
                 let state = self.state.lock().unwrap();
-                let pinned = |chunk| state.chunks.contains_key(chunk).then(|| receipt(chunk));
+                let pinned = |(chunk, _): &(ChunkId, Possession)| {
+                    state.chunks.contains_key(chunk).then(|| receipt(chunk))
+                };
                 proto::encode(&Pinned { receipts: chunks.iter().map(pinned).collect() })
             }
             Method::PutChunk => proto::encode(&self.put_chunk(&proto::decode(&header)?, body)),
@@ -384,12 +389,13 @@ fn later(command: &Bytes) -> Bytes {
     stamped.encode()
 }
 
+/// Nobody here looks at the size.
 fn receipt(chunk: &ChunkId) -> Receipt {
-    SECRET.receipt(chunk, Generation(1), GcEpoch(1))
+    SECRET.receipt(&chunk.within(Scope::FIRST), Generation(1), GcEpoch(1), 1)
 }
 
 fn ticket(chunk: &ChunkId) -> Ticket {
-    SECRET.ticket("user/ann", chunk, Millis(0))
+    SECRET.ticket("user/ann", &chunk.within(Scope::FIRST), Millis(0))
 }
 
 fn listed(manifest: &chunk::manifest::Manifest) -> Vec<ChunkId> {

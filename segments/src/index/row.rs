@@ -5,12 +5,14 @@
 
 use proto::block::{Layout, ShardKey, ShardMeta};
 use types::limits::SEALED_SIZE_MAX;
-use types::{ChunkId, DiskUuid, Error, Generation, KeyId, Profile, Result};
+use types::{ChunkKey, DiskUuid, Error, Generation, KeyId, Profile, Result};
 
 use crate::record::ALIGNMENT;
 use crate::segment::SEGMENT_HEADER_SIZE;
 
 const VERSION: u8 = 1;
+/// Table, chunk, generation, slot.
+const KEY_SIZE: usize = 1 + ChunkKey::SIZE + 8 + 1;
 const ENTRY_SIZE: usize = 32;
 const CHECKPOINT_SIZE: usize = 45;
 
@@ -42,15 +44,17 @@ pub(crate) struct Checkpoint {
 }
 
 pub(crate) fn key_bytes(table: u8, key: &ShardKey) -> Vec<u8> {
-    [&[table], &key.chunk.0[..], &key.generation.0.to_be_bytes(), &[key.slot]].concat()
+    [&[table], &key.chunk.to_bytes()[..], &key.generation.0.to_be_bytes(), &[key.slot]].concat()
 }
 
 pub(crate) fn parse_key(bytes: &[u8]) -> Result<ShardKey> {
-    let bytes: &[u8; 42] = bytes.try_into().map_err(|_| damaged())?;
+    let bytes: &[u8; KEY_SIZE] = bytes.try_into().map_err(|_| damaged())?;
+    let (chunk, rest) = bytes[1..].split_first_chunk().expect("it is longer");
+    let (generation, slot) = rest.split_first_chunk().expect("it is longer");
     Ok(ShardKey {
-        chunk: ChunkId(bytes[1..33].try_into().expect("32 bytes")),
-        generation: Generation(u64::from_be_bytes(bytes[33..41].try_into().expect("eight bytes"))),
-        slot: bytes[41],
+        chunk: ChunkKey::from_bytes(chunk),
+        generation: Generation(u64::from_be_bytes(*generation)),
+        slot: slot[0],
     })
 }
 

@@ -7,7 +7,7 @@ use expect_test::{Expect, expect};
 use types::{DiskId, DiskUuid};
 
 use super::*;
-use crate::record::{self, Header, Place};
+use crate::record::{self, HEADER_SIZE, Header, Place};
 use crate::segment;
 use crate::superblock::Superblock;
 
@@ -18,7 +18,11 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn header(meta: Option<ShardMeta>, payload: &[u8]) -> Header {
-    let key = ShardKey { chunk: ChunkId([0xc1; 32]), generation: Generation(0x0102_0304_0506), slot: 3 };
+    let key = ShardKey {
+        chunk: ChunkId([0xc1; 32]).within(Scope(0x0506)),
+        generation: Generation(0x0102_0304_0506),
+        slot: 3,
+    };
     let payload_crc = record::tail(payload).payload_crc;
     let payload_size = u32::try_from(payload.len()).unwrap();
     Header { key, meta, payload_size, payload_crc, offset: 8192, batch_offset: 4096 }
@@ -74,7 +78,7 @@ fn record_tails() {
     for size in [0, 1, 65_536, 65_537, 4 << 20] {
         let record::Tail { bytes, payload_crc } = record::tail(&vec![5; size]);
         assert_eq!(payload_crc, crc32fast::hash(&vec![5; size]));
-        assert_eq!(record::record_size(size), (96 + size + bytes.len()) as u64);
+        assert_eq!(record::record_size(size), (HEADER_SIZE + size + bytes.len()) as u64);
         assert_eq!(record::record_size(size) % 8, 0);
     }
 }
@@ -86,7 +90,7 @@ fn blocks_of_a_range() {
     let check = |size: usize, range: std::ops::Range<usize>, bytes: [usize; 2], crcs: [usize; 2]| {
         let found = record::Blocks::of(size, &range);
         assert_eq!([found.start, found.end], bytes, "{range:?} of {size}");
-        let table = [found.table_start, found.table_end].map(|at| (at - 96 - size) / 4);
+        let table = [found.table_start, found.table_end].map(|at| (at - HEADER_SIZE - size) / 4);
         assert_eq!(table, crcs, "{range:?} of {size}");
     };
     check(10, 0..10, [0, 10], [0, 1]);
@@ -148,9 +152,9 @@ fn a_sealed_segment() {
         .assert_eq(&hex(&bytes[..40]));
     assert!(bytes[36..4096].iter().all(|b| *b == 0));
     let end = usize::try_from(header.end()).unwrap();
-    assert_eq!(bytes[end..end + 96], header.to_bytes(PLACE));
-    expect!["4353464f4f5445520b0a000001000000801000002d4ca78d6469736b757569642c24802a00000000"]
-        .assert_eq(&hex(&bytes[end + 96..]));
+    assert_eq!(bytes[end..end + HEADER_SIZE], header.to_bytes(PLACE));
+    expect!["4353464f4f5445520b0a000001000000881000009035154a6469736b757569649aba186000000000"]
+        .assert_eq(&hex(&bytes[end + HEADER_SIZE..]));
     assert_eq!(segment::read_footer(&*file, PLACE), Some(vec![header]));
     assert!(segment::has_header(&*file, uuid, PLACE.segment));
     assert!(!segment::has_header(&*file, uuid, 1));

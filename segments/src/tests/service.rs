@@ -109,9 +109,9 @@ async fn scans_go_through_all_shards_of_a_range_in_pages() {
         found.extend(page.into_iter().map(|(key, _)| key));
     }
     assert_eq!(found, keys);
-    let (first, last) = (keys[5].chunk, keys[20].chunk);
+    let (first, last) = (keys[5].chunk.id, keys[20].chunk.id);
     let part = store.list_shards(first, last, None, 100).await.unwrap();
-    let want: Vec<ShardKey> = keys.into_iter().filter(|key| (first..=last).contains(&key.chunk)).collect();
+    let want: Vec<ShardKey> = keys.into_iter().filter(|key| (first..=last).contains(&key.chunk.id)).collect();
     assert_eq!(part.into_iter().map(|(key, _)| key).collect::<Vec<_>>(), want);
 }
 

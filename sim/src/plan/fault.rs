@@ -16,7 +16,8 @@ pub enum Fault {
     Pause(NodeId),
     /// The machine of the node is suspended: its monotonic clock stands still as well.
     Suspend(NodeId),
-    /// The machine of the node that leads this partition is suspended.
+    /// The machine of the node that leads this partition is suspended. When it wakes up it hears its clients first, and
+    /// the other nodes a moment later.
     SuspendLeader(Led),
     /// Nothing goes between the node and the others, in either direction.
     Isolate(NodeId),

@@ -4,7 +4,7 @@ use kv::Read;
 use proto::catalog::{NamespaceInfo, NamespacePage, name_slot};
 use proto::namespace::Kind;
 use types::limits::NAMESPACE_PAGE_COUNT_MAX;
-use types::{Error, NamespaceId, NamespaceName, Result, Slot};
+use types::{Error, NamespaceId, NamespaceName, Result, Slot, TenantId};
 
 use super::key;
 use super::read::{asked, below, namespace_row, page};
@@ -23,7 +23,12 @@ pub fn find_namespace(state: &dyn Read, name: &NamespaceName) -> Result<Namespac
 }
 
 /// Creates a namespace, or finds the one that the same owner has created before.
-pub fn create(draft: &mut Draft<'_>, name: &NamespaceName, owner: String) -> Result<NamespaceId, Failure> {
+pub fn create(
+    draft: &mut Draft<'_>,
+    name: &NamespaceName,
+    owner: String,
+    tenant: TenantId,
+) -> Result<NamespaceId, Failure> {
     let slot = name_slot(name);
     let name_key = key::of_name(slot, name);
     if let Some(id) = load(draft, &name_key)? {
@@ -36,7 +41,7 @@ pub fn create(draft: &mut Draft<'_>, name: &NamespaceName, owner: String) -> Res
     let (root, id) = (next_inode(draft, slot)?, next_namespace(draft, slot)?);
     let inode =
         InodeRow { parent: root, name: String::new(), kind: Kind::Dir, below: Some(Below::default()) };
-    let row = NamespaceRow::new(root, name.as_str().to_owned(), owner, draft.at.time);
+    let row = NamespaceRow::new(root, name.as_str().to_owned(), owner, tenant, draft.at.time);
     draft.put(key::of_inode(root), &inode);
     draft.put(key::of_namespace(id), &row);
     draft.put(name_key, &id);

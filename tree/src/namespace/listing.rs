@@ -9,10 +9,10 @@ use types::limits::{LIST_PAGE_COUNT_MAX, SORT_ENTRY_COUNT_MAX};
 use types::{Error, InodeId, Name, Result};
 
 use super::key;
-use super::read::{asked, below, namespace_row, page, resolve, scan_page};
+use super::read::{asked, below, namespace_row, page, resolve};
 use super::row::{DirentRow, InodeRow, NamespaceRow, bad_key};
 use crate::failure::{Halt, refuse};
-use crate::row::{damaged, decode, load};
+use crate::row::{damaged, decode, load, scan_page};
 
 /// A page of a directory: by name one range scan; by anything else a look at all entries, of which only a page is kept.
 pub fn list_dir(state: &dyn Read, question: &ListDir) -> Result<Listing> {

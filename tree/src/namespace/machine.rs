@@ -92,7 +92,9 @@ impl Machine for NamespaceMachine {
 
     fn carry_out(&self, draft: &mut Draft<'_>, command: NamespaceCommand) -> Result<Bytes, Halt> {
         match command {
-            NamespaceCommand::Create { name, owner } => answer::of(catalog::create(draft, &name, owner)),
+            NamespaceCommand::Create { name, owner, tenant } => {
+                answer::of(catalog::create(draft, &name, owner, tenant))
+            }
             NamespaceCommand::SetOwner { namespace, owner } => {
                 answer::of(catalog::set_owner(draft, namespace, owner))
             }

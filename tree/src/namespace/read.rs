@@ -1,24 +1,33 @@
 //! Reads of a tree partition: plain functions over any state, live or snapshot.
 
-use std::ops::ControlFlow;
-
 use kv::{Order, Overlay, Read};
 use proto::namespace::{
     Attributes, Entry, JournalPage, Kind, NamespaceStats, Record, Removed, TrashPage, Version, Versions,
 };
 use types::limits::{HISTORY_PAGE_COUNT_MAX, JOURNAL_PAGE_COUNT_MAX, TRASH_PAGE_COUNT_MAX};
-use types::{Error, InodeId, Millis, Name, NamespaceId, Path, Result, Seq, VersionId};
+use types::{Error, InodeId, Millis, Name, NamespaceId, Path, Result, Scope, Seq, TenantId, VersionId};
 
 use super::key;
 use super::row::{Below, DirentRow, InodeRow, NamespaceRow, RemovedRow, VersionContent, VersionRow, bad_key};
 use crate::failure::{Failure, Halt, refuse};
-use crate::row::{damaged, decode, load};
+use crate::row::{damaged, decode, load, scan_page};
 
-/// Owner and newest journal position of a namespace; `NotFound` when it does not exist.
-pub fn owner(state: &dyn Read, namespace: NamespaceId) -> Result<(String, Seq)> {
+/// What decides about a question before anything else is looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Who may use it, the text of an identity.
+    pub owner: String,
+    /// Whose data it holds.
+    pub tenant: TenantId,
+    /// Newest position of its journal.
+    pub seq: Seq,
+}
+
+/// The head of a namespace; `NotFound` when it does not exist.
+pub fn head(state: &dyn Read, namespace: NamespaceId) -> Result<Head> {
     asked(|| {
-        let row = namespace_row(state, namespace)?;
-        Ok((row.owner, row.seq))
+        let NamespaceRow { owner, tenant, seq, .. } = namespace_row(state, namespace)?;
+        Ok(Head { owner, tenant, seq })
     })
 }
 
@@ -30,8 +39,14 @@ pub fn changed(changes: &Overlay<'_>) -> Vec<NamespaceId> {
 /// Newest position and totals of a namespace.
 pub fn fetch_namespace(state: &dyn Read, namespace: NamespaceId) -> Result<NamespaceStats> {
     asked(|| {
-        let NamespaceRow { seq, floor, root, .. } = namespace_row(state, namespace)?;
-        Ok(NamespaceStats { seq, floor, root, totals: below(state, root)?.contents.totals })
+        let NamespaceRow { seq, floor, root, tenant, .. } = namespace_row(state, namespace)?;
+        Ok(NamespaceStats {
+            seq,
+            floor,
+            root,
+            scope: Scope::of(tenant),
+            totals: below(state, root)?.contents.totals,
+        })
     })
 }
 
@@ -243,26 +258,4 @@ pub(super) fn asked<T>(read: impl FnOnce() -> Result<T, Failure>) -> Result<T> {
 
 pub(super) fn page(limit: u32, max: usize) -> usize {
     (limit as usize).clamp(1, max)
-}
-
-/// Visits at most `limit` rows of a range; true when there are more.
-pub(super) fn scan_page(
-    state: &dyn Read,
-    (start, end, order): (&[u8], &[u8], Order),
-    limit: usize,
-    mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), Halt>,
-) -> Result<bool, Halt> {
-    assert!(limit > 0, "page() leaves room for one: an empty page with more after it would never end");
-    let mut count = 0;
-    let mut outcome = Ok(());
-    let scanned = state.scan(start, end, order, &mut |key, value| {
-        count += 1;
-        if count > limit {
-            return ControlFlow::Break(());
-        }
-        outcome = visit(key, value);
-        if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    });
-    scanned.map_err(Halt::new)?;
-    outcome.map(|()| count > limit)
 }

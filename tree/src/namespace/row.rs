@@ -6,7 +6,9 @@ mod next;
 use chunk::manifest::{Manifest, content_root};
 use proto::namespace::{Attributes, Contents, Done, Entry, Kind, Record, Version, Written};
 use serde::{Deserialize, Serialize};
-use types::{ChunkId, Error, ErrorKind, FeatureLevel, InodeId, Millis, NamespaceId, Result, Seq, VersionId};
+use types::{
+    ChunkId, Error, ErrorKind, FeatureLevel, InodeId, Millis, NamespaceId, Result, Seq, TenantId, VersionId,
+};
 
 use super::key::{self, table};
 use crate::failure::Halt;
@@ -22,6 +24,8 @@ pub struct NamespaceRow {
     pub name: String,
     /// Who may use it, the text of an identity.
     pub owner: String,
+    /// Whose data it holds.
+    pub tenant: TenantId,
     /// When it was created, by the leader's clock.
     pub created: Millis,
     /// Newest position of the journal.
@@ -37,11 +41,12 @@ pub struct NamespaceRow {
 
 impl NamespaceRow {
     /// A namespace in which nothing has happened.
-    pub fn new(root: InodeId, name: String, owner: String, created: Millis) -> Self {
+    pub fn new(root: InodeId, name: String, owner: String, tenant: TenantId, created: Millis) -> Self {
         Self {
             root,
             name,
             owner,
+            tenant,
             created,
             seq: Seq(0),
             floor: Seq(0),

@@ -12,7 +12,7 @@ use proto::namespace::{
 };
 use types::{
     Error, InodeId, Millis, NamespaceId, NamespaceName, Nanos, PartitionId, Path, RequestId, Result, Seq,
-    VersionId,
+    TenantId, VersionId,
 };
 
 use super::*;
@@ -45,7 +45,7 @@ impl Bench {
 
     fn create(&mut self, name: &str, owner: &str) -> Result<NamespaceId> {
         let name = NamespaceName::parse(name).unwrap();
-        self.ask(NamespaceCommand::Create { name, owner: owner.into() })
+        self.ask(NamespaceCommand::Create { name, owner: owner.into(), tenant: TenantId::FIRST })
     }
 
     fn ask<T: serde::de::DeserializeOwned>(&mut self, command: NamespaceCommand) -> Result<T> {
@@ -68,8 +68,11 @@ impl Bench {
 
     /// Creates a namespace in another slot: the rows of this one are looked at alone.
     fn apply_unchecked(&mut self, name: &str, owner: &str) -> Bytes {
-        let create =
-            NamespaceCommand::Create { name: NamespaceName::parse(name).unwrap(), owner: owner.into() };
+        let create = NamespaceCommand::Create {
+            name: NamespaceName::parse(name).unwrap(),
+            owner: owner.into(),
+            tenant: TenantId::FIRST,
+        };
         let mut overlay = Overlay::new(&self.kv);
         let command = Stamped { time: Millis(1), command: create }.encode();
         let reply = self.replica.apply(&mut overlay, self.index, &command).unwrap();
@@ -413,8 +416,9 @@ fn commands() -> Vec<WriteNamespace> {
 /// A log with a change of every kind, some of them refused, one repeated.
 pub fn log() -> Vec<Bytes> {
     let name = NamespaceName::parse("ns").unwrap();
-    let create = NamespaceCommand::Create { name: name.clone(), owner: "user/ann".into() };
-    let refused = NamespaceCommand::Create { name, owner: "user/bob".into() };
+    let create =
+        NamespaceCommand::Create { name: name.clone(), owner: "user/ann".into(), tenant: TenantId::FIRST };
+    let refused = NamespaceCommand::Create { name, owner: "user/bob".into(), tenant: TenantId::FIRST };
     let given = NamespaceCommand::SetOwner { namespace: NS, owner: "user/bob".into() };
     let deleted = [false, true].map(|force| NamespaceCommand::Delete { namespace: NS, force });
     let again = commands().remove(2);

@@ -202,7 +202,7 @@ impl<'a, 'b> Tree<'a, 'b> {
         let first = Record { seq: Seq(1), ..self.record_of(row.inode, &Path::root(), base) };
         self.state.put(key::of_record(id, first.seq), &first);
         let owner = self.row.owner.clone();
-        let namespace = NamespaceRow::new(row.inode, String::new(), owner, self.time);
+        let namespace = NamespaceRow::new(row.inode, String::new(), owner, self.row.tenant, self.time);
         self.state.put(key::of_namespace(id), &NamespaceRow { seq: first.seq, ..namespace });
         self.last_dir = None;
         Ok(Done { namespace: Some(id), ..self.done(&row, self.row.seq) })

@@ -294,7 +294,7 @@ mod tests {
     #[test]
     fn nothing_opens_with_another_key() {
         let wrong = UnlockKey([2; 32]);
-        let secrets = Secrets { authority: "pem".into(), secret: ClusterSecret([3; 32]) };
+        let secrets = Secrets { authority: "pem".into(), secret: ClusterSecret::first([3; 32]) };
         let sealed = secrets.seal(&UNLOCK);
         assert_eq!(Secrets::open(&sealed, &UNLOCK), Ok(secrets));
         for error in [Secrets::open(&sealed, &wrong).unwrap_err(), open_ring(&founded(), &wrong).unwrap_err()]

@@ -2,7 +2,7 @@
 //! a file of known bytes in parts; every read is performed by hand on those bytes.
 
 use proto::seal::ClusterSecret;
-use types::{ErrorKind, Millis};
+use types::{ErrorKind, Millis, Scope};
 
 use super::*;
 
@@ -11,7 +11,7 @@ fn id(n: u8) -> ChunkId {
 }
 
 fn ticket(n: u8) -> Ticket {
-    ClusterSecret([7; 32]).ticket("reader", &id(n), Millis(0))
+    ClusterSecret::first([7; 32]).ticket("reader", &id(n).within(Scope::FIRST), Millis(0))
 }
 
 /// Chunks 0, 1, 2 … of these sizes.

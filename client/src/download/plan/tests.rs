@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use chunk::manifest::TreeBuilder;
 use proto::seal::ClusterSecret;
 use types::limits::CHUNK_SIZE_MAX;
-use types::{ErrorKind, Millis};
+use types::{ErrorKind, Millis, Scope};
 
 use super::*;
 use crate::download::layout::ReadStep;
@@ -21,7 +21,7 @@ fn id(n: u64) -> ChunkId {
 }
 
 fn ticket(id: ChunkId) -> Ticket {
-    ClusterSecret([7; 32]).ticket("reader", &id, Millis(0))
+    ClusterSecret::first([7; 32]).ticket("reader", &id.within(Scope::FIRST), Millis(0))
 }
 
 fn tickets(ids: impl IntoIterator<Item = ChunkId>) -> Vec<Ticket> {

@@ -13,12 +13,12 @@ use expect_test::Expect;
 use proto::block::ChunkKind;
 use proto::namespace::{Entry, Kind};
 use proto::seal::ClusterSecret;
-use types::{GcEpoch, Generation, InodeId, Nanos, Seq, VersionId};
+use types::{GcEpoch, Generation, InodeId, Nanos, Scope, Seq, VersionId};
 
 use super::*;
 use crate::upload::store::StoreStep;
 
-const SECRET: ClusterSecret = ClusterSecret([7; 32]);
+const SECRET: ClusterSecret = ClusterSecret::first([7; 32]);
 /// What is added to the number of a chunk that was there already.
 const PINNED_RECEIPT: u64 = 500;
 /// The receipt of the first node that is stored.
@@ -36,7 +36,7 @@ fn number(id: ChunkId) -> u64 {
 }
 
 fn receipt(n: u64) -> Receipt {
-    SECRET.receipt(&id(n), Generation(n), GcEpoch(1))
+    SECRET.receipt(&id(n).within(Scope::FIRST), Generation(n), GcEpoch(1), 1)
 }
 
 /// Version 4 of a file, with this content.

@@ -3,11 +3,11 @@
 use std::fmt::Debug;
 
 use proto::Call;
-use proto::index::{FetchIndexStats, Pin, Register, Registration};
+use proto::index::{FetchIndexStats, Register};
 use proto::namespace::{Expect, FetchNamespace, ListVersions, Mode, Op, OpenVersion, PullJournal, Stat};
 use types::{ChunkId, GcEpoch, Generation, PartitionId, Seq};
 
-use super::words::{ANNS, ann, at_least, list, mkdir, mv, newest, node, p, save};
+use super::words::{ANNS, ann, at_least, list, mkdir, mv, newest, node, p, pin, registration, save};
 use super::world::World;
 
 /// More reads than any of these answers takes.
@@ -84,14 +84,14 @@ async fn the_index_is_seen_before_a_batch_or_after_it() {
     };
     let commit = async |reads| {
         let generation = Generation::new(GcEpoch(0), 1);
-        let new = |chunk| Registration { chunk, generation, plain_size: 100, disk_size: 150 };
+        let new = |chunk| registration(chunk, generation, 100);
         let chunks = ids(reads).into_iter().map(new).collect();
         let register = Register { partition: INDEX, chunks };
         world.ask(1, &node(1), &register).await.unwrap();
     };
     // Those that come last are looked up first.
     let everything = (1..=READS).rev().flat_map(ids).collect();
-    check(&world, &Pin { partition: INDEX, chunks: everything }, commit).await;
+    check(&world, &pin(INDEX, everything), commit).await;
     let stats = world.ask(1, &ann(), &FetchIndexStats { partition: INDEX }).await.unwrap();
     assert_eq!(stats.chunks, 4 * READS as u64);
 }

@@ -103,7 +103,7 @@ async fn a_namespace_is_its_makers_and_every_administrators() {
     let again = world.ask(1, &admin(), &CreateNamespace { name, owner: None }).await;
     refused(again, ErrorKind::Exists, "admin/maker has a namespace team");
     let partition = world.group(1, world.map(1).namespace_partition(namespace));
-    let (owner, _) = partition.read(|state| tree::namespace::owner(state, namespace)).unwrap();
+    let owner = partition.read(|state| tree::namespace::head(state, namespace)).unwrap().owner;
     assert_eq!(owner, "admin/maker");
     let view = View { namespace, freshness: Freshness::Linearizable };
     // A user who is named like the maker is somebody else.

@@ -8,7 +8,7 @@ use futures::FutureExt;
 use proto::Call;
 use proto::catalog::{CreateNamespace, FindNamespace};
 use proto::cluster::{FetchDigest, FetchStatus};
-use proto::index::{FetchIndexStats, Pin as PinChunks, Register, Registration};
+use proto::index::{FetchIndexStats, Register, Registration};
 use proto::map::ROOT;
 use proto::namespace::{
     Expect, FetchNamespace, Freshness, ListVersions, Mode, OpenVersion, PullJournal, Stat, View,
@@ -16,7 +16,9 @@ use proto::namespace::{
 use raft::Trouble;
 use types::{ChunkId, ErrorKind, GcEpoch, Generation, Identity, NamespaceName, PartitionId, Result, Seq};
 
-use super::words::{ANNS, admin, ann, at_least, list, mkdir, newest, node, p, refused, save};
+use super::words::{
+    ANNS, admin, ann, at_least, list, mkdir, newest, node, p, pin, refused, registration, save,
+};
 use super::world::World;
 
 /// The partition of chunks whose first byte is below 128.
@@ -34,7 +36,7 @@ fn name() -> NamespaceName {
 
 fn stored() -> Registration {
     let generation = Generation::new(GcEpoch(0), 1);
-    Registration { chunk: ChunkId([0; 32]), generation, plain_size: 100, disk_size: 150 }
+    registration(ChunkId([0; 32]), generation, 100)
 }
 
 /// One of each way to read a state, by its name.
@@ -44,7 +46,7 @@ fn questions(world: &World) -> Vec<(&'static str, Asked<'_>)> {
     let list = list(view, "/d", None, 9);
     let pull = PullJournal { namespace: ANNS, after: Seq(0), limit: 9, wait_ms: 0 };
     let write = world.batch(Mode::Atomic, vec![mkdir("/e")]);
-    let pin = PinChunks { partition: INDEX, chunks: vec![stored().chunk] };
+    let pin = pin(INDEX, vec![stored().chunk.id]);
     vec![
         ("stat", ask(world, ann(), Stat { view, path: path.clone() })),
         ("stale stat", ask(world, ann(), Stat { view: stale, path: path.clone() })),

@@ -14,7 +14,7 @@ use proto::keys::{DestroyKeys, FetchKeys, ListKeys, RotateKeys};
 use proto::map::Role;
 use proto::namespace::{FetchNamespace, ListTrash, ListVersions, Mode, OpenVersion, PullJournal, Stat};
 use proto::{Call, Method};
-use types::{DiskUuid, ErrorKind, Identity, NamespaceName, NodeId, PartitionId, Seq, TenantId};
+use types::{DiskUuid, ErrorKind, Identity, NamespaceName, NodeId, PartitionId, Scope, Seq, TenantId};
 
 use super::super::routes;
 use super::words::{
@@ -56,7 +56,7 @@ pub async fn questions(world: &World) -> Vec<Request> {
         of(SetOwner { namespace: HOME, owner: "user/bob".into() }),
         of(DeleteNamespace { namespace: HOME, force: true }),
         of(ListNamespaces { partition: PartitionId(1), after: None, limit: 1 }),
-        of(Pin { partition, chunks: vec![] }),
+        of(Pin { partition, scope: Scope::FIRST, chunks: vec![] }),
         of(Register { partition, chunks: vec![] }),
         of(FetchIndexStats { partition }),
         of(FetchKeys { stale_ok: false }),

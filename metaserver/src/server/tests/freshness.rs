@@ -25,7 +25,7 @@ async fn stat(world: &World, id: u64, view: View, path: &str) -> Result<Seq> {
 
 /// Position of Ann's namespace in the state that a node has applied.
 fn applied(world: &World, id: u64) -> Seq {
-    world.group(id, PARTITION).read(|state| tree::namespace::owner(state, ANNS)).unwrap().1
+    world.group(id, PARTITION).read(|state| tree::namespace::head(state, ANNS)).unwrap().seq
 }
 
 /// Asked for the newest, it sends away; asked for what it has, it answers.

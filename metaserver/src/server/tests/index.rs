@@ -3,9 +3,9 @@
 use proto::index::{FetchIndexStats, Pin, Pinned, Register, Registered, Registration};
 use proto::map::ROOT;
 use types::limits::{BATCH_OP_COUNT_MAX, PIN_COUNT_MAX};
-use types::{ChunkId, ErrorKind, GcEpoch, Generation, PartitionId, Result};
+use types::{ChunkId, ErrorKind, GcEpoch, Generation, Identity, PartitionId, Possession, Result, Scope};
 
-use super::words::{SECRET, ann, node, refused};
+use super::words::{self, POSSESSION, SECRET, admin, ann, node, refused, registration};
 use super::world::World;
 
 /// The partition of chunks whose first byte is below 128.
@@ -18,7 +18,7 @@ fn chunk(n: u32) -> ChunkId {
 }
 
 fn new(n: u32, generation: Generation) -> Registration {
-    Registration { chunk: chunk(n), generation, plain_size: 100, disk_size: 150 }
+    registration(chunk(n), generation, 100)
 }
 
 async fn register(world: &World, chunks: Vec<Registration>) -> Result<Registered> {
@@ -26,7 +26,18 @@ async fn register(world: &World, chunks: Vec<Registration>) -> Result<Registered
 }
 
 async fn pin(world: &World, chunks: Vec<ChunkId>) -> Result<Pinned> {
-    world.ask(1, &ann(), &Pin { partition: INDEX, chunks }).await
+    world.ask(1, &ann(), &words::pin(INDEX, chunks)).await
+}
+
+async fn pin_in(
+    world: &World,
+    who: &Identity,
+    scope: Scope,
+    chunks: Vec<ChunkId>,
+    shown: Possession,
+) -> Result<Pinned> {
+    let chunks = chunks.into_iter().map(|chunk| (chunk, shown)).collect();
+    world.ask(1, who, &Pin { partition: INDEX, scope, chunks }).await
 }
 
 /// Made in the first epoch.
@@ -42,10 +53,32 @@ async fn a_stored_chunk_is_known_to_whoever_asks() {
     assert_eq!(pinned, [None, registered[1], registered[0], registered[1]], "in the order of the request");
     for (n, receipt) in [1, 2].into_iter().zip(registered) {
         let receipt = receipt.unwrap();
-        assert_eq!((receipt.generation, receipt.epoch), (old(), GcEpoch(0)));
-        assert_eq!(SECRET.check_receipt(&chunk(n), &receipt), Ok(()));
-        assert!(SECRET.check_receipt(&chunk(3), &receipt).is_err());
+        assert_eq!((receipt.generation, receipt.epoch, receipt.size), (old(), GcEpoch(0), 100));
+        assert_eq!(SECRET.check_receipt(&chunk(n).within(Scope::FIRST), &receipt), Ok(()));
+        assert!(SECRET.check_receipt(&chunk(3).within(Scope::FIRST), &receipt).is_err());
     }
+}
+
+/// I-AUTH: an id that leaked says nothing, in its own scope or in another.
+#[tokio::test(start_paused = true)]
+async fn a_chunk_is_there_for_those_who_have_its_bytes() {
+    let world = World::one().await;
+    register(&world, vec![new(1, old())]).await.unwrap();
+    let ask = async |who: Identity, scope, shown| pin_in(&world, &who, scope, vec![chunk(1)], shown).await;
+    assert!(ask(ann(), Scope::FIRST, POSSESSION).await.unwrap().receipts[0].is_some());
+    assert_eq!(ask(ann(), Scope::FIRST, Possession([8; 16])).await.unwrap().receipts, [None]);
+    assert_eq!(
+        ask(admin(), Scope(2), POSSESSION).await.unwrap().receipts,
+        [None],
+        "it is another chunk there"
+    );
+    refused(ask(ann(), Scope(2), POSSESSION).await, ErrorKind::Denied, "may not store data in scope 2");
+    let state = world.state(1);
+    let other = Registration { chunk: chunk(1).within(Scope(2)), ..new(1, old()) };
+    register(&world, vec![other]).await.unwrap();
+    assert_ne!(world.state(1), state, "both are kept");
+    let stats = world.ask(1, &ann(), &FetchIndexStats { partition: INDEX }).await.unwrap();
+    assert_eq!((stats.chunks, stats.plain_bytes), (2, 200));
 }
 
 #[tokio::test(start_paused = true)]
@@ -78,7 +111,9 @@ async fn a_pin_in_a_later_epoch_touches_what_it_names() {
     let epochs = async |chunks: &[u32]| {
         let receipts = pin(&world, chunks.iter().map(|n| chunk(*n)).collect()).await.unwrap().receipts;
         for (n, receipt) in chunks.iter().zip(&receipts) {
-            assert!(receipt.is_none_or(|receipt| SECRET.check_receipt(&chunk(*n), &receipt).is_ok()));
+            assert!(receipt.is_none_or(|receipt| {
+                SECRET.check_receipt(&chunk(*n).within(Scope::FIRST), &receipt).is_ok()
+            }));
         }
         receipts.iter().map(|receipt| receipt.map(|r| r.epoch.0)).collect::<Vec<_>>()
     };
@@ -93,7 +128,7 @@ async fn a_pin_in_a_later_epoch_touches_what_it_names() {
 #[tokio::test(start_paused = true)]
 async fn a_chunk_written_two_epochs_ago_is_written_again() {
     let world = World::one().await;
-    register(&world, vec![]).await.unwrap();
+    register(&world, vec![new(9, old())]).await.unwrap();
     world.set_gc_epoch(INDEX, GcEpoch(2));
     let chunks = [0, 1, 2].map(|epoch| new(epoch, Generation::new(GcEpoch(epoch), 1)));
     let receipts = register(&world, chunks.to_vec()).await.unwrap().receipts;
@@ -131,7 +166,7 @@ async fn a_partition_that_is_not_the_indexs_knows_no_chunks() {
         (PartitionId(1), ErrorKind::Invalid, "not one of the index"),
         (PartitionId(99), ErrorKind::StaleEpoch, "refresh the map"),
     ] {
-        let answer = world.ask(1, &ann(), &Pin { partition, chunks: vec![chunk(1)] }).await;
+        let answer = world.ask(1, &ann(), &words::pin(partition, vec![chunk(1)])).await;
         refused(answer, kind, words);
         refused(world.ask(1, &ann(), &FetchIndexStats { partition }).await, kind, words);
     }

@@ -57,7 +57,7 @@ async fn nothing_that_is_secret_is_stored_in_the_clear() {
         for run in PLAIN.as_bytes().windows(16) {
             assert!(!world.has_stored(id, run), "plain bytes on node {id}");
         }
-        for secret in [&b"PRIVATE KEY"[..], &SECRET.0[..16], &UNLOCK.0[..16]] {
+        for secret in [&b"PRIVATE KEY"[..], &SECRET.bytes[..16], &UNLOCK.0[..16]] {
             assert!(!world.has_stored(id, secret), "a secret on node {id}");
         }
         for key in &keys.keys {

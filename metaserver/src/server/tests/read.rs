@@ -10,7 +10,7 @@ use proto::seal::ClusterSecret;
 use types::limits::{
     BATCH_OP_COUNT_MAX, HISTORY_PAGE_COUNT_MAX, JOURNAL_PAGE_COUNT_MAX, LIST_PAGE_COUNT_MAX,
 };
-use types::{ChunkId, ErrorKind, GcEpoch, Generation, Identity, Result, Seq, VersionId};
+use types::{ChunkId, ErrorKind, GcEpoch, Generation, Identity, Result, Scope, Seq, VersionId};
 
 use super::words::{ANNS, SECRET, admin, ann, bob, list, mkdir, mv, newest, p, refused, save};
 use super::world::World;
@@ -122,7 +122,10 @@ async fn every_version_can_be_opened() {
 
 /// A file of `content`, with a receipt for every chunk in its row.
 fn stored(path: &str, size: u64, content: Content, chunks: &[ChunkId]) -> Op {
-    let receipt = |chunk| SECRET.receipt(chunk, Generation::new(GcEpoch(0), 1), GcEpoch(0));
+    let each = size / chunks.len() as u64;
+    let receipt = |chunk: &ChunkId| {
+        SECRET.receipt(&chunk.within(Scope::FIRST), Generation::new(GcEpoch(0), 1), GcEpoch(0), each)
+    };
     Op::CommitVersion {
         path: p(path),
         expect: Expect::Absent,
@@ -148,14 +151,16 @@ async fn tickets_are_for_the_chunks_of_the_version_and_its_reader() {
         let tickets = open(&world, &who, path, None).await.unwrap().tickets;
         assert_eq!(tickets.len(), chunks.len());
         for (ticket, chunk) in tickets.iter().zip(chunks) {
-            let check = |secret: &ClusterSecret, reader: &Identity, chunk| {
-                secret.check_ticket(&reader.to_string(), chunk, ticket, world.now()).map_err(|e| e.kind())
+            let check = |secret: &ClusterSecret, reader: &Identity, chunk: &ChunkId| {
+                secret
+                    .check_ticket(&reader.to_string(), &chunk.within(Scope::FIRST), ticket, world.now())
+                    .map_err(|e| e.kind())
             };
             let denied = Err(ErrorKind::Denied);
             assert_eq!(check(&SECRET, &who, chunk), Ok(()));
             assert_eq!(check(&SECRET, &bob(), chunk), denied);
             assert_eq!(check(&SECRET, &who, &ChunkId([9; 32])), denied);
-            assert_eq!(check(&ClusterSecret([6; 32]), &who, chunk), denied);
+            assert_eq!(check(&ClusterSecret::first([6; 32]), &who, chunk), denied);
         }
     }
     refused(open(&world, &bob(), "/list", None).await, ErrorKind::Denied, "ask its owner");

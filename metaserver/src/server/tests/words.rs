@@ -7,8 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use chunk::manifest::Manifest;
 use net::{Caller, Transport};
+use proto::block::{ChunkKind, Layout};
 use proto::cluster::{Heartbeat, Join};
 use proto::command::NewNode;
+use proto::index::{Locator, Pin, Registration, Sizes};
 use proto::keys::UnlockKey;
 use proto::map::Role;
 use proto::namespace::{
@@ -16,11 +18,33 @@ use proto::namespace::{
 };
 use proto::seal::ClusterSecret;
 use types::{
-    ClusterId, Epoch, ErrorKind, FeatureLevel, Identity, Name, NamespaceId, Nanos, NodeId, Path, ReplicaId,
-    Result, Seq, Stamp, Start, StoreUuid,
+    ChunkId, ClusterId, Epoch, ErrorKind, FeatureLevel, Generation, Identity, Name, NamespaceId, Nanos,
+    NodeId, PartitionId, Path, Possession, ReplicaId, Result, Scope, Seq, Stamp, Start, StoreUuid,
 };
 
-pub const SECRET: ClusterSecret = ClusterSecret([5; 32]);
+/// What a pin shows for every chunk of these tests.
+pub const POSSESSION: Possession = Possession([9; 16]);
+
+/// A chunk of the first tenant that a blockserver has stored.
+pub fn registration(id: ChunkId, generation: Generation, size: u32) -> Registration {
+    Registration {
+        chunk: id.within(Scope::FIRST),
+        generation,
+        kind: ChunkKind::Data,
+        locator: Locator::Slots(Layout::Replica),
+        possession: POSSESSION,
+        sizes: Sizes { content: size.into(), plain: size, stored: size, disk: size + size / 2 },
+        exceptions: Vec::new(),
+    }
+}
+
+/// Asks for chunks of the first tenant, as one who has them.
+pub fn pin(partition: PartitionId, chunks: Vec<ChunkId>) -> Pin {
+    let chunks = chunks.into_iter().map(|chunk| (chunk, POSSESSION)).collect();
+    Pin { partition, scope: Scope::FIRST, chunks }
+}
+
+pub const SECRET: ClusterSecret = ClusterSecret::first([5; 32]);
 pub const UNLOCK: UnlockKey = UnlockKey([6; 32]);
 pub const CLUSTER: ClusterId = ClusterId([1; 16]);
 /// The namespace that every cluster begins with; an administrator's.

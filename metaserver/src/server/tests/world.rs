@@ -305,7 +305,7 @@ impl World {
         self.kv(1).scan(&group, &kv::prefix_end(&group), Order::Forward, &mut first).unwrap();
         let mut batch = Batch::new();
         let row = [&[1], &proto::encode(&epoch)[..]].concat();
-        batch.put(&[&prefix[..], b"g"].concat(), &row);
+        batch.put(&[&prefix[..], &[0xff, 0xff, b'g']].concat(), &row);
         self.kv(1).write(batch, Durability::Buffered).unwrap();
     }
 

@@ -2,15 +2,15 @@
 
 use bytes::Bytes;
 use chunk::manifest::{ChunkRef, Content, Manifest};
-use proto::index::{Pin, Register, Registration};
+use proto::index::Register;
 use proto::namespace::{Expect, FetchNamespace, Mode, NewContent, Op, Stat, WriteNamespace, Written};
 use proto::seal::{ClusterSecret, Receipt};
 use types::limits::{BATCH_OP_COUNT_MAX, INLINE_SIZE_MAX};
 use types::{
-    ChunkId, ErrorKind, GcEpoch, Generation, InodeId, NamespaceId, RequestId, Result, Seq, VersionId,
+    ChunkId, ErrorKind, GcEpoch, Generation, InodeId, NamespaceId, RequestId, Result, Scope, Seq, VersionId,
 };
 
-use super::words::{SECRET, ann, mkdir, newest, node, p, refused, rm, save};
+use super::words::{SECRET, ann, mkdir, newest, node, p, pin, refused, registration, rm, save};
 use super::world::World;
 
 /// One word per result of a batch: done, or the kind of the refusal.
@@ -58,7 +58,7 @@ async fn store(world: &World, chunks: &[ChunkRef]) -> Vec<Receipt> {
     for chunk in chunks {
         let partition = world.map(1).chunk_partition(&chunk.id);
         let generation = Generation::new(GcEpoch(0), 1);
-        let new = Registration { chunk: chunk.id, generation, plain_size: chunk.size, disk_size: chunk.size };
+        let new = registration(chunk.id, generation, chunk.size);
         let registered = world.ask(1, &node(1), &Register { partition, chunks: vec![new] }).await.unwrap();
         receipts.extend(registered.receipts[0]);
     }
@@ -71,7 +71,8 @@ async fn chunks_are_committed_with_receipts_of_a_put_or_of_a_pin() {
     let stored = store(&world, &chunks()).await;
     let mut pinned = Vec::new();
     for chunk in chunks() {
-        let pin = Pin { partition: world.map(1).chunk_partition(&chunk.id), chunks: vec![chunk.id] };
+        let partition = world.map(1).chunk_partition(&chunk.id);
+        let pin = pin(partition, vec![chunk.id]);
         pinned.extend(world.ask(1, &ann(), &pin).await.unwrap().receipts[0]);
     }
     let ops = vec![commit("/put", listing(&chunks()), stored), commit("/pinned", listing(&chunks()), pinned)];
@@ -83,13 +84,23 @@ async fn chunks_are_committed_with_receipts_of_a_put_or_of_a_pin() {
 async fn chunks_without_receipts_are_refused() {
     let world = World::one().await;
     let good = store(&world, &chunks()).await;
-    let forged =
-        |chunk: &ChunkRef| ClusterSecret([6; 32]).receipt(&chunk.id, good[0].generation, good[0].epoch);
+    let forged = |chunk: &ChunkRef| {
+        ClusterSecret::first([6; 32]).receipt(
+            &chunk.id.within(Scope::FIRST),
+            good[0].generation,
+            good[0].epoch,
+            10,
+        )
+    };
     let [one, two] = chunks();
     let (mut newer, mut reborn) = (good[0], good[0]);
     newer.epoch = GcEpoch(1);
     reborn.generation = Generation::new(GcEpoch(0), 2);
-    let root = SECRET.receipt(&ChunkId([8; 32]), good[0].generation, good[0].epoch);
+    let signed =
+        |id: ChunkId, scope, size| SECRET.receipt(&id.within(scope), good[0].generation, good[0].epoch, size);
+    let root = signed(ChunkId([8; 32]), Scope::FIRST, 65);
+    let small = signed(one.id, Scope::FIRST, 9);
+    let foreign = signed(one.id, Scope(2), 10);
     let tree = |root, receipts| {
         let content = Content::Tree { root, height: 1, count: 65 };
         (Manifest { size: 65, content, ..Manifest::inline(Bytes::new()) }, receipts)
@@ -104,7 +115,10 @@ async fn chunks_without_receipts_are_refused() {
         ("made by another cluster", list(vec![good[0], forged(&two)]), "not made by this cluster"),
         ("of a later epoch", list(vec![newer, good[1]]), "not made by this cluster"),
         ("of another incarnation", list(vec![reborn, good[1]]), "not made by this cluster"),
+        ("of a smaller chunk", list(vec![small, good[1]]), "stands for 9 bytes, the manifest says 10"),
+        ("of another scope", list(vec![foreign, good[1]]), "not made by this cluster"),
         ("for bytes that need none", (Manifest::inline(Bytes::new()), vec![good[0]]), "1 receipts for 0"),
+        ("of a smaller tree", tree(one.id, vec![small]), "stands for 9 bytes, the manifest says 65"),
         ("a tree without", tree(ChunkId([8; 32]), vec![]), "0 receipts for 1 chunks"),
         ("another tree's", tree(ChunkId([9; 32]), vec![root]), "not made by this cluster"),
         ("sizes do not add up", (Manifest { size: 1, ..listing(&[one]) }, vec![good[0]]), "chunks hold 10"),

@@ -35,7 +35,10 @@ impl Bench {
         let mut bench = Self { kv: MemKv::new(0), replica: Replica::new(PartitionId(1), machine), index: 0 };
         for (name, id) in [("ns", NS), ("other", OTHER)] {
             let name = NamespaceName::parse(name).unwrap();
-            let reply = bench.apply(NamespaceCommand::Create { name, owner: "user/ann".into() }, 1);
+            let reply = bench.apply(
+                NamespaceCommand::Create { name, owner: "user/ann".into(), tenant: TenantId::FIRST },
+                1,
+            );
             assert_eq!(decode_answer::<NamespaceId>(&reply), Ok(id));
         }
         bench

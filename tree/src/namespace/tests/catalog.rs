@@ -48,7 +48,7 @@ fn a_namespace_is_given_away_and_deleted() {
     let mut bench = Bench::new();
     bench.ok(mkdir("/a"));
     bench.ask::<()>(NamespaceCommand::SetOwner { namespace: NS, owner: "user/bob".into() }).unwrap();
-    assert_eq!(owner(&bench.kv, NS).unwrap().0, "user/bob");
+    assert_eq!(head(&bench.kv, NS).unwrap().owner, "user/bob");
     let mut delete = |force| bench.ask::<()>(NamespaceCommand::Delete { namespace: NS, force });
     assert!(delete(false).unwrap_err().message().contains("not empty: it has 0 files and 1 directories"));
     assert_eq!(delete(true), Ok(()));

@@ -16,19 +16,19 @@ use proto::catalog::NamespaceFound;
 use proto::index::{Pin, Pinned};
 use proto::map::{self, ClusterMap, Partition, PartitionKind};
 use proto::namespace::{
-    Done, Entry, Expect, Found, Kind, NewContent, Op, OpenVersion, Opened, Stat, Version, WriteNamespace,
-    Written,
+    Done, Entry, Expect, Found, Kind, NamespaceStats, NewContent, Op, OpenVersion, Opened, Stat, Version,
+    WriteNamespace, Written,
 };
 use proto::seal::{ClusterSecret, Receipt};
 use proto::slots::SlotMap;
 use types::{
     ChunkId, DiskId, Epoch, Error, GcEpoch, Generation, Identity, InodeId, Millis, NamespaceId,
-    NamespaceName, NodeId, PartitionId, Path, Profile, Result, Seq, VersionId,
+    NamespaceName, NodeId, PartitionId, Path, Possession, Profile, Result, Scope, Seq, VersionId,
 };
 
 use crate::{Blocks, Cluster, Endpoints, Namespace, Progress, Uploaded, Uploader, download_file};
 
-const SECRET: ClusterSecret = ClusterSecret([7; 32]);
+const SECRET: ClusterSecret = ClusterSecret::first([7; 32]);
 const NODE: NodeId = NodeId(1);
 const NOW: Millis = Millis(1_800_000_000_000);
 
@@ -184,6 +184,9 @@ impl Service for TwinServer {
                 let (entry, _) = state.find(&path)?;
                 proto::encode(&Found { seq: Seq(1), entry, contents: None })
             }
+            Method::FetchNamespace => {
+                proto::encode(&NamespaceStats { scope: Scope::FIRST, ..NamespaceStats::default() })
+            }
             Method::OpenVersion => {
                 let OpenVersion { path, .. } = proto::decode(&request.header)?;
                 proto::encode(&state.open_version(&reader, &path)?)
@@ -194,13 +197,17 @@ impl Service for TwinServer {
     }
 }
 
-fn receipt(chunk: &ChunkId) -> Receipt {
-    SECRET.receipt(chunk, Generation(1), GcEpoch(1))
+/// Nobody here looks at the size.
+fn receipt(chunk: ChunkId) -> Receipt {
+    SECRET.receipt(&chunk.within(Scope::FIRST), Generation(1), GcEpoch(1), 1)
 }
 
 impl TwinState {
     fn pin(&self, pin: &Pin) -> Pinned {
-        let found = |chunk| self.chunks.contains_key(chunk).then(|| receipt(chunk));
+        let found = |(chunk, possession): &(ChunkId, Possession)| {
+            let bytes = self.chunks.get(chunk)?;
+            (chunk::possession(bytes) == *possession).then(|| receipt(*chunk))
+        };
         Pinned { receipts: pin.chunks.iter().map(found).collect() }
     }
 
@@ -218,9 +225,12 @@ impl TwinState {
             ChunkKind::ManifestNode => parse_node(&body)?.entries,
         };
         assert_eq!((id, entries.len()), (put.id, put.receipts.len()));
-        entries.iter().zip(&put.receipts).try_for_each(|(e, r)| SECRET.check_receipt(&e.id, r))?;
+        entries
+            .iter()
+            .zip(&put.receipts)
+            .try_for_each(|(e, r)| SECRET.check_receipt(&e.id.within(Scope::FIRST), r))?;
         self.chunks.insert(id, body);
-        Ok(ChunkStored { receipt: receipt(&id) })
+        Ok(ChunkStored { receipt: receipt(id) })
     }
 
     fn interrupt(&mut self, disk: &SimDisk) {
@@ -233,13 +243,14 @@ impl TwinState {
     }
 
     fn get_chunk(&self, reader: &str, get: &GetChunk) -> Result<(ChunkRead, bytes::Bytes)> {
-        SECRET.check_ticket(reader, &get.id, &get.ticket, NOW)?;
+        SECRET.check_ticket(reader, &get.id.within(Scope::FIRST), &get.ticket, NOW)?;
         let body = self.chunks.get(&get.id).ok_or_else(|| Error::not_found("no such chunk"))?;
         let entries = match get.kind {
             ChunkKind::Data => Vec::new(),
             ChunkKind::ManifestNode => parse_node(body)?.entries,
         };
-        let tickets = entries.iter().map(|entry| SECRET.ticket(reader, &entry.id, NOW)).collect();
+        let tickets =
+            entries.iter().map(|entry| SECRET.ticket(reader, &entry.id.within(Scope::FIRST), NOW)).collect();
         Ok((ChunkRead { tickets }, body.clone()))
     }
 
@@ -249,7 +260,10 @@ impl TwinState {
         manifest.check()?;
         let listed = listed(&manifest);
         assert_eq!(listed.len(), receipts.len());
-        listed.iter().zip(&receipts).try_for_each(|(chunk, r)| SECRET.check_receipt(chunk, r))?;
+        listed
+            .iter()
+            .zip(&receipts)
+            .try_for_each(|(chunk, r)| SECRET.check_receipt(&chunk.within(Scope::FIRST), r))?;
         let newest = self.files.get(&path);
         let newest = newest.map_or(Expect::Absent, |(entry, _)| Expect::Version(entry.inode, entry.version));
         if expect != newest {
@@ -281,7 +295,10 @@ impl TwinState {
             content_root: entry.content_root,
             target: String::new(),
         };
-        let tickets = listed(&manifest).iter().map(|chunk| SECRET.ticket(reader, chunk, NOW)).collect();
+        let tickets = listed(&manifest)
+            .iter()
+            .map(|chunk| SECRET.ticket(reader, &chunk.within(Scope::FIRST), NOW))
+            .collect();
         Ok(Opened { seq: Seq(1), version, manifest, tickets })
     }
 }

@@ -32,7 +32,7 @@ fn grown_within_one_tick_of_the_file_system_s_clock() {
             cut 0:4097             -> store chunk 0
             end                    -> wait
             stored 0               -> look
-            look 4097@1            -> commit /t on Absent changed at 1: 4097 bytes by rule 1, chunks [0], receipts [0], weight 70
+            look 4097@1            -> commit /t on Absent changed at 1: 4097 bytes by rule 1, chunks [0], receipts [0], weight 78
         "#]],
     );
     check(
@@ -151,7 +151,7 @@ fn changed_twice_then_still() {
             cut 1:5000             -> store chunk 1
             end                    -> wait
             stored 1               -> look
-            look 5000@5            -> commit /t on Absent changed at 5: 5000 bytes by rule 1, chunks [1], receipts [1], weight 70
+            look 5000@5            -> commit /t on Absent changed at 5: 5000 bytes by rule 1, chunks [1], receipts [1], weight 78
             committed 9            -> done: new version 9 of 5000 bytes, 0 inline
         "#]],
     );

@@ -44,7 +44,7 @@ fn the_smallest_file_of_chunks() {
             cut 0:4097             -> store chunk 0
             end                    -> wait
             stored 0               -> look
-            look 4097@1            -> commit /t on Absent changed at 1: 4097 bytes by rule 1, chunks [0], receipts [0], weight 70
+            look 4097@1            -> commit /t on Absent changed at 1: 4097 bytes by rule 1, chunks [0], receipts [0], weight 78
             committed 9            -> done: new version 9 of 4097 bytes, 0 inline
         "#]],
     );
@@ -64,7 +64,7 @@ fn chunks_are_stored_while_more_are_cut() {
             stored 1               -> wait
             end                    -> wait
             stored 2               -> look
-            look 6000@1            -> commit /t on Absent changed at 1: 6000 bytes by rule 1, chunks [0, 1, 2], receipts [0, 1, 2], weight 206
+            look 6000@1            -> commit /t on Absent changed at 1: 6000 bytes by rule 1, chunks [0, 1, 2], receipts [0, 1, 2], weight 230
         "#]],
     );
 }
@@ -80,7 +80,7 @@ fn all_is_stored_before_the_end_is_known() {
             cut 1:3000             -> store chunk 1
             stored 0..2            -> wait
             end                    -> look
-            look 5000@1            -> commit /t on Absent changed at 1: 5000 bytes by rule 1, chunks [0, 1], receipts [0, 1], weight 138
+            look 5000@1            -> commit /t on Absent changed at 1: 5000 bytes by rule 1, chunks [0, 1], receipts [0, 1], weight 154
         "#]],
     );
 }
@@ -99,7 +99,7 @@ fn chunks_that_are_there_between_chunks_that_are_not() {
             end                    -> wait
             stored 3               -> wait
             pinned 4               -> look
-            look 5000@1            -> commit /t on Absent changed at 1: 5000 bytes by rule 1, chunks [0, 1, 2, 3, 4], receipts [0, 501, 502, 3, 504], weight 342
+            look 5000@1            -> commit /t on Absent changed at 1: 5000 bytes by rule 1, chunks [0, 1, 2, 3, 4], receipts [0, 501, 502, 3, 504], weight 382
         "#]],
     );
     let tree = "look 66000@1; cut 0..66:1000; end; pinned 0..65; stored 65; stored node; look 66000@1";
@@ -113,7 +113,7 @@ fn chunks_that_are_there_between_chunks_that_are_not() {
             pinned 0..65           -> wait
             stored 65              -> store a node
             stored node            -> look
-            look 66000@1           -> commit /t on Absent changed at 1: 66000 bytes by rule 1, a tree of 66 chunks and height 1, receipts [9000], weight 70
+            look 66000@1           -> commit /t on Absent changed at 1: 66000 bytes by rule 1, a tree of 66 chunks and height 1, receipts [9000], weight 78
         "#]],
     );
 }
@@ -132,7 +132,7 @@ fn a_chunk_that_comes_twice_has_two_places_and_two_receipts() {
             stored 5               -> wait
             stored 5               -> wait
             stored 5               -> look
-            look 6000@1            -> commit /t on Absent changed at 1: 6000 bytes by rule 1, chunks [5, 5, 5], receipts [5, 5, 5], weight 206
+            look 6000@1            -> commit /t on Absent changed at 1: 6000 bytes by rule 1, chunks [5, 5, 5], receipts [5, 5, 5], weight 230
         "#]],
     );
 }
@@ -147,7 +147,7 @@ fn the_longest_list() {
             cut 0..64:1000         -> store chunk 63
             end                    -> wait
             stored 0..64           -> look
-            look 64000@1           -> commit /t on Absent changed at 1: 64000 bytes by rule 1, chunks [0 … 63] (64), receipts [0 … 63] (64), weight 4354
+            look 64000@1           -> commit /t on Absent changed at 1: 64000 bytes by rule 1, chunks [0 … 63] (64), receipts [0 … 63] (64), weight 4866
         "#]],
     );
 }
@@ -164,7 +164,7 @@ fn the_smallest_tree() {
             stored 0..64           -> wait
             stored 64              -> store a node
             stored node            -> look
-            look 65000@1           -> commit /t on Absent changed at 1: 65000 bytes by rule 1, a tree of 65 chunks and height 1, receipts [9000], weight 70
+            look 65000@1           -> commit /t on Absent changed at 1: 65000 bytes by rule 1, a tree of 65 chunks and height 1, receipts [9000], weight 78
             committed 9            -> done: new version 9 of 65000 bytes, 0 inline
         "#]],
     );
@@ -183,7 +183,7 @@ fn a_tree_of_several_nodes() {
             stored node            -> store a node
             stored node            -> store a node
             stored node            -> look
-            look 1025000@1         -> commit /t on Absent changed at 1: 1025000 bytes by rule 1, a tree of 1025 chunks and height 2, receipts [9002], weight 70
+            look 1025000@1         -> commit /t on Absent changed at 1: 1025000 bytes by rule 1, a tree of 1025 chunks and height 2, receipts [9002], weight 78
         "#]],
     );
 }
@@ -206,7 +206,7 @@ fn large_files_are_cut_into_large_chunks() {
             end                    -> wait
             stored 0..256          -> store a node
             stored node            -> look
-            look 1073741824@1      -> commit /t on Absent changed at 1: 1073741824 bytes by rule 2, a tree of 256 chunks and height 1, receipts [9000], weight 70
+            look 1073741824@1      -> commit /t on Absent changed at 1: 1073741824 bytes by rule 2, a tree of 256 chunks and height 1, receipts [9000], weight 78
         "#]],
     );
 }
@@ -239,7 +239,7 @@ fn a_commit_names_the_version_that_the_caller_saw() {
             cut 0:4097             -> store chunk 0
             end                    -> wait
             stored 0               -> look
-            look 4097@1            -> commit /t on Version(VersionId(4)) changed at 1: 4097 bytes by rule 1, chunks [0], receipts [0], weight 70
+            look 4097@1            -> commit /t on Version(VersionId(4)) changed at 1: 4097 bytes by rule 1, chunks [0], receipts [0], weight 78
             committed 9            -> done: new version 9 of 4097 bytes, 0 inline
         "#]],
     );
@@ -316,7 +316,7 @@ fn an_equal_name_with_another_size_is_other_content() {
             cut 0:4097             -> store chunk 0
             end                    -> wait
             stored 0               -> look
-            look 4097@1            -> commit /t on Version(VersionId(4)) changed at 1: 4097 bytes by rule 1, chunks [0], receipts [0], weight 70
+            look 4097@1            -> commit /t on Version(VersionId(4)) changed at 1: 4097 bytes by rule 1, chunks [0], receipts [0], weight 78
         "#]],
     );
 }
