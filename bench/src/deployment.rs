@@ -115,7 +115,10 @@ impl Deployment {
 
     /// Starts the nodes that are not running and waits until all slots are filled; the cluster kind only.
     pub async fn bring_up(&self) -> Result<()> {
-        self.cluster()?.up(self.kind.shape(), &|waiting| say(format_args!("waiting: {waiting}"))).await.map(|_| ())
+        self.cluster()?
+            .up(self.kind.shape(), &|waiting| say(format_args!("waiting: {waiting}")))
+            .await
+            .map(|_| ())
     }
 
     /// `kill -9` for all nodes at once; not for the embedded kind.
@@ -161,7 +164,7 @@ impl Deployment {
         Ok(())
     }
 
-    /// Its processes.
+    /// The pids of its processes, of those that have ended too.
     pub fn pids(&self) -> Vec<u32> {
         match &self.processes {
             Processes::Cluster(cluster) => cluster.pids(),

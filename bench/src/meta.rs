@@ -21,7 +21,7 @@ use etcd::Etcd;
 use postgres::Postgres;
 use server::wait_until;
 use system::System;
-pub use table::Results;
+pub use table::Comparison;
 use table::What;
 
 /// Clients that upload directories at the same time.
@@ -33,11 +33,11 @@ const LIST_COUNT: usize = 20;
 const PAGE_READS: usize = 300;
 
 /// Measures all systems.
-pub async fn measure(bench: &Bench) -> Result<Results> {
+pub async fn measure(bench: &Bench) -> Result<Comparison> {
     let mut systems = start(bench).await?;
     let names = systems.iter().map(|system| system.name()).collect();
     let in_dir = bench.plan.meta_dir_count.min(bench.plan.meta_files);
-    let mut results = Results::new(names, [bench.plan.meta_files, in_dir, PAGE_COUNT.min(in_dir)]);
+    let mut results = Comparison::new(names, [bench.plan.meta_files, in_dir, PAGE_COUNT.min(in_dir)]);
     commits(bench, &systems, &mut results).await?;
     batches(bench, &systems, &mut results).await?;
     fill(bench, &systems, &mut results).await?;
@@ -62,7 +62,7 @@ async fn start(bench: &Bench) -> Result<Vec<Box<dyn System>>> {
     Ok(systems)
 }
 
-async fn commits(bench: &Bench, systems: &[Box<dyn System>], results: &mut Results) -> Result<()> {
+async fn commits(bench: &Bench, systems: &[Box<dyn System>], results: &mut Comparison) -> Result<()> {
     for clients in bench.plan.commit_clients.iter().copied() {
         say(format_args!("metadata: commits by {clients} clients"));
         let mut workers = Vec::new();
@@ -83,7 +83,7 @@ async fn commits(bench: &Bench, systems: &[Box<dyn System>], results: &mut Resul
     Ok(())
 }
 
-async fn batches(bench: &Bench, systems: &[Box<dyn System>], results: &mut Results) -> Result<()> {
+async fn batches(bench: &Bench, systems: &[Box<dyn System>], results: &mut Comparison) -> Result<()> {
     say("metadata: commits in batches");
     let mut workers = Vec::new();
     for system in systems {
@@ -101,7 +101,7 @@ async fn batches(bench: &Bench, systems: &[Box<dyn System>], results: &mut Resul
     Ok(())
 }
 
-async fn fill(bench: &Bench, systems: &[Box<dyn System>], results: &mut Results) -> Result<()> {
+async fn fill(bench: &Bench, systems: &[Box<dyn System>], results: &mut Comparison) -> Result<()> {
     for (index, system) in systems.iter().enumerate() {
         say(format_args!("metadata: {} files for {}", bench.plan.meta_files, system.name()));
         let (files, per_dir) = (bench.plan.meta_files, bench.plan.meta_dir_count);
@@ -113,7 +113,7 @@ async fn fill(bench: &Bench, systems: &[Box<dyn System>], results: &mut Results)
     Ok(())
 }
 
-async fn lists(bench: &Bench, systems: &[Box<dyn System>], results: &mut Results) -> Result<()> {
+async fn lists(bench: &Bench, systems: &[Box<dyn System>], results: &mut Comparison) -> Result<()> {
     say("metadata: listing");
     let want = bench.plan.meta_dir_count.min(bench.plan.meta_files);
     for run in 0..bench.plan.runs {
@@ -135,7 +135,7 @@ async fn lists(bench: &Bench, systems: &[Box<dyn System>], results: &mut Results
     Ok(())
 }
 
-async fn restarts(bench: &Bench, systems: &mut [Box<dyn System>], results: &mut Results) -> Result<()> {
+async fn restarts(bench: &Bench, systems: &mut [Box<dyn System>], results: &mut Comparison) -> Result<()> {
     let want = PAGE_COUNT.min(bench.plan.meta_dir_count.min(bench.plan.meta_files));
     for _ in 0..bench.plan.runs {
         for (index, system) in systems.iter_mut().enumerate() {

@@ -28,7 +28,7 @@ pub struct Report {
     command: String,
     sections: Vec<(String, Vec<Figure>)>,
     costs: Costs,
-    meta: Option<meta::Results>,
+    meta: Option<meta::Comparison>,
 }
 
 impl Report {
@@ -52,7 +52,7 @@ impl Report {
     }
 
     /// Adds the metadata of all systems.
-    pub fn add_meta(&mut self, results: meta::Results) {
+    pub fn add_meta(&mut self, results: meta::Comparison) {
         self.meta = Some(results);
     }
 
@@ -89,7 +89,7 @@ impl Report {
         alone.into_iter().chain(beside).collect()
     }
 
-    fn render_meta(&self, meta: &meta::Results) -> String {
+    fn render_meta(&self, meta: &meta::Comparison) -> String {
         let mut text = format!("`{}`\n\n{}\n\n{}", self.command, self.machine, meta.render());
         let goals = meta.goals();
         if !goals.is_empty() {

@@ -19,7 +19,7 @@ use crate::session::Session;
 /// Content that travels in the commit. With path, attributes and what sealing adds, a commit is about 300 bytes.
 const CONTENT_SIZE: usize = 128;
 
-/// The nodes.
+/// Three nodes, each of which has metadata.
 pub struct CloudSync {
     env: Env,
     credentials: PathBuf,

@@ -32,7 +32,7 @@ const TXN_OP_COUNT_MAX: usize = 128;
 /// A listing is one answer, so the window must not be what it waits for.
 const WINDOW_SIZE: u32 = 16 << 20;
 
-/// The members.
+/// Three members on loopback.
 pub struct Etcd {
     dir: PathBuf,
     ports: Vec<u16>,
@@ -115,8 +115,7 @@ impl System for Etcd {
                 ("logger", "zap".to_owned()),
                 ("log-level", "error".to_owned()),
             ];
-            let args: Vec<String> =
-                options.iter().map(|(name, value)| format!("--{name}={value}")).collect();
+            let args: Vec<String> = options.iter().map(|(name, value)| format!("--{name}={value}")).collect();
             self.servers.start(Path::new(PROGRAM), &args, &self.dir.join(format!("log{index}")))?;
         }
         Ok(())

@@ -99,7 +99,8 @@ pub async fn commit(
 
 impl Worker {
     async fn commit(&mut self, count: usize) -> Result<()> {
-        let names: Vec<String> = (self.next..self.next + count).map(|number| format!("file-{number:06}")).collect();
+        let names: Vec<String> =
+            (self.next..self.next + count).map(|number| format!("file-{number:06}")).collect();
         self.next += count;
         self.client.commit(&self.dir, &names).await
     }

@@ -64,11 +64,28 @@ impl Postgres {
         let primary = postgres.ports[0].to_string();
         for index in 1..SERVERS {
             let target = postgres.data(index).display().to_string();
-            let copy = ["-D", &target, "-h", "127.0.0.1", "-p", &primary, "-U", USER, "-R", "-X", "stream", "-c", "fast"];
+            let copy = [
+                "-D",
+                &target,
+                "-h",
+                "127.0.0.1",
+                "-p",
+                &primary,
+                "-U",
+                USER,
+                "-R",
+                "-X",
+                "stream",
+                "-c",
+                "fast",
+            ];
             postgres.run_as_user("pg_basebackup", &copy.map(str::to_owned)).await?;
             postgres.start_one(index)?;
         }
-        admin.batch_execute("alter system set synchronous_standby_names = 'ANY 1 (s1, s2)'").await.map_err(broken)?;
+        admin
+            .batch_execute("alter system set synchronous_standby_names = 'ANY 1 (s1, s2)'")
+            .await
+            .map_err(broken)?;
         admin.batch_execute("select pg_reload_conf()").await.map_err(broken)?;
         wait_until("both replicas are synchronous", async || {
             let found = "select count(*) from pg_stat_replication where sync_state = 'quorum'";
@@ -86,11 +103,12 @@ impl Postgres {
     fn start_one(&mut self, index: usize) -> Result<()> {
         let (program, data) = (self.programs.join("postgres"), self.data(index).display().to_string());
         let mut args = as_user(&program);
-        args.extend(["-D".to_owned(), data.clone()]);
+        args.extend(["-D".to_owned(), data]);
         let settings = [
             ("port", self.ports[index].to_string()),
             ("listen_addresses", "127.0.0.1".to_owned()),
-            ("unix_socket_directories", data),
+            // A killed server that nobody has waited for would keep its socket's lock.
+            ("unix_socket_directories", String::new()),
             // The name that a replica has for its primary.
             ("cluster_name", format!("s{index}")),
             ("fsync", "on".to_owned()),
@@ -194,7 +212,8 @@ impl PostgresClient {
         {
             return Ok(*id);
         }
-        let found = self.client.query_one("select id from files where parent = 0 and name = $1", &[&dir]).await;
+        let found =
+            self.client.query_one("select id from files where parent = 0 and name = $1", &[&dir]).await;
         let id = found.map_err(broken)?.get(0);
         self.dir = Some((dir.to_owned(), id));
         Ok(id)
@@ -211,7 +230,11 @@ impl Client for PostgresClient {
     async fn commit(&mut self, dir: &str, names: &[String]) -> Result<()> {
         let dir = self.dir(dir).await?;
         let (content, manifest): (&[u8], &[u8]) = (&self.content, &self.manifest);
-        self.client.execute(&self.commit, &[&dir, &names, &content, &manifest]).await.map_err(broken).map(drop)
+        self.client
+            .execute(&self.commit, &[&dir, &names, &content, &manifest])
+            .await
+            .map_err(broken)
+            .map(drop)
     }
 
     async fn list(&mut self, dir: &str, limit: Option<usize>) -> Result<usize> {

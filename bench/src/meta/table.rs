@@ -10,9 +10,9 @@ use crate::figure::{Figure, Goal, median, number};
 pub enum What {
     /// Files committed per second, one per request, by so many clients.
     Rate(usize),
-    /// Milliseconds of such a commit.
+    /// Milliseconds of such a commit: half take at most this.
     P50(usize),
-    /// The same.
+    /// Milliseconds that one of a hundred exceeds.
     P99(usize),
     /// Processor seconds of the servers per 1,000 of them.
     Cpu(usize),
@@ -24,13 +24,13 @@ pub enum What {
     BatchCpu,
     /// Files per second while the store was filled.
     Fill,
-    /// Milliseconds to list a whole directory.
+    /// Milliseconds to list a whole directory: half take at most this.
     ListP50,
-    /// The same.
+    /// Milliseconds that one listing of a hundred exceeds.
     ListP99,
-    /// Milliseconds of its first page.
+    /// Milliseconds of its first page: half take at most this.
     PageP50,
-    /// The same.
+    /// Milliseconds that one page of a hundred exceeds.
     PageP99,
     /// Bytes of memory of the servers with all files, as MB.
     Memory,
@@ -41,7 +41,7 @@ pub enum What {
 }
 
 /// Everything that was measured.
-pub struct Results {
+pub struct Comparison {
     /// The systems; ours is the first.
     systems: Vec<&'static str>,
     /// Files in the store, in a directory, in a page.
@@ -49,7 +49,7 @@ pub struct Results {
     samples: BTreeMap<What, Vec<Vec<f64>>>,
 }
 
-impl Results {
+impl Comparison {
     /// Nothing yet. `counts` are files in the store, in a directory, and in a page.
     pub fn new(systems: Vec<&'static str>, counts: [usize; 3]) -> Self {
         Self { systems, counts, samples: BTreeMap::new() }
@@ -85,7 +85,11 @@ impl Results {
         let peer = |name| self.systems.iter().position(|system| *system == name).filter(|index| *index > 0);
         let (etcd, postgres) = (peer("etcd"), peer("PostgreSQL"));
         let [files, in_dir, in_page] = self.counts;
-        let many = self.samples.keys().filter_map(|what| if let What::Rate(n) = what { Some(*n) } else { None }).max();
+        let many = self
+            .samples
+            .keys()
+            .filter_map(|what| if let What::Rate(n) = what { Some(*n) } else { None })
+            .max();
         let mut goals = Vec::new();
         let mut ratio = |text: String, ours, theirs, peer: Option<usize>, goal: Option<f64>| {
             if let Some(ratio) = peer.and_then(|peer| self.ratio(ours, theirs, peer)) {
@@ -98,14 +102,28 @@ impl Results {
             let p99 = What::P99(many);
             ratio(format!("single commits, {many} clients: etcd's p99 to ours"), p99, p99, etcd, Some(1.0));
             let batch = What::BatchRate;
-            ratio(format!("batched to etcd's single commits, {many} clients"), batch, single, etcd, Some(6.0));
+            ratio(
+                format!("batched to etcd's single commits, {many} clients"),
+                batch,
+                single,
+                etcd,
+                Some(6.0),
+            );
             let text = format!("batched to PostgreSQL's transactions of a file, {many} clients");
             ratio(text, batch, single, postgres, Some(5.0));
             ratio("batched to etcd's transactions of 128 files".to_owned(), batch, batch, etcd, None);
-            ratio("batched to PostgreSQL's transactions of 512 files".to_owned(), batch, batch, postgres, None);
+            ratio(
+                "batched to PostgreSQL's transactions of 512 files".to_owned(),
+                batch,
+                batch,
+                postgres,
+                None,
+            );
         }
         let mut ours = |text: String, unit, what, goal| {
-            if let Some(samples) = self.samples.get(&what).and_then(|all| all.first()).filter(|all| !all.is_empty()) {
+            if let Some(samples) =
+                self.samples.get(&what).and_then(|all| all.first()).filter(|all| !all.is_empty())
+            {
                 goals.push(Figure::new(text, unit, samples.clone()).with_goal(Goal::AtMost(goal)));
             }
         };
@@ -171,9 +189,11 @@ fn times(ratio: f64) -> String {
 mod tests {
     use super::*;
 
-    fn results() -> Results {
-        let mut results = Results::new(vec!["CloudSync", "etcd", "PostgreSQL"], [1000, 100, 10]);
-        for (system, rate, p99, batch) in [(0, 300.0, 8.0, 4000.0), (1, 100.0, 4.0, 1000.0), (2, 200.0, 2.0, 1500.0)] {
+    fn results() -> Comparison {
+        let mut results = Comparison::new(vec!["CloudSync", "etcd", "PostgreSQL"], [1000, 100, 10]);
+        for (system, rate, p99, batch) in
+            [(0, 300.0, 8.0, 4000.0), (1, 100.0, 4.0, 1000.0), (2, 200.0, 2.0, 1500.0)]
+        {
             results.add(What::Rate(64), system, rate);
             results.add(What::P99(64), system, p99);
             results.add(What::BatchRate, system, batch);
@@ -210,7 +230,7 @@ mod tests {
 
     #[test]
     fn alone_nothing_is_compared() {
-        let mut alone = Results::new(vec!["CloudSync"], [1, 1, 1]);
+        let mut alone = Comparison::new(vec!["CloudSync"], [1, 1, 1]);
         alone.add(What::Rate(1), 0, 10.0);
         alone.add(What::Rate(1), 0, 20.0);
         assert!(alone.render().ends_with("| commits, 1 client | per s | 15.0 (10.0..20.0) |\n"));

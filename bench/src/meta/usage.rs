@@ -35,7 +35,8 @@ pub fn with_descendants(disk: &dyn Disk, pids: &[u32]) -> Vec<u32> {
 }
 
 fn read(disk: &dyn Disk, pid: u32, file: &str) -> String {
-    read_proc(disk, &Path::new("/proc").join(pid.to_string()).join(file).display().to_string()).unwrap_or_default()
+    read_proc(disk, &Path::new("/proc").join(pid.to_string()).join(file).display().to_string())
+        .unwrap_or_default()
 }
 
 /// User and system time of a process, and of its children that were waited for, from its `stat`.
@@ -64,7 +65,10 @@ mod tests {
 
     #[test]
     fn the_share_of_what_is_shared() {
-        assert_eq!(proportional_kib("0-1 ---p [rollup]\nRss:   900 kB\nPss:   312 kB\nPss_Dirty: 1 kB\n"), Some(312));
+        assert_eq!(
+            proportional_kib("0-1 ---p [rollup]\nRss:   900 kB\nPss:   312 kB\nPss_Dirty: 1 kB\n"),
+            Some(312)
+        );
         assert_eq!(proportional_kib(""), None);
     }
 }

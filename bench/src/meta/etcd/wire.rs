@@ -57,9 +57,8 @@ pub fn put(key: &[u8], value: &[u8]) -> Message {
 /// Stores several, all or none.
 pub fn put_all(keys: &[Vec<u8>], value: &[u8]) -> Message {
     // TxnRequest.success = 2, RequestOp.request_put = 2
-    keys.iter().fold(Message::default(), |txn, key| {
-        txn.bytes(2, &Message::default().bytes(2, &put(key, value).0).0)
-    })
+    keys.iter()
+        .fold(Message::default(), |txn, key| txn.bytes(2, &Message::default().bytes(2, &put(key, value).0).0))
 }
 
 /// Reads what begins with `prefix`, at most `limit` of it if that is not 0, as of now.
@@ -74,7 +73,7 @@ pub fn range(prefix: &[u8], limit: u64) -> Message {
 /// A field of a message that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Value<'a> {
-    /// A number.
+    /// Sent as a varint.
     Number(u64),
     /// Bytes or a message.
     Bytes(&'a [u8]),
@@ -162,7 +161,10 @@ mod tests {
     fn messages_are_what_protobuf_says() {
         // As `protoc --encode` writes them.
         assert_eq!(put(b"k", b"v").0, b"\x0a\x01k\x12\x01v");
-        assert_eq!(put_all(&[b"a".to_vec(), b"b".to_vec()], b"v").0, b"\x12\x08\x12\x06\x0a\x01a\x12\x01v\x12\x08\x12\x06\x0a\x01b\x12\x01v");
+        assert_eq!(
+            put_all(&[b"a".to_vec(), b"b".to_vec()], b"v").0,
+            b"\x12\x08\x12\x06\x0a\x01a\x12\x01v\x12\x08\x12\x06\x0a\x01b\x12\x01v"
+        );
         assert_eq!(range(b"d/", 500).0, b"\x0a\x02d/\x12\x02d0\x18\xf4\x03");
         assert_eq!(put(b"k", b"v").framed(), b"\0\0\0\0\x06\x0a\x01k\x12\x01v");
     }
@@ -182,7 +184,9 @@ mod tests {
 
     #[test]
     fn what_is_broken_is_refused() {
-        for broken in [&b"\x0a"[..], b"\x0a\x05abc", b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", b"\x0d1234"] {
+        for broken in
+            [&b"\x0a"[..], b"\x0a\x05abc", b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", b"\x0d1234"]
+        {
             assert!(fields(broken).is_err());
         }
         for broken in [&b"\0\0"[..], b"\0\0\0\0\x05abc", b"\x01\0\0\0\0"] {
