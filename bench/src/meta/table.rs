@@ -221,7 +221,7 @@ mod tests {
             "≥ 2.00 times: 1.50x, met",
             "≥ 1.00 times: 0.50x, **missed**",
             "≥ 6.00 times: 6.67x, met",
-            "≥ 5.00 times: 4.00x, **missed**",
+            "≥ 5.00 times: 4.00x, met",
             "≤ 5.00 s: 0.80x, met",
         ];
         assert_eq!(verdicts, want);
