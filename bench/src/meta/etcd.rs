@@ -49,7 +49,7 @@ impl Etcd {
     pub async fn start_new(bench: &Bench) -> Result<Self> {
         let dir = bench.scratch.join("etcd");
         bench.env.disk.create_dir_all(&dir)?;
-        let mut etcd = Self { dir, ports: free_ports(2 * MEMBERS)?, servers: Servers::default() };
+        let mut etcd = Self { dir, ports: free_ports(&bench.env, 2 * MEMBERS)?, servers: Servers::default() };
         etcd.start().await?;
         wait_until("etcd has a leader", async || etcd.leader().await.map(drop)).await?;
         Ok(etcd)

@@ -52,8 +52,8 @@ impl Postgres {
     pub async fn start_new(bench: &Bench, programs: PathBuf) -> Result<Self> {
         let (env, dir) = (bench.env.clone(), bench.scratch.join("postgres"));
         env.disk.create_dir_all(&dir)?;
-        let servers = Servers::default();
-        let mut postgres = Self { env, programs, dir, ports: free_ports(SERVERS)?, servers };
+        let (ports, servers) = (free_ports(&env, SERVERS)?, Servers::default());
+        let mut postgres = Self { env, programs, dir, ports, servers };
         postgres.run("/usr/bin/chown", &[USER.into(), postgres.dir.display().to_string()]).await?;
         let data = postgres.data(0).display().to_string();
         let init = ["-D", &data, "-U", USER, "--auth=trust", "--no-locale", "-E", "UTF8"].map(str::to_owned);

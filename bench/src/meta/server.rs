@@ -9,6 +9,7 @@ use super::usage;
 
 /// How long a system may take to start.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(60);
 const LOOK_PERIOD: Duration = Duration::from_millis(10);
 
 /// Running processes; they end when this is dropped.
@@ -45,7 +46,9 @@ impl Drop for Servers {
 pub async fn wait_until<T>(what: &str, mut attempt: impl AsyncFnMut() -> Result<T>) -> Result<T> {
     let deadline = env::time::now() + START_TIMEOUT;
     loop {
-        match attempt().await {
+        // A server without a quorum may take a question and never answer.
+        let done = env::time::timeout(ATTEMPT_TIMEOUT, attempt()).await;
+        match done.unwrap_or_else(|_| Err(Error::unavailable("no answer"))) {
             Ok(value) => return Ok(value),
             Err(e) if env::time::now() >= deadline => return Err(e.context(format!("waiting until {what}"))),
             Err(_) => env::time::sleep(LOOK_PERIOD).await,
