@@ -15,7 +15,7 @@ use h2::client::SendRequest;
 use tokio::net::TcpStream;
 use types::{Error, Result};
 
-use super::ports::free_ports;
+use super::ports::{free_ports, wait_until_free};
 use super::server::{Servers, wait_until};
 use super::system::{Client, System};
 use crate::context::Bench;
@@ -90,7 +90,7 @@ impl System for Etcd {
 
     async fn kill(&self) -> Result<()> {
         self.servers.kill();
-        Ok(())
+        wait_until_free(&self.ports).await
     }
 
     async fn start(&mut self) -> Result<()> {

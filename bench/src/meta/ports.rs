@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, TcpListener};
 use env::Env;
 use types::{Error, Result};
 
+use super::server::wait_until;
+
 /// Below those that the kernel gives to connections: while a server is killed, a connection must not take its port.
 const FIRST: u64 = 10_000;
 const COUNT: u64 = 22_000;
@@ -28,4 +30,13 @@ pub fn free_ports(env: &Env, count: usize) -> Result<Vec<u16>> {
         return Err(Error::unavailable("too few free ports on loopback"));
     }
     Ok(held.into_iter().map(|(port, _)| port).collect())
+}
+
+/// Waits until ports can be taken again: a process that was killed may be gone while its last threads still hold them.
+pub async fn wait_until_free(ports: &[u16]) -> Result<()> {
+    wait_until("its ports are free", async || {
+        let taken = ports.iter().find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, **port)).is_err());
+        taken.map_or(Ok(()), |port| Err(Error::unavailable(format!("port {port} is taken"))))
+    })
+    .await
 }

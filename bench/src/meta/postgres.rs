@@ -11,7 +11,7 @@ use env::Env;
 use tokio_postgres::{NoTls, Statement};
 use types::{Error, Result};
 
-use super::ports::free_ports;
+use super::ports::{free_ports, wait_until_free};
 use super::server::{Servers, wait_until};
 use super::system::{Client, System};
 use crate::context::Bench;
@@ -181,7 +181,7 @@ impl System for Postgres {
 
     async fn kill(&self) -> Result<()> {
         self.servers.kill();
-        Ok(())
+        wait_until_free(&self.ports).await
     }
 
     async fn start(&mut self) -> Result<()> {
