@@ -32,7 +32,8 @@ test: setup ## The gate: format, lints, tidy, all tests, real clients
 	$(WITH_ROCKSDB) scripts/test.sh
 
 .PHONY: bench
-bench: build ## Measure this machine and CloudSync on it (ARGS='--write' keeps the results)
+bench: build ## Measure this machine and CloudSync on it, its metadata beside etcd and PostgreSQL (ARGS='--write' keeps it)
+	@scripts/bench-peers.sh $(ARGS)
 	$(WITH_ROCKSDB) cargo run --release --locked --package bench -- $(ARGS)
 
 .PHONY: chaos
@@ -56,7 +57,7 @@ mutants: setup ## Plant bugs and see which are found, by which check, in how man
 	$(WITH_ROCKSDB) cargo run --release --locked --package sim --features mutants -- mutants $(ARGS)
 
 .PHONY: accept
-accept: build ## The long acceptance scripts (about five minutes each)
+accept: build ## The long acceptance scripts (about five minutes each, SEEDS=20 to shorten the box)
 	$(WITH_ROCKSDB) scripts/accept.sh
 
 .PHONY: fuzz

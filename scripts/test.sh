@@ -45,7 +45,7 @@ step lints 900 cargo clippy --release --workspace --all-targets --locked -- -D w
 step tidy 60 cargo xtask tidy
 tests() { timeout $HANG cargo test --release --workspace --locked --no-fail-fast 2>&1 | tee -a "$log"; }
 step tests 300 tests
-declare -A budgets=([bench]=60 [chaos]=150 [cluster]=120 [meta]=90 [tree]=60 [up]=60)
+declare -A budgets=([bench]=60 [chaos]=150 [cluster]=120 [freeze]=90 [meta]=90 [tree]=60 [up]=60)
 for script in scripts/smoke-*.sh; do
     [ -e "$script" ] || continue
     name=$(basename "$script" .sh)

@@ -32,6 +32,8 @@ pub enum Kind {
     Cluster,
     /// `cloudsync up`: one process, six disks.
     Embedded,
+    /// `cloudsync dev cluster up` with three nodes, all of which have metadata.
+    Meta,
 }
 
 impl Kind {
@@ -40,6 +42,14 @@ impl Kind {
         match self {
             Kind::Cluster => "8-node cluster, 4+2, 3 zones",
             Kind::Embedded => "embedded, 6 disks, 4+2",
+            Kind::Meta => "3 nodes, 2+1, 3 zones",
+        }
+    }
+
+    fn shape(self) -> Shape {
+        match self {
+            Kind::Meta => Shape { nodes: 3, zones: 3, profile: Profile { k: 2, m: 1 } },
+            Kind::Cluster | Kind::Embedded => Shape { nodes: 8, zones: 3, profile: Profile { k: 4, m: 2 } },
         }
     }
 }
@@ -66,17 +76,18 @@ impl Deployment {
         let dir = bench.scratch.join(match kind {
             Kind::Cluster => "cluster",
             Kind::Embedded => "embedded",
+            Kind::Meta => "meta",
         });
         let env = bench.env.clone();
         env.disk.create_dir_all(&dir)?;
         let data = dir.join(DATA);
         let processes = match kind {
-            Kind::Cluster => Processes::Cluster(DevCluster::at(&env, &data, program)?),
+            Kind::Cluster | Kind::Meta => Processes::Cluster(DevCluster::at(&env, &data, program)?),
             Kind::Embedded => Processes::Embedded(start_embedded(&program, &data, &dir.join(LOG))?),
         };
         let deployment = Self { kind, env, dir, processes };
         match kind {
-            Kind::Cluster => deployment.bring_up().await?,
+            Kind::Cluster | Kind::Meta => deployment.bring_up().await?,
             Kind::Embedded => deployment.wait_for_embedded().await?,
         }
         Ok(deployment)
@@ -92,7 +103,7 @@ impl Deployment {
         self.pids().into_iter().filter_map(env::process::cpu_seconds_of).sum()
     }
 
-    /// Finds the process that leads the partition of a namespace; the cluster kind only.
+    /// Finds the process that leads the partition of a namespace; not for the embedded kind.
     pub async fn leader(&self, session: &Session) -> Result<u32> {
         let cluster = self.cluster()?;
         let partition = session.cluster.map().namespace_partition(session.namespace.id());
@@ -104,8 +115,24 @@ impl Deployment {
 
     /// Starts the nodes that are not running and waits until all slots are filled; the cluster kind only.
     pub async fn bring_up(&self) -> Result<()> {
-        let shape = Shape { nodes: 8, zones: 3, profile: Profile { k: 4, m: 2 } };
-        self.cluster()?.up(shape, &|waiting| say(format_args!("waiting: {waiting}"))).await.map(|_| ())
+        self.cluster()?
+            .up(self.kind.shape(), &|waiting| say(format_args!("waiting: {waiting}")))
+            .await
+            .map(|_| ())
+    }
+
+    /// `kill -9` for all nodes at once; not for the embedded kind.
+    pub async fn kill_nodes(&self) -> Result<()> {
+        self.cluster()?.kill(&self.numbers()?).await.map(drop)
+    }
+
+    /// Starts all nodes again and does not wait for them; not for the embedded kind.
+    pub async fn restart_nodes(&self) -> Result<()> {
+        self.cluster()?.restart(&self.numbers()?).await
+    }
+
+    fn numbers(&self) -> Result<Vec<u64>> {
+        Ok(self.cluster()?.layout()?.nodes.iter().map(|node| node.number).collect())
     }
 
     /// Ends all processes and removes their data.
@@ -137,7 +164,8 @@ impl Deployment {
         Ok(())
     }
 
-    fn pids(&self) -> Vec<u32> {
+    /// The pids of its processes, of those that have ended too.
+    pub fn pids(&self) -> Vec<u32> {
         match &self.processes {
             Processes::Cluster(cluster) => cluster.pids(),
             Processes::Embedded(pid) => vec![*pid],

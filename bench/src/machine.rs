@@ -41,7 +41,7 @@ fn after(text: &str, key: &str) -> Option<String> {
 }
 
 /// The beginning of a file in /proc, which does not tell its length.
-fn read_proc(disk: &dyn Disk, path: &str) -> Option<String> {
+pub fn read_proc(disk: &dyn Disk, path: &str) -> Option<String> {
     let file = disk.open(Path::new(path), OpenMode::Read).ok()?;
     let mut bytes = vec![0; 4096];
     let len = file.read_at(&mut bytes, 0).ok()?;

@@ -11,6 +11,7 @@ mod figure;
 mod limits;
 mod machine;
 mod measure;
+mod meta;
 mod plan;
 mod report;
 mod session;
@@ -45,6 +46,9 @@ struct Args {
     /// Only these parts; goals that need the limits are left out without them
     #[arg(long, value_enum, value_name = "PART")]
     only: Vec<Part>,
+    /// Files in the store when listing, memory and restart of the metadata are measured
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    meta_files: Option<u32>,
     /// Where to put the disks; the system's temporary directory unless given
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -67,7 +71,7 @@ fn main() -> ExitCode {
 async fn run(args: Args) -> Result<()> {
     let env = Env::real();
     let plan = if args.smoke { Plan::smoke() } else { Plan::full(args.runs.into()) };
-    let plan = plan.only(&args.only);
+    let plan = plan.only(&args.only).with_meta_files(args.meta_files.map(|count| count as usize));
     let parent = args.dir.unwrap_or_else(std::env::temp_dir);
     let scratch = Scratch::create(&env, &parent, plan.space_needed())?;
     let command = command_line(std::env::args().skip(1));
@@ -101,6 +105,9 @@ async fn measure_all(bench: Bench, mut report: Report) -> Result<Report> {
             deployment.stop().await;
             report.add_results(kind, results);
         }
+    }
+    if bench.plan.has(Part::Meta) {
+        report.add_meta(meta::measure(&bench).await?);
     }
     Ok(report)
 }

@@ -15,6 +15,8 @@ pub enum Part {
     Cluster,
     /// One process, six disks, 4+2
     Embedded,
+    /// Metadata on three nodes, beside etcd and PostgreSQL
+    Meta,
 }
 
 /// Sizes and counts.
@@ -38,12 +40,20 @@ pub struct Plan {
     pub commit_time: Duration,
     /// How long clients write before and after the leader is killed.
     pub failover_time: (Duration, Duration),
+    /// Files in the store when listing, memory and restart of the metadata are measured.
+    pub meta_files: usize,
+    /// Files in each of its directories.
+    pub meta_dir_count: usize,
+    /// Whether etcd and PostgreSQL are measured, too.
+    pub peers: bool,
     /// True when the sizes are those that the goals are about.
     is_judged: bool,
     parts: Vec<Part>,
 }
 
-const ALL: [Part; 3] = [Part::Limits, Part::Cluster, Part::Embedded];
+const ALL: [Part; 4] = [Part::Limits, Part::Cluster, Part::Embedded, Part::Meta];
+/// Bytes on disk of a file's metadata, of all copies that three systems have, with their logs.
+const META_SPACE: u64 = 10 * KIB as u64;
 
 impl Plan {
     /// What `make bench` measures.
@@ -58,6 +68,9 @@ impl Plan {
             commit_clients: vec![1, 64, 256],
             commit_time: Duration::from_secs(3),
             failover_time: (Duration::from_secs(1), Duration::from_secs(8)),
+            meta_files: 1_000_000,
+            meta_dir_count: 10_000,
+            peers: true,
             is_judged: true,
             parts: ALL.to_vec(),
         }
@@ -75,6 +88,9 @@ impl Plan {
             commit_clients: vec![1, 8],
             commit_time: Duration::from_millis(200),
             failover_time: (Duration::from_millis(100), Duration::from_secs(3)),
+            meta_files: 1_000,
+            meta_dir_count: 600,
+            peers: false,
             is_judged: false,
             parts: ALL.to_vec(),
         }
@@ -86,6 +102,13 @@ impl Plan {
         if !parts.is_empty() {
             self.parts = parts.to_vec();
         }
+        self
+    }
+
+    /// With so many files of metadata.
+    #[must_use]
+    pub fn with_meta_files(mut self, count: Option<usize>) -> Self {
+        self.meta_files = count.unwrap_or(self.meta_files);
         self
     }
 
@@ -103,7 +126,8 @@ impl Plan {
     /// writes three times as much; the local file exists twice, and logs and databases need room.
     pub fn space_needed(&self) -> u64 {
         let stripes = self.file_size * 3 / 2 * self.runs as u64;
-        3 * stripes + 2 * self.file_size + 2 * GIB
+        let meta = if self.has(Part::Meta) { META_SPACE * self.meta_files as u64 } else { 0 };
+        3 * stripes + 2 * self.file_size + 2 * GIB + meta
     }
 }
 

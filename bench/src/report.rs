@@ -14,10 +14,13 @@ use crate::deployment::Kind;
 use crate::figure::{Figure, number};
 use crate::limits::Limits;
 use crate::measure::Results;
+use crate::meta;
 use cost::Costs;
 
-/// The lines before and after the results in the page.
+/// The lines before and after the results in the page: of CloudSync alone, and of its metadata beside others. Each is
+/// replaced when it was measured.
 const MARKERS: (&str, &str) = ("<!-- bench: begin -->", "<!-- bench: end -->");
+const META_MARKERS: (&str, &str) = ("<!-- bench meta: begin -->", "<!-- bench meta: end -->");
 
 /// All results of a run.
 pub struct Report {
@@ -25,12 +28,13 @@ pub struct Report {
     command: String,
     sections: Vec<(String, Vec<Figure>)>,
     costs: Costs,
+    meta: Option<meta::Comparison>,
 }
 
 impl Report {
     /// A report without results.
     pub fn new(machine: String, command: String) -> Self {
-        Self { machine, command, sections: Vec::new(), costs: Costs::default() }
+        Self { machine, command, sections: Vec::new(), costs: Costs::default(), meta: None }
     }
 
     /// Adds the raw limits.
@@ -47,27 +51,52 @@ impl Report {
         self.costs.measured.push((kind, results.put_cpu, results.get_cpu));
     }
 
+    /// Adds the metadata of all systems.
+    pub fn add_meta(&mut self, results: meta::Comparison) {
+        self.meta = Some(results);
+    }
+
     /// Prints it on standard output.
     pub fn print(&self) -> Result<()> {
         let mut out = std::io::stdout().lock();
-        out.write_all(self.render().as_bytes())?;
+        for (_, text) in self.parts() {
+            out.write_all(text.as_bytes())?;
+        }
         Ok(out.flush()?)
     }
 
     /// Replaces the results in a page; what is outside the markers stays. `Invalid` when the page has no markers.
     pub fn write_into(&self, disk: &dyn Disk, page: &Path) -> Result<()> {
         let bytes = disk.read(page).map_err(|e| Error::from(e).context(page.display()))?;
-        let text = String::from_utf8_lossy(&bytes);
-        let (begin, end) = MARKERS;
-        let places = text.find(begin).zip(text.find(end)).filter(|(begin, end)| begin < end);
-        let Some((from, to)) = places else {
-            return Err(Error::invalid(format!(
-                "{} has no lines {begin} and {end}: put them back",
-                page.display()
-            )));
-        };
-        let text = format!("{}\n\n{}\n{}", &text[..from + begin.len()], self.render(), &text[to..]);
+        let mut text = String::from_utf8_lossy(&bytes).into_owned();
+        for ((begin, end), results) in self.parts() {
+            let places = text.find(begin).zip(text.find(end)).filter(|(begin, end)| begin < end);
+            let Some((from, to)) = places else {
+                return Err(Error::invalid(format!(
+                    "{} has no lines {begin} and {end}: put them back",
+                    page.display()
+                )));
+            };
+            text = format!("{}\n\n{results}\n{}", &text[..from + begin.len()], &text[to..]);
+        }
         Ok(disk.write_atomic(page, text.as_bytes())?)
+    }
+
+    /// What was measured, with the lines around it.
+    fn parts(&self) -> Vec<((&str, &str), String)> {
+        let alone = (!self.sections.is_empty()).then(|| (MARKERS, self.render()));
+        let beside = self.meta.as_ref().map(|meta| (META_MARKERS, self.render_meta(meta)));
+        alone.into_iter().chain(beside).collect()
+    }
+
+    fn render_meta(&self, meta: &meta::Comparison) -> String {
+        let mut text = format!("`{}`\n\n{}\n\n{}", self.command, self.machine, meta.render());
+        let goals = meta.goals();
+        if !goals.is_empty() {
+            text.push_str("\n| | median | min..max | unit | goal |\n|---|---:|---:|---|---|\n");
+            goals.iter().for_each(|figure| row(&mut text, figure));
+        }
+        text
     }
 
     fn render(&self) -> String {

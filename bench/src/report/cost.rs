@@ -32,8 +32,8 @@ const GET_REMOTE: f64 = 3.0 / 4.0;
 fn passes(kernel: Kernel, kind: Kind, way: Way) -> f64 {
     let remote = match (kind, way) {
         (Kind::Embedded, _) => 0.0,
-        (Kind::Cluster, Way::Put) => PUT_REMOTE,
-        (Kind::Cluster, Way::Get) => GET_REMOTE,
+        (Kind::Cluster | Kind::Meta, Way::Put) => PUT_REMOTE,
+        (Kind::Cluster | Kind::Meta, Way::Get) => GET_REMOTE,
     };
     match (kernel, way) {
         (Kernel::Split | Kernel::Compress | Kernel::Seal | Kernel::Encode, Way::Put) => 1.0,
@@ -91,7 +91,7 @@ impl Costs {
 
 fn title(kind: Kind, way: Way) -> String {
     let kind = match kind {
-        Kind::Cluster => "cluster",
+        Kind::Cluster | Kind::Meta => "cluster",
         Kind::Embedded => "embedded",
     };
     match way {
