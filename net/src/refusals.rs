@@ -197,7 +197,7 @@ async fn a_broken_frame_ends_its_connection_with_a_reason() {
     let ours = authority(1);
     let own = node(&ours, 2);
     let server = serve(&node(&ours, 1)).await;
-    let tls = tls::client(&Env::real(), ours.trust(), Some(&own), tls::ALPN_NATIVE).unwrap();
+    let tls = tls::client(&Env::real(), &Passport::from(&own), tls::ALPN_NATIVE).unwrap();
     let hello = frame::Frame::hello(&hello::ours(ClusterId([1; 16])));
     let stranger = frame::Frame::hello(&hello::ours(ClusterId([9; 16])));
     let future = frame::Frame::hello(&frame::Hello { version: 9, oldest: 8, cluster: ClusterId([1; 16]) });
