@@ -37,7 +37,6 @@ pub struct CertificateRow {
     /// Who its holder is.
     pub identity: Identity,
     /// BLAKE3 of the request that it answers.
-    #[serde(with = "serde_bytes")]
     pub request: [u8; 32],
     /// When it was issued.
     pub issued: Millis,
@@ -62,7 +61,6 @@ pub struct TokenRow {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenUse {
     /// BLAKE3 of the request that came with it: the same one again is the same use.
-    #[serde(with = "serde_bytes")]
     pub request: [u8; 32],
     /// The node that was let in.
     pub node: NodeId,
