@@ -45,7 +45,11 @@ async fn who_is_revoked_is_out_at_once_and_is_told() {
         env::time::sleep(Duration::from_millis(100)).await;
         own.refuse(BTreeSet::from([eve.serial()]));
         let error = waiting.await.unwrap().unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unavailable, "{transport}: what was sent may have been done: {error}");
+        assert_eq!(
+            error.kind(),
+            ErrorKind::Unavailable,
+            "{transport}: what was sent may have been done: {error}"
+        );
         let error = caller.call(&to, request(ECHO, b"", ""), LONG).await.unwrap_err();
         assert!(error.kind() == ErrorKind::Denied, "{transport}: {error}");
         assert!(error.message().contains("it was revoked; ask an administrator"), "{transport}: {error}");
@@ -63,7 +67,10 @@ async fn a_revoked_server_is_not_believed() {
     for transport in Transport::ALL {
         let error = client(&env, &own).call(&target(&server, transport), request(ECHO, b"", ""), LONG).await;
         let error = error.unwrap_err();
-        assert!(error.kind() == ErrorKind::Denied && error.message().contains("node/1 was revoked"), "{error}");
+        assert!(
+            error.kind() == ErrorKind::Denied && error.message().contains("node/1 was revoked"),
+            "{error}"
+        );
     }
 }
 
@@ -73,7 +80,8 @@ async fn credentials_are_renewed_while_they_are_used() {
     let (env, ours) = (env(), authority(1));
     let issue = |id, serial| {
         let expires = env.clock.wall().plus(HOUR_MS as u64);
-        ours.issue_on(&Terms { identity: Identity::Node(NodeId(id)), serial: Serial(serial), expires }, &env).unwrap()
+        ours.issue_on(&Terms { identity: Identity::Node(NodeId(id)), serial: Serial(serial), expires }, &env)
+            .unwrap()
     };
     let (one, two) = (Passport::from(&issue(1, 1)), Passport::from(&issue(2, 2)));
     let (server, caller) = (serve(&env, &one).await, client(&env, &two));

@@ -67,9 +67,8 @@ impl Server {
         let native_tls = tls::server(env, &own, Certificate::Required, tls::ALPN_NATIVE)?;
         let (listener, endpoint) = bind_native(config.native, &native_tls).await?;
         let native = listener.local_addr().map_err(|e| bind_error(config.native, &e))?;
-        let door = |listener, tls, transport| {
-            Door::new(listener, tls, transport, own.clone(), stopping.clone())
-        };
+        let door =
+            |listener, tls, transport| Door::new(listener, tls, transport, own.clone(), stopping.clone());
         doors.spawn(tcp::serve(door(listener, native_tls, Transport::Tcp), desk.clone()));
         doors.spawn(quic::serve(endpoint, desk.clone(), own.clone(), stopping.clone()));
 

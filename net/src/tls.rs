@@ -69,12 +69,7 @@ pub(crate) fn client(env: &Env, own: &Passport, alpn: &[u8]) -> Result<ClientCon
 }
 
 /// For servers.
-pub(crate) fn server(
-    env: &Env,
-    own: &Passport,
-    callers: Certificate,
-    alpn: &[u8],
-) -> Result<ServerConfig> {
+pub(crate) fn server(env: &Env, own: &Passport, callers: Certificate, alpn: &[u8]) -> Result<ServerConfig> {
     let identity = own.credentials().map_or(Identity::Anonymous, |own| own.identity().clone());
     if !identity.is_node() {
         return Err(Error::invalid(format!("credentials of {identity} cannot serve; use those of a node")));

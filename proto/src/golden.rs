@@ -22,8 +22,8 @@ use crate::command::{
     ToCertify,
 };
 use crate::index::Registration;
-use crate::map::Role;
 use crate::keys::{FetchKeys, KeyMatter, KeyRing, Keys, RingKey, TenantKey};
+use crate::map::Role;
 use crate::namespace::{
     Attributes, Change, DirRef, Entry, Expect, Freshness, Kind, ListDir, Mode, NewContent, Op, OrderBy,
     PageToken, Place, Record, View, WriteNamespace,

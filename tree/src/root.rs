@@ -27,14 +27,14 @@ use crate::draft::Draft;
 use crate::failure::{Failure, Halt, refuse};
 use crate::replica::Machine;
 use crate::row::load;
-use change::Registry;
 pub use certificates::{list_certificates, revoked};
+use change::Registry;
 pub use change::check_removal;
 pub use keys::{Draw, Secrets, destroy_keys, doomed_keys, found_ring, list_keys, open_ring, rotate_ring};
 pub use plan::desired_voters;
 use row::{SealedSecrets, TokenRow};
-pub use tokens::list_tokens;
 use tokens::Shown;
+pub use tokens::list_tokens;
 
 /// The state machine of the root partition.
 #[derive(Debug, Default)]
@@ -283,7 +283,12 @@ fn admit(
         }
         Some(_) => {
             let again = certificates::find(draft, &Identity::Node(id), used.certificate)?;
-            Ok(Some(MapChanged { epoch: map.epoch, node: Some(id), certificate: Some(again), ..MapChanged::default() }))
+            Ok(Some(MapChanged {
+                epoch: map.epoch,
+                node: Some(id),
+                certificate: Some(again),
+                ..MapChanged::default()
+            }))
         }
     }
 }

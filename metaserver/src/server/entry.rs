@@ -7,9 +7,9 @@ use access::{Action, authorize};
 use env::mutant::Mutant;
 use net::{Caller, Terms};
 use proto::certificates::{
-    CertificateIssued, CertificateList, CertificateRenewed, CertificatesRevoked, CreateToken, Issued,
-    IssueCertificate, ListCertificates, ListTokens, RenewCertificate, RevokeCertificates, RevokeToken,
-    TokenCreated, TokenList, token_id,
+    CertificateIssued, CertificateList, CertificateRenewed, CertificatesRevoked, CreateToken,
+    IssueCertificate, Issued, ListCertificates, ListTokens, RenewCertificate, RevokeCertificates,
+    RevokeToken, TokenCreated, TokenList, token_id,
 };
 use proto::cluster::{Join, Joined};
 use proto::command::{MapChange, NewNode, NodeChange, RootCommand, ToCertify};
@@ -108,7 +108,9 @@ impl Metaserver {
         let IssueCertificate { identity, request, valid_ms } = request;
         identity.check()?;
         if identity.is_node() {
-            return Err(Error::invalid("nodes get their certificates by joining, and renew them: create a token"));
+            return Err(Error::invalid(
+                "nodes get their certificates by joining, and renew them: create a token",
+            ));
         }
         let days = PERSON_CERTIFICATE_VALIDITY_MAX.as_secs() / (24 * 3600);
         if valid_ms == 0 || valid_ms > PERSON_CERTIFICATE_VALIDITY_MAX.as_millis() as u64 {

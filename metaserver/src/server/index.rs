@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use access::{Action, authorize};
+use access::{Action, acting_node, authorize};
 use net::Caller;
 use proto::command::IndexCommand;
 use proto::index::{FetchIndexStats, IndexStats, Pin, Pinned, Register, Registered};

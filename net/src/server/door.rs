@@ -59,7 +59,8 @@ impl Door {
                     let (tls, transport, serve) = (self.tls.clone(), self.transport, serve.clone());
                     let own = self.own.clone();
                     connections.spawn(async move {
-                        if let Some((stream, caller, serial)) = secure(&tls, socket, address, transport).await {
+                        if let Some((stream, caller, serial)) = secure(&tls, socket, address, transport).await
+                        {
                             serve(stream, caller, own.ouster(serial)).await;
                         }
                     });

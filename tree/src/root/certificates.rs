@@ -42,7 +42,10 @@ pub fn found(draft: &mut Draft<'_>, first: &[FirstCertificate]) {
     for (serial, certificate) in (1..).map(Serial).zip(first) {
         let FirstCertificate { identity, issued, expires } = certificate.clone();
         // There was no request: nothing can be asked again.
-        draft.put(row::certificate_key(serial), &CertificateRow { identity, request: [0; 32], issued, expires });
+        draft.put(
+            row::certificate_key(serial),
+            &CertificateRow { identity, request: [0; 32], issued, expires },
+        );
     }
     draft.put(row::CERTIFICATE_COUNT, &(first.len() as u64));
 }
@@ -51,7 +54,8 @@ pub fn found(draft: &mut Draft<'_>, first: &[FirstCertificate]) {
 /// and asks while the news spreads. A token says that it is the node.
 pub fn check_renewal(state: &dyn Read, identity: &Identity, now: Millis) -> Result<(), Failure> {
     let known = Known::load(state, now)?;
-    let (revoked, valid): (Vec<_>, Vec<_>) = known.of(identity).partition(|(serial, _)| known.is_revoked(*serial));
+    let (revoked, valid): (Vec<_>, Vec<_>) =
+        known.of(identity).partition(|(serial, _)| known.is_revoked(*serial));
     if revoked.is_empty() || !valid.is_empty() {
         return Ok(());
     }
@@ -78,7 +82,9 @@ pub fn issue(draft: &mut Draft<'_>, identity: &Identity, asked: &ToCertify) -> R
         )));
     }
     if known.certificates.len() >= CERTIFICATE_COUNT_MAX {
-        return refuse(Error::invalid(format!("the cluster has {CERTIFICATE_COUNT_MAX} certificates: wait until some end")));
+        return refuse(Error::invalid(format!(
+            "the cluster has {CERTIFICATE_COUNT_MAX} certificates: wait until some end"
+        )));
     }
     let serial = Serial(load::<u64>(draft, row::CERTIFICATE_COUNT)?.unwrap_or(0)).next();
     let ToCertify { request, expires } = *asked;
@@ -110,12 +116,15 @@ pub fn revoke(
     let serials: BTreeSet<Serial> = match which {
         Which::Serial(serial) => match known.find(*serial) {
             // Whoever has one key of a node has the other.
-            Some(row) if row.identity.is_node() => known.of(&row.identity).map(|(serial, _)| *serial).collect(),
+            Some(row) if row.identity.is_node() => {
+                known.of(&row.identity).map(|(serial, _)| *serial).collect()
+            }
             _ => BTreeSet::from([*serial]),
         },
         Which::Of(identity) => known.of(identity).map(|(serial, _)| *serial).collect(),
     };
-    if serials.is_empty() || serials.iter().any(|serial| serial.is_counted() && known.find(*serial).is_none()) {
+    if serials.is_empty() || serials.iter().any(|serial| serial.is_counted() && known.find(*serial).is_none())
+    {
         return refuse(Error::not_found(
             "there is no such certificate, or it has run out: `cloudsync admin cert list` shows all",
         ));

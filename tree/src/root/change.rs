@@ -178,6 +178,9 @@ pub fn node(new: &NewNode) -> NodeInfo {
         roles: new.roles.clone(),
         up: false,
         confirmed: false,
-        store: new.store.filter(|_| new.roles.contains(&Role::Meta)).map(|uuid| StoreInfo { uuid, number: 1 }),
+        store: new
+            .store
+            .filter(|_| new.roles.contains(&Role::Meta))
+            .map(|uuid| StoreInfo { uuid, number: 1 }),
     }
 }

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 
 use kv::{Durability, Kv, MemKv, Overlay};
 use proptest::prelude::*;
-use proto::command::{FirstCertificate, Logged, NewNode, NodeChange, Placed, Stamped};
 use proto::certificates::Which;
+use proto::command::{FirstCertificate, Logged, NewNode, NodeChange, Placed, Stamped};
 use proto::keys::{KeyRing, UnlockKey};
 use proto::map::Role;
 use serde::de::DeserializeOwned;
@@ -104,7 +104,10 @@ fn check_map(before: Option<&ClusterMap>, map: &ClusterMap) {
     map.check().unwrap();
     if let Some(before) = before.filter(|before| *before != map) {
         assert_eq!(map.epoch, before.epoch.next(), "another map is another epoch, and the next one");
-        assert!(before.disks.iter().all(|(id, disk)| map.disks.get(id).is_none_or(|now| now.uuid == disk.uuid)), "ids are not reused");
+        assert!(
+            before.disks.iter().all(|(id, disk)| map.disks.get(id).is_none_or(|now| now.uuid == disk.uuid)),
+            "ids are not reused"
+        );
         let gone = before.nodes.keys().filter(|id| !map.nodes.contains_key(id)).count();
         assert!(gone <= 1, "nodes are removed one by one");
     }

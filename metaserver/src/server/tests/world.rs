@@ -61,7 +61,9 @@ fn first(identity: Identity, env: &Env) -> FirstCertificate {
 }
 
 fn signer(env: Env) -> Signer {
-    Signer(Arc::new(move |authority, request, terms| Authority::from_pem(authority)?.sign(request, terms, &env)))
+    Signer(Arc::new(move |authority, request, terms| {
+        Authority::from_pem(authority)?.sign(request, terms, &env)
+    }))
 }
 
 impl World {

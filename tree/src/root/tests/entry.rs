@@ -155,7 +155,8 @@ fn certificates_are_counted_from_the_beginning_and_for_each_request_once() {
         token_hash: None,
     };
     refused(bench.apply::<Issued>(command, 3), ErrorKind::Invalid, "check the clocks");
-    (2..HOLDER_CERTIFICATE_COUNT_MAX).for_each(|n| drop(bench.issue(node(2), 100 + n as u64, None, 1).unwrap()));
+    (2..HOLDER_CERTIFICATE_COUNT_MAX)
+        .for_each(|n| drop(bench.issue(node(2), 100 + n as u64, None, 1).unwrap()));
     refused(bench.issue(node(2), 200, None, 1), ErrorKind::Invalid, "16 certificates");
 }
 
@@ -180,7 +181,11 @@ fn whoever_is_revoked_needs_a_token_to_come_back() {
     assert_eq!(revoked(&bench.0).unwrap().version, 1);
     refused(bench.issue(node(2), 71, None, 1), ErrorKind::Denied, "--renew");
     bench.token(1, Grant::Renew(NodeId(2)), 1);
-    refused(bench.issue(node(1), 71, Some(1), 1), ErrorKind::Denied, "renewing the certificate of node 2, not");
+    refused(
+        bench.issue(node(1), 71, Some(1), 1),
+        ErrorKind::Denied,
+        "renewing the certificate of node 2, not",
+    );
     refused(bench.issue(node(2), 71, Some(8), 1), ErrorKind::Denied, "not one of this cluster's");
     let issued = bench.issue(node(2), 71, Some(1), 1).unwrap();
     assert_eq!(bench.issue(node(2), 71, Some(1), 9), Ok(issued), "the answer may have been lost");
@@ -195,7 +200,11 @@ fn whoever_is_revoked_needs_a_token_to_come_back() {
 fn somebody_can_administer_the_cluster_at_any_time() {
     let bench = Bench::new(1);
     let of = |name: &str| Which::Of(Identity::Admin(name.into()));
-    refused(bench.revoke(of("admin"), None, false), ErrorKind::Conflict, "last credentials of an administrator");
+    refused(
+        bench.revoke(of("admin"), None, false),
+        ErrorKind::Conflict,
+        "last credentials of an administrator",
+    );
     let bob = bench.issue(Identity::Admin("bob".into()), 70, None, 1).unwrap().serial;
     refused(bench.revoke(of("bob"), Some(bob.0), false), ErrorKind::Conflict, "that you are using");
     refused(bench.revoke(of("eve"), None, false), ErrorKind::NotFound, "cert list");
@@ -204,7 +213,11 @@ fn somebody_can_administer_the_cluster_at_any_time() {
     refused(bench.revoke(Which::Serial(bob), Some(2), false), ErrorKind::Conflict, "last credentials");
     assert_eq!(bench.revoke(Which::Serial(bob), Some(bob.0), true), Ok(vec![bob.0]), "forced");
     let local = Serial::uncounted(7);
-    assert_eq!(bench.revoke(Which::Serial(local), None, false), Ok(vec![local.0]), "signed by a stopped node");
+    assert_eq!(
+        bench.revoke(Which::Serial(local), None, false),
+        Ok(vec![local.0]),
+        "signed by a stopped node"
+    );
     assert_eq!(admin(), Identity::Admin("admin".into()));
 }
 
@@ -220,5 +233,9 @@ fn what_has_run_out_is_forgotten() {
     bench.apply::<()>(RootCommand::ForgetExpired, later + 1).unwrap();
     assert_eq!(revoked(&bench.0), Ok(Revoked { version: 2, until: Default::default() }));
     assert_eq!((bench.listed(0), has_expired(&bench.0, Millis(later + 1))), (String::new(), Ok(false)));
-    assert_eq!(bench.issue(node(1), 70, None, later).unwrap().serial, Serial(4), "serials are not used again");
+    assert_eq!(
+        bench.issue(node(1), 70, None, later).unwrap().serial,
+        Serial(4),
+        "serials are not used again"
+    );
 }
