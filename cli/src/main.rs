@@ -66,7 +66,7 @@ async fn run(cli: Cli) -> exit::Result<Outcome> {
     let stale = Arc::new(AtomicBool::new(false));
     let reader = async |reading: Reading| {
         let session = session().await?;
-        Ok(if reading.stale_ok { session.accept_stale(&stale) } else { session })
+        Ok::<Session, Error>(if reading.stale_ok { session.accept_stale(&stale) } else { session })
     };
     let mut outcome = match cli.command {
         Command::Up { data, disks, listen } => serve::up(env.clone(), &data, disks, listen).await?,

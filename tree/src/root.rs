@@ -149,7 +149,10 @@ impl Machine for RootMachine {
                 answer::of(whole(draft, |draft| issue(draft, &identity, &asked, token_hash)))
             }
             RootCommand::RevokeCertificates { which, own, force } => {
-                answer::of(certificates::revoke(draft, &which, own, force))
+                answer::of(registry(draft).and_then(|registry| {
+                    let alone = alone(&registry.map);
+                    certificates::revoke(draft, &which, &certificates::Care { own, alone, force })
+                }))
             }
             RootCommand::ForgetExpired => {
                 answer::of(tokens::forget(draft).and_then(|()| certificates::forget(draft)))
@@ -325,6 +328,12 @@ fn issue(
             "the token is good for {grant}, not for renewing the certificate of {identity}"
         ))),
     }
+}
+
+/// The nodes without which a partition has nobody who votes.
+fn alone(map: &ClusterMap) -> Vec<NodeId> {
+    let voters = map.partitions.iter().map(|partition| &partition.voters[..]);
+    voters.filter_map(|voters| if let [alone] = voters { Some(*alone) } else { None }).collect()
 }
 
 /// What every reader of the map relies on, and that no group has two slots on one disk (I-PLACE).

@@ -12,7 +12,7 @@ use types::limits::{
     CERTIFICATE_COUNT_MAX, CLOCK_SKEW_MAX, HOLDER_CERTIFICATE_COUNT_MAX, LOCAL_CERTIFICATE_VALIDITY,
     REVOKED_COUNT_MAX,
 };
-use types::{Error, Identity, Millis, Result, Serial};
+use types::{Error, Identity, Millis, NodeId, Result, Serial};
 
 use super::row::{self, CertificateRow};
 use crate::draft::Draft;
@@ -105,13 +105,19 @@ pub fn find(state: &Draft<'_>, identity: &Identity, serial: Serial) -> Result<Is
     }
 }
 
-/// Revokes what was named, if the cluster can still be administered then.
-pub fn revoke(
-    draft: &mut Draft<'_>,
-    which: &Which,
-    own: Option<Serial>,
-    force: bool,
-) -> Result<CertificatesRevoked, Failure> {
+/// What is not revoked by mistake.
+#[derive(Clone, Debug)]
+pub struct Care {
+    /// What the caller shows.
+    pub own: Option<Serial>,
+    /// Nodes that somebody needs to vote.
+    pub alone: Vec<NodeId>,
+    /// It is no mistake.
+    pub force: bool,
+}
+
+/// Revokes what was named, if the cluster can still be used and administered then.
+pub fn revoke(draft: &mut Draft<'_>, which: &Which, care: &Care) -> Result<CertificatesRevoked, Failure> {
     let known = Known::load(draft, draft.at.time)?;
     let serials: BTreeSet<Serial> = match which {
         Which::Serial(serial) => match known.find(*serial) {
@@ -129,8 +135,8 @@ pub fn revoke(
             "there is no such certificate, or it has run out: `cloudsync admin cert list` shows all",
         ));
     }
-    if !force {
-        known.check_revocation(&serials, own).map_err(Failure::Refused)?;
+    if !care.force {
+        known.check_revocation(&serials, care).map_err(Failure::Refused)?;
     }
     add(draft, known, &serials)?;
     Ok(CertificatesRevoked { serials: serials.into_iter().collect() })
@@ -237,9 +243,20 @@ impl Known {
         self.revoked.until.contains_key(&serial)
     }
 
-    /// `Conflict` when it would take from the caller what it shows, or from the cluster its last administrator.
-    fn check_revocation(&self, doomed: &BTreeSet<Serial>, own: Option<Serial>) -> Result<()> {
-        if own.is_some_and(|own| doomed.contains(&own)) {
+    /// `Conflict` when it would take from the caller what it shows, or from the cluster its last administrator or a voter that
+    /// nothing goes without.
+    fn check_revocation(&self, doomed: &BTreeSet<Serial>, care: &Care) -> Result<()> {
+        let is_doomed = |node: &&NodeId| {
+            self.certificates
+                .iter()
+                .any(|(serial, row)| row.identity.is_of(**node) && doomed.contains(serial))
+        };
+        if let Some(node) = care.alone.iter().find(is_doomed) {
+            return Err(Error::conflict(format!(
+                "node {node} is the only voter of a partition, which nobody could use then: add meta nodes, or --force"
+            )));
+        }
+        if care.own.is_some_and(|own| doomed.contains(&own)) {
             return Err(Error::conflict(
                 "this would revoke the credentials that you are using: use others, or add --force",
             ));

@@ -481,7 +481,7 @@ fn commands() -> Vec<RootCommand> {
     let (identity, token_hash) = (Identity::Node(NodeId(1)), Some([7; 32]));
     commands.extend([
         RootCommand::IssueCertificate { identity, asked: asked(77), token_hash },
-        RootCommand::RevokeCertificates { which: Which::Serial(Serial(1)), own: None, force: false },
+        RootCommand::RevokeCertificates { which: Which::Serial(Serial(1)), own: None, force: true },
         RootCommand::RevokeToken { id: proto::certificates::token_id(&TOKEN) },
         RootCommand::ForgetExpired,
     ]);

@@ -200,6 +200,7 @@ fn whoever_is_revoked_needs_a_token_to_come_back() {
 fn somebody_can_administer_the_cluster_at_any_time() {
     let bench = Bench::new(1);
     let of = |name: &str| Which::Of(Identity::Admin(name.into()));
+    refused(bench.revoke(Which::Of(node(1)), None, false), ErrorKind::Conflict, "the only voter");
     refused(
         bench.revoke(of("admin"), None, false),
         ErrorKind::Conflict,
