@@ -36,8 +36,7 @@ pub struct Node {
     listener: Box<dyn Listener>,
     service: Arc<NodeService>,
     cluster: Arc<Cluster>,
-    reporter: Option<JoinHandle<()>>,
-    renewal: Option<JoinHandle<()>>,
+    tasks: Tasks,
     /// When a leader of the root partition has last heard this node.
     heard: Heard,
     pages: Option<PageServer>,
@@ -90,8 +89,7 @@ impl Node {
             listener,
             service,
             cluster,
-            reporter: None,
-            renewal: None,
+            tasks: Tasks::default(),
             heard,
             pages: None,
             keeper: None,
@@ -154,7 +152,7 @@ impl Node {
             home: self.home.clone(),
             cluster: self.cluster.clone(),
         };
-        self.renewal = Some(env::task::spawn(renewal.run()));
+        self.tasks.0.push(env::task::spawn(renewal.run()));
         let report = Reporter {
             node: self.id,
             service: self.service.clone(),
@@ -164,7 +162,7 @@ impl Node {
             heard: self.heard.clone(),
             refusals: start.refusals.clone(),
         };
-        self.reporter = Some(env::task::spawn(report.run()));
+        self.tasks.0.push(env::task::spawn(report.run()));
         if config.roles.contains(&Role::Block) {
             let disks = disks::open(env, platform, &self.home, config, membership, &self.cluster).await?;
             let intents = platform.open_kv(&self.home.join("block/intents"))?;
@@ -205,12 +203,22 @@ impl Node {
             meta.retire();
             meta.hand_over().await;
         }
-        self.reporter.into_iter().chain(self.renewal).for_each(|task| task.abort());
+        drop(self.tasks);
         self.listener.shutdown().await;
         match self.keeper {
             Some(keeper) => keeper.stop().await,
             None => Ok(()),
         }
+    }
+}
+
+/// What a node does unasked, for as long as it is there.
+#[derive(Default)]
+struct Tasks(Vec<JoinHandle<()>>);
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        self.0.iter().for_each(JoinHandle::abort);
     }
 }
 

@@ -124,10 +124,10 @@ pub async fn join(
     Ok(node)
 }
 
-/// File in the data directory of a node that is about to join.
+/// File in the data directory of a node that is about to join, or to come back.
 const JOINING: &str = "joining";
 
-/// What a node that joins comes with. Written down first: when it is interrupted, it comes with the same once more, and
+/// What a node comes with that shows a token. Written down first: when it is interrupted, it comes with the same once more, and
 /// is given what the same token has given it before.
 #[derive(Serialize, Deserialize)]
 struct Joining {
@@ -165,10 +165,11 @@ pub async fn renew(
     };
     let home = Home::lock(env, &config.data)?;
     let node = home.membership()?.node;
-    let (key, request) = platform.request()?;
+    let Joining { key, request, .. } = Joining::load(env, platform, &home)?;
     let question = RenewCertificate { node, request, secret: Some(token.secret) };
     let renewed = ask(&*platform.dial_anonymously(config, &token.authority)?, token, &question).await?;
     home.renew(platform.credentials(&key, &renewed.certificate)?)?;
+    home.remove(JOINING)?;
     Ok(node)
 }
 

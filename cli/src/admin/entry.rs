@@ -233,7 +233,13 @@ mod tests {
             token(3, Grant::Renew(NodeId(9)), &[]),
         ];
         let outcome = show_tokens(&tokens);
-        expect![[r#""#]].assert_eq(&outcome.text);
+        expect![[r#"
+            token             good for                            used  by    expires
+            0101010101010101  joining as a node with any role      2/2  2, 3  1970-01-01 00:00:01
+            0202020202020202  joining as a node with role block    0/2        1970-01-01 00:00:01
+            0303030303030303  renewing the certificate of node 9   0/2        1970-01-01 00:00:01
+        "#]]
+        .assert_eq(&outcome.text);
         assert_eq!(outcome.json[0]["used_by"], json!([2, 3]));
     }
 
@@ -248,7 +254,12 @@ mod tests {
         };
         let (node, admin) = (Identity::Node(NodeId(1)), Identity::Admin("admin".into()));
         let outcome = show_certificates(&[certificate(1, node, false), certificate(12, admin, true)]);
-        expect![[r#""#]].assert_eq(&outcome.text);
+        expect![[r#"
+            serial  holder       issued               expires              state
+                 1  node/1       1970-01-01 00:00:00  1970-01-01 00:00:01  valid
+                12  admin/admin  1970-01-01 00:00:00  1970-01-01 00:00:01  revoked
+        "#]]
+        .assert_eq(&outcome.text);
         assert_eq!(outcome.json[1]["state"], "revoked");
     }
 
