@@ -160,5 +160,49 @@ check "and announced" grep -q "no leader answers: this is what a replica has, an
 check "they start again" dev restart "${voters[0]}" "${voters[1]}"
 check "a read is answered again" says "tree" "$bin" ls /
 
+# Who gets in, and who does not any more (docs/ops/certificates.md). Without a profile: nobody of these is ever started.
+spare() {
+    local ports
+    read -ra ports < <(python3 -c 'import socket
+held = [socket.socket() for _ in range(2)]
+for s in held: s.bind(("127.0.0.1", 0))
+print(*[s.getsockname()[1] for s in held])')
+    mkdir -p "$work/$1/disk1"
+    printf 'data = "%s"\nzone = "zone1"\nroles = [%s]\nnative = "127.0.0.1:%s"\ncontrol = "127.0.0.1:%s"\nadmin = "off"\ndisks = ["%s"]\n' \
+        "$work/$1/data" "$2" "${ports[@]}" "$work/$1/disk1" >"$work/$1.toml"
+}
+join_as() { cloudsync join --config "$work/$1.toml" --token "$2"; }
+spare one '"block"'
+spare two '"block"'
+spare meta '"meta", "block"'
+token=$(cloudsync admin token create)
+check "a token for storage lets no meta node in" says "role meta" join_as meta "$token"
+check "it lets one node in" join_as one "$token"
+check "and no second one" says "was used already" join_as two "$token"
+check "the list says so" says "1/1" cloudsync admin token list
+second=$(cloudsync -o json admin token create | python3 -c 'import json, sys; v = json.load(sys.stdin); print(v["id"], v["token"])')
+check "a token can be revoked" cloudsync admin token revoke "${second% *}"
+check "and lets nobody in then" says "was revoked" join_as two "${second#* }"
+check "certificates are listed" says "node/8" cloudsync admin cert list
+check "the last administrator stays" exits 4 cloudsync admin cert revoke admin
+check "there can be another" cloudsync admin cert issue bob --out "$work/bob.cred"
+check "who may do as much" says "admin/bob" "$bin" --credentials "$work/bob.cred" admin cert list
+check "and revoke the first" "$bin" --credentials "$work/bob.cred" admin cert revoke admin
+refused_soon() {
+    local deadline=$((SECONDS + 10))
+    until "$bin" --timeout 5 ls / 2>&1 | grep -q "was revoked"; do [ "$SECONDS" -lt "$deadline" ] || return; done
+}
+check "who is turned away, and is told why" refused_soon
+check "a node can be turned away" "$bin" --credentials "$work/bob.cred" admin cert revoke node/8
+node_8_is_down() { "$bin" --credentials "$work/bob.cred" admin node list | grep -E '^8 .*down'; }
+until_so() { local deadline=$((SECONDS + $1)); shift; until "$@" >/dev/null 2>&1; do [ "$SECONDS" -lt "$deadline" ] || return; sleep 0.2; done; }
+check "nobody hears it any more" until_so 30 node_8_is_down
+dev kill 8
+renewal=$("$bin" --credentials "$work/bob.cred" admin token create --renew 8)
+check "a token brings it back" cloudsync renew --config "$(ls "$work"/cluster/node8/*.toml)" --token "$renewal"
+dev restart 8
+node_8_is_up() { "$bin" --credentials "$work/bob.cred" admin node list | grep -E '^8 .*up'; }
+check "and it is up again" until_so 60 node_8_is_up
+
 check "all nodes stop when asked" dev down
 sum_up

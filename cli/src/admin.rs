@@ -1,6 +1,7 @@
-//! Commands of administrators: health, nodes, disks, tokens, namespaces, keys.
+//! Commands of administrators: health, nodes, disks, who gets in, namespaces, keys.
 
 mod compare;
+mod entry;
 mod keys;
 mod namespaces;
 mod repair;
@@ -10,15 +11,15 @@ mod tests;
 
 use std::fmt::Write;
 
-use node::JoinToken;
 use proto::cluster::{ClusterStatus, RemoveNode};
 use serde_json::json;
 use types::{ErrorKind, NodeId};
 
+pub use entry::{issue, recover as recover_credentials, warning};
 pub use repair::{readdress, recover, skip};
 pub use report::{cluster, disks, nodes};
 
-use crate::args::{Admin, AdminCluster, AdminDisk, AdminKey, AdminMeta, AdminNode, AdminToken};
+use crate::args::{Admin, AdminCluster, AdminDisk, AdminKey, AdminMeta, AdminNode};
 use crate::exit::{self, Exit, Failure};
 use crate::output::Outcome;
 use crate::session::Session;
@@ -36,11 +37,8 @@ pub async fn run(session: &Session, command: Admin) -> exit::Result<Outcome> {
             unreachable!("needs no cluster: done without a session")
         }
         Admin::Disk(AdminDisk::List) => Ok(disks(&health(session).await?)),
-        Admin::Token(AdminToken::Create { valid }) => {
-            let token = JoinToken::create(&session.cluster, &session.credentials, valid).await?.to_text();
-            let json = json!({ "token": token, "valid_seconds": valid.as_secs() });
-            Ok(Outcome::ok(token, json))
-        }
+        Admin::Token(command) => Ok(entry::token(session, command).await?),
+        Admin::Cert(command) => entry::cert(session, command).await,
         Admin::Namespace(command) => namespaces::run(session, command).await,
         Admin::Key(AdminKey::List) => Ok(keys::list(session).await?),
         Admin::Key(AdminKey::Rotate) => Ok(keys::rotate(session).await?),

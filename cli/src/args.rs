@@ -11,7 +11,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use types::{Profile, VersionId};
 
-pub use admin::{Admin, AdminCluster, AdminDisk, AdminKey, AdminMeta, AdminNamespace, AdminNode, AdminToken};
+pub use admin::{
+    Admin, AdminCert, AdminCluster, AdminDisk, AdminKey, AdminMeta, AdminNamespace, AdminNode, AdminToken,
+    TokenRole,
+};
 
 use crate::output::Format;
 pub use values::{NamespaceRef, Remote};
@@ -95,6 +98,15 @@ pub enum Command {
         /// Token printed by `cloudsync admin token create`
         #[arg(long)]
         token: String,
+    },
+    /// Give a stopped node a new certificate, when its own has run out or was revoked
+    Renew {
+        /// Configuration file of the node, TOML
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Token printed by `cloudsync admin token create --renew NODE`; a node with a copy of the root partition needs none
+        #[arg(long)]
+        token: Option<String>,
     },
     /// Clusters of real processes on this machine, for development
     #[command(subcommand)]

@@ -17,14 +17,15 @@ mod session;
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use clap::Parser;
 use env::Env;
+use types::limits::CREDENTIALS_WARN_BEFORE;
 use types::{Error, Seq};
 
-use args::{Admin, AdminMeta, AdminNode, Cli, Command, Dev, Reading, Trash};
+use args::{Admin, AdminCert, AdminMeta, AdminNode, Cli, Command, Dev, Reading, Trash};
 use exit::Exit;
 use output::{Format, Outcome};
 use session::Session;
@@ -53,7 +54,15 @@ fn main() -> ExitCode {
 async fn run(cli: Cli) -> exit::Result<Outcome> {
     let env = Env::real();
     let global = cli.global;
-    let session = async || Session::open(&env, &global).await;
+    let early = OnceLock::new();
+    let session = async || {
+        let session = Session::open(&env, &global).await?;
+        let own = session.credentials.credentials()?;
+        if let Some(warning) = admin::warning(&own, env.clock.wall(), CREDENTIALS_WARN_BEFORE) {
+            let _ = early.set(warning); // A command has one session.
+        }
+        Ok::<Session, Error>(session)
+    };
     let stale = Arc::new(AtomicBool::new(false));
     let reader = async |reading: Reading| {
         let session = session().await?;
@@ -64,6 +73,7 @@ async fn run(cli: Cli) -> exit::Result<Outcome> {
         Command::Node { config } => serve::run(env.clone(), &config).await?,
         Command::Init { config } => serve::init(&env, &config).await?,
         Command::Join { config, token } => serve::join(&env, &config, &token).await?,
+        Command::Renew { config, token } => serve::renew(&env, &config, token.as_deref()).await?,
         Command::Dev(Dev::Cluster { dir, command }) => dev::run(&env, &global, &dir, command).await?,
         Command::Put { source, path } => files::put(&session().await?, &source, &path).await?,
         Command::Get { path, dest, reading } => {
@@ -106,8 +116,12 @@ async fn run(cli: Cli) -> exit::Result<Outcome> {
         Command::Admin(Admin::Node(AdminNode::Readdress { config, addresses })) => {
             admin::readdress(&env, &config, &addresses)?
         }
+        Command::Admin(Admin::Cert(AdminCert::Recover { config, name, out })) => {
+            admin::recover_credentials(&env, &config, &name, out)?
+        }
         Command::Admin(command) => admin::run(&session().await?, command).await?,
     };
+    outcome.complaints.extend(early.into_inner());
     if stale.load(Ordering::Relaxed) {
         outcome.mark_stale();
     }

@@ -5,13 +5,16 @@ use std::path::Path;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 
-use client::ADMIN_FILE;
+use client::{ADMIN_FILE, CredentialFile};
 use env::Env;
+use net::ClientConfig;
 use node::config::{NodeConfig, variables};
 use node::{Embedded, JoinToken, Node, RealPlatform};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
-use types::Result;
+use tracing::warn;
+use types::limits::{NODE_REQUEST_DEADLINE, PERSON_CERTIFICATE_VALIDITY};
+use types::{ErrorKind, Result};
 
 use crate::output::{Outcome, write_out};
 
@@ -20,12 +23,35 @@ pub async fn up(env: Env, data: &Path, disk_count: u16, listen: SocketAddr) -> R
     let (mut stop, platform) = (pin!(told_to_stop()?), RealPlatform(env.clone()));
     let Embedded { config, created } =
         node::prepare_embedded(&env, &platform, data, disk_count.into(), listen)?;
+    let node_env = env.clone();
     if let Some(node) = start(env, Arc::new(platform), config, stop.as_mut()).await? {
+        last_longer(&node_env, data).await;
         write_out(greeting(&node, data, created).as_bytes())?;
         stop.await;
         node.stop().await?;
     }
     Ok(Outcome::default())
+}
+
+/// Has the cluster issue lasting credentials in place of those that were signed while it was off.
+async fn last_longer(env: &Env, data: &Path) {
+    let path = data.join(ADMIN_FILE);
+    let renew = async {
+        let file = CredentialFile::load(&*env.disk, &path)?;
+        let own = file.credentials()?;
+        if own.serial().is_counted() {
+            return Ok(());
+        }
+        let cluster = file.connect(env, ClientConfig::default(), NODE_REQUEST_DEADLINE).await?.cluster;
+        let (identity, life) = (own.identity().clone(), PERSON_CERTIFICATE_VALIDITY);
+        crate::admin::issue(&cluster, file.endpoints, identity, life).await?.save(&*env.disk, &path)
+    };
+    match renew.await {
+        // Moved to where they are safe.
+        Err(e) if e.kind() == ErrorKind::NotFound => {}
+        Err(e) => warn!("the credentials in {} end in a day and could not be renewed: {e}", path.display()),
+        Ok(()) => {}
+    }
 }
 
 /// Starts a node; `None` when it is told to stop before it is up. A start may wait for others for as long as it takes.
@@ -105,6 +131,17 @@ pub async fn join(env: &Env, path: &Path, token: &str) -> Result<Outcome> {
     let node = node::join(env, &RealPlatform(env.clone()), &load(env, path)?, &token).await?;
     let text = format!(
         "this is node {node} of the cluster; start it with\n  cloudsync node --config {}",
+        path.display()
+    );
+    Ok(Outcome::ok(text, json!({ "node": node.0 })))
+}
+
+/// Gives a stopped node a new certificate.
+pub async fn renew(env: &Env, path: &Path, token: Option<&str>) -> Result<Outcome> {
+    let token = token.map(JoinToken::parse).transpose()?;
+    let node = node::renew(env, &RealPlatform(env.clone()), &load(env, path)?, token.as_ref()).await?;
+    let text = format!(
+        "node {node} has a new certificate; start it with\n  cloudsync node --config {}",
         path.display()
     );
     Ok(Outcome::ok(text, json!({ "node": node.0 })))

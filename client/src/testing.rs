@@ -30,6 +30,7 @@ fn heartbeat(id: u8, native: SocketAddr) -> Heartbeat {
         stamp: None,
         store_problem: String::new(),
         partitions: (0..=2).map(|partition| report(PartitionId(partition), id == 1)).collect(),
+        revoked_version: 0,
         syncing_slots: 0,
         bytes_received: 1_000_000,
         bytes_sent: 500,

@@ -7,6 +7,7 @@ mod catalog;
 mod change;
 mod cluster;
 mod digest;
+mod entry;
 mod groups;
 mod handover;
 mod index;
@@ -30,7 +31,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use env::Env;
 use futures::FutureExt;
-use net::{Caller, Reply, Request, Routes, Service};
+use net::{Caller, Reply, Request, Routes, Service, Terms};
 use proto::Method;
 use proto::command::{Bootstrap, Command, Stamped};
 use proto::map::{ClusterMap, ROOT, Role};
@@ -41,7 +42,7 @@ use tokio::sync::watch;
 use tree::Replica;
 use tree::index::IndexMachine;
 use types::limits::COMMAND_SIZE_MAX;
-use types::{Error, FeatureLevel, Identity, NodeId, PartitionId, Result, Stamp};
+use types::{Error, FeatureLevel, NodeId, PartitionId, Result, Stamp};
 
 use crate::keychain::{Keychain, Unlocking};
 use crate::liveness::Liveness;
@@ -59,7 +60,7 @@ pub struct Config {
     pub unlocking: Unlocking,
     /// On the first node of a cluster: what to begin with, until the cluster exists.
     pub bootstrap: Option<Bootstrap>,
-    /// Signs the certificates of nodes that join.
+    /// Signs certificates.
     pub signer: Signer,
     /// How long a voter may be away before another takes its place.
     pub down_out: Duration,
@@ -69,9 +70,9 @@ pub struct Config {
     pub level: FeatureLevel,
 }
 
-type Sign = dyn Fn(&str, &str, &Identity) -> Result<String> + Send + Sync;
+type Sign = dyn Fn(&str, &str, &Terms) -> Result<String> + Send + Sync;
 
-/// Authority (PEM), certificate request (PEM) and the identity to certify in, certificate (PEM) out.
+/// Authority (PEM), certificate request (PEM) and what to certify in, certificate (PEM) out.
 #[derive(Clone)]
 pub struct Signer(pub Arc<Sign>);
 
@@ -265,6 +266,12 @@ fn routes() -> Routes<Metaserver> {
         .on(|s: &Metaserver, caller, question| s.heartbeat(caller, question).boxed())
         .on(|s: &Metaserver, caller, question| s.fetch_status(caller, question).boxed())
         .on(|s: &Metaserver, caller, question| s.create_token(caller, question).boxed())
+        .on(|s: &Metaserver, caller, question| s.list_tokens(caller, question).boxed())
+        .on(|s: &Metaserver, caller, question| s.revoke_token(caller, question).boxed())
+        .on(|s: &Metaserver, caller, question| s.renew_certificate(caller, question).boxed())
+        .on(|s: &Metaserver, caller, question| s.issue_certificate(caller, question).boxed())
+        .on(|s: &Metaserver, caller, question| s.list_certificates(caller, question).boxed())
+        .on(|s: &Metaserver, caller, question| s.revoke_certificates(caller, question).boxed())
         .on(|s: &Metaserver, caller, question| s.create_namespace(caller, question).boxed())
         .on(|s: &Metaserver, caller, question| s.find_namespace(caller, question).boxed())
         .on(|s: &Metaserver, caller, question| s.register_disks(caller, question).boxed())

@@ -22,7 +22,7 @@ use tokio_rustls::TlsConnector;
 use types::{Error, Result};
 
 use crate::frame::check_size;
-use crate::{Counters, Credentials, Dial, Reply, Request, Target, Transport, Trust, tls};
+use crate::{Counters, Dial, Passport, Reply, Request, Target, Transport, Trust, tls};
 use dialer::Dialer;
 use pool::Pool;
 
@@ -49,24 +49,24 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client that proves who it is.
-    pub fn new(env: &Env, credentials: &Credentials, config: ClientConfig) -> Result<Self> {
-        Self::build(env, credentials.trust(), Some(credentials), config)
+    /// A client that proves who it is: with credentials, or with what a passport shows when a connection is opened.
+    pub fn new(env: &Env, own: impl Into<Passport>, config: ClientConfig) -> Result<Self> {
+        Self::build(env, &own.into(), config)
     }
 
     /// A client without a certificate: only control ports let it in.
     pub fn anonymous(env: &Env, trust: &Trust, config: ClientConfig) -> Result<Self> {
-        Self::build(env, trust, None, config)
+        Self::build(env, &Passport::anonymous(trust), config)
     }
 
-    fn build(env: &Env, trust: &Trust, own: Option<&Credentials>, config: ClientConfig) -> Result<Self> {
+    fn build(env: &Env, own: &Passport, config: ClientConfig) -> Result<Self> {
         if config.tcp_connections == 0 || config.quic_connections == 0 {
             return Err(Error::invalid("a client needs at least one connection per target"));
         }
-        let native = tls::client(env, trust, own, tls::ALPN_NATIVE)?;
-        let control = tls::client(env, trust, own, tls::ALPN_CONTROL)?;
+        let native = tls::client(env, own, tls::ALPN_NATIVE)?;
+        let control = tls::client(env, own, tls::ALPN_CONTROL)?;
         let dialer = Dialer {
-            cluster: trust.cluster(),
+            cluster: own.trust().cluster(),
             quic: quic::config(&native)?,
             native: TlsConnector::from(Arc::new(native)),
             control: TlsConnector::from(Arc::new(control)),

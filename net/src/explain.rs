@@ -101,7 +101,10 @@ fn alert_of(code: quinn::TransportErrorCode) -> Option<u8> {
 fn from_alert(alert: u8) -> Error {
     match alert {
         45 => Error::denied(
-            "the peer refuses our certificate: it has expired or is not valid yet; renew the credential file and check both clocks",
+            "the peer refuses our certificate: it has expired or is not valid yet; ask an administrator for new credentials, and check both clocks",
+        ),
+        44 => Error::denied(
+            "the peer refuses our certificate: it was revoked; ask an administrator for new credentials",
         ),
         48 | 51 => Error::denied(
             "the peer refuses our certificate: it is not signed by the authority of the peer's cluster; use credentials of that cluster",

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use bytes::{Buf, BufMut};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::Status;
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
@@ -80,6 +82,8 @@ pub(crate) struct Watched<S, O> {
     pub io: S,
     pub counters: Arc<Counters>,
     pub failure: FirstFailure,
+    /// Ends the stream once it is ready.
+    pub cut: BoxFuture<'static, ()>,
     /// What its owner keeps with it.
     pub owner: O,
 }
@@ -107,6 +111,10 @@ impl<S: AsyncRead + Unpin, O: Unpin> AsyncRead for Watched<S, O> {
         cx: &mut Context<'_>,
         target: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.cut.as_mut().poll(cx).is_ready() {
+            self.cut = std::future::ready(()).boxed(); // Whoever reads once more is told the same.
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         let before = target.filled().len();
         let result = Pin::new(&mut self.io).poll_read(cx, target);
         self.counters.tally(Transport::Grpc).count_received(target.filled().len() - before);

@@ -24,13 +24,16 @@ impl Lane {
     pub fn of(caller: &Identity, method: u16) -> Self {
         use Method::{
             CreateNamespace, CreateToken, DestroyKeys, FetchKeys, FetchMap, FetchStatus, FindNamespace,
-            FinishSync, Heartbeat, Join, ListKeys, Raft, RegisterDisks, RotateKeys,
+            FinishSync, Heartbeat, IssueCertificate, Join, ListCertificates, ListKeys, ListTokens, Raft,
+            RegisterDisks, RenewCertificate, RevokeCertificates, RevokeToken, RotateKeys,
         };
         match Method::from_number(method) {
             Some(Raft | Heartbeat) if caller.is_node() => Lane::Consensus,
             Some(
                 CreateNamespace | CreateToken | DestroyKeys | FetchKeys | FetchMap | FetchStatus
-                | FindNamespace | FinishSync | Join | ListKeys | RegisterDisks | RotateKeys,
+                | FindNamespace | FinishSync | IssueCertificate | Join | ListCertificates | ListKeys
+                | ListTokens | RegisterDisks | RenewCertificate | RevokeCertificates | RevokeToken
+                | RotateKeys,
             ) => Lane::Control,
             _ if caller.is_node() => Lane::Nodes,
             _ => Lane::Clients,

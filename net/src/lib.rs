@@ -20,6 +20,7 @@ mod hello;
 mod identity;
 mod lane;
 mod pages;
+mod passport;
 pub mod pki;
 mod quic;
 mod seat;
@@ -32,6 +33,8 @@ mod tls;
 mod conformance;
 #[cfg(test)]
 mod refusals;
+#[cfg(test)]
+mod renewals;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -47,7 +50,8 @@ pub use client::{Client, ClientConfig};
 pub use counters::{BusyReason, Counters, LaneTraffic, Traffic};
 pub use lane::Lane;
 pub use pages::{Page, PageServer};
-pub use pki::{Authority, Credentials, KeyPair, Trust};
+pub use passport::Passport;
+pub use pki::{Authority, Credentials, KeyPair, Terms, Trust};
 pub use seat::step_aside;
 pub use server::{Server, ServerConfig};
 

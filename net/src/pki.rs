@@ -22,7 +22,7 @@ use rcgen::{
 };
 use time::OffsetDateTime;
 use types::limits::{AUTHORITY_VALIDITY, CLOCK_SKEW_MAX};
-use types::{ClusterId, Error, Identity, Result};
+use types::{ClusterId, Error, Identity, Millis, Result, Serial};
 
 pub(crate) use certificate::Facts;
 pub use credentials::{Credentials, KeyPair};
@@ -35,6 +35,25 @@ use certificate::internal;
 /// machine it runs on: addresses change.
 pub(crate) const NODE_DNS_NAME: &str = "node.cloudsync.internal";
 
+/// What a certificate says of its holder, who has a key of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// Who the holder is.
+    pub identity: Identity,
+    /// What it is listed and revoked by.
+    pub serial: Serial,
+    /// When it ends. It begins now.
+    pub expires: Millis,
+}
+
+impl Terms {
+    /// Terms that no root partition knows of: the certificate cannot be listed, and ends after `validity`.
+    pub fn uncounted(identity: &Identity, validity: Duration, env: &Env) -> Self {
+        let expires = env.clock.wall().plus(validity.as_millis() as u64);
+        Self { identity: identity.clone(), serial: Serial::uncounted(env.random.u64()), expires }
+    }
+}
+
 /// The right to say who belongs to a cluster. Its text is the cluster's most valuable secret.
 pub struct Authority {
     trust: Trust,
@@ -45,8 +64,8 @@ impl Authority {
     /// Creates the authority of a new cluster.
     pub fn create(env: &Env, cluster: ClusterId) -> Result<Self> {
         let key = rcgen::KeyPair::generate().map_err(internal)?;
-        let mut params =
-            params(env, AUTHORITY_VALIDITY, &format!("cloudsync {cluster}"), &cluster_uri(cluster))?;
+        let expires = env.clock.wall().plus(AUTHORITY_VALIDITY.as_millis() as u64);
+        let mut params = params(env, expires, &format!("cloudsync {cluster}"), &cluster_uri(cluster))?;
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
         let certificate = params.self_signed(&key).map_err(internal)?.der().clone();
@@ -71,22 +90,28 @@ impl Authority {
         &self.trust
     }
 
-    /// Creates a key and its certificate, valid from now for `validity`.
+    /// Creates a key and its certificate, which no root partition knows of; valid from now for `validity`.
     pub fn issue(&self, identity: &Identity, validity: Duration, env: &Env) -> Result<Credentials> {
+        self.issue_on(&Terms::uncounted(identity, validity, env), env)
+    }
+
+    /// Creates a key and its certificate.
+    pub fn issue_on(&self, terms: &Terms, env: &Env) -> Result<Credentials> {
         let key = KeyPair::create()?;
-        let certificate = self.sign(&key.request()?, identity, validity, env)?;
-        Credentials::from_parts(&certificate, &key)
+        Credentials::from_parts(&self.sign(&key.request()?, terms, env)?, &key)
     }
 
     /// Signs a public key that somebody else created: `request` is [`KeyPair::request`]. The result is public: the
     /// certificate and the authority's, for [`Credentials::from_parts`]. Nothing the request says but its key is used.
-    pub fn sign(&self, request: &str, identity: &Identity, validity: Duration, env: &Env) -> Result<String> {
+    pub fn sign(&self, request: &str, terms: &Terms, env: &Env) -> Result<String> {
+        let Terms { identity, serial, expires } = terms;
         identity.check()?;
         let request = CertificateSigningRequestParams::from_pem(request).map_err(|e| {
             Error::invalid(format!("this is not a certificate request: {e}; create a new one"))
         })?;
         let cluster = self.trust.cluster;
-        let mut params = params(env, validity, &identity.to_string(), &identity_uri(cluster, identity))?;
+        let mut params = params(env, *expires, &identity.to_string(), &identity_uri(cluster, identity))?;
+        params.serial_number = Some(serial.0.into());
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;
@@ -107,19 +132,19 @@ impl fmt::Debug for Authority {
     }
 }
 
-fn params(env: &Env, validity: Duration, name: &str, uri: &str) -> Result<CertificateParams> {
-    let now = Duration::from_millis(env.clock.wall().0);
+fn params(env: &Env, expires: Millis, name: &str, uri: &str) -> Result<CertificateParams> {
+    let begins = env.clock.wall().0.saturating_sub(CLOCK_SKEW_MAX.as_millis() as u64);
     let mut params = CertificateParams::default();
-    params.not_before = date(now.saturating_sub(CLOCK_SKEW_MAX))?;
-    params.not_after = date(now.saturating_add(validity))?;
+    params.not_before = date(Millis(begins))?;
+    params.not_after = date(expires)?;
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name);
     params.subject_alt_names = vec![SanType::URI(uri.try_into().map_err(internal)?)];
     Ok(params)
 }
 
-fn date(since_1970: Duration) -> Result<OffsetDateTime> {
-    i64::try_from(since_1970.as_secs())
+fn date(at: Millis) -> Result<OffsetDateTime> {
+    i64::try_from(at.0 / 1000)
         .ok()
         .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
         .ok_or_else(|| Error::invalid("a certificate cannot be valid that long; choose fewer days"))

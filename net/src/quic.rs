@@ -13,18 +13,18 @@ use quinn::{
 };
 use rustls::pki_types::CertificateDer;
 use types::limits::{CONNECTION_REQUEST_COUNT_MAX, HEARTBEAT_MS, MIB, PEER_SILENCE_MS_MAX, QUIC_INITIAL_RTT};
-use types::{Error, Identity, Result};
+use types::{Error, Identity, Result, Serial};
 
 use crate::explain;
 use crate::frame::{Frame, PREFIX_SIZE, Prefix};
 use crate::{Counters, Transport, tls};
 
-/// Who is at the other end, as the certificate says.
-pub(crate) fn peer(connection: &Connection) -> Result<Identity> {
+/// Who is at the other end, as the certificate says, and which one that is.
+pub(crate) fn peer(connection: &Connection) -> Result<(Identity, Option<Serial>)> {
     let certificates = connection
         .peer_identity()
         .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok());
-    tls::identity_of(certificates.as_deref().map(Vec::as_slice))
+    tls::peer_of(certificates.as_deref().map(Vec::as_slice))
 }
 
 /// A stream that is given up on: its bytes are not wanted any more.

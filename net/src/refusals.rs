@@ -197,7 +197,7 @@ async fn a_broken_frame_ends_its_connection_with_a_reason() {
     let ours = authority(1);
     let own = node(&ours, 2);
     let server = serve(&node(&ours, 1)).await;
-    let tls = tls::client(&Env::real(), ours.trust(), Some(&own), tls::ALPN_NATIVE).unwrap();
+    let tls = tls::client(&Env::real(), &Passport::from(&own), tls::ALPN_NATIVE).unwrap();
     let hello = frame::Frame::hello(&hello::ours(ClusterId([1; 16])));
     let stranger = frame::Frame::hello(&hello::ours(ClusterId([9; 16])));
     let future = frame::Frame::hello(&frame::Hello { version: 9, oldest: 8, cluster: ClusterId([1; 16]) });
@@ -324,7 +324,7 @@ async fn half_a_request_is_nothing() {
     let whole = frame::Frame::request(1, request(WAIT, b"", vec![0; 1_000_000]), 5000);
     let bytes = [&whole.prefix.encode()[..], &whole.body[..500_000]].concat();
 
-    let tls = tls::client(&Env::real(), ours.trust(), Some(&own), tls::ALPN_NATIVE).unwrap();
+    let tls = tls::client(&Env::real(), &Passport::from(&own), tls::ALPN_NATIVE).unwrap();
     let socket = tokio::net::TcpStream::connect(server.native_address()).await.unwrap();
     let name = pki::NODE_DNS_NAME.try_into().unwrap();
     let mut stream = tokio_rustls::TlsConnector::from(Arc::new(tls)).connect(name, socket).await.unwrap();

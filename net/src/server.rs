@@ -23,7 +23,7 @@ use types::limits::SHUTDOWN_MS_MAX;
 use crate::admission::Load;
 use crate::desk::Desk;
 use crate::tls::{self, Certificate};
-use crate::{Counters, Credentials, Service, Transport};
+use crate::{Counters, Passport, Service, Transport};
 use door::Door;
 pub(crate) use door::bind_error;
 use stop::Stop;
@@ -49,32 +49,35 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves until [`Server::shutdown`]. `Unavailable` when a port is taken, `Invalid` if `own` is not a node's.
+    /// Serves until [`Server::shutdown`]. `own` are credentials, or the passport that shows the ones of the
+    /// moment. `Unavailable` when a port is taken, `Invalid` if `own` is not a node's.
     pub async fn start(
         env: &Env,
         config: ServerConfig,
-        own: &Credentials,
+        own: impl Into<Passport>,
         service: Arc<dyn Service>,
     ) -> Result<Self> {
-        let desk = Desk::new(own.cluster(), service, config.load);
+        let own = own.into();
+        let desk = Desk::new(own.trust().cluster(), service, config.load);
         let counters = desk.counters.clone();
         let (stop, stopping) = watch::channel(false);
         let stopping = Stop::new(stopping);
         let mut doors = JoinSet::new();
 
-        let native_tls = tls::server(env, own, Certificate::Required, tls::ALPN_NATIVE)?;
+        let native_tls = tls::server(env, &own, Certificate::Required, tls::ALPN_NATIVE)?;
         let (listener, endpoint) = bind_native(config.native, &native_tls).await?;
         let native = listener.local_addr().map_err(|e| bind_error(config.native, &e))?;
-        let door = Door::new(listener, native_tls, Transport::Tcp, stopping.clone());
-        doors.spawn(tcp::serve(door, desk.clone()));
-        doors.spawn(quic::serve(endpoint, desk.clone(), stopping.clone()));
+        let door =
+            |listener, tls, transport| Door::new(listener, tls, transport, own.clone(), stopping.clone());
+        doors.spawn(tcp::serve(door(listener, native_tls, Transport::Tcp), desk.clone()));
+        doors.spawn(quic::serve(endpoint, desk.clone(), own.clone(), stopping.clone()));
 
         let mut control = None;
         if let Some(address) = config.control {
             let listener = TcpListener::bind(address).await.map_err(|e| bind_error(address, &e))?;
             control = Some(listener.local_addr().map_err(|e| bind_error(address, &e))?);
-            let control_tls = tls::server(env, own, Certificate::Optional, tls::ALPN_CONTROL)?;
-            doors.spawn(grpc::serve(Door::new(listener, control_tls, Transport::Grpc, stopping), desk));
+            let control_tls = tls::server(env, &own, Certificate::Optional, tls::ALPN_CONTROL)?;
+            doors.spawn(grpc::serve(door(listener, control_tls, Transport::Grpc), desk));
         }
         Ok(Self { native, control, counters, stop, doors: Mutex::new(doors) })
     }

@@ -14,7 +14,6 @@ use rustls::crypto::ring::{self, cipher_suite};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::sign::SingleCertAndKey;
 use rustls::time_provider::TimeProvider;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, OtherError, RootCertStore,
@@ -23,10 +22,10 @@ use rustls::{
 use tokio::io::BufReader;
 use tokio::net::TcpStream;
 use types::limits::KIB;
-use types::{ClusterId, Error, Identity, Result};
+use types::{Error, Identity, Result, Serial};
 
-use crate::explain;
-use crate::pki::{Credentials, Facts, NODE_DNS_NAME, Trust};
+use crate::pki::{Facts, NODE_DNS_NAME, Trust};
+use crate::{Passport, explain};
 
 /// Protocol of the native port: our frames. Changes only when even hello is not understood any more.
 pub(crate) const ALPN_NATIVE: &[u8] = b"cloudsync/1";
@@ -53,25 +52,16 @@ pub(crate) enum Certificate {
     Optional,
 }
 
-/// For callers. `credentials: None` is anonymous.
-pub(crate) fn client(
-    env: &Env,
-    trust: &Trust,
-    credentials: Option<&Credentials>,
-    alpn: &[u8],
-) -> Result<ClientConfig> {
-    let verifier =
-        WebPkiServerVerifier::builder_with_provider(roots(trust)?, provider()).build().map_err(internal)?;
-    let verifier = Arc::new(NodeVerifier { chain: verifier, cluster: trust.cluster() });
-    let builder = ClientConfig::builder_with_details(provider(), Arc::new(Time(env.clock.clone())))
+/// For callers.
+pub(crate) fn client(env: &Env, own: &Passport, alpn: &[u8]) -> Result<ClientConfig> {
+    let roots = roots(own.trust())?;
+    let chain = WebPkiServerVerifier::builder_with_provider(roots, provider()).build().map_err(internal)?;
+    let mut config = ClientConfig::builder_with_details(provider(), Arc::new(Time(env.clock.clone())))
         .with_protocol_versions(&[&version::TLS13])
         .map_err(internal)?
         .dangerous()
-        .with_custom_certificate_verifier(verifier);
-    let mut config = match credentials {
-        Some(own) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own.certified()))),
-        None => builder.with_no_client_auth(),
-    };
+        .with_custom_certificate_verifier(Arc::new(NodeVerifier { chain, own: own.clone() }))
+        .with_client_cert_resolver(Arc::new(own.clone()));
     config.alpn_protocols = vec![alpn.to_vec()];
     // A resumed session would skip the check of certificates that have expired meanwhile, to save a millisecond.
     config.resumption = Resumption::disabled();
@@ -79,17 +69,10 @@ pub(crate) fn client(
 }
 
 /// For servers.
-pub(crate) fn server(
-    env: &Env,
-    own: &Credentials,
-    callers: Certificate,
-    alpn: &[u8],
-) -> Result<ServerConfig> {
-    if !own.identity().is_node() {
-        return Err(Error::invalid(format!(
-            "credentials of {} cannot serve; use those of a node",
-            own.identity()
-        )));
+pub(crate) fn server(env: &Env, own: &Passport, callers: Certificate, alpn: &[u8]) -> Result<ServerConfig> {
+    let identity = own.credentials().map_or(Identity::Anonymous, |own| own.identity().clone());
+    if !identity.is_node() {
+        return Err(Error::invalid(format!("credentials of {identity} cannot serve; use those of a node")));
     }
     let mut verifier = WebPkiClientVerifier::builder_with_provider(roots(own.trust())?, provider());
     if callers == Certificate::Optional {
@@ -99,18 +82,21 @@ pub(crate) fn server(
     let mut config = ServerConfig::builder_with_details(provider(), Arc::new(Time(env.clock.clone())))
         .with_protocol_versions(&[&version::TLS13])
         .map_err(internal)?
-        .with_client_cert_verifier(Arc::new(CallerVerifier { chain, cluster: own.cluster() }))
-        .with_cert_resolver(Arc::new(SingleCertAndKey::from(own.certified())));
+        .with_client_cert_verifier(Arc::new(CallerVerifier { chain, own: own.clone() }))
+        .with_cert_resolver(Arc::new(own.clone()));
     config.alpn_protocols = vec![alpn.to_vec()];
     config.send_tls13_tickets = 0;
     Ok(config)
 }
 
-/// Who a peer with these verified certificates is; `Anonymous` without any.
-pub(crate) fn identity_of(certificates: Option<&[CertificateDer<'_>]>) -> Result<Identity> {
+/// Who a peer with these verified certificates is, and by which one; `Anonymous` without any.
+pub(crate) fn peer_of(certificates: Option<&[CertificateDer<'_>]>) -> Result<(Identity, Option<Serial>)> {
     match certificates.and_then(<[_]>::first) {
-        Some(own) => Ok(Facts::read(own)?.identity),
-        None => Ok(Identity::Anonymous),
+        Some(own) => {
+            let Facts { identity, serial, .. } = Facts::read(own)?;
+            Ok((identity, Some(serial)))
+        }
+        None => Ok((Identity::Anonymous, None)),
     }
 }
 
@@ -180,20 +166,25 @@ macro_rules! signatures_by_chain {
 #[derive(Debug)]
 struct NodeVerifier {
     chain: Arc<WebPkiServerVerifier>,
-    cluster: ClusterId,
+    own: Passport,
 }
 
 impl NodeVerifier {
     fn check(&self, facts: &Facts) -> Result<()> {
-        if facts.cluster != self.cluster {
+        let cluster = self.own.trust().cluster();
+        if facts.cluster != cluster {
             return Err(Error::denied(format!(
-                "the node belongs to cluster {}, our credentials to {}; check the address and the credential file",
-                facts.cluster, self.cluster
+                "the node belongs to cluster {}, our credentials to {cluster}; check the address and the credential file",
+                facts.cluster
             )));
         }
         if !facts.identity.is_node() {
             let who = &facts.identity;
             return Err(Error::denied(format!("the server is {who}, not a node; check the address")));
+        }
+        if self.own.is_revoked(facts.serial) {
+            let who = &facts.identity;
+            return Err(Error::denied(format!("the certificate of {who} was revoked; stop that node")));
         }
         Ok(())
     }
@@ -228,7 +219,7 @@ impl ServerCertVerifier for NodeVerifier {
 #[derive(Debug)]
 struct CallerVerifier {
     chain: Arc<dyn ClientCertVerifier>,
-    cluster: ClusterId,
+    own: Passport,
 }
 
 impl ClientCertVerifier for CallerVerifier {
@@ -248,7 +239,8 @@ impl ClientCertVerifier for CallerVerifier {
     ) -> Result<ClientCertVerified, rustls::Error> {
         let verified = self.chain.verify_client_cert(own, intermediates, now)?;
         match Facts::read(own) {
-            Ok(facts) if facts.cluster == self.cluster => Ok(verified),
+            Ok(facts) if self.own.is_revoked(facts.serial) => Err(CertificateError::Revoked.into()),
+            Ok(facts) if facts.cluster == self.own.trust().cluster() => Ok(verified),
             Ok(_) => Err(CertificateError::ApplicationVerificationFailure.into()),
             Err(_) => Err(CertificateError::BadEncoding.into()),
         }

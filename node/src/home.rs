@@ -19,7 +19,7 @@ pub struct Home {
     _lock: Arc<dyn File>,
 }
 
-/// Who a node is; written once, by `init` or `join`.
+/// Who a node is; written by `init` or `join`, and whenever its credentials are renewed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Membership {
     /// The cluster it belongs to.
@@ -92,6 +92,11 @@ impl Home {
         self.load(MEMBERSHIP)
     }
 
+    /// Who the node is from now on: the same with newer credentials. The old ones stay until the new ones are durable.
+    pub fn renew(&self, credentials: String) -> Result<()> {
+        self.save(MEMBERSHIP, &Membership { credentials, ..self.membership()? })
+    }
+
     /// The newest map that was saved.
     pub fn map(&self) -> Result<ClusterMap> {
         self.load(MAP)
@@ -110,6 +115,14 @@ impl Home {
     /// Writes a file of this directory as a whole, durably.
     pub(crate) fn save<T: Serialize>(&self, name: &str, value: &T) -> Result<()> {
         Ok(self.env.disk.write_atomic(&self.join(name), &proto::encode(value))?)
+    }
+
+    /// Removes a file of this directory, if there is one.
+    pub(crate) fn remove(&self, name: &str) -> Result<()> {
+        if self.has(name) {
+            self.env.disk.remove_file(&self.join(name))?;
+        }
+        Ok(())
     }
 
     /// Reads a file of this directory.

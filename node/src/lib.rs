@@ -19,13 +19,14 @@ pub mod repair;
 mod run;
 mod service;
 mod setup;
+mod standing;
 mod store;
 mod token;
 mod unlock;
 mod up;
 
-pub use platform::{Listener, Platform, RealPlatform};
+pub use platform::{Listener, Platform, Presence, RealPlatform, Standing};
 pub use run::Node;
-pub use setup::{init, join};
+pub use setup::{init, join, renew};
 pub use token::JoinToken;
 pub use up::{Embedded, prepare_embedded};

@@ -217,9 +217,7 @@ impl MetaKeeper {
             secret: self.membership.secret.clone(),
             unlocking: self.unlocking.clone(),
             bootstrap: self.membership.bootstrap.clone().filter(|_| !self.record().founded),
-            signer: Signer(Arc::new(move |authority, request, identity| {
-                signer.sign(authority, request, identity)
-            })),
+            signer: Signer(Arc::new(move |authority, request, terms| signer.sign(authority, request, terms))),
             down_out: self.config.meta_down_out,
             leader_stay: LEADER_STAY,
             level: LEVEL_NEWEST,

@@ -6,15 +6,20 @@ use std::sync::Arc;
 
 use env::Env;
 use kv::Kv;
-use proto::map::ClusterMap;
+use metaserver::Unlocking;
+use net::Terms;
+use proto::map::{ClusterMap, ROOT};
 use raft::HostConfig;
 use raft::recover::{self, Remains};
-use types::{Error, NodeId, PartitionId, ReplicaId, Result};
+use tree::root::{self, Secrets};
+use types::limits::LOCAL_CERTIFICATE_VALIDITY;
+use types::{Error, ErrorKind, Identity, NodeId, PartitionId, ReplicaId, Result};
 
 use crate::config::NodeConfig;
 use crate::home::Home;
 use crate::platform::Platform;
 use crate::store::StoreRecord;
+use crate::unlock;
 
 /// The metadata of a stopped node.
 pub struct StoppedMeta {
@@ -41,6 +46,11 @@ impl StoppedMeta {
         let found = recover::survey(&self.env, &self.config()?, &self.kv, &self.partitions());
         let found = found.map_err(raft::OpenError::into_error)?;
         Ok(found.into_iter().filter(|remains| !remains.voters.is_empty()).collect())
+    }
+
+    /// The node that it is of.
+    pub fn node(&self) -> NodeId {
+        self.node
     }
 
     /// All nodes that this one knows of, but itself.
@@ -76,6 +86,26 @@ impl StoppedMeta {
         recover::take_over(&self.env, &self.config()?, &self.kv, &orphans, &replaced)
             .map_err(raft::OpenError::into_error)?;
         Ok(orphans)
+    }
+
+    /// Credentials that this node signs by itself, with what its copy of the root partition and its unlock key let it: for
+    /// when nobody is left whom a running cluster accepts. They are short-lived, and the cluster does not list them.
+    pub fn issue(&self, platform: &dyn Platform, config: &NodeConfig, identity: &Identity) -> Result<String> {
+        let state = recover::state_of(self.kv.clone(), ROOT)?;
+        let sealed = root::secrets(&state).map_err(|e| match e.kind() {
+            ErrorKind::Unavailable => Error::not_found(
+                "this node has no copy of the root partition: use a token, or do this on a node that has one",
+            ),
+            _ => e,
+        })?;
+        let Unlocking { key, .. } = unlock::load(&self.env, &self.home, config)?;
+        let Secrets { authority, .. } = Secrets::open(&sealed, &key)?;
+        platform.issue(&authority, &Terms::uncounted(identity, LOCAL_CERTIFICATE_VALIDITY, &self.env))
+    }
+
+    /// Gives this node a certificate that it has signed by itself; once it runs, it gets another from the cluster.
+    pub fn renew(&self, platform: &dyn Platform, config: &NodeConfig) -> Result<()> {
+        self.home.renew(self.issue(platform, config, &Identity::Node(self.node))?)
     }
 
     fn config(&self) -> Result<HostConfig> {

@@ -22,9 +22,10 @@ use crate::health::Health;
 use crate::home::{Home, Membership};
 use crate::links::BlockLinks;
 use crate::meta::MetaKeeper;
-use crate::platform::{Listener, Platform};
+use crate::platform::{Listener, Platform, Presence};
 use crate::repair::{self, Moved};
 use crate::service::NodeService;
+use crate::standing::{self, Refusals, Renewal};
 use crate::store::StoreRecord;
 use crate::unlock;
 
@@ -35,7 +36,7 @@ pub struct Node {
     listener: Box<dyn Listener>,
     service: Arc<NodeService>,
     cluster: Arc<Cluster>,
-    reporter: Option<JoinHandle<()>>,
+    tasks: Tasks,
     /// When a leader of the root partition has last heard this node.
     heard: Heard,
     pages: Option<PageServer>,
@@ -48,6 +49,8 @@ struct Start {
     platform: Arc<dyn Platform>,
     config: NodeConfig,
     membership: Membership,
+    presence: Arc<dyn Presence>,
+    refusals: Arc<Refusals>,
     map: watch::Sender<Arc<ClusterMap>>,
     moved: Moved,
 }
@@ -55,7 +58,7 @@ struct Start {
 impl Start {
     /// A view of the cluster over TLS/TCP, with connections of its own, that shares the node's map.
     fn view(&self) -> Result<Arc<Cluster>> {
-        let dial = self.platform.dial(&self.config, &self.membership.credentials)?;
+        let dial = self.presence.dial()?;
         let endpoints = Endpoints { addresses: Vec::new(), transport: Transport::Tcp };
         let (env, map) = (self.env.clone(), self.map.clone());
         let cluster = Cluster::new(env, dial, endpoints, map, NODE_REQUEST_DEADLINE);
@@ -64,23 +67,37 @@ impl Start {
 }
 
 impl Node {
-    /// Starts the node of a prepared data directory. `NotFound` when none was prepared, `Exists` when it is in use.
+    /// Starts the node of a prepared data directory. `NotFound` when none was prepared, `Exists` when it is in use,
+    /// `Denied` when its certificate has run out.
     pub async fn start(env: Env, platform: Arc<dyn Platform>, config: NodeConfig) -> Result<Self> {
         let home = Arc::new(Home::lock(&env, &config.data)?);
         let membership = home.membership()?;
+        let presence = platform.appear(&config, &membership.credentials)?;
+        standing::check(membership.node, &presence.standing(), env.clock.wall())?;
+        let refusals = Arc::new(Refusals::load(&home, &presence)?);
         let (map, _) = watch::channel(Arc::new(home.map()?));
         let service = Arc::new(NodeService::new(map.clone()));
-        let listener = platform.listen(&config, &membership.credentials, service.clone()).await?;
+        let listener = presence.listen(service.clone()).await?;
         let moved = repair::moved(&home)?;
-        let start = Start { env, platform, config: config.clone(), membership, map, moved };
+        let native = config.native;
+        let start = Start { env, platform, config, membership, presence, refusals, map, moved };
         let (id, cluster) = (start.membership.node, start.view()?);
         let heard = Heard::default();
-        let mut node =
-            Self { id, home, listener, service, cluster, reporter: None, heard, pages: None, keeper: None };
+        let mut node = Self {
+            id,
+            home,
+            listener,
+            service,
+            cluster,
+            tasks: Tasks::default(),
+            heard,
+            pages: None,
+            keeper: None,
+        };
         node.pages = node.show(&start).await?;
         // A node that cannot start all of its rooms must not serve with the rest: dropping it closes its doors.
         node.start_rooms(start).await?;
-        info!(node = %node.id, native = %config.native, "node is up");
+        info!(node = %node.id, %native, "node is up");
         Ok(node)
     }
 
@@ -120,13 +137,22 @@ impl Node {
     }
 
     async fn start_rooms(&mut self, start: Start) -> Result<()> {
-        let Start { env, platform, config, membership, map, .. } = &start;
+        let Start { env, platform, config, membership, map, presence, .. } = &start;
         env::task::spawn(save_maps(self.home.clone(), map.subscribe()));
         if config.roles.contains(&Role::Meta) {
             let keeper = Arc::new(self.keeper(&start).await?);
             self.keeper = Some(keeper.clone());
             keeper.start().await?;
         }
+        let renewal = Renewal {
+            env: env.clone(),
+            node: self.id,
+            platform: platform.clone(),
+            presence: presence.clone(),
+            home: self.home.clone(),
+            cluster: self.cluster.clone(),
+        };
+        self.tasks.0.push(env::task::spawn(renewal.run()));
         let report = Reporter {
             node: self.id,
             service: self.service.clone(),
@@ -134,8 +160,9 @@ impl Node {
             counters: self.listener.counters(),
             config: config.clone(),
             heard: self.heard.clone(),
+            refusals: start.refusals.clone(),
         };
-        self.reporter = Some(env::task::spawn(report.run()));
+        self.tasks.0.push(env::task::spawn(report.run()));
         if config.roles.contains(&Role::Block) {
             let disks = disks::open(env, platform, &self.home, config, membership, &self.cluster).await?;
             let intents = platform.open_kv(&self.home.join("block/intents"))?;
@@ -176,12 +203,22 @@ impl Node {
             meta.retire();
             meta.hand_over().await;
         }
-        self.reporter.into_iter().for_each(|reporter| reporter.abort());
+        drop(self.tasks);
         self.listener.shutdown().await;
         match self.keeper {
             Some(keeper) => keeper.stop().await,
             None => Ok(()),
         }
+    }
+}
+
+/// What a node does unasked, for as long as it is there.
+#[derive(Default)]
+struct Tasks(Vec<JoinHandle<()>>);
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        self.0.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -219,6 +256,7 @@ struct Reporter {
     counters: Arc<Counters>,
     config: NodeConfig,
     heard: Heard,
+    refusals: Arc<Refusals>,
 }
 
 impl Reporter {
@@ -229,8 +267,11 @@ impl Reporter {
             let heartbeat = self.heartbeat();
             let seen = self.cluster.ask_until(ROOT, &heartbeat, NODE_HEARTBEAT_PERIOD * 2, deadline).await;
             match seen {
-                Ok(HeartbeatSeen { map, level, keys, refused }) => {
+                Ok(HeartbeatSeen { map, level, keys, revoked, refused }) => {
                     silent = false;
+                    if let Some(list) = revoked {
+                        self.refusals.hear(list).await;
+                    }
                     if let Some(meta) = self.service.meta() {
                         meta.hear_level(level);
                         keys.into_iter().for_each(|ring| meta.hear_ring(ring));
@@ -268,6 +309,7 @@ impl Reporter {
             stamp: meta.as_ref().map(|meta| meta.stamp()),
             store_problem: self.service.store_problem(),
             partitions: meta.map(|meta| meta.partition_reports()).unwrap_or_default(),
+            revoked_version: self.refusals.version(),
             syncing_slots: block.map_or(0, |block| block.syncing_slots()),
             bytes_received: traffic.received,
             bytes_sent: traffic.sent,

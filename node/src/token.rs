@@ -1,19 +1,18 @@
-//! The join token: the one line that a new node needs to become part of a cluster.
+//! The join token: the one line that a new node needs to become part of a cluster, or an old one to come back.
 //!
 //! Owns: the form of the line. It holds a secret that is valid for a while, and says whom to trust and where to ask, so
 //! that the new node gives the secret to nobody else.
 //! Knows nothing of: how joining is done.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use client::{Cluster, CredentialFile};
-use proto::cluster::CreateToken;
+use proto::certificates::{CreateToken, TokenCreated};
 use proto::map::{ClusterMap, ROOT, Role};
 use serde::{Deserialize, Serialize};
-use types::{Error, Result};
+use types::{Error, Result, TokenId};
 
 /// What every token begins with: makes it recognisable, and lets its form change.
 const PREFIX: &str = "cloudsync-join-1-";
@@ -39,12 +38,15 @@ impl std::fmt::Debug for JoinToken {
 }
 
 impl JoinToken {
-    /// Asks the cluster for a token that is valid for this long from now.
-    pub async fn create(cluster: &Cluster, credentials: &CredentialFile, valid: Duration) -> Result<Self> {
-        let valid_ms = u64::try_from(valid.as_millis()).unwrap_or(u64::MAX);
-        let secret = cluster.ask_root(&CreateToken { valid_ms }).await?.secret;
+    /// Asks the cluster for a token; returns what it is listed by, too.
+    pub async fn create(
+        cluster: &Cluster,
+        credentials: &CredentialFile,
+        question: &CreateToken,
+    ) -> Result<(Self, TokenId)> {
+        let TokenCreated { secret, id } = cluster.ask_root(question).await?;
         let authority = credentials.credentials()?.trust().to_pem();
-        Ok(Self { secret, control: admitting(&cluster.map()), authority })
+        Ok((Self { secret, control: admitting(&cluster.map()), authority }, id))
     }
 
     /// The token as one line of text.

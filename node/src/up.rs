@@ -3,13 +3,15 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
+use client::{ADMIN_FILE, CredentialFile};
 use env::Env;
-use types::Result;
+use types::{Error, Identity, Result};
 
 use crate::config::NodeConfig;
 use crate::home::Home;
 use crate::platform::Platform;
-use crate::setup::init;
+use crate::repair::StoppedMeta;
+use crate::setup::{ADMIN, init};
 
 /// A cluster of one node that can be started.
 #[derive(Debug)]
@@ -39,10 +41,33 @@ pub fn prepare_embedded(
     };
     // The lock is released in between; a second `up` that slips in finds the node prepared and the other running.
     let created = !Home::lock(env, data)?.is_prepared();
-    if created {
-        init(env, platform, &config)?;
+    match created {
+        true => init(env, platform, &config)?,
+        false => revive(env, platform, &config)?,
     }
     Ok(Embedded { config, created })
+}
+
+/// Signs again what has run out while the cluster was off: nobody else is there who could. Once it runs, the cluster
+/// issues lasting ones.
+fn revive(env: &Env, platform: &dyn Platform, config: &NodeConfig) -> Result<()> {
+    let now = env.clock.wall();
+    let ends = |credentials: &str| Ok::<_, Error>(platform.appear(config, credentials)?.standing().expires);
+    let membership = Home::lock(env, &config.data)?.membership()?;
+    if ends(&membership.credentials)? <= now {
+        StoppedMeta::open(env, platform, config)?.renew(platform, config)?;
+    }
+    let path = config.data.join(ADMIN_FILE);
+    if !env.disk.exists(&path) {
+        return Ok(()); // Moved to where it is safe.
+    }
+    let file = CredentialFile::load(&*env.disk, &path)?;
+    if ends(&file.identity)? <= now {
+        let admin = Identity::Admin(ADMIN.to_owned());
+        let identity = StoppedMeta::open(env, platform, config)?.issue(platform, config, &admin)?;
+        CredentialFile { identity, ..file }.save(&*env.disk, &path)?;
+    }
+    Ok(())
 }
 
 /// The address some ports after `address`, or before it at the end of all ports.

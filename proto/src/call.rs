@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::map::Role;
-use crate::{block, catalog, cluster, index, keys, namespace};
+use crate::{block, catalog, certificates, cluster, index, keys, namespace};
 
 /// A question that one process asks another.
 pub trait Call: Serialize + DeserializeOwned + Send + Sync + 'static {
@@ -49,7 +49,7 @@ calls! {
     Heartbeat = 2, META => cluster::Heartbeat => cluster::HeartbeatSeen;
     Join = 3, META => cluster::Join => cluster::Joined;
     FetchStatus = 4, META => cluster::FetchStatus => cluster::ClusterStatus;
-    CreateToken = 5, META => cluster::CreateToken => cluster::TokenCreated;
+    CreateToken = 5, META => certificates::CreateToken => certificates::TokenCreated;
     CreateNamespace = 6, META => catalog::CreateNamespace => catalog::NamespaceFound;
     FindNamespace = 7, META => catalog::FindNamespace => catalog::NamespaceFound;
     RegisterDisks = 8, META => cluster::RegisterDisks => cluster::DisksRegistered;
@@ -58,8 +58,14 @@ calls! {
     RegisterStore = 11, META => cluster::RegisterStore => cluster::StoreRegistered;
     RemoveNode = 12, META => cluster::RemoveNode => cluster::NodeRemoved;
     FetchDigest = 15, META => cluster::FetchDigest => cluster::PartitionDigest;
+    ListTokens = 16, META => certificates::ListTokens => certificates::TokenList;
+    RevokeToken = 17, META => certificates::RevokeToken => ();
     // Between the Raft hosts of two nodes: opaque bytes in the body, no question.
     Raft = 20, META;
+    RenewCertificate = 21, META => certificates::RenewCertificate => certificates::CertificateRenewed;
+    IssueCertificate = 22, META => certificates::IssueCertificate => certificates::CertificateIssued;
+    ListCertificates = 23, META => certificates::ListCertificates => certificates::CertificateList;
+    RevokeCertificates = 24, META => certificates::RevokeCertificates => certificates::CertificatesRevoked;
     WriteNamespace = 30, META => namespace::WriteNamespace => namespace::Written;
     Stat = 31, META => namespace::Stat => namespace::Found;
     ListDir = 32, META => namespace::ListDir => namespace::Listing;

@@ -8,6 +8,7 @@ use types::{
     ClusterId, DiskId, DiskUuid, Epoch, FeatureLevel, NodeId, PartitionId, PgId, ReplicaId, Stamp, StoreUuid,
 };
 
+use crate::certificates::Revoked;
 use crate::keys::KeyRing;
 use crate::keys::Unlock;
 use crate::map::{ClusterMap, Role};
@@ -86,6 +87,8 @@ pub struct Heartbeat {
     pub store_problem: String,
     /// State of each partition it has a copy of.
     pub partitions: Vec<PartitionReport>,
+    /// Version of the list of revoked certificates that it has.
+    pub revoked_version: u64,
     /// Slots it still has to fill.
     pub syncing_slots: u32,
     /// Bytes received from clients since it started.
@@ -103,11 +106,14 @@ pub struct HeartbeatSeen {
     pub level: FeatureLevel,
     /// The key ring, sealed, for a meta node: it may have no copy of the root partition.
     pub keys: Option<KeyRing>,
+    /// Whom to turn away, when the sender has another version of that.
+    pub revoked: Option<Revoked>,
     /// Why the sender's metadata store must not take part: others have heard more of it than it says.
     pub refused: Option<String>,
 }
 
-/// A new node asks to join; `Denied` without a valid token. The only request that needs no certificate.
+/// A new node asks to join; `Denied` without a valid token. The same request again gets the same answer: the one before may
+/// have been lost. Beside what a token renews the only request that needs no certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Join {
     /// From the join token.
@@ -193,21 +199,6 @@ pub struct NodeRemoved {
     pub group_count: u32,
     /// It votes in the partitions.
     pub is_voter: bool,
-}
-
-/// Asks for a join token. For administrators.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CreateToken {
-    /// Milliseconds from now until it expires.
-    pub valid_ms: u64,
-}
-
-/// Answer to [`CreateToken`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TokenCreated {
-    /// What the new node shows.
-    #[serde(with = "serde_bytes")]
-    pub secret: [u8; 32],
 }
 
 /// A node says which disks it found; new ones get an id. `Invalid` when one belongs to another node.

@@ -10,10 +10,12 @@ use placement::Table;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use types::{
-    ChunkKey, ClusterId, DiskId, DiskUuid, Epoch, Error, FeatureLevel, Millis, NamespaceId, NamespaceName,
-    NodeId, PartitionId, PgId, Possession, Profile, Result, StoreUuid, TenantId,
+    ChunkKey, ClusterId, DiskId, DiskUuid, Epoch, Error, FeatureLevel, Identity, Millis, NamespaceId,
+    NamespaceName, NodeId, PartitionId, PgId, Possession, Profile, Result, Serial, StoreUuid, TenantId,
+    TokenId,
 };
 
+use crate::certificates::{Grant, Issued, Which};
 use crate::encode;
 use crate::index::Registration;
 use crate::keys::KeyRing;
@@ -123,6 +125,30 @@ pub struct Bootstrap {
     pub keys: KeyRing,
     /// The first node, which becomes node 1.
     pub node: NewNode,
+    /// The certificates that were issued before there was a cluster: the first node's and the first administrator's.
+    /// Their serials count from 1.
+    pub certificates: Vec<FirstCertificate>,
+}
+
+/// A certificate that is as old as the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FirstCertificate {
+    /// Who its holder is.
+    pub identity: Identity,
+    /// When it was issued.
+    pub issued: Millis,
+    /// When it ends.
+    pub expires: Millis,
+}
+
+/// What is asked to be certified, by whoever has the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToCertify {
+    /// BLAKE3 of the certificate signing request. Repeated, it gets the certificate that it has.
+    #[serde(with = "serde_bytes")]
+    pub request: [u8; 32],
+    /// When the certificate ends.
+    pub expires: Millis,
 }
 
 /// Commands of the root partition.
@@ -132,15 +158,44 @@ pub enum RootCommand {
     Bootstrap(Box<Bootstrap>),
     /// Changes the map.
     ChangeMap(Box<ChangeMap>),
-    /// Allows nodes to join.
+    /// Adds a token.
     AddToken {
-        /// BLAKE3 of what a node must show.
+        /// BLAKE3 of what its holder must show.
         hash: [u8; 32],
+        /// What it is good for.
+        grant: Grant,
+        /// How often it can be used.
+        uses: u32,
         /// Not valid after this time.
         expires: Millis,
     },
     /// Replaces the key ring by the one that was made from it; `Conflict` when another was made meanwhile.
     ChangeKeys(Box<KeyRing>),
+    /// Forgets a token.
+    RevokeToken {
+        /// Which one.
+        id: TokenId,
+    },
+    /// Counts a certificate; what signs it is not here.
+    IssueCertificate {
+        /// Who its holder will be.
+        identity: Identity,
+        /// For which key, and for how long.
+        asked: ToCertify,
+        /// BLAKE3 of the token that is used up for it, if one is.
+        token_hash: Option<[u8; 32]>,
+    },
+    /// Has everybody turn certificates away.
+    RevokeCertificates {
+        /// Which ones.
+        which: Which,
+        /// `Conflict` when this one is among them.
+        own: Option<Serial>,
+        /// Also the last one of an administrator.
+        force: bool,
+    },
+    /// Forgets tokens and certificates that have run out.
+    ForgetExpired,
 }
 
 /// A change of the map with what follows from it, as computed by the proposer.
@@ -172,6 +227,8 @@ pub enum MapChange {
         node: NewNode,
         /// BLAKE3 of the token it showed.
         token_hash: [u8; 32],
+        /// What its certificate is to be for.
+        asked: ToCertify,
         /// The newest feature level that its build knows; refused below that of the root partition.
         level: FeatureLevel,
     },
@@ -223,8 +280,10 @@ pub enum MapChange {
 pub struct MapChanged {
     /// The map that has the change; the one before when there was nothing to change.
     pub epoch: Epoch,
-    /// The id of the node that was added.
+    /// The id of the node that was added, now or when the same was asked before.
     pub node: Option<NodeId>,
+    /// The certificate of the node that was added.
+    pub certificate: Option<Issued>,
     /// The ids of the disks that were registered, in the order of the request.
     pub disks: Vec<DiskId>,
 }

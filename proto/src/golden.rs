@@ -10,16 +10,20 @@ use expect_test::expect;
 use proptest::prelude::*;
 use serde::Serialize;
 use types::{
-    ChunkId, DiskId, Epoch, FeatureLevel, GcEpoch, Generation, InodeId, KeyId, Millis, Name, NamespaceId,
-    NamespaceName, Nanos, Path, PgId, Possession, RequestId, Scope, Seq, TenantId, VersionId,
+    ChunkId, DiskId, Epoch, FeatureLevel, GcEpoch, Generation, Identity, InodeId, KeyId, Millis, Name,
+    NamespaceId, NamespaceName, Nanos, NodeId, Path, PgId, Possession, RequestId, Scope, Seq, Serial,
+    TenantId, TokenId, VersionId,
 };
 
 use crate::block::{ChunkKind, GetShard, Layout, PutChunk, PutShard, ShardKey, ShardMeta};
+use crate::certificates::{Grant, RenewCertificate, Revoked, Which};
 use crate::command::{
-    ChangeMap, Command, IndexCommand, Logged, MapChange, NamespaceCommand, RootCommand, Stamped,
+    ChangeMap, Command, IndexCommand, Logged, MapChange, NamespaceCommand, NewNode, RootCommand, Stamped,
+    ToCertify,
 };
 use crate::index::{Locator, Registration, Sizes};
 use crate::keys::{FetchKeys, KeyMatter, KeyRing, Keys, RingKey, TenantKey};
+use crate::map::Role;
 use crate::namespace::{
     Attributes, Change, DirRef, Entry, Expect, Freshness, Kind, ListDir, Mode, NewContent, Op, OrderBy,
     PageToken, Place, Record, View, WriteNamespace,
@@ -132,6 +136,28 @@ fn sealed_write() -> WriteNamespace {
     WriteNamespace { ops: vec![op], ..write() }
 }
 
+fn add_node() -> ChangeMap {
+    let address = "10.0.0.1:7".parse().unwrap();
+    let roles = vec![Role::Block];
+    let node = NewNode { zone: "z".into(), roles, native: address, control: address, store: None };
+    let asked = ToCertify { request: [0xaa; 32], expires: Millis(5) };
+    let change = MapChange::AddNode { node, token_hash: [0xaa; 32], asked, level: FeatureLevel(1) };
+    ChangeMap { base: Epoch(4), change, placed: None }
+}
+
+fn add_token(grant: Grant) -> RootCommand {
+    RootCommand::AddToken { hash: [0xaa; 32], grant, uses: 2, expires: Millis(5) }
+}
+
+fn issue() -> RootCommand {
+    let asked = ToCertify { request: [0xaa; 32], expires: Millis(5) };
+    RootCommand::IssueCertificate { identity: Identity::Node(NodeId(3)), asked, token_hash: Some([0xaa; 32]) }
+}
+
+fn revoke(which: Which) -> RootCommand {
+    RootCommand::RevokeCertificates { which, own: Some(Serial(2)), force: true }
+}
+
 #[test]
 fn messages_are_frozen() {
     let key = ShardKey { chunk: CHUNK.within(SCOPE), generation: Generation(300), slot: 4 };
@@ -203,6 +229,16 @@ fn messages_are_frozen() {
         command("sealed", NamespaceCommand::Write { author: "a".into(), write: sealed_write() }),
         command("finish_sync", RootCommand::ChangeMap(Box::new(finish_sync))),
         line("set_level", &Logged::set_level(FeatureLevel(2))),
+        command("add_node", RootCommand::ChangeMap(Box::new(add_node()))),
+        command("add_token", add_token(Grant::Join(Role::Meta))),
+        command("add_renewal", add_token(Grant::Renew(NodeId(9)))),
+        command("revoke_token", RootCommand::RevokeToken { id: TokenId([8; 8]) }),
+        command("issue", issue()),
+        command("revoke", revoke(Which::Serial(Serial(300)))),
+        command("revoke_all", revoke(Which::Of(Identity::User("ann".into())))),
+        command("forget_expired", RootCommand::ForgetExpired),
+        hex("renew", &RenewCertificate { node: NodeId(3), request: "r".into(), secret: Some([0xaa; 32]) }),
+        hex("revoked", &Revoked { version: 2, until: [(Serial(1), Millis(5))].into() }),
         hex("created", &record(Change::Created { dir, entry: entry() })),
         hex("versioned", &record(Change::Versioned { dir, entry: entry(), base: VersionId(1) })),
         hex("attributed", &record(Change::Attributed { dir, entry: entry() })),
@@ -238,6 +274,16 @@ fn messages_are_frozen() {
         sealed 010101000000010001010161011001010101010101010101010101010101010101010161010009010320(chunk)04010173000000000000
         finish_sync 0101010000000100010104030101020300
         set_level 010002000000
+        add_node 010101000000010001010400017a0101000a00000107000a0000010700(chunk)20(chunk)050100
+        add_token 01010100000001000102(chunk)00000205
+        add_renewal 01010100000001000102(chunk)01090205
+        revoke_token 01010100000001000104080808080808080808
+        issue 01010100000001000105000320(chunk)0501(chunk)
+        revoke 0101010000000100010600ac02010201
+        revoke_all 01010100000001000106010203616e6e010201
+        forget_expired 01010100000001000107
+        renew 010003017201(chunk)
+        revoked 010002010105
         created 01000102016106022f6e0005016e0601ac02070220(chunk)000901a0030103612f620106757365722e78017900
         versioned 01000102016106022f6e0105016e0601ac02070220(chunk)000901a0030103612f620106757365722e7801790001
         attributed 01000102016106022f6e0205016e0601ac02070220(chunk)000901a0030103612f620106757365722e78017900

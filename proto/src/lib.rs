@@ -6,6 +6,7 @@
 pub mod block;
 mod call;
 pub mod catalog;
+pub mod certificates;
 pub mod cluster;
 pub mod command;
 mod entry;

@@ -19,7 +19,7 @@ use crate::error::OpenError;
 use crate::log::{EntryId, Log, SavedVote};
 use crate::reconcile::reconcile;
 use crate::shared::open_log;
-use crate::state::StateStore;
+use crate::state::{State, StateStore};
 use crate::{gap, roster};
 
 /// What a replica has of a group.
@@ -46,6 +46,11 @@ pub fn survey(
 ) -> Result<Vec<Remains>, OpenError> {
     let log = open_log(env, config, DiskQueue::inline())?;
     groups.iter().map(|group| Ok(remains(&log, kv, *group)?)).collect()
+}
+
+/// The state of a group in a store that no process has open.
+pub fn state_of(kv: Arc<dyn Kv>, group: PartitionId) -> Result<State> {
+    Ok(StateStore::open(kv, group)?.read())
 }
 
 /// Makes the store of `config` the only voter of all `groups`. It serves when its node is started the next time.

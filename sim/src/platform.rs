@@ -1,20 +1,21 @@
 //! What a simulated node stands on: stores in memory, the switchboard, and certificates that are mere names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
-use env::Random;
+use env::{Clock, Random};
 use kv::{Kv, KvFaults, KvImage, MemKv};
 use net::testing::Switchboard;
-use net::{Counters, Dial, Service};
+use net::{Counters, Dial, Service, Terms};
 use node::config::NodeConfig;
-use node::{Listener, Platform};
-use types::{ClusterId, Error, Identity, Result};
+use node::{Listener, Platform, Presence, Standing};
+use types::{ClusterId, Error, Identity, Millis, Result, Serial};
 
 /// What a certificate says instead of being one. Keys are chance that no seed decides, and there is no one to deceive.
+/// Serial and times follow it, so that it is renewed like any other.
 const CERTIFICATE: &str = "simulated ";
 
 /// What the stores of a node held at one moment, by path.
@@ -25,6 +26,7 @@ pub type StoreImages = BTreeMap<PathBuf, KvImage>;
 pub struct SimPlatform {
     network: Switchboard,
     random: Random,
+    clock: Clock,
     stores: Arc<Mutex<BTreeMap<PathBuf, MemKv>>>,
 }
 
@@ -35,9 +37,9 @@ impl std::fmt::Debug for SimPlatform {
 }
 
 impl SimPlatform {
-    /// A platform on `network` without stores.
-    pub fn new(network: Switchboard, random: Random) -> Self {
-        Self { network, random, stores: Arc::default() }
+    /// A platform on `network` without stores, whose wall clock is that of the node.
+    pub fn new(network: Switchboard, random: Random, clock: Clock) -> Self {
+        Self { network, random, clock, stores: Arc::default() }
     }
 
     /// The power fails: every store forgets what it had not made durable.
@@ -93,16 +95,20 @@ impl SimPlatform {
     }
 }
 
-/// The credentials of an identity, as this platform writes them.
-fn credentials_of(identity: &Identity) -> String {
-    format!("{CERTIFICATE}{identity}")
+/// Credentials as this platform writes them.
+fn credentials_of(terms: &Terms, now: Millis) -> String {
+    let Terms { identity, serial, expires } = terms;
+    format!("{CERTIFICATE}{identity} {serial} {now} {expires}")
 }
 
-fn holder(credentials: &str) -> Result<Identity> {
-    let name = credentials.strip_prefix(CERTIFICATE);
-    Identity::parse(
-        name.ok_or_else(|| Error::invalid(format!("{credentials:?} is no simulated certificate")))?,
-    )
+fn read(credentials: &str) -> Result<(Identity, Standing)> {
+    let bad = || Error::invalid(format!("{credentials:?} is no simulated certificate"));
+    let words: Vec<&str> = credentials.strip_prefix(CERTIFICATE).ok_or_else(bad)?.split(' ').collect();
+    let [identity, numbers @ ..] = &words[..] else { return Err(bad()) };
+    let numbers: Vec<u64> = numbers.iter().map_while(|number| number.parse().ok()).collect();
+    let [serial, issued, expires] = numbers[..] else { return Err(bad()) };
+    let standing = Standing { serial: Serial(serial), issued: Millis(issued), expires: Millis(expires) };
+    Ok((Identity::parse(identity)?, standing))
 }
 
 #[async_trait]
@@ -115,21 +121,11 @@ impl Platform for SimPlatform {
         Ok(Arc::new(store.clone()))
     }
 
-    async fn listen(
-        &self,
-        config: &NodeConfig,
-        credentials: &str,
-        service: Arc<dyn Service>,
-    ) -> Result<Box<dyn Listener>> {
-        holder(credentials)?;
-        for address in [config.native, config.control] {
-            self.network.attach(address, service.clone());
-        }
-        Ok(Box::new(Doors { network: self.network.clone(), addresses: [config.native, config.control] }))
-    }
-
-    fn dial(&self, config: &NodeConfig, credentials: &str) -> Result<Arc<dyn Dial>> {
-        Ok(self.network.dialer(config.native, holder(credentials)?))
+    fn appear(&self, config: &NodeConfig, credentials: &str) -> Result<Arc<dyn Presence>> {
+        let (identity, standing) = read(credentials)?;
+        let addresses = [config.native, config.control];
+        let (network, standing) = (self.network.clone(), Mutex::new(standing));
+        Ok(Arc::new(SimPresence { network, addresses, identity, standing }))
     }
 
     fn dial_anonymously(&self, config: &NodeConfig, _: &str) -> Result<Arc<dyn Dial>> {
@@ -140,21 +136,57 @@ impl Platform for SimPlatform {
         Ok(format!("{CERTIFICATE}authority of {cluster}"))
     }
 
-    fn issue(&self, _: &str, identity: &Identity) -> Result<String> {
-        Ok(credentials_of(identity))
+    fn issue(&self, _: &str, terms: &Terms) -> Result<String> {
+        Ok(credentials_of(terms, self.clock.wall()))
     }
 
-    fn sign(&self, _: &str, _: &str, identity: &Identity) -> Result<String> {
-        Ok(credentials_of(identity))
+    fn sign(&self, _: &str, _: &str, terms: &Terms) -> Result<String> {
+        Ok(credentials_of(terms, self.clock.wall()))
     }
 
     fn request(&self) -> Result<(String, String)> {
-        Ok(("key".to_owned(), "request".to_owned()))
+        // No two are the same, as with keys.
+        Ok(("key".to_owned(), format!("request {:x}", self.random.u64())))
     }
 
     fn credentials(&self, _: &str, certificate: &str) -> Result<String> {
         Ok(certificate.to_owned())
     }
+}
+
+/// A node on the switchboard. Nobody is turned away there: it has no certificates to look at.
+struct SimPresence {
+    network: Switchboard,
+    addresses: [SocketAddr; 2],
+    identity: Identity,
+    standing: Mutex<Standing>,
+}
+
+#[async_trait]
+impl Presence for SimPresence {
+    async fn listen(&self, service: Arc<dyn Service>) -> Result<Box<dyn Listener>> {
+        for address in self.addresses {
+            self.network.attach(address, service.clone());
+        }
+        Ok(Box::new(Doors { network: self.network.clone(), addresses: self.addresses }))
+    }
+
+    fn dial(&self) -> Result<Arc<dyn Dial>> {
+        Ok(self.network.dialer(self.addresses[0], self.identity.clone()))
+    }
+
+    fn standing(&self) -> Standing {
+        *self.standing.lock().expect("no panic while it is held")
+    }
+
+    fn renew(&self, credentials: &str) -> Result<()> {
+        let (identity, standing) = read(credentials)?;
+        assert_eq!(identity, self.identity, "a node renews its own certificate");
+        *self.standing.lock().expect("no panic while it is held") = standing;
+        Ok(())
+    }
+
+    fn refuse(&self, _: BTreeSet<Serial>) {}
 }
 
 struct Doors {

@@ -10,6 +10,7 @@ use client::{Cluster, Namespace};
 use env::time::{self, Duration};
 use net::Request;
 use oracle::Session;
+use proto::certificates::ListCertificates;
 use proto::map::ROOT;
 use proto::namespace::{FetchNamespace, Mode, Op};
 use types::{ErrorKind, NamespaceName, NodeId, Path, Profile};
@@ -188,4 +189,36 @@ fn states_that_rot_are_begun_anew_whenever_it_is_noticed() {
             wait_until_whole(&world).await;
         });
     }
+}
+
+/// Every node has become old enough to renew its certificate: nobody notices but who looks at the list.
+#[test]
+fn all_nodes_renew_their_certificates_when_they_are_old() {
+    in_a_whole_cluster(|mut world, client, session| async move {
+        let path = Path::parse("/f").unwrap();
+        session.put(&path, None, Bytes::from_static(b"1")).await.unwrap();
+        let days = 65; // Two thirds of 90, and what they are spread by.
+        world.ids().iter().for_each(|id| world.jump_clock(*id, days * 24 * 3600 * 1000));
+        for id in world.ids() {
+            world.crash(id);
+            world.start(id).await.unwrap();
+            wait_until_whole(&world).await;
+        }
+        let deadline = time::now() + Duration::from_secs(60);
+        loop {
+            let list = client.ask_root(&ListCertificates {}).await.unwrap().certificates;
+            let holders = list.iter().filter(|c| c.identity.is_node()).map(|c| c.identity.to_string());
+            let holders: Vec<String> = holders.collect();
+            if world
+                .ids()
+                .iter()
+                .all(|id| holders.iter().filter(|who| **who == format!("node/{id}")).count() == 2)
+            {
+                break;
+            }
+            assert!(time::now() < deadline, "{holders:?}");
+            time::sleep(Duration::from_millis(500)).await;
+        }
+        assert!(session.namespace.stat(&path).await.is_ok());
+    });
 }

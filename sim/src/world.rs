@@ -14,7 +14,7 @@ use net::{Dial, Transport};
 use node::config::{ClusterConfig, NodeConfig};
 use node::{JoinToken, Node, Platform};
 use oracle::Inventory;
-use proto::cluster::CreateToken;
+use proto::certificates::{CreateToken, Grant};
 use proto::map::Role;
 use tokio::sync::oneshot;
 use types::{Error, Identity, NodeId, Profile, Result, limits};
@@ -104,7 +104,8 @@ impl World {
             .await?;
         first.start().await?;
         let admin = self.client(0).await?;
-        let secret = admin.ask_root(&CreateToken { valid_ms: 3_600_000 }).await?.secret;
+        let (grant, uses) = (Grant::Join(Role::Meta), self.nodes.len() as u32);
+        let secret = admin.ask_root(&CreateToken { grant, uses, valid_ms: 3_600_000 }).await?.secret;
         let control = vec![self.nodes[0].config.control];
         Ok(JoinToken { secret, control, authority: String::new() })
     }
@@ -264,7 +265,8 @@ impl SimNode {
         };
         let disk = SimDisk::new(seed);
         let env = Env { disk: Arc::new(disk.clone()), ..Env::simulated(seed + 1) };
-        let platform = Arc::new(SimPlatform::new(network.clone(), Random::seeded(seed + 2)));
+        let platform =
+            Arc::new(SimPlatform::new(network.clone(), Random::seeded(seed + 2), env.clock.clone()));
         Self { id: NodeId(number), config, env, disk, platform, lives: 0, copy: None, process: None }
     }
 

@@ -1,9 +1,11 @@
-//! The root partition: the cluster map, join tokens, the key ring and the secrets that meta nodes hold, both sealed.
+//! The root partition: the cluster map, who gets in, the key ring and the secrets that meta nodes hold, both sealed.
 
+mod certificates;
 mod change;
 mod keys;
 mod plan;
 mod row;
+mod tokens;
 
 #[cfg(test)]
 pub mod tests;
@@ -12,23 +14,27 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use kv::Read;
-use proto::command::{Bootstrap, ChangeMap, MapChange, MapChanged, RootCommand};
+use proto::certificates::{Grant, Issued};
+use proto::command::{Bootstrap, ChangeMap, MapChange, MapChanged, NewNode, RootCommand, ToCertify};
 use proto::keys::KeyRing;
-use proto::map::{ClusterMap, NodeInfo, Partition, PartitionKind, ROOT};
+use proto::map::{ClusterMap, NodeInfo, Partition, PartitionKind, ROOT, Role};
 use proto::slots::SlotMap;
 use types::limits::PARTITION_COUNT_MAX;
-use types::{ClusterId, Epoch, Error, FeatureLevel, GcEpoch, Millis, NodeId, PartitionId, Result};
+use types::{ClusterId, Epoch, Error, FeatureLevel, GcEpoch, Identity, Millis, NodeId, PartitionId, Result};
 
 use crate::answer;
 use crate::draft::Draft;
 use crate::failure::{Failure, Halt, refuse};
 use crate::replica::Machine;
 use crate::row::load;
+pub use certificates::{list_certificates, revoked};
 use change::Registry;
 pub use change::check_removal;
 pub use keys::{Draw, Secrets, destroy_keys, doomed_keys, found_ring, list_keys, open_ring, rotate_ring};
 pub use plan::desired_voters;
-use row::SealedSecrets;
+use row::{SealedSecrets, TokenRow};
+use tokens::Shown;
+pub use tokens::list_tokens;
 
 /// The state machine of the root partition.
 #[derive(Debug, Default)]
@@ -52,19 +58,16 @@ pub fn key_ring(state: &dyn Read) -> Result<KeyRing> {
     load(state, row::KEY_RING).map_err(Halt::into_error)?.ok_or_else(not_bootstrapped)
 }
 
-/// `Denied` unless the token with this hash is valid at `now`.
-pub fn check_token(state: &dyn Read, hash: &[u8; 32], now: Millis) -> Result<()> {
-    token_valid(state, hash, now).map_err(Failure::into_error)
+/// `Denied` unless the token with this hash is valid at `now` for who comes with this request. Decided once more when it
+/// is used.
+pub fn check_token(state: &dyn Read, hash: &[u8; 32], request: &[u8; 32], now: Millis) -> Result<()> {
+    tokens::show(state, hash, request, now).map(drop).map_err(Failure::into_error)
 }
 
-fn token_valid(state: &dyn Read, hash: &[u8; 32], now: Millis) -> Result<(), Failure> {
-    match load::<Millis>(state, &row::token_key(hash))? {
-        Some(expires) if now <= expires => Ok(()),
-        Some(_) => {
-            refuse(Error::denied("the join token has expired: create a new one on a node of the cluster"))
-        }
-        None => refuse(Error::denied("the join token is not one of this cluster's")),
-    }
+/// True when there are tokens or certificates to forget.
+pub fn has_expired(state: &dyn Read, now: Millis) -> Result<bool> {
+    let expired = || Ok(tokens::has_expired(state, now)? || certificates::has_expired(state, now)?);
+    expired().map_err(Halt::into_error)
 }
 
 /// `Invalid` when a build that knows feature levels up to `newest` is too old for this cluster. The cluster's level is
@@ -135,18 +138,43 @@ impl Machine for RootMachine {
     fn carry_out(&self, draft: &mut Draft<'_>, command: RootCommand) -> Result<Bytes, Halt> {
         match command {
             RootCommand::Bootstrap(bootstrap) => answer::of(apply_bootstrap(draft, &bootstrap)),
-            RootCommand::ChangeMap(change) => answer::of(change_map(draft, *change)),
-            RootCommand::AddToken { hash, expires } => {
-                draft.put(row::token_key(&hash), &expires);
-                Ok(answer::encode(&Ok(())))
+            RootCommand::ChangeMap(change) => answer::of(whole(draft, |draft| change_map(draft, *change))),
+            RootCommand::AddToken { hash, grant, uses, expires } => {
+                let token = TokenRow { grant, uses, expires, used: Vec::new() };
+                answer::of(tokens::add(draft, &hash, token))
             }
             RootCommand::ChangeKeys(ring) => answer::of(change_keys(draft, &ring)),
+            RootCommand::RevokeToken { id } => answer::of(tokens::revoke(draft, id)),
+            RootCommand::IssueCertificate { identity, asked, token_hash } => {
+                answer::of(whole(draft, |draft| issue(draft, &identity, &asked, token_hash)))
+            }
+            RootCommand::RevokeCertificates { which, own, force } => {
+                answer::of(registry(draft).and_then(|registry| {
+                    let alone = alone(&registry.map);
+                    certificates::revoke(draft, &which, &certificates::Care { own, alone, force })
+                }))
+            }
+            RootCommand::ForgetExpired => {
+                answer::of(tokens::forget(draft).and_then(|()| certificates::forget(draft)))
+            }
         }
     }
 
     fn canonical(key: &[u8], value: &[u8], level: FeatureLevel) -> Result<Vec<u8>, Halt> {
         row::canonical_of(key, value, level)
     }
+}
+
+/// A rule that changes several rows, and none when it refuses.
+fn whole<T>(
+    draft: &mut Draft<'_>,
+    rule: impl FnOnce(&mut Draft<'_>) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let mut attempt = draft.attempt();
+    let done = rule(&mut attempt)?;
+    let changes = attempt.into_changes();
+    draft.absorb(changes);
+    Ok(done)
 }
 
 fn apply_bootstrap(draft: &mut Draft<'_>, bootstrap: &Bootstrap) -> Result<ClusterId, Failure> {
@@ -160,6 +188,7 @@ fn apply_bootstrap(draft: &mut Draft<'_>, bootstrap: &Bootstrap) -> Result<Clust
     draft.put(row::KEY_RING, &bootstrap.keys);
     draft.put(row::NODE_COUNT, &1u64);
     draft.put(row::MAP, &first);
+    certificates::found(draft, &bootstrap.certificates);
     Ok(bootstrap.cluster)
 }
 
@@ -186,12 +215,25 @@ fn change_map(draft: &mut Draft<'_>, command: ChangeMap) -> Result<MapChanged, F
             "the change was computed from the map of epoch {base}, the map is at {epoch}: compute it again"
         )));
     }
-    if let MapChange::AddNode { token_hash, level, .. } = &change {
-        token_valid(draft, token_hash, draft.at.time)?;
+    if let MapChange::AddNode { node, token_hash, asked, level } = &change {
         is_new_enough(*level, draft.at.level).map_err(Failure::Refused)?;
+        if let Some(joined) = admit(draft, &registry.map, node, token_hash, asked)? {
+            return Ok(joined);
+        }
     }
     let before = registry.clone();
     let mut changed = registry.change(&change).map_err(Failure::Refused)?;
+    match (&change, changed.node) {
+        (MapChange::AddNode { token_hash, asked, .. }, Some(id)) => {
+            let issued = certificates::issue(draft, &Identity::Node(id), asked)?;
+            tokens::use_up(draft, token_hash, asked.request, id, issued.serial)?;
+            changed.certificate = Some(issued);
+        }
+        (MapChange::RemoveNode { node, .. }, _) => {
+            certificates::revoke_all_of(draft, &Identity::Node(*node))?;
+        }
+        _ => {}
+    }
     if let Some(placed) = placed {
         registry.map.table = Some(placed.table);
         registry.map.relaxed_count = placed.relaxed_count;
@@ -209,6 +251,89 @@ fn change_map(draft: &mut Draft<'_>, command: ChangeMap) -> Result<MapChanged, F
     draft.put(row::NODE_COUNT, &registry.node_count);
     draft.put(row::DISK_COUNT, &registry.disk_count);
     Ok(changed)
+}
+
+/// What a node was told before that has joined with the same request; `None` when it may join now. `Denied` without a
+/// token for what it wants to be.
+fn admit(
+    draft: &Draft<'_>,
+    map: &ClusterMap,
+    new: &NewNode,
+    token_hash: &[u8; 32],
+    asked: &ToCertify,
+) -> Result<Option<MapChanged>, Failure> {
+    let used = match tokens::show(draft, token_hash, &asked.request, draft.at.time)? {
+        Shown::Valid(grant) if grant.admits(&new.roles) => return Ok(None),
+        Shown::Valid(grant) => {
+            return refuse(Error::denied(format!(
+                "the token is good for {grant}, not for roles {:?}: create one with `cloudsync admin token create --role meta`",
+                new.roles
+            )));
+        }
+        Shown::UsedBySame(used) => used,
+    };
+    let id = used.node;
+    let store = new.store.filter(|_| new.roles.contains(&Role::Meta));
+    match map.nodes.get(&id) {
+        None => refuse(Error::denied(format!(
+            "what joins here has joined before, as node {id}, which was removed or forgotten since: choose an empty \
+             directory and another token"
+        ))),
+        Some(known) if known.roles != new.roles || known.store.map(|store| store.uuid) != store => {
+            refuse(Error::conflict(format!(
+                "node {id} has joined with this request and other roles: choose an empty directory"
+            )))
+        }
+        Some(_) => {
+            let again = certificates::find(draft, &Identity::Node(id), used.certificate)?;
+            Ok(Some(MapChanged {
+                epoch: map.epoch,
+                node: Some(id),
+                certificate: Some(again),
+                ..MapChanged::default()
+            }))
+        }
+    }
+}
+
+/// Counts a certificate for who may have one: a node of the cluster that proves who it is, or shows a token for it; or
+/// whoever the proposer has found to be allowed.
+fn issue(
+    draft: &mut Draft<'_>,
+    identity: &Identity,
+    asked: &ToCertify,
+    token_hash: Option<[u8; 32]>,
+) -> Result<Issued, Failure> {
+    let map = registry(draft)?.map;
+    let node = map.nodes.keys().copied().find(|node| identity.is_of(*node));
+    if identity.is_node() && node.is_none() {
+        return refuse(Error::denied(format!(
+            "{identity} was removed from the cluster: join again with an empty data directory"
+        )));
+    }
+    let Some(hash) = token_hash else {
+        if node.is_some() {
+            certificates::check_renewal(draft, identity, draft.at.time)?;
+        }
+        return certificates::issue(draft, identity, asked);
+    };
+    match tokens::show(draft, &hash, &asked.request, draft.at.time)? {
+        Shown::UsedBySame(used) => certificates::find(draft, identity, used.certificate),
+        Shown::Valid(Grant::Renew(renewed)) if node == Some(renewed) => {
+            let issued = certificates::issue(draft, identity, asked)?;
+            tokens::use_up(draft, &hash, asked.request, renewed, issued.serial)?;
+            Ok(issued)
+        }
+        Shown::Valid(grant) => refuse(Error::denied(format!(
+            "the token is good for {grant}, not for renewing the certificate of {identity}"
+        ))),
+    }
+}
+
+/// The nodes without which a partition has nobody who votes.
+fn alone(map: &ClusterMap) -> Vec<NodeId> {
+    let voters = map.partitions.iter().map(|partition| &partition.voters[..]);
+    voters.filter_map(|voters| if let [alone] = voters { Some(*alone) } else { None }).collect()
 }
 
 /// What every reader of the map relies on, and that no group has two slots on one disk (I-PLACE).

@@ -92,6 +92,8 @@ number_ids! {
     Scope(u32),
     /// Which of the cluster's secrets vouches for something.
     SecretId(u16),
+    /// A certificate. Those that the root partition issues are counted from 1; see [`Serial::is_counted`].
+    Serial(u64),
 }
 
 byte_ids! {
@@ -107,6 +109,22 @@ byte_ids! {
     RequestId[16],
     /// Created with a metadata store; a copy of the store has it, too.
     StoreUuid[16],
+    /// A join token as it is listed: the first bytes of its hash. Says nothing of its secret.
+    TokenId[8],
+}
+
+impl Serial {
+    const UNCOUNTED: u64 = 1 << 63;
+
+    /// A serial for a certificate that no root partition knows of, from a random number.
+    pub fn uncounted(random: u64) -> Self {
+        Self(random | Self::UNCOUNTED)
+    }
+
+    /// True for what the root partition has issued, and so can list.
+    pub fn is_counted(self) -> bool {
+        self.0 & Self::UNCOUNTED == 0
+    }
 }
 
 impl ChunkId {

@@ -26,6 +26,11 @@ impl Identity {
         matches!(self, Identity::Node(_))
     }
 
+    /// True for an administrator: a cluster that nobody can administer any more is of no use.
+    pub fn is_admin(&self) -> bool {
+        matches!(self, Identity::Admin(_))
+    }
+
     /// True for the process of this node.
     pub fn is_of(&self, node: NodeId) -> bool {
         *self == Identity::Node(node)

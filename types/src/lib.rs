@@ -17,8 +17,8 @@ mod time;
 pub use error::{Advice, Error, ErrorKind, Result};
 pub use id::{
     ChunkId, ChunkKey, ClusterId, DiskId, DiskUuid, Epoch, FeatureLevel, GcEpoch, Generation, InodeId, KeyId,
-    NamespaceId, NodeId, PartitionId, PgId, Possession, ReplicaId, RequestId, Scope, SecretId, Seq,
-    StoreUuid, TenantId, VersionId,
+    NamespaceId, NodeId, PartitionId, PgId, Possession, ReplicaId, RequestId, Scope, SecretId, Seq, Serial,
+    StoreUuid, TenantId, TokenId, VersionId,
 };
 pub use identity::Identity;
 pub use name::{Name, NamespaceName, Path};

@@ -227,6 +227,21 @@ pub const REACH_ENTRY_COUNT_MAX: usize = 10_000;
 
 /// Nodes of one cluster.
 pub const NODE_COUNT_MAX: usize = 4096;
+/// Certificates that a cluster knows of and that have not run out: every node has up to two most of the time, and there are
+/// people.
+pub const CERTIFICATE_COUNT_MAX: usize = 16384;
+/// Certificates of one holder that have not run out: whoever asks for more renews in a loop.
+pub const HOLDER_CERTIFICATE_COUNT_MAX: usize = 16;
+/// Revoked certificates that have not run out: the list is sent as a whole.
+pub const REVOKED_COUNT_MAX: usize = CERTIFICATE_COUNT_MAX;
+/// Join tokens that have not run out.
+pub const TOKEN_COUNT_MAX: usize = 1024;
+/// Nodes that one join token can admit.
+pub const TOKEN_USE_COUNT_MAX: u32 = 1024;
+/// A forgotten join token lets nobody in after this time.
+pub const TOKEN_VALIDITY_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How often the leader of the root looks for tokens and certificates that have run out, to forget them.
+pub const EXPIRED_LOOK_PERIOD: Duration = Duration::from_secs(600);
 /// Disks of one node.
 pub const NODE_DISK_COUNT_MAX: usize = 128;
 /// Partitions of one kind: each is a Raft group.
@@ -281,8 +296,29 @@ pub const LATCH_COUNT: usize = 1;
 
 /// An authority outlives its cluster's hardware; renewing it means touching every credential file.
 pub const AUTHORITY_VALIDITY: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
-/// Replacing a node's certificate means joining it again.
-pub const CERTIFICATE_VALIDITY: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+/// For how long the certificate of a node is valid: a stolen one is of no use after this time, and a node that was off
+/// for a holiday still finds its way back.
+pub const NODE_CERTIFICATE_VALIDITY: Duration = Duration::from_secs(90 * DAY_SECONDS);
+/// For how long the credentials of a person are valid, unless told.
+pub const PERSON_CERTIFICATE_VALIDITY: Duration = Duration::from_secs(365 * DAY_SECONDS);
+/// For how long they can be valid at most.
+pub const PERSON_CERTIFICATE_VALIDITY_MAX: Duration = Duration::from_secs(5 * 365 * DAY_SECONDS);
+/// For how long a certificate is valid that a stopped meta node signs by itself: until a running cluster, which can list
+/// and revoke its own, has issued another.
+pub const LOCAL_CERTIFICATE_VALIDITY: Duration = Duration::from_secs(DAY_SECONDS);
+/// A node renews its certificate when so many thirds of its life are over.
+pub const CERTIFICATE_RENEW_THIRDS: u64 = 2;
+/// Nodes that have joined together do not renew together: each waits for up to this part of the life longer.
+pub const CERTIFICATE_JITTER_PART: u64 = 20;
+/// A node looks at least this often whether its certificate is to be renewed: wall clocks are set, machines sleep.
+pub const CERTIFICATE_LOOK_PERIOD: Duration = Duration::from_secs(3600);
+/// How long a node waits between two attempts to renew, at most and at least.
+pub const CERTIFICATE_RETRY_PAUSE_MAX: Duration = Duration::from_secs(600);
+/// As above.
+pub const CERTIFICATE_RETRY_PAUSE_MIN: Duration = Duration::from_secs(1);
+/// How long before its end a command says that the credentials it was given run out.
+pub const CREDENTIALS_WARN_BEFORE: Duration = Duration::from_secs(30 * DAY_SECONDS);
+const DAY_SECONDS: u64 = 24 * 3600;
 /// Clocks of machines differ: a new certificate is valid from this long before now.
 pub const CLOCK_SKEW_MAX: Duration = Duration::from_secs(3600);
 /// How often a node asks for the keys of what it stores: for as long a destroyed key opens what it had sealed, and an
@@ -525,5 +561,11 @@ const _: () = assert!(JOURNAL_WAIT_MS_MAX < REQUEST_DEADLINE_MS_MAX);
 /// The server is the last to notice that a connection is dead.
 const _: () = assert!(ms(SERVER_SILENCE_MAX) > PEER_SILENCE_MS_MAX);
 const _: () = assert!(TICKET_MS_MAX.is_multiple_of(TICKET_STEP_MS));
+/// Each node can have its old certificate and its new one.
+const _: () = assert!(CERTIFICATE_COUNT_MAX >= 3 * NODE_COUNT_MAX);
+/// Between the last moment to renew and the end is time for thousands of attempts.
+const _: () = assert!(CERTIFICATE_RENEW_THIRDS < 3 && CERTIFICATE_JITTER_PART > 3);
+const _: () = assert!(ms(NODE_CERTIFICATE_VALIDITY) > 100 * ms(CERTIFICATE_LOOK_PERIOD));
+const _: () = assert!(ms(PERSON_CERTIFICATE_VALIDITY_MAX) < ms(AUTHORITY_VALIDITY));
 const _: () = assert!(ms(MEMBERSHIP_CHANGE_TIMEOUT) > ms(SNAPSHOT_PIECE_TIMEOUT));
 const _: () = assert!(ms(JOIN_ATTEMPT_TIMEOUT) < ms(JOIN_TIMEOUT));

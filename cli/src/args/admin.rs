@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Subcommand;
-use types::NamespaceName;
+use clap::{Subcommand, ValueEnum};
+use proto::certificates::Which;
+use types::{Identity, NamespaceName, TokenId};
 
-use super::values::{Remote, duration, namespace, remote};
+use super::values::{Remote, duration, holder, namespace, remote, token_id, which};
 
 /// Commands of `admin`.
 #[derive(Debug, Subcommand)]
@@ -24,9 +25,12 @@ pub enum Admin {
     /// Disks of the cluster
     #[command(subcommand)]
     Disk(AdminDisk),
-    /// Tokens that let nodes join
+    /// Tokens that let nodes join, or come back
     #[command(subcommand)]
     Token(AdminToken),
+    /// Certificates of nodes and people
+    #[command(subcommand)]
+    Cert(AdminCert),
     /// Namespaces of the cluster
     #[command(subcommand)]
     Namespace(AdminNamespace),
@@ -119,9 +123,76 @@ pub enum AdminDisk {
 pub enum AdminToken {
     /// Create a token
     Create {
+        /// What may join with it: block, a node without metadata; meta, any node
+        #[arg(long, value_enum, default_value_t = TokenRole::Block)]
+        role: TokenRole,
+        /// How many nodes may join with it
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        uses: u32,
+        /// Not for joining: for a new certificate of this node, whose own has run out or was revoked
+        #[arg(long, value_name = "NODE", conflicts_with_all = ["role", "uses"])]
+        renew: Option<u64>,
         /// How long it is valid: 90s, 30m, 1h, 2d
         #[arg(long, default_value = "1h", value_parser = duration)]
         valid: Duration,
+    },
+    /// List tokens that have not expired, and who has used them
+    List,
+    /// Make a token useless
+    Revoke {
+        /// As the list shows it
+        #[arg(value_parser = token_id)]
+        id: TokenId,
+    },
+}
+
+/// What a token lets join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TokenRole {
+    /// A node with disks only.
+    #[value(alias = "storage")]
+    Block,
+    /// A node with metadata, with disks or without, or one with disks only.
+    Meta,
+}
+
+/// Commands of `admin cert`.
+#[derive(Debug, Subcommand)]
+pub enum AdminCert {
+    /// List certificates that have not run out
+    List,
+    /// Create credentials for another administrator, or with user/NAME for somebody who only uses the cluster
+    Issue {
+        /// Name of an administrator, or user/NAME
+        #[arg(value_parser = holder)]
+        name: Identity,
+        /// For how many days
+        #[arg(long, value_name = "N", default_value_t = 365)]
+        days: u32,
+        /// File to write them to; NAME.cred in the working directory unless told
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Have all nodes turn certificates away, at once
+    Revoke {
+        /// Serial, such as 17, or everything of a holder: node/3, user/ann, or the name of an administrator
+        #[arg(value_name = "SERIAL|HOLDER", value_parser = which)]
+        which: Which,
+        /// Also your own, or the last one of an administrator
+        #[arg(long)]
+        force: bool,
+    },
+    /// On a stopped node with a copy of the root partition: credentials for a day, when no administrator has any left
+    Recover {
+        /// Configuration file of the stopped node, TOML
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Name of the administrator
+        #[arg(value_parser = holder, default_value = "admin")]
+        name: Identity,
+        /// File to write them to; NAME.cred in the working directory unless told
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
     },
 }
 

@@ -4,7 +4,8 @@ use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use types::{Error, NamespaceId, NamespaceName, Path};
+use proto::certificates::{self, Which};
+use types::{Error, Identity, NamespaceId, NamespaceName, Path, TokenId};
 
 /// Reads the name of a namespace.
 pub fn namespace(text: &str) -> Result<NamespaceName, String> {
@@ -24,6 +25,21 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     let count: u64 = text[..text.len() - 1].parse().map_err(|_| bad())?;
     let seconds = count.checked_mul(unit).filter(|s| (1..=365 * 24 * 3600).contains(s)).ok_or_else(bad)?;
     Ok(Duration::from_secs(seconds))
+}
+
+/// Reads what a token is listed by.
+pub fn token_id(text: &str) -> Result<TokenId, String> {
+    TokenId::parse(text).map_err(message)
+}
+
+/// Reads who is to hold a certificate.
+pub fn holder(text: &str) -> Result<Identity, String> {
+    certificates::holder(text).map_err(message)
+}
+
+/// Reads which certificates are meant.
+pub fn which(text: &str) -> Result<Which, String> {
+    Which::parse(text).map_err(message)
 }
 
 /// Without the kind: the parser already says that the value is invalid.

@@ -34,6 +34,7 @@ fn map() -> ClusterMap {
         secrets: Default::default(),
         keys: tree::root::found_ring(&UnlockKey([0; 32]), &mut || [0; 32], Millis(0)),
         node,
+        certificates: Vec::new(),
     });
     for id in [2, 3] {
         let mut node = map.nodes[&NodeId(1)].clone();
@@ -61,6 +62,7 @@ fn says(node: u64, disks: &[(u32, bool)]) -> Heartbeat {
         stamp: None,
         store_problem: String::new(),
         partitions: Vec::new(),
+        revoked_version: 0,
         syncing_slots: 0,
         bytes_received: 0,
         bytes_sent: 0,

@@ -1,62 +1,40 @@
-//! Requests about the cluster: joining, heartbeats, disks.
+//! Requests about the cluster: heartbeats, stores, disks.
 
 use std::collections::BTreeMap;
 
-use access::{Action, authorize};
-use env::mutant::Mutant;
+use access::{Action, acting_node, authorize};
 use net::Caller;
 use proto::cluster::{
-    ClusterStatus, ConfirmJoin, CreateToken, DisksRegistered, FetchStatus, FinishSync, Heartbeat,
-    HeartbeatSeen, Join, Joined, NodeRemoved, NodeStatus, RegisterDisks, RegisterStore, RemoveNode,
-    StoreRegistered, TokenCreated,
+    ClusterStatus, ConfirmJoin, DisksRegistered, FetchStatus, FinishSync, Heartbeat, HeartbeatSeen,
+    NodeRemoved, NodeStatus, RegisterDisks, RegisterStore, RemoveNode, StoreRegistered,
 };
-use proto::command::{MapChange, NewNode, NodeChange, RootCommand};
-use proto::map::{ClusterMap, ROOT, Role};
-use raft::State;
+use proto::command::MapChange;
+use proto::map::{ClusterMap, Role};
 use tree::root;
-use types::{Error, Identity, NodeId, Result};
+use types::{DiskId, Error, NodeId, Result};
 
 use super::Metaserver;
-use crate::keychain::Unlocking;
 use crate::liveness::Liveness;
 
 impl Metaserver {
-    /// Admits a node that shows a valid token: the only request that needs no certificate.
-    pub(super) async fn join(&self, join: Join) -> Result<Joined> {
-        let (token_hash, now) = (*blake3::hash(&join.secret).as_bytes(), self.env.clock.wall());
-        let Join { zone, roles, native, control, store, level, .. } = join;
-        let admit = move |state: &State| {
-            root::check_token(state, &token_hash, now)?;
-            root::check_build(state, level)?;
-            root::secrets(state)
-        };
-        let sealed = self.read_newest(&self.root()?, admit).await?;
-        let Unlocking { key, how } = &self.keychain.unlocking;
-        let secrets = root::Secrets::open(&sealed, key)?;
-        let unlock = roles.contains(&Role::Meta).then(|| how.clone());
-        let node = NewNode { zone, roles, native, control, store };
-        let added = self.change_map(MapChange::AddNode { node, token_hash, level }).await?;
-        let id = added.node.ok_or_else(|| Error::internal("a node was added without an id"))?;
-        if Mutant::EarlyVoter.is_planted() {
-            let up = NodeChange { node: id, up: true, native, control, broken_disks: Vec::new() };
-            self.change_map(MapChange::SetNodes { changes: vec![up] }).await?;
-        }
-        let certificate = (self.signer.0)(&secrets.authority, &join.request, &Identity::Node(id))?;
-        let map = self.current_map()?;
-        assert!(map.nodes.contains_key(&id), "a command is applied here before it is answered (I-LIN)");
-        Ok(Joined { node: id, cluster: map.cluster, certificate, secret: secrets.secret, unlock, map })
-    }
-
     pub(super) async fn heartbeat(&self, caller: &Caller, mut heartbeat: Heartbeat) -> Result<HeartbeatSeen> {
         authorize(&caller.identity, Action::ActFor(heartbeat.node))?;
         self.must_lead_root()?;
-        self.must_be_member(heartbeat.node)?;
+        let roles = self.roles_of(heartbeat.node)?;
         let root = self.root()?;
         root.read(|state| root::check_build(state, heartbeat.level))?;
         let level = root.read(|state| tree::level(state))?;
         let holds_metadata = heartbeat.stamp.is_some();
+        if holds_metadata && !roles.contains(&Role::Meta) {
+            return Err(Error::denied(format!(
+                "node {} has joined without metadata: it speaks for no store",
+                heartbeat.node
+            )));
+        }
         let keys = holds_metadata.then(|| root.read(|state| root::key_ring(state))).transpose()?;
         let have = heartbeat.epoch;
+        let revoked = root.read(|state| root::revoked(state))?;
+        let revoked = Some(revoked).filter(|revoked| revoked.version != heartbeat.revoked_version);
         let refused = match &heartbeat.stamp {
             Some(stamp) if stamp.replica.node() == heartbeat.node => self.host.meet(stamp)?,
             Some(stamp) => Some(format!("node {} speaks for replica {}", heartbeat.node, stamp.replica)),
@@ -71,7 +49,8 @@ impl Metaserver {
         let now_ms = self.now_ms();
         let map = self.map.borrow();
         liveness.get_or_insert_with(|| Liveness::new(now_ms)).heard(now_ms, heartbeat, &map);
-        Ok(HeartbeatSeen { map: (map.epoch > have).then(|| ClusterMap::clone(&map)), level, keys, refused })
+        let map = (map.epoch > have).then(|| ClusterMap::clone(&map));
+        Ok(HeartbeatSeen { map, level, keys, revoked, refused })
     }
 
     pub(super) async fn confirm_join(&self, caller: &Caller, request: ConfirmJoin) -> Result<()> {
@@ -119,14 +98,17 @@ impl Metaserver {
         self.change_map(MapChange::RemoveNode { node, force }).await.map(|_| planned)
     }
 
-    fn must_be_member(&self, node: NodeId) -> Result<()> {
-        // The published map may lack who has just joined.
-        if self.map.borrow().nodes.contains_key(&node) || self.current_map()?.nodes.contains_key(&node) {
-            return Ok(());
+    fn roles_of(&self, node: NodeId) -> Result<Vec<Role>> {
+        let roles = |map: &ClusterMap| map.nodes.get(&node).map(|info| info.roles.clone());
+        let mut found = roles(&self.map.borrow());
+        if found.is_none() {
+            found = roles(&self.current_map()?); // The published map may lack who has just joined.
         }
-        Err(Error::denied(format!(
-            "node {node} was removed from the cluster: join again with an empty data directory"
-        )))
+        found.ok_or_else(|| {
+            Error::denied(format!(
+                "node {node} was removed from the cluster: join again with an empty data directory"
+            ))
+        })
     }
 
     pub(super) async fn fetch_status(&self, caller: &Caller, _: FetchStatus) -> Result<ClusterStatus> {
@@ -157,15 +139,6 @@ impl Metaserver {
         }
     }
 
-    pub(super) async fn create_token(&self, caller: &Caller, request: CreateToken) -> Result<TokenCreated> {
-        authorize(&caller.identity, Action::AdministerCluster)?;
-        let secret: [u8; 32] = self.env.random.bytes();
-        let hash = *blake3::hash(&secret).as_bytes();
-        let expires = self.env.clock.wall().plus(request.valid_ms);
-        let () = self.propose(ROOT, RootCommand::AddToken { hash, expires }).await?;
-        Ok(TokenCreated { secret })
-    }
-
     pub(super) async fn register_disks(
         &self,
         caller: &Caller,
@@ -178,7 +151,15 @@ impl Metaserver {
     }
 
     pub(super) async fn finish_sync(&self, caller: &Caller, request: FinishSync) -> Result<()> {
-        authorize(&caller.identity, Action::ActAsNode)?;
+        let node = acting_node(&caller.identity)?;
+        let map = self.current_map()?;
+        // A disk that is not in the map has no slots: nothing is said of it.
+        let is_anothers = |disk: &DiskId| map.disks.get(disk).is_some_and(|info| info.node != node);
+        if let Some((_, _, disk)) = request.slots.iter().find(|(_, _, disk)| is_anothers(disk)) {
+            return Err(Error::denied(format!(
+                "node {node} may not speak for disk {disk}: only its own node may"
+            )));
+        }
         self.change_map(MapChange::FinishSync { slots: request.slots }).await.map(drop)
     }
 
@@ -189,7 +170,7 @@ impl Metaserver {
         Err(Error::stale_epoch(format!("node {} does not lead the root partition", self.node)))
     }
 
-    fn current_map(&self) -> Result<ClusterMap> {
+    pub(super) fn current_map(&self) -> Result<ClusterMap> {
         self.root()?.read(|state| root::map(state))?.ok_or_else(unfounded)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use access::{Action, authorize};
+use access::{Action, acting_node, authorize};
 use net::Caller;
 use proto::command::IndexCommand;
 use proto::index::{FetchIndexStats, IndexStats, Pin, Pinned, Register, Registered};
@@ -51,7 +51,7 @@ impl Metaserver {
     }
 
     pub(super) async fn register(&self, caller: &Caller, request: Register) -> Result<Registered> {
-        authorize(&caller.identity, Action::ActAsNode)?;
+        self.must_hold_disks(acting_node(&caller.identity)?)?;
         check_count(request.chunks.len(), BATCH_OP_COUNT_MAX)?;
         // A partition of another kind would read the command as one of its own.
         self.group(request.partition)?;

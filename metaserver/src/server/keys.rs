@@ -85,10 +85,12 @@ impl Metaserver {
     }
 
     /// `Denied` unless the map says that the node keeps what the keys open.
-    fn must_hold_disks(&self, node: NodeId) -> Result<()> {
+    pub(super) fn must_hold_disks(&self, node: NodeId) -> Result<()> {
         match self.map.borrow().nodes.get(&node) {
             Some(info) if info.roles.contains(&Role::Block) => Ok(()),
-            Some(_) => Err(Error::denied(format!("node {node} holds no disks: it needs no keys"))),
+            Some(_) => Err(Error::denied(format!(
+                "node {node} holds no disks: it may neither have keys nor register chunks"
+            ))),
             None => Err(Error::stale_epoch(format!("node {node} is not in the map of node {}", self.node))),
         }
     }

@@ -7,6 +7,7 @@ mod cluster;
 mod damage;
 mod digest;
 mod doors;
+mod entry;
 mod freshness;
 mod handover;
 mod index;

@@ -9,7 +9,10 @@ use proto::map::{ClusterMap, Partition, ROOT};
 use raft::Group;
 use tracing::{info, warn};
 use tree::root;
-use types::limits::{BOOTSTRAP_TIMEOUT, MEMBERSHIP_CHANGE_COUNT_MAX, NODE_WATCH_PERIOD, VOTERS_CHECK_PERIOD};
+use types::limits::{
+    BOOTSTRAP_TIMEOUT, EXPIRED_LOOK_PERIOD, MEMBERSHIP_CHANGE_COUNT_MAX, NODE_WATCH_PERIOD,
+    VOTERS_CHECK_PERIOD,
+};
 use types::{ClusterId, ErrorKind, FeatureLevel, NamespaceName, NodeId, ReplicaId, Result};
 
 use super::Metaserver;
@@ -57,6 +60,7 @@ impl Metaserver {
     pub(super) fn start_upkeep(self: Arc<Self>) {
         env::task::spawn(self.clone().follow_map());
         env::task::spawn(self.clone().watch_nodes());
+        env::task::spawn(self.clone().forget());
         env::task::spawn(self.clone().keep_groups());
         env::task::spawn(self.clone().leave_groups());
         env::task::spawn(self.clone().keep_filters());
@@ -92,6 +96,18 @@ impl Metaserver {
             }
             if applied.changed().await.is_err() {
                 return; // The group was shut down.
+            }
+        }
+    }
+
+    /// While this node leads the root partition, it forgets who has run out.
+    async fn forget(self: Arc<Self>) {
+        while !self.is_retired() {
+            env::time::sleep(EXPIRED_LOOK_PERIOD).await;
+            if self.must_lead_root().is_ok()
+                && let Err(e) = self.forget_expired().await
+            {
+                warn!("what has expired could not be forgotten, trying again: {e}");
             }
         }
     }

@@ -119,7 +119,13 @@ impl HttpService<Uri> for Connector {
             if io.get_ref().1.alpn_protocol() != Some(tls::ALPN_CONTROL) {
                 return Err(explain::other_protocol());
             }
-            Ok(TokioIo::new(Watched { io, counters, failure, owner: () }))
+            Ok(TokioIo::new(Watched {
+                io,
+                counters,
+                failure,
+                cut: std::future::pending().boxed(),
+                owner: (),
+            }))
         }
         .boxed()
     }

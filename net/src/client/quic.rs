@@ -46,7 +46,7 @@ impl QuicLink {
         };
         let connection = explain::within(CONNECT_MS_MAX, connect).await?;
         env::task::spawn(guard(connection.clone(), tripwire));
-        let server = quic::peer(&connection)?;
+        let (server, _) = quic::peer(&connection)?;
         let link = Self { connection, counters: dialer.counters.clone(), server };
         let ours = hello::ours(dialer.cluster);
         let greet = async {

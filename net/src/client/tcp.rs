@@ -34,7 +34,7 @@ impl TcpLink {
         if stream.get_ref().1.alpn_protocol() != Some(tls::ALPN_NATIVE) {
             return Err(explain::other_protocol());
         }
-        let server = tls::identity_of(stream.get_ref().1.peer_certificates())?;
+        let (server, _) = tls::peer_of(stream.get_ref().1.peer_certificates())?;
         stream.get_mut().1.set_buffer_limit(Some(TLS_BUFFER_SIZE));
         let (read, mut write) = tokio::io::split(stream);
         let counters = dialer.counters.clone();

@@ -4,8 +4,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use types::{ClusterId, Error, Identity, Millis, Result};
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use types::limits::CLOCK_SKEW_MAX;
+use types::{ClusterId, Error, Identity, Millis, Result, Serial};
+use x509_parser::prelude::{ASN1Time, FromDer, GeneralName, X509Certificate};
 
 use crate::identity::{parse_cluster_uri, parse_identity_uri};
 
@@ -14,6 +15,8 @@ use crate::identity::{parse_cluster_uri, parse_identity_uri};
 pub(crate) struct Facts {
     pub cluster: ClusterId,
     pub identity: Identity,
+    pub serial: Serial,
+    pub issued: Millis,
     pub expires: Millis,
 }
 
@@ -25,9 +28,26 @@ impl Facts {
             Error::invalid("the certificate does not name a member of a CloudSync cluster; use a CloudSync credential file")
         })?;
         let (cluster, identity) = parse_identity_uri(&uri)?;
-        let expires = u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or(0);
-        Ok(Self { cluster, identity, expires: Millis(expires.saturating_mul(1000)) })
+        let millis = |at: ASN1Time| Millis(u64::try_from(at.timestamp()).unwrap_or(0).saturating_mul(1000));
+        let validity = certificate.validity();
+        Ok(Self {
+            cluster,
+            identity,
+            serial: serial(&certificate)?,
+            issued: millis(validity.not_before).plus(CLOCK_SKEW_MAX.as_millis() as u64),
+            expires: millis(validity.not_after),
+        })
     }
+}
+
+/// A serial of ours is a number of 8 bytes.
+fn serial(certificate: &X509Certificate<'_>) -> Result<Serial> {
+    let bytes = certificate.raw_serial();
+    let digits = &bytes[bytes.iter().take_while(|byte| **byte == 0).count()..];
+    if digits.len() > size_of::<u64>() {
+        return Err(Error::invalid("the certificate has a serial that no CloudSync cluster gives"));
+    }
+    Ok(Serial(digits.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))))
 }
 
 /// The cluster whose authority this certificate belongs to, if it is an authority's.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::CertifiedKey;
-use types::{ClusterId, Error, Identity, Millis, Result};
+use types::{ClusterId, Error, Identity, Millis, Result, Serial};
 
 use super::certificate::{self, Facts, internal};
 use super::trust::Trust;
@@ -98,6 +98,16 @@ impl Credentials {
     /// Whom they identify.
     pub fn identity(&self) -> &Identity {
         &self.facts.identity
+    }
+
+    /// What they are listed and revoked by.
+    pub fn serial(&self) -> Serial {
+        self.facts.serial
+    }
+
+    /// When they were issued.
+    pub fn issued(&self) -> Millis {
+        self.facts.issued
     }
 
     /// When they stop being accepted.

@@ -11,6 +11,26 @@ fn authority(id: u8) -> Authority {
     Authority::create(&Env::real(), ClusterId([id; 16])).unwrap()
 }
 
+fn terms(identity: Identity, serial: u64) -> Terms {
+    Terms { identity, serial: Serial(serial), expires: Env::real().clock.wall().plus(DAY_MS) }
+}
+
+/// What a certificate is listed and revoked by, and renewed for.
+#[test]
+fn certificates_say_their_serial_and_their_time() {
+    let env = Env::real();
+    let node = Identity::Node(NodeId(1));
+    for serial in [1, 127, 128, 255, 256, 1 << 40, u64::MAX >> 1, u64::MAX] {
+        let terms = terms(node.clone(), serial);
+        let own = authority(1).issue_on(&terms, &env).unwrap();
+        assert_eq!(own.serial(), Serial(serial));
+        assert!(own.issued().0.abs_diff(env.clock.wall().0) < 60_000, "{serial}");
+        assert_eq!(own.expires().0, terms.expires.0 / 1000 * 1000);
+    }
+    let unknown = authority(1).issue(&node, DAY, &env).unwrap();
+    assert!(!unknown.serial().is_counted() && Serial(1).is_counted());
+}
+
 #[test]
 fn credentials_round_trip_as_text() {
     let env = Env::real();
@@ -33,10 +53,10 @@ fn a_joining_node_keeps_its_key_to_itself() {
     let key = KeyPair::create().unwrap();
     let request = key.request().unwrap();
     assert!(!request.contains("PRIVATE"));
-    let signed = authority(1).sign(&request, &Identity::Node(NodeId(9)), DAY, &Env::real()).unwrap();
+    let signed = authority(1).sign(&request, &terms(Identity::Node(NodeId(9)), 7), &Env::real()).unwrap();
     assert!(!signed.contains("PRIVATE"));
     let credentials = Credentials::from_parts(&signed, &KeyPair::from_pem(&key.to_pem()).unwrap()).unwrap();
-    assert_eq!(*credentials.identity(), Identity::Node(NodeId(9)));
+    assert_eq!((credentials.identity(), credentials.serial()), (&Identity::Node(NodeId(9)), Serial(7)));
 }
 
 #[test]
@@ -62,7 +82,7 @@ fn what_does_not_belong_together_is_refused() {
     check(block(&a, 0) + &block(&b, 1) + &block(&a, 2), "but the authority of");
     check(a.replacen("MII", "M!!", 1), "damaged");
     assert!(Authority::from_pem(&one.trust().to_pem()).is_err());
-    assert!(one.sign("nonsense", &node, DAY, &env).is_err());
+    assert!(one.sign("nonsense", &terms(node, 1), &env).is_err());
     assert!(one.issue(&Identity::Anonymous, DAY, &env).is_err());
     assert!(one.issue(&Identity::User("a/b".into()), DAY, &env).is_err());
 }

@@ -12,18 +12,20 @@ use env::time::{self, Duration};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
-use types::Error;
 use types::limits::{ACCEPT_PAUSE, CONNECTION_COUNT_MAX, HANDSHAKE_MS_MAX};
+use types::{Error, Serial};
 
 use super::stop::Stop;
+use crate::passport::Ouster;
 use crate::tls::{self, Socket};
-use crate::{Caller, Transport, explain};
+use crate::{Caller, Passport, Transport, explain};
 
 /// A TCP port with TLS.
 pub(super) struct Door {
     listener: TcpListener,
     tls: TlsAcceptor,
     transport: Transport,
+    own: Passport,
     pub(super) stop: Stop,
 }
 
@@ -32,15 +34,16 @@ impl Door {
         listener: TcpListener,
         tls: rustls::ServerConfig,
         transport: Transport,
+        own: Passport,
         stop: Stop,
     ) -> Self {
-        Self { listener, tls: TlsAcceptor::from(Arc::new(tls)), transport, stop }
+        Self { listener, tls: TlsAcceptor::from(Arc::new(tls)), transport, own, stop }
     }
 
     /// Accepts connections until the server stops, each in its own task, and then waits for these tasks.
     pub(super) async fn accept<F>(
         mut self,
-        serve: impl Fn(TlsStream<Socket>, Caller) -> F + Clone + Send + 'static,
+        serve: impl Fn(TlsStream<Socket>, Caller, Ouster) -> F + Clone + Send + 'static,
     ) where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -54,9 +57,11 @@ impl Door {
             match accepted {
                 Ok((socket, address)) => {
                     let (tls, transport, serve) = (self.tls.clone(), self.transport, serve.clone());
+                    let own = self.own.clone();
                     connections.spawn(async move {
-                        if let Some((stream, caller)) = secure(&tls, socket, address, transport).await {
-                            serve(stream, caller).await;
+                        if let Some((stream, caller, serial)) = secure(&tls, socket, address, transport).await
+                        {
+                            serve(stream, caller, own.ouster(serial)).await;
                         }
                     });
                 }
@@ -78,14 +83,14 @@ async fn secure(
     socket: TcpStream,
     address: SocketAddr,
     transport: Transport,
-) -> Option<(TlsStream<Socket>, Caller)> {
+) -> Option<(TlsStream<Socket>, Caller, Option<Serial>)> {
     let accept = tls.accept(tls::socket(socket)).into_fallible();
     let handshake = time::timeout(Duration::from_millis(HANDSHAKE_MS_MAX), accept);
     let (error, socket) = match handshake.await {
         Ok(Ok(stream)) => {
             let (_, session) = stream.get_ref();
-            let identity = tls::identity_of(session.peer_certificates()).ok()?;
-            return Some((stream, Caller { identity, address, transport }));
+            let (identity, serial) = tls::peer_of(session.peer_certificates()).ok()?;
+            return Some((stream, Caller { identity, address, transport }, serial));
         }
         Ok(Err((error, socket))) => (explain::from_io(&error), socket),
         Err(time::Elapsed) => return None,

@@ -22,6 +22,7 @@ use crate::admission::Line;
 use crate::desk::{Desk, Outlet};
 use crate::frame::{Frame, Kind};
 use crate::grpc::{FirstFailure, FrameCodec, MESSAGE_SIZE_MAX, SERVICE, WINDOW, Watched};
+use crate::passport::Ouster;
 use crate::tls::Socket;
 
 /// Connections that wait to be taken over by the HTTP/2 server.
@@ -31,13 +32,14 @@ pub(super) async fn serve(door: Door, desk: Arc<Desk>) {
     let (handover, secured) = mpsc::channel(HANDOVER_COUNT_MAX);
     let mut stop = door.stop.clone();
     let (counters, greeter) = (desk.counters.clone(), desk.clone());
-    let accept = door.accept(move |io, caller| {
+    let accept = door.accept(move |io, caller, ouster: Ouster| {
         let (handover, counters, line) = (handover.clone(), counters.clone(), greeter.connect(&caller));
         async move {
             let Ok(line) = line else { return };
             let (ended, end) = oneshot::channel();
             let owner = Owner { peer: Peer { caller: Arc::new(caller), line }, _ended: ended };
-            let connection = Watched { io, counters, failure: FirstFailure::default(), owner };
+            let cut = ouster.wait().boxed();
+            let connection = Watched { io, counters, failure: FirstFailure::default(), cut, owner };
             if handover.send(connection).await.is_ok() {
                 // The connection counts against the limit until HTTP/2 drops it.
                 let _: Result<(), _> = end.await;

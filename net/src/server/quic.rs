@@ -19,7 +19,7 @@ use crate::frame::{Frame, Kind};
 use crate::quic::{
     ABANDONED, STOPPING, UNWELCOME, read_frame, read_payload, read_prefix, transport_config, write_frame,
 };
-use crate::{Caller, Counters, Transport, explain, quic};
+use crate::{Caller, Counters, Passport, Transport, explain, quic};
 
 /// Listens on a UDP port.
 pub(super) fn bind(address: SocketAddr, tls: &rustls::ServerConfig) -> Result<Endpoint> {
@@ -35,7 +35,7 @@ pub(super) fn bind(address: SocketAddr, tls: &rustls::ServerConfig) -> Result<En
     make().map_err(|e| bind_error(address, &e))
 }
 
-pub(super) async fn serve(endpoint: Endpoint, desk: Arc<Desk>, mut stop: Stop) {
+pub(super) async fn serve(endpoint: Endpoint, desk: Arc<Desk>, own: Passport, mut stop: Stop) {
     let mut connections = JoinSet::new();
     loop {
         let incoming = tokio::select! {
@@ -48,11 +48,11 @@ pub(super) async fn serve(endpoint: Endpoint, desk: Arc<Desk>, mut stop: Stop) {
             incoming.refuse();
             continue;
         }
-        let (desk, stop) = (desk.clone(), stop.clone());
+        let (desk, own, stop) = (desk.clone(), own.clone(), stop.clone());
         connections.spawn(async move {
             let handshake = async { incoming.await.map_err(|e| explain::from_quic(&e)) };
             match explain::within(HANDSHAKE_MS_MAX, handshake).await {
-                Ok(accepted) => connection(accepted, desk, stop).await,
+                Ok(accepted) => welcome(accepted, desk, &own, stop).await,
                 Err(error) => tracing::debug!(%error, "refused a caller"),
             }
         });
@@ -62,9 +62,19 @@ pub(super) async fn serve(endpoint: Endpoint, desk: Arc<Desk>, mut stop: Stop) {
     let _ = time::timeout(FAREWELL_TIMEOUT, endpoint.wait_idle()).await;
 }
 
-async fn connection(connection: Connection, desk: Arc<Desk>, mut stop: Stop) {
-    let Ok(caller) = caller_of(&connection) else { return connection.close(UNWELCOME, b"no identity") };
-    let caller = Arc::new(caller);
+/// Serves a connection until it ends, or its caller's certificate is revoked.
+async fn welcome(accepted: Connection, desk: Arc<Desk>, own: &Passport, stop: Stop) {
+    let Ok((identity, serial)) = quic::peer(&accepted) else {
+        return accepted.close(UNWELCOME, b"no identity");
+    };
+    let caller = Caller { identity, address: accepted.remote_address(), transport: Transport::Quic };
+    tokio::select! {
+        () = connection(accepted.clone(), Arc::new(caller), desk, stop) => {}
+        () = own.ouster(serial).wait() => accepted.close(UNWELCOME, b"the certificate was revoked"),
+    }
+}
+
+async fn connection(connection: Connection, caller: Arc<Caller>, desk: Arc<Desk>, mut stop: Stop) {
     let line = match explain::within(HANDSHAKE_MS_MAX, greet(&caller, &connection, &desk)).await {
         Ok(line) => line,
         Err(error) => {
@@ -91,14 +101,6 @@ async fn connection(connection: Connection, desk: Arc<Desk>, mut stop: Stop) {
         let _ = all_answered.recv().await;
         connection.close(STOPPING, b"the node is stopping");
     }
-}
-
-fn caller_of(connection: &Connection) -> Result<Caller> {
-    Ok(Caller {
-        identity: quic::peer(connection)?,
-        address: connection.remote_address(),
-        transport: Transport::Quic,
-    })
 }
 
 /// Takes the hello on the first stream. A refusal is sent and has arrived before the connection ends.

@@ -13,6 +13,7 @@ use super::stop::Stop;
 use crate::admission::Line;
 use crate::desk::{Desk, Outlet};
 use crate::frame::{Frame, Kind};
+use crate::passport::Ouster;
 use crate::tcp::{FrameReader, QUEUE_COUNT_MAX, write_frames, write_now};
 use crate::tls::Socket;
 use crate::{Caller, explain, tls};
@@ -22,7 +23,17 @@ const TLS_BUFFER_SIZE: usize = 256 * 1024;
 
 pub(super) async fn serve(door: Door, desk: Arc<Desk>) {
     let stop = door.stop.clone();
-    door.accept(move |stream, caller| connection(stream, Arc::new(caller), desk.clone(), stop.clone())).await;
+    door.accept(move |stream, caller, ouster: Ouster| {
+        let connection = connection(stream, Arc::new(caller), desk.clone(), stop.clone());
+        async move {
+            // Without a word: who dials again is told that its certificate was revoked.
+            tokio::select! {
+                () = connection => {}
+                () = ouster.wait() => {}
+            }
+        }
+    })
+    .await;
 }
 
 async fn connection(mut stream: TlsStream<Socket>, caller: Arc<Caller>, desk: Arc<Desk>, mut stop: Stop) {

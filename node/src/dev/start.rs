@@ -2,7 +2,9 @@
 
 use client::health::missing;
 use client::{ADMIN_FILE, Connection, CredentialFile};
+use proto::certificates::{CreateToken, Grant};
 use proto::cluster::ClusterStatus;
+use proto::map::Role;
 use types::limits::{DEV_START_PERIOD, DEV_START_TIMEOUT, DEV_TOKEN_VALIDITY};
 use types::{Error, ErrorKind, Result};
 
@@ -101,7 +103,13 @@ impl DevCluster {
     async fn join_others(&self, layout: &mut Layout, say: &(dyn Fn(&str) + Sync)) -> Result<()> {
         let cluster = self.wait_for(layout, |_| Vec::new(), say).await?.cluster;
         let credentials = CredentialFile::load(&*self.env.disk, &self.credentials())?;
-        let token = JoinToken::create(&cluster, &credentials, DEV_TOKEN_VALIDITY).await?;
+        let waiting = layout.nodes.iter().filter(|node| !node.joined).count();
+        let question = CreateToken {
+            grant: Grant::Join(Role::Meta),
+            uses: waiting as u32,
+            valid_ms: DEV_TOKEN_VALIDITY.as_millis() as u64,
+        };
+        let (token, _) = JoinToken::create(&cluster, &credentials, &question).await?;
         for index in 0..layout.nodes.len() {
             if !layout.nodes[index].joined {
                 let config = layout.config(&layout.nodes[index], &self.dir)?;

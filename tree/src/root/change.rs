@@ -2,7 +2,7 @@
 
 use proto::cluster::NodeRemoved;
 use proto::command::{MapChange, MapChanged, NewNode, NodeChange};
-use proto::map::{ClusterMap, DiskInfo, NodeInfo, StoreInfo};
+use proto::map::{ClusterMap, DiskInfo, NodeInfo, Role, StoreInfo};
 use types::limits::{NODE_COUNT_MAX, NODE_DISK_COUNT_MAX};
 use types::{DiskId, DiskUuid, Error, NodeId, PartitionId, Result, StoreUuid};
 
@@ -109,6 +109,9 @@ impl Registry {
 
     fn register_store(&mut self, id: NodeId, uuid: StoreUuid) -> Result<()> {
         let node = self.known(id)?;
+        if !node.roles.contains(&Role::Meta) {
+            return Err(Error::denied(format!("node {id} has not joined as one that holds metadata")));
+        }
         if node.store.is_some_and(|store| store.uuid == uuid) {
             return Ok(());
         }
@@ -175,6 +178,9 @@ pub fn node(new: &NewNode) -> NodeInfo {
         roles: new.roles.clone(),
         up: false,
         confirmed: false,
-        store: new.store.map(|uuid| StoreInfo { uuid, number: 1 }),
+        store: new
+            .store
+            .filter(|_| new.roles.contains(&Role::Meta))
+            .map(|uuid| StoreInfo { uuid, number: 1 }),
     }
 }

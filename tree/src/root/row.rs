@@ -1,10 +1,11 @@
 //! Rows of the root partition. Format: `docs/formats/metadata-rows.md`.
 
 use bytes::Bytes;
+use proto::certificates::{Grant, Revoked};
 use proto::keys::KeyRing;
 use proto::map::ClusterMap;
 use serde::{Deserialize, Serialize};
-use types::{FeatureLevel, Millis, Result};
+use types::{Error, FeatureLevel, Identity, Millis, NodeId, Result, Serial};
 
 use crate::failure::Halt;
 use crate::replica::unknown_table;
@@ -21,6 +22,52 @@ pub const NODE_COUNT: &[u8] = b"cn";
 /// Key of the number of disks there have been.
 pub const DISK_COUNT: &[u8] = b"cd";
 
+/// Key of the number of certificates that were issued.
+pub const CERTIFICATE_COUNT: &[u8] = b"ci";
+/// Key of who is not accepted any more.
+pub const REVOKED: &[u8] = b"r";
+/// What the keys of certificates begin with.
+pub const CERTIFICATES: &[u8] = b"i";
+/// What the keys of tokens begin with.
+pub const TOKENS: &[u8] = b"t";
+
+/// A certificate that was issued.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateRow {
+    /// Who its holder is.
+    pub identity: Identity,
+    /// BLAKE3 of the request that it answers.
+    pub request: [u8; 32],
+    /// When it was issued.
+    pub issued: Millis,
+    /// When it ends.
+    pub expires: Millis,
+}
+
+/// A token: its key has the hash of its secret, which is nowhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenRow {
+    /// What it is good for.
+    pub grant: Grant,
+    /// How often.
+    pub uses: u32,
+    /// Not valid after this time.
+    pub expires: Millis,
+    /// By whom it was used, in order.
+    pub used: Vec<TokenUse>,
+}
+
+/// One use of a token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenUse {
+    /// BLAKE3 of the request that came with it: the same one again is the same use.
+    pub request: [u8; 32],
+    /// The node that was let in.
+    pub node: NodeId,
+    /// The certificate that it was given.
+    pub certificate: Serial,
+}
+
 /// What lets a meta node admit others ([`super::Secrets`]), sealed by the unlock key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SealedSecrets(pub Bytes);
@@ -29,7 +76,9 @@ rows! {
     "cluster map" = ClusterMap;
     "secrets" = SealedSecrets;
     "key ring" = KeyRing;
-    "join tokens" = Millis;
+    "tokens" = TokenRow;
+    "certificates" = CertificateRow;
+    "revoked certificates" = Revoked;
 }
 
 /// A row as every replica at this level has it.
@@ -38,14 +87,36 @@ pub fn canonical_of(key: &[u8], value: &[u8], level: FeatureLevel) -> Result<Vec
         MAP => canonical::<ClusterMap>,
         SECRETS => canonical::<SealedSecrets>,
         KEY_RING => canonical::<KeyRing>,
-        NODE_COUNT | DISK_COUNT => canonical::<u64>,
-        [b't', ..] => canonical::<Millis>,
+        NODE_COUNT | DISK_COUNT | CERTIFICATE_COUNT => canonical::<u64>,
+        REVOKED => canonical::<Revoked>,
+        [b't', ..] => canonical::<TokenRow>,
+        [b'i', ..] => canonical::<CertificateRow>,
         _ => return Err(unknown_table(key)),
     };
     canonical(value, level)
 }
 
-/// Key of a token's expiry.
+/// Key of a token.
 pub fn token_key(hash: &[u8; 32]) -> Vec<u8> {
-    [b"t", &hash[..]].concat()
+    [TOKENS, hash].concat()
+}
+
+/// The hash in the key of a token.
+pub fn hash_of(key: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    key.iter().skip(TOKENS.len()).zip(&mut hash).for_each(|(from, to)| *to = *from);
+    hash
+}
+
+/// Key of a certificate: in the order of the serials.
+pub fn certificate_key(serial: Serial) -> Vec<u8> {
+    [CERTIFICATES, &serial.0.to_be_bytes()].concat()
+}
+
+/// The serial in the key of a certificate.
+pub fn serial_of(key: &[u8]) -> Result<Serial, Halt> {
+    match key.strip_prefix(CERTIFICATES).and_then(|serial| serial.try_into().ok()) {
+        Some(serial) => Ok(Serial(u64::from_be_bytes(serial))),
+        None => Err(Halt::new(Error::corrupt(format!("a certificate has the key {}", key.escape_ascii())))),
+    }
 }

@@ -1,78 +1,14 @@
-//! Joining, namespaces by name, disks, heartbeats.
+//! Namespaces by name, disks, heartbeats.
 
-use net::{Credentials, KeyPair};
 use placement::SlotState;
 use proto::catalog::{CreateNamespace, FindNamespace, NamespaceFound};
-use proto::cluster::{CreateToken, FetchStatus, FinishSync, Join, RegisterDisks};
+use proto::cluster::{FetchStatus, FinishSync, RegisterDisks};
 use proto::map::{ClusterMap, Role};
 use proto::namespace::{FetchNamespace, Freshness, View};
 use types::{DiskId, DiskUuid, Epoch, ErrorKind, Identity, NamespaceId, NamespaceName, NodeId, PgId, Result};
 
-use super::words::{
-    CLUSTER, HOME, SECRET, TOKEN_MS, admin, ann, bob, heartbeat, join_with, later, new_node, node, refused,
-};
+use super::words::{HOME, admin, ann, bob, heartbeat, later, node, of_roles, refused};
 use super::world::World;
-
-async fn token(world: &World, valid_ms: u64) -> [u8; 32] {
-    world.ask(1, &admin(), &CreateToken { valid_ms }).await.unwrap().secret
-}
-
-/// A good join in all but its token.
-fn join(secret: [u8; 32]) -> Join {
-    join_with(secret, KeyPair::create().unwrap().request().unwrap(), 2, &[Role::Block])
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_token_admits_a_node_under_a_new_id() {
-    let world = World::one().await;
-    let key = KeyPair::create().unwrap();
-    let join = join_with(token(&world, TOKEN_MS).await, key.request().unwrap(), 2, &[Role::Block]);
-    let joined = world.ask(1, &Identity::Anonymous, &join).await.unwrap();
-    assert_eq!((joined.node, joined.cluster, joined.secret), (NodeId(2), CLUSTER, SECRET));
-    let credentials = Credentials::from_parts(&joined.certificate, &key).unwrap();
-    assert_eq!((credentials.identity(), credentials.cluster()), (&node(2), CLUSTER));
-    let (found, new) = (&joined.map.nodes[&NodeId(2)], new_node(2, &[Role::Block]));
-    assert_eq!((&found.zone, &found.roles), (&new.zone, &new.roles));
-    assert_eq!((found.native, found.control, found.up), (new.native, new.control, false));
-    assert_eq!(world.decided(), joined.map);
-}
-
-/// Until it expires: who is told of one token can start many nodes.
-#[tokio::test(start_paused = true)]
-async fn a_token_admits_more_than_one_node() {
-    let world = World::one().await;
-    let secret = token(&world, TOKEN_MS).await;
-    for id in 2..5 {
-        let joined = world.ask(1, &Identity::Anonymous, &join(secret)).await.unwrap();
-        assert_eq!(joined.node, NodeId(id));
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn without_a_valid_token_nobody_joins() {
-    let world = World::one().await;
-    let expired = token(&world, TOKEN_MS).await;
-    later(TOKEN_MS + 1).await;
-    let valid = token(&world, TOKEN_MS).await;
-    let hash = *blake3::hash(&valid).as_bytes();
-    let before = world.state(1);
-    for (secret, words) in [(expired, "expired"), ([7; 32], "not one of"), (hash, "not one of")] {
-        refused(world.ask(1, &Identity::Anonymous, &join(secret)).await, ErrorKind::Denied, words);
-    }
-    assert_eq!(world.state(1), before);
-    assert!(world.ask(1, &Identity::Anonymous, &join(valid)).await.is_ok());
-}
-
-/// As it is today: the id is given out before the certificate is made, and a node that never was stays in the map
-/// (finding M8).
-#[tokio::test(start_paused = true)]
-async fn a_bad_certificate_request_is_refused_and_leaves_a_ghost() {
-    let world = World::one().await;
-    let join = Join { request: "rubbish".into(), ..join(token(&world, TOKEN_MS).await) };
-    let answer = world.ask(1, &Identity::Anonymous, &join).await;
-    refused(answer, ErrorKind::Invalid, "not a certificate request");
-    assert!(world.decided().nodes.contains_key(&NodeId(2)));
-}
 
 async fn create(world: &World, who: &Identity, name: &str) -> NamespaceId {
     let name = NamespaceName::parse(name).unwrap();
@@ -167,7 +103,7 @@ fn syncing(map: &ClusterMap) -> Vec<(PgId, u8, DiskId)> {
 #[tokio::test(start_paused = true)]
 async fn slots_serve_when_their_holder_says_they_are_filled() {
     let world = World::one().await;
-    let finish = async |slots| world.ask(1, &node(2), &FinishSync { slots }).await;
+    let finish = async |slots| world.ask(1, &node(1), &FinishSync { slots }).await;
     refused(finish(vec![]).await, ErrorKind::Invalid, "no placement table yet");
     for id in 2..=4 {
         world.join(id, &[Role::Block]).await;
@@ -178,7 +114,9 @@ async fn slots_serve_when_their_holder_says_they_are_filled() {
     register(&world, 1, &[(1, 100)]).await.unwrap();
     let moved = syncing(&world.decided());
     assert!(!moved.is_empty(), "the new disk gets its share");
-    // A disk that does not hold the slot cannot finish it.
+    // Only the node that has the disk may say so, and only of slots that it holds.
+    let by_another = world.ask(1, &node(2), &FinishSync { slots: moved.clone() }).await;
+    refused(by_another, ErrorKind::Denied, "only its own node may");
     finish(moved.iter().map(|(pg, slot, _)| (*pg, *slot, DiskId(99))).collect()).await.unwrap();
     assert_eq!(syncing(&world.decided()), moved);
     finish(moved[1..].to_vec()).await.unwrap();
@@ -205,7 +143,7 @@ async fn the_status_tells_who_was_heard_and_how_long_ago() {
     assert!((1000..1400).contains(&silent(2).unwrap()), "{:?}", silent(2));
     assert_eq!(silent(3), None);
     let last = |id: u64| status.nodes[&NodeId(id)].last.clone();
-    assert_eq!((last(2), last(3)), (Some(heartbeat(2)), None));
+    assert_eq!((last(2), last(3)), (Some(of_roles(heartbeat(2), &[Role::Block])), None));
     // What it has not said yet of its own groups, it knows.
     let own = last(1).unwrap();
     assert!(own.partitions.iter().all(|report| report.leading), "{own:?}");

@@ -6,19 +6,26 @@ use bytes::Bytes;
 use expect_test::expect;
 use net::{KeyPair, Request};
 use proto::catalog::{CreateNamespace, DeleteNamespace, FindNamespace, ListNamespaces, SetOwner};
+use proto::certificates::{
+    CreateToken, IssueCertificate, ListCertificates, ListTokens, RenewCertificate, RevokeCertificates,
+    RevokeToken, Which,
+};
 use proto::cluster::{
-    ConfirmJoin, CreateToken, FetchDigest, FetchStatus, FinishSync, RegisterDisks, RegisterStore, RemoveNode,
+    ConfirmJoin, FetchDigest, FetchStatus, FinishSync, RegisterDisks, RegisterStore, RemoveNode,
 };
 use proto::index::{FetchIndexStats, Pin, Register};
 use proto::keys::{DestroyKeys, FetchKeys, ListKeys, RotateKeys};
 use proto::map::Role;
 use proto::namespace::{FetchNamespace, ListTrash, ListVersions, Mode, OpenVersion, PullJournal, Stat};
 use proto::{Call, Method};
-use types::{DiskUuid, ErrorKind, Identity, NamespaceName, NodeId, PartitionId, Scope, Seq, TenantId};
+use types::{
+    DiskUuid, ErrorKind, Identity, NamespaceName, NodeId, PartitionId, Scope, Seq, TenantId, TokenId,
+};
 
 use super::super::routes;
 use super::words::{
-    ANNS, HOME, admin, ann, at_least, bob, heartbeat, join_with, list, mkdir, newest, node, p, refused, store,
+    ANNS, HOME, admin, ann, at_least, bob, heartbeat, join_with, list, mkdir, newest, node, p, refused,
+    store, token_for,
 };
 use super::world::World;
 
@@ -27,15 +34,16 @@ pub async fn questions(world: &World) -> Vec<Request> {
     fn of<Q: Call>(question: Q) -> Request {
         Request::of(&question, Bytes::new())
     }
-    let token = world.ask(1, &admin(), &CreateToken { valid_ms: 1000 }).await.unwrap().secret;
+    // One more than is asked for is left.
+    let token = world.ask(1, &admin(), &token_for(20)).await.unwrap().secret;
     let request = KeyPair::create().unwrap().request().unwrap();
     let name = || NamespaceName::parse("home").unwrap();
     let (view, path, partition) = (newest(), p("/a"), PartitionId(3));
     vec![
         of(heartbeat(1)),
-        of(join_with(token, request, 2, &[Role::Block])),
+        of(join_with(token, request.clone(), 2, &[Role::Block])),
         of(FetchStatus {}),
-        of(CreateToken { valid_ms: 1 }),
+        of(CreateToken { valid_ms: 1, ..token_for(1) }),
         of(CreateNamespace { name: NamespaceName::parse("new").unwrap(), owner: None }),
         of(FindNamespace { name: name() }),
         of(RegisterDisks { node: NodeId(1), disks: vec![(DiskUuid([1; 16]), 1)] }),
@@ -44,6 +52,12 @@ pub async fn questions(world: &World) -> Vec<Request> {
         of(RegisterStore { node: NodeId(1), store: store(1) }),
         of(RemoveNode { node: NodeId(9), force: false, dry_run: true }),
         of(FetchDigest { partition }),
+        of(ListTokens {}),
+        of(RevokeToken { id: TokenId([1; 8]) }),
+        of(RenewCertificate { node: NodeId(1), request: request.clone(), secret: None }),
+        of(IssueCertificate { identity: bob(), request: request.clone(), valid_ms: 1000 }),
+        of(ListCertificates {}),
+        of(RevokeCertificates { which: Which::Of(bob()), own: None, force: false }),
         Request { method: Method::Raft as u16, header: Bytes::new(), body: Bytes::from_static(b"?") },
         of(world.batch(Mode::PerItem, vec![mkdir("/b")])),
         of(Stat { view, path: path.clone() }),
@@ -107,6 +121,12 @@ async fn who_may_ask_what() {
         RegisterStore 1.....
         RemoveNode ..A...
         FetchDigest ..A...
+        ListTokens ..A...
+        RevokeToken ..A...
+        RenewCertificate 1.....
+        IssueCertificate ..A...
+        ListCertificates ..A...
+        RevokeCertificates ..A...
         Raft 1.....
         WriteNamespace 12Ao..
         Stat 12Ao..

@@ -53,6 +53,12 @@ async fn what_a_follower_answers() {
         RegisterStore StaleEpoch
         RemoveNode Denied
         FetchDigest Denied
+        ListTokens Denied
+        RevokeToken Denied
+        RenewCertificate StaleEpoch
+        IssueCertificate Denied
+        ListCertificates Denied
+        RevokeCertificates Denied
         Raft Invalid
         WriteNamespace StaleEpoch
         Stat StaleEpoch

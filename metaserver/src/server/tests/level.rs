@@ -1,13 +1,13 @@
 //! Rolling updates: the feature level goes up when every meta node can follow, and who cannot is told to be updated.
 
 use proto::Call;
-use proto::cluster::{CreateToken, Heartbeat, Join};
+use proto::cluster::{Heartbeat, Join};
 use proto::command::Command;
 use proto::map::Role;
 use serde::{Deserialize, Serialize};
 use types::{ErrorKind, FeatureLevel, Identity, PartitionId};
 
-use super::words::{ANNS, TOKEN_MS, admin, heartbeat, join_with, later, node, refused};
+use super::words::{ANNS, admin, heartbeat, join_with, later, node, refused, token_for};
 use super::world::World;
 
 const NEXT: FeatureLevel = FeatureLevel(FeatureLevel::FIRST.0 + 1);
@@ -49,7 +49,7 @@ async fn builds_below_the_level_are_told_to_be_updated() {
     let mut world = World::one().await;
     world.update(1, NEXT).await;
     world.until("the next level", || levels(&world) == [NEXT]).await;
-    let token = world.ask(1, &admin(), &CreateToken { valid_ms: TOKEN_MS }).await.unwrap();
+    let token = world.ask(1, &admin(), &token_for(1)).await.unwrap();
     let request = net::KeyPair::create().unwrap().request().unwrap();
     let join = |level| Join { level, ..join_with(token.secret, request.clone(), 2, &[Role::Meta]) };
     let before = world.decided();

@@ -9,7 +9,7 @@ use proto::map::{ROOT, Role};
 use proto::namespace::{FetchNamespace, Mode};
 use types::{DiskId, DiskUuid, FeatureLevel, NamespaceName, NodeId, Stamp, Start};
 
-use super::words::{admin, ann, eventually, heartbeat, later, mkdir, newest, node, replica};
+use super::words::{admin, ann, eventually, heartbeat, later, mkdir, newest, node, of_roles, replica};
 use super::world::World;
 
 async fn seconds(count: u64) {
@@ -54,7 +54,7 @@ async fn a_silent_node_is_down_until_it_is_heard_again() {
     let epoch = world.decided().epoch;
     seconds(10).await;
     assert_eq!((up(&world), world.decided().epoch), (vec![1], epoch), "decided once");
-    world.net.say(heartbeat(2));
+    world.net.say(of_roles(heartbeat(2), &[Role::Block]));
     world.until("node 2 is up", || up(&world) == [1, 2]).await;
     assert_eq!(world.decided().epoch, epoch.next());
 }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use chunk::manifest::Manifest;
 use net::{Caller, Transport};
 use proto::block::{ChunkKind, Layout};
+use proto::certificates::{CreateToken, Grant};
 use proto::cluster::{Heartbeat, Join};
 use proto::command::NewNode;
 use proto::index::{Locator, Pin, Registration, Sizes};
@@ -53,6 +54,11 @@ pub const HOME: NamespaceId = NamespaceId(0x04c4_0000_0000_0001);
 pub const ANNS: NamespaceId = NamespaceId(0x3a3f_0000_0000_0001);
 /// How long a new token is good for here.
 pub const TOKEN_MS: u64 = 60_000;
+
+/// Asks for a token that admits so many nodes of any role.
+pub fn token_for(uses: u32) -> CreateToken {
+    CreateToken { grant: Grant::Join(Role::Meta), uses, valid_ms: TOKEN_MS }
+}
 
 pub fn ann() -> Identity {
     Identity::User("ann".into())
@@ -135,10 +141,16 @@ pub fn heartbeat(id: u64) -> Heartbeat {
         stamp: Some(Stamp { replica: replica(id), start: start(id), mark: 0 }),
         store_problem: String::new(),
         partitions: Vec::new(),
+        revoked_version: 0,
         syncing_slots: 0,
         bytes_received: 0,
         bytes_sent: 0,
     }
+}
+
+/// Only who holds metadata has a store to speak of.
+pub fn of_roles(heartbeat: Heartbeat, roles: &[Role]) -> Heartbeat {
+    Heartbeat { stamp: heartbeat.stamp.filter(|_| roles.contains(&Role::Meta)), ..heartbeat }
 }
 
 /// The newest state of Ann's namespace.

@@ -12,15 +12,15 @@ use env::disk::SimDisk;
 use kv::{Batch, Durability, Kv, Order, Read};
 use net::{Authority, KeyPair, Reply, Request, Service};
 use proto::Call;
-use proto::cluster::{CreateToken, Heartbeat, Joined};
-use proto::command::Bootstrap;
+use proto::cluster::{Heartbeat, Joined};
+use proto::command::{Bootstrap, FirstCertificate};
 use proto::keys::{Unlock, UnlockKey};
 use proto::map::{ClusterMap, ROOT, Role};
 use proto::namespace::{Mode, Op, WriteNamespace, Written};
 use raft::{Group, Host, HostConfig, Last};
 use tokio::sync::watch;
 use tree::root;
-use types::limits::{CERTIFICATE_VALIDITY, META_DOWN_OUT_DEFAULT};
+use types::limits::{META_DOWN_OUT_DEFAULT, NODE_CERTIFICATE_VALIDITY};
 use types::{
     FeatureLevel, GcEpoch, Identity, Millis, NamespaceId, NamespaceName, NodeId, PartitionId, Profile,
     RequestId, Result,
@@ -29,8 +29,8 @@ use types::{
 use super::late::LateKv;
 use super::links::Links;
 use super::words::{
-    ANNS, CLUSTER, SECRET, TOKEN_MS, UNLOCK, admin, ann, caller, eventually, heartbeat, join_with, new_node,
-    replica, start,
+    ANNS, CLUSTER, SECRET, UNLOCK, admin, ann, caller, eventually, heartbeat, join_with, new_node, node,
+    of_roles, replica, start, token_for,
 };
 use crate::{Config, Metaserver, Signer, Unlocking};
 
@@ -53,6 +53,17 @@ pub struct World {
     leader_stay: Duration,
     bootstrap: Bootstrap,
     machines: BTreeMap<NodeId, Machine>,
+}
+
+fn first(identity: Identity, env: &Env) -> FirstCertificate {
+    let issued = env.clock.wall();
+    FirstCertificate { identity, issued, expires: issued.plus(NODE_CERTIFICATE_VALIDITY.as_millis() as u64) }
+}
+
+fn signer(env: Env) -> Signer {
+    Signer(Arc::new(move |authority, request, terms| {
+        Authority::from_pem(authority)?.sign(request, terms, &env)
+    }))
 }
 
 impl World {
@@ -78,6 +89,7 @@ impl World {
             .seal(&UNLOCK),
             keys: root::found_ring(&UNLOCK, &mut || env.random.bytes(), Millis(1)),
             node: new_node(1, &[Role::Meta, Role::Block]),
+            certificates: [node(1), admin()].map(|identity| first(identity, &env)).into(),
         };
         let map = root::bootstrap_map(&bootstrap);
         let mut world = Self { env, net, down_out, leader_stay, bootstrap, machines: BTreeMap::new() };
@@ -100,12 +112,12 @@ impl World {
 
     /// Lets a node join. It sends heartbeats from now on.
     pub async fn join(&self, id: u64, roles: &[Role]) -> Joined {
-        let token = self.ask(1, &admin(), &CreateToken { valid_ms: TOKEN_MS }).await.unwrap();
+        let token = self.ask(1, &admin(), &token_for(1)).await.unwrap();
         let request = KeyPair::create().unwrap().request().unwrap();
         let join = join_with(token.secret, request, id, roles);
         let joined = self.ask(1, &Identity::Anonymous, &join).await.unwrap();
         assert_eq!(joined.node, NodeId(id));
-        self.net.say(heartbeat(id));
+        self.net.say(of_roles(heartbeat(id), roles));
         joined
     }
 
@@ -156,9 +168,7 @@ impl World {
             secret: SECRET,
             unlocking: Unlocking { key: machine.unlock.clone(), how: Unlock::File(machine.unlock.clone()) },
             bootstrap: (id == 1).then(|| self.bootstrap.clone()),
-            signer: Signer(Arc::new(|authority, request, identity| {
-                Authority::from_pem(authority)?.sign(request, identity, CERTIFICATE_VALIDITY, &Env::real())
-            })),
+            signer: signer(env.clone()),
             down_out: self.down_out,
             leader_stay: self.leader_stay,
             level: machine.level,
