@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rocksdb::{
-    BlockBasedOptions, Cache, DB, DBCompressionType, DBRawIterator, FlushOptions, ReadOptions, WriteBatch,
-    WriteOptions,
+    BlockBasedIndexType, BlockBasedOptions, Cache, DB, DBCompressionType, DBRawIterator, FlushOptions,
+    ReadOptions, WriteBatch, WriteOptions,
 };
 use types::limits::{KIB, MIB};
 use types::{Error, Result};
@@ -62,6 +62,12 @@ fn db_options(options: Options) -> rocksdb::Options {
     table.set_bloom_filter(10.0, false);
     table.set_whole_key_filtering(true);
     table.set_cache_index_and_filter_blocks(true);
+    // In parts: a whole filter of a large store is larger than what one shard of the cache may hold, and would be read
+    // from its file for every key that is looked up.
+    table.set_partition_filters(true);
+    table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    table.set_metadata_block_size(4 * KIB);
+    table.set_pin_top_level_index_and_filter(true);
     table.set_pin_l0_filter_and_index_blocks_in_cache(true);
     table.set_format_version(5);
 
