@@ -1,6 +1,6 @@
 //! Chunks: asking which are stored, storing, reading.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -156,15 +156,12 @@ async fn pin(
     wanted: Vec<Wanted>,
 ) -> Result<Vec<Result<Option<Receipt>>>> {
     let mut receipts = vec![Ok(None); wanted.len()];
-    let mut scopes: BTreeMap<Scope, (Vec<usize>, Vec<(ChunkId, Possession)>)> = BTreeMap::new();
-    for (place, (chunk, possession)) in wanted.into_iter().enumerate() {
-        let (places, chunks) = scopes.entry(chunk.scope).or_default();
-        places.push(place);
-        chunks.push((chunk.id, possession));
-    }
-    for (scope, (places, chunks)) in scopes {
+    let scopes: BTreeSet<Scope> = wanted.iter().map(|(chunk, _)| chunk.scope).collect();
+    for scope in scopes {
+        let places: Vec<usize> = (0..wanted.len()).filter(|at| wanted[*at].0.scope == scope).collect();
+        let chunks = places.iter().map(|at| (wanted[*at].0.id, wanted[*at].1)).collect();
         let pinned = cluster.ask(partition, &Pin { partition, scope, chunks }).await?;
-        places.into_iter().zip(pinned.receipts).for_each(|(place, receipt)| receipts[place] = Ok(receipt));
+        places.into_iter().zip(pinned.receipts).for_each(|(at, receipt)| receipts[at] = Ok(receipt));
     }
     Ok(receipts)
 }
