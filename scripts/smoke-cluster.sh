@@ -190,19 +190,23 @@ check "who may do as much" says "admin/bob" "$bin" --credentials "$work/bob.cred
 check "and revoke the first" "$bin" --credentials "$work/bob.cred" admin cert revoke admin
 refused_soon() {
     local deadline=$((SECONDS + 10))
-    until "$bin" --timeout 5 ls / 2>&1 | grep -q "was revoked"; do [ "$SECONDS" -lt "$deadline" ] || return; done
+    until says "was revoked" "$bin" --timeout 5 ls /; do [ "$SECONDS" -lt "$deadline" ] || return; sleep 0.2; done
 }
 check "who is turned away, and is told why" refused_soon
 check "a node can be turned away" "$bin" --credentials "$work/bob.cred" admin cert revoke node/8
-node_8_is_down() { "$bin" --credentials "$work/bob.cred" admin node list | grep -E '^8 .*down'; }
-until_so() { local deadline=$((SECONDS + $1)); shift; until "$@" >/dev/null 2>&1; do [ "$SECONDS" -lt "$deadline" ] || return; sleep 0.2; done; }
-check "nobody hears it any more" until_so 30 node_8_is_down
+# Its exit code says only that something is not as it should be: the spare node never started.
+node_8_is() { grep -E "^ *8 .* $1 " <<<"$("$bin" --credentials "$work/bob.cred" admin node list)"; }
+until_so() {
+    local deadline=$((SECONDS + $1))
+    shift
+    until "$@"; do [ "$SECONDS" -lt "$deadline" ] || return; sleep 0.2; done
+}
+check "nobody hears it any more" until_so 30 node_8_is down
 dev kill 8
 renewal=$("$bin" --credentials "$work/bob.cred" admin token create --renew 8)
 check "a token brings it back" cloudsync renew --config "$(ls "$work"/cluster/node8/*.toml)" --token "$renewal"
 dev restart 8
-node_8_is_up() { "$bin" --credentials "$work/bob.cred" admin node list | grep -E '^8 .*up'; }
-check "and it is up again" until_so 60 node_8_is_up
+check "and it is up again" until_so 60 node_8_is up
 
 check "all nodes stop when asked" dev down
 sum_up

@@ -15,7 +15,7 @@ use proto::cluster::{ClusterStatus, RemoveNode};
 use serde_json::json;
 use types::{ErrorKind, NodeId};
 
-pub use entry::{issue, recover as recover_credentials, warning};
+pub use entry::{recover as recover_credentials, warning};
 pub use repair::{readdress, recover, skip};
 pub use report::{cluster, disks, nodes};
 

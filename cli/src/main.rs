@@ -5,6 +5,7 @@
 
 mod admin;
 mod args;
+mod credentials;
 mod dev;
 mod exit;
 mod files;

@@ -16,6 +16,7 @@ use tracing::warn;
 use types::limits::{NODE_REQUEST_DEADLINE, PERSON_CERTIFICATE_VALIDITY};
 use types::{ErrorKind, Result};
 
+use crate::credentials::issue;
 use crate::output::{Outcome, write_out};
 
 /// Runs a whole cluster in this process until it is told to stop. Says on standard output what to do next.
@@ -44,7 +45,7 @@ async fn last_longer(env: &Env, data: &Path) {
         }
         let cluster = file.connect(env, ClientConfig::default(), NODE_REQUEST_DEADLINE).await?.cluster;
         let (identity, life) = (own.identity().clone(), PERSON_CERTIFICATE_VALIDITY);
-        crate::admin::issue(&cluster, file.endpoints, identity, life).await?.save(&*env.disk, &path)
+        issue(&cluster, file.endpoints, identity, life).await?.save(&*env.disk, &path)
     };
     match renew.await {
         // Moved to where they are safe.

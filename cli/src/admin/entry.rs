@@ -1,23 +1,23 @@
 //! Who gets in: tokens and certificates.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use client::{Cluster, CredentialFile};
+use client::CredentialFile;
 use env::Env;
-use net::{Credentials, KeyPair};
+use net::Credentials;
 use node::repair::StoppedMeta;
 use node::{JoinToken, RealPlatform};
 use proto::certificates::{
-    CertificateInfo, CreateToken, Grant, IssueCertificate, ListCertificates, ListTokens, RevokeCertificates,
-    RevokeToken, TokenInfo, Which,
+    CertificateInfo, CreateToken, Grant, ListCertificates, ListTokens, RevokeCertificates, RevokeToken,
+    TokenInfo, Which,
 };
 use proto::map::Role;
 use serde_json::{Value, json};
 use types::{Error, ErrorKind, Identity, Millis, NodeId, Result, counted};
 
 use crate::args::{AdminCert, AdminToken, TokenRole};
+use crate::credentials::issue;
 use crate::exit::{self, Exit, Failure};
 use crate::output::{Outcome, Table, time};
 use crate::serve::load;
@@ -71,20 +71,6 @@ pub async fn cert(session: &Session, command: AdminCert) -> exit::Result<Outcome
         AdminCert::Revoke { which, force } => revoke(session, which, force).await,
         AdminCert::Recover { .. } => unreachable!("needs no cluster: done without a session"),
     }
-}
-
-/// Has the cluster certify a new key of ours.
-pub async fn issue(
-    cluster: &Cluster,
-    endpoints: Vec<SocketAddr>,
-    identity: Identity,
-    life: Duration,
-) -> Result<CredentialFile> {
-    let key = KeyPair::create()?;
-    let question = IssueCertificate { identity, request: key.request()?, valid_ms: life.as_millis() as u64 };
-    let answer = cluster.ask_root(&question).await?;
-    let identity = Credentials::from_parts(&answer.certificate, &key)?.to_pem();
-    Ok(CredentialFile { endpoints, identity })
 }
 
 async fn revoke(session: &Session, which: Which, force: bool) -> exit::Result<Outcome> {
