@@ -169,8 +169,7 @@ fn messages_are_frozen() {
         key: KeyId(6),
     };
     let view = View { namespace: NamespaceId(1), freshness: Freshness::AtLeast(Seq(7)) };
-    let (dir, namespace) = (InodeId(5), NamespaceId(1));
-    let source = Place { dir, name: Name::parse("n").unwrap() };
+    let namespace = NamespaceId(1);
     let token = PageToken { value: 1, name: Name::parse("n").unwrap() };
     let order = OrderBy::Modified;
     let list = ListDir {
@@ -229,23 +228,6 @@ fn messages_are_frozen() {
         command("sealed", NamespaceCommand::Write { author: "a".into(), write: sealed_write() }),
         command("finish_sync", RootCommand::ChangeMap(Box::new(finish_sync))),
         line("set_level", &Logged::set_level(FeatureLevel(2))),
-        hex("created", &record(Change::Created { dir, entry: entry() })),
-        hex("versioned", &record(Change::Versioned { dir, entry: entry(), base: VersionId(1) })),
-        hex("attributed", &record(Change::Attributed { dir, entry: entry() })),
-        hex(
-            "moved",
-            &record(Change::Moved {
-                source,
-                source_path: "/m".into(),
-                dir,
-                entry: entry(),
-                replaced: Some(InodeId(9)),
-            }),
-        ),
-        hex("removed", &record(Change::Removed { dir, entry: entry() })),
-        hex("returned", &record(Change::Returned { dir, entry: entry(), removed: Seq(3) })),
-        hex("split", &record(Change::Split { dir, entry: entry(), namespace })),
-        hex("base", &record(Change::Base { namespace, seq: Seq(3) })),
     ];
     expect![[r#"
         put_chunk 01000120(chunk)0100
@@ -264,14 +246,6 @@ fn messages_are_frozen() {
         sealed 010101000000010001010161011001010101010101010101010101010101010101010161010009010320(chunk)04010173000000000000
         finish_sync 0101010000000100010104030101020300
         set_level 010002000000
-        created 01000102016106022f6e0005016e0601ac02070220(chunk)000901a0030103612f620106757365722e78017900
-        versioned 01000102016106022f6e0105016e0601ac02070220(chunk)000901a0030103612f620106757365722e7801790001
-        attributed 01000102016106022f6e0205016e0601ac02070220(chunk)000901a0030103612f620106757365722e78017900
-        moved 01000102016106022f6e0305016e022f6d05016e0601ac02070220(chunk)000901a0030103612f620106757365722e780179000109
-        removed 01000102016106022f6e0405016e0601ac02070220(chunk)000901a0030103612f620106757365722e78017900
-        returned 01000102016106022f6e0505016e0601ac02070220(chunk)000901a0030103612f620106757365722e7801790003
-        split 01000102016106022f6e0605016e0601ac02070220(chunk)000901a0030103612f620106757365722e7801790001
-        base 01000102016106022f6e070103
     "#]].assert_eq(&lines.concat());
 }
 
@@ -303,6 +277,41 @@ fn messages_about_entry_are_frozen() {
         revoked 010002010105
     "#]]
     .assert_eq(&lines.concat());
+}
+
+#[test]
+fn journal_records_are_frozen() {
+    let (dir, namespace) = (InodeId(5), NamespaceId(1));
+    let source = Place { dir, name: Name::parse("n").unwrap() };
+    let lines = [
+        hex("created", &record(Change::Created { dir, entry: entry() })),
+        hex("versioned", &record(Change::Versioned { dir, entry: entry(), base: VersionId(1) })),
+        hex("attributed", &record(Change::Attributed { dir, entry: entry() })),
+        hex(
+            "moved",
+            &record(Change::Moved {
+                source,
+                source_path: "/m".into(),
+                dir,
+                entry: entry(),
+                replaced: Some(InodeId(9)),
+            }),
+        ),
+        hex("removed", &record(Change::Removed { dir, entry: entry() })),
+        hex("returned", &record(Change::Returned { dir, entry: entry(), removed: Seq(3) })),
+        hex("split", &record(Change::Split { dir, entry: entry(), namespace })),
+        hex("base", &record(Change::Base { namespace, seq: Seq(3) })),
+    ];
+    expect![[r#"
+        created 01000102016106022f6e0005016e0601ac02070220(chunk)000901a0030103612f620106757365722e78017900
+        versioned 01000102016106022f6e0105016e0601ac02070220(chunk)000901a0030103612f620106757365722e7801790001
+        attributed 01000102016106022f6e0205016e0601ac02070220(chunk)000901a0030103612f620106757365722e78017900
+        moved 01000102016106022f6e0305016e022f6d05016e0601ac02070220(chunk)000901a0030103612f620106757365722e780179000109
+        removed 01000102016106022f6e0405016e0601ac02070220(chunk)000901a0030103612f620106757365722e78017900
+        returned 01000102016106022f6e0505016e0601ac02070220(chunk)000901a0030103612f620106757365722e7801790003
+        split 01000102016106022f6e0605016e0601ac02070220(chunk)000901a0030103612f620106757365722e7801790001
+        base 01000102016106022f6e070103
+    "#]].assert_eq(&lines.concat());
 }
 
 /// Every build tells a command that it does not know from a damaged one.

@@ -17,9 +17,8 @@ use bytes::Bytes;
 use kv::{Order, Read};
 use proto::command::IndexCommand;
 use proto::index::{IndexStats, Registration};
-use serde::{Deserialize, Serialize};
 use types::limits::{FILTER_PAGE_COUNT, PIN_COUNT_MAX};
-use types::{ChunkId, ChunkKey, Error, FeatureLevel, GcEpoch, Generation, Possession, Result, Slot};
+use types::{ChunkId, ChunkKey, Error, FeatureLevel, GcEpoch, Possession, Result, Slot};
 
 use crate::answer;
 use crate::draft::Draft;
@@ -27,18 +26,8 @@ use crate::failure::{Failure, Halt, refuse};
 use crate::replica::Machine;
 use crate::row::{decode, first_key, load, scan_page};
 pub use filter::{Filters, Round};
+pub use row::Touch;
 use row::{ChunkRow, ChunkState, TotalsRow};
-
-/// A chunk that exists and was touched, so that it is not collected for a while: what a receipt says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Touch {
-    /// Its live incarnation.
-    pub generation: Generation,
-    /// The epoch it was touched in.
-    pub epoch: GcEpoch,
-    /// Bytes of the file that it stands for.
-    pub size: u64,
-}
 
 /// The answer to a pin or registration; `None`: store it.
 pub type Touched = Option<Touch>;

@@ -147,7 +147,7 @@ impl ChunkId {
 /// placement group is one range.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ChunkKey {
-    /// Its name.
+    /// The hash of its plain bytes.
     pub id: ChunkId,
     /// Whose it is.
     pub scope: Scope,
@@ -180,10 +180,10 @@ impl ChunkKey {
 }
 
 impl Scope {
-    /// That of the tenant that every cluster begins with.
+    /// Where the tenant that every cluster begins with stores.
     pub const FIRST: Self = Self::of(TenantId::FIRST);
 
-    /// That of a tenant.
+    /// Where a tenant's chunks are, unless a policy says otherwise.
     pub const fn of(tenant: TenantId) -> Self {
         Self(tenant.0)
     }

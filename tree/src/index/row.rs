@@ -6,7 +6,6 @@ use proto::index::{Locator, Registration, Sizes};
 use serde::{Deserialize, Serialize};
 use types::{ChunkKey, DiskId, FeatureLevel, GcEpoch, Generation, Possession, Result, Slot};
 
-use super::Touch;
 use crate::failure::Halt;
 use crate::replica::unknown_table;
 use crate::row::{PARTITION, canonical, load, rows};
@@ -17,6 +16,17 @@ const CHUNK: u8 = b'h';
 const TOTALS: u8 = b's';
 /// Behind all slots.
 const EPOCH: u8 = b'g';
+
+/// A chunk that exists and was touched, so that it is not collected for a while: what a receipt says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Touch {
+    /// Its live incarnation.
+    pub generation: Generation,
+    /// The epoch it was touched in.
+    pub epoch: GcEpoch,
+    /// Bytes of the file that it stands for.
+    pub size: u64,
+}
 
 /// A chunk that exists, or did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

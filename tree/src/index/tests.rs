@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use proto::block::{ChunkKind, Layout};
 use proto::command::Stamped;
 use proto::index::{Locator, Sizes};
-use types::{DiskId, Millis, PartitionId, Scope};
+use types::{DiskId, Generation, Millis, PartitionId, Scope};
 
 use super::*;
 use crate::Replica;
