@@ -299,7 +299,7 @@ fault_node_removed() {
     check "node_removed: and gone from the list" bash -c "'$bin' admin node list -o json >'$work/nodes.json'; ! grep -q '\"id\": *6\\b' '$work/nodes.json'"
     watch_logs
     start 6 >/dev/null
-    check "node_removed: the node is told" logged 6 "was removed from the cluster"
+    check "node_removed: the node is told" logged 6 "join again with an empty data directory"
     stop 6
     check "node_removed: healthy" heals
     end

@@ -261,14 +261,14 @@ struct Reporter {
 
 impl Reporter {
     async fn run(self) {
-        let mut silent = false;
+        let (mut silent, mut refused_for) = (false, None);
         loop {
             let deadline = env::time::now() + NODE_HEARTBEAT_PERIOD * 4;
             let heartbeat = self.heartbeat();
             let seen = self.cluster.ask_until(ROOT, &heartbeat, NODE_HEARTBEAT_PERIOD * 2, deadline).await;
             match seen {
                 Ok(HeartbeatSeen { map, level, keys, revoked, refused }) => {
-                    silent = false;
+                    (silent, refused_for) = (false, None);
                     if let Some(list) = revoked {
                         self.refusals.hear(list).await;
                     }
@@ -281,7 +281,16 @@ impl Reporter {
                     map.into_iter().for_each(|map| self.cluster.offer_map(map));
                 }
                 Err(e) if e.kind() == ErrorKind::Denied => {
-                    warn!("the cluster does not accept this node: {e}");
+                    // Once for each reason: it is tried again a few times a second.
+                    if refused_for.as_ref() != Some(&e) {
+                        let node = self.node;
+                        warn!(
+                            "the cluster does not accept this node: {e}. If it was removed, let it join again with an empty \
+                             data directory; if not, it needs `cloudsync admin token create --renew {node}` and \
+                             `cloudsync renew`"
+                        );
+                    }
+                    refused_for = Some(e);
                 }
                 Err(e) => {
                     if !silent {
