@@ -1,15 +1,13 @@
-# A cluster of one node for a script to play with; sourced. Sets `bin`, `work` (kept when the caller names it), `port`,
-# and `server` (the process, empty while none runs); whatever runs at the end of the script is killed.
+# A cluster of one node for a script to play with; sourced. Sets `work` (kept when the caller names it), `port` and what
+# `scripts/up.sh` does; whatever runs at the end of the script is killed.
 
-bin=$(scripts/binary.sh) || exit 1
+source scripts/up.sh
 work=${WORK:-$(mktemp -d)}
 mkdir -p "$work"
+home=$work
 export CLOUDSYNC_CREDENTIALS="$work/data/admin.cred"
-unset CLOUDSYNC_LOG
-server=
-cloudsync() { "$bin" "$@"; }
 finish() {
-    [ -z "$server" ] || kill -9 "$server" 2>/dev/null
+    end_server
     [ -n "${WORK:-}" ] || rm -rf "$work"
 }
 trap finish EXIT
@@ -29,23 +27,4 @@ while True:
         break
 PYTHON
 )
-
-# Starts the cluster and waits until it says that it is up.
-start() {
-    : >"$work/up.out"
-    "$bin" up --data "$work/data" --listen "127.0.0.1:$port" >"$work/up.out" 2>"$work/up.log" &
-    server=$!
-    until grep -q "CloudSync is up" "$work/up.out"; do
-        kill -0 "$server" 2>/dev/null || { cat "$work/up.log"; return 1; }
-        sleep 0.05
-    done
-}
-
-# stop SIGNAL CODE: sends the signal and waits for the end; true when the exit code is the expected one.
-stop() {
-    local code=0
-    kill "-$1" "$server"
-    wait "$server" || code=$?
-    server=
-    [ "$code" -eq "$2" ] || { echo "exit code $code instead of $2"; cat "$work/up.log"; return 1; }
-}
+listen=127.0.0.1:$port

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use env::Env;
-use env::time::Duration;
 use types::{ErrorKind, Identity, NodeId, Serial};
 
 use crate::conformance::{ECHO, LONG, TestService, WAIT, authority, loopback, node, request, target};
@@ -14,7 +13,11 @@ use crate::*;
 const HOUR_MS: i64 = 3_600_000;
 
 async fn serve(env: &Env, own: &Passport) -> Server {
-    Server::start(env, loopback(), own, TestService::new()).await.unwrap()
+    serve_with(env, own, TestService::new()).await
+}
+
+async fn serve_with(env: &Env, own: &Passport, service: Arc<TestService>) -> Server {
+    Server::start(env, loopback(), own, service).await.unwrap()
 }
 
 fn client(env: &Env, own: &Passport) -> Client {
@@ -31,8 +34,8 @@ fn env() -> Env {
 #[tokio::test]
 async fn who_is_revoked_is_out_at_once_and_is_told() {
     let (env, ours) = (Env::real(), authority(1));
-    let own = Passport::from(&node(&ours, 1));
-    let server = serve(&env, &own).await;
+    let (own, service) = (Passport::from(&node(&ours, 1)), TestService::new());
+    let server = serve_with(&env, &own, service.clone()).await;
     for (transport, id) in Transport::ALL.into_iter().zip(2..) {
         let (eve, other) = (node(&ours, id), client(&env, &Passport::from(&node(&ours, 9))));
         let caller = Arc::new(client(&env, &Passport::from(&eve)));
@@ -42,7 +45,7 @@ async fn who_is_revoked_is_out_at_once_and_is_told() {
         }
         let asked = caller.clone();
         let waiting = env::task::spawn(async move { asked.call(&to, request(WAIT, b"", ""), LONG).await });
-        env::time::sleep(Duration::from_millis(100)).await;
+        service.started.notified().await;
         own.refuse(BTreeSet::from([eve.serial()]));
         let error = waiting.await.unwrap().unwrap_err();
         assert_eq!(

@@ -2,10 +2,11 @@
 //! command. Method: a real node in this process, on real files and sockets, and a wall clock that the test sets.
 #![allow(clippy::unwrap_used)] // All of this file is a test; helpers of tests fail loudly, too.
 
+mod process;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use client::{ADMIN_FILE, Cluster, CredentialFile};
@@ -14,8 +15,8 @@ use env::testing::TempDir;
 use net::ClientConfig;
 use node::config::NodeConfig;
 use node::{Embedded, Node, RealPlatform, prepare_embedded};
+use process::{Process, address};
 use proto::certificates::{ListCertificates, RevokeCertificates, Which};
-use tokio::sync::oneshot;
 use types::{ErrorKind, Identity, NodeId, Result, Serial};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -26,14 +27,13 @@ struct Bench {
     env: Env,
     dir: TempDir,
     listen: SocketAddr,
-    process: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+    process: Option<Process>,
 }
 
 impl Bench {
     fn new() -> Self {
         let env = Env { clock: Env::simulated(0).clock, ..Env::real() };
-        let port = 20_000 + env.random.below(20_000) as u16;
-        let listen = format!("127.0.0.1:{port}").parse().unwrap();
+        let listen = address(&env.random);
         Self { env, dir: env::testing::temp_dir(), listen, process: None }
     }
 
@@ -43,32 +43,13 @@ impl Bench {
 
     /// What `cloudsync up` does, and what `cloudsync node` does when it is not `prepared`.
     async fn start(&mut self, prepared: bool) -> Result<()> {
-        let (started, outcome) = oneshot::channel();
-        let (stop, stopped) = oneshot::channel();
-        let (env, data, listen) = (self.env.clone(), self.data(), self.listen);
-        let thread = env::testing::process("node", async move {
-            match start_node(env, data, listen, prepared).await {
-                Ok(node) => {
-                    started.send(Ok(())).unwrap();
-                    let _ = stopped.await;
-                    node.stop().await.unwrap();
-                }
-                Err(e) => started.send(Err(e)).unwrap(),
-            }
-        });
-        let outcome = outcome.await.unwrap();
-        self.process = Some((stop, thread));
-        if outcome.is_err() {
-            self.stop();
-        }
-        outcome
+        let node = start_node(self.env.clone(), self.data(), self.listen, prepared);
+        self.process = Some(Process::start(node).await?);
+        Ok(())
     }
 
     fn stop(&mut self) {
-        if let Some((stop, thread)) = self.process.take() {
-            let _ = stop.send(());
-            thread.join().unwrap();
-        }
+        self.process = None;
     }
 
     /// Connections of their own: what the node shows now is looked at.
@@ -80,23 +61,26 @@ impl Bench {
     /// Waits until the node has a valid certificate with this serial.
     async fn until_renewed(&self, serial: u64) {
         let cluster = self.connect().await.unwrap();
-        for _ in 0..200 {
+        eventually("a renewed certificate", async || {
             let list = cluster.ask_root(&ListCertificates {}).await.unwrap().certificates;
-            let mine = |c: &proto::certificates::CertificateInfo| c.identity == Identity::Node(NodeId(1));
-            if list.iter().filter(|c| mine(c)).map(|c| c.serial).max() == Some(Serial(serial)) {
-                return;
-            }
-            env::time::sleep(Duration::from_millis(100)).await;
-        }
-        panic!("no certificate {serial}");
+            let mine = list.iter().filter(|c| c.identity == Identity::Node(NodeId(1)));
+            (mine.map(|c| c.serial).max() == Some(Serial(serial))).then_some(())
+        })
+        .await;
     }
 }
 
-/// This process must not end while a node in it closes its stores: RocksDB aborts it then.
-impl Drop for Bench {
-    fn drop(&mut self) {
-        self.stop();
-    }
+/// Looks until there is something; fails after [`TIMEOUT`].
+async fn eventually<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
+    let found = async {
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    env::time::timeout(TIMEOUT, found).await.unwrap_or_else(|_| panic!("{what} does not come"))
 }
 
 async fn start_node(env: Env, data: PathBuf, listen: SocketAddr, prepared: bool) -> Result<Node> {
@@ -160,19 +144,13 @@ async fn a_node_keeps_in_mind_whom_it_turns_away() {
     let cluster = bench.connect().await.unwrap();
     let which = Which::Of(Identity::Admin("admin".into()));
     cluster.ask_root(&RevokeCertificates { which, own: None, force: true }).await.unwrap();
-    for restarts in 0..2 {
-        let mut refused = None;
-        for _ in 0..100 {
-            refused = bench.connect().await.err();
-            // The first heartbeat after the command has not come, or after the start is not needed.
-            if refused.is_some() || restarts > 0 {
-                break;
-            }
-            env::time::sleep(Duration::from_millis(50)).await;
-        }
-        let error = refused.unwrap();
+    // With the first heartbeat after the command.
+    let first = eventually("a refusal", async || bench.connect().await.err()).await;
+    bench.stop();
+    bench.start(true).await.unwrap();
+    // After a restart without waiting for one.
+    let second = bench.connect().await.err().unwrap();
+    for error in [first, second] {
         assert!(error.kind() == ErrorKind::Denied && error.message().contains("was revoked"), "{error}");
-        bench.stop();
-        bench.start(true).await.unwrap();
     }
 }

@@ -3,11 +3,12 @@
 //! searched.
 #![allow(clippy::unwrap_used)] // All of this file is a test; helpers of tests fail loudly, too.
 
+mod process;
+
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::{Path as LocalPath, PathBuf};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use client::{
@@ -18,8 +19,8 @@ use env::{Disk, Env};
 use net::ClientConfig;
 use node::config::NodeConfig;
 use node::{Embedded, Node, RealPlatform, prepare_embedded};
+use process::{Process, address};
 use proto::keys::{DestroyKeys, RotateKeys};
-use tokio::sync::oneshot;
 use types::{Error, ErrorKind, NamespaceName, Path, Result, TenantId};
 
 const LARGE: usize = 3 << 20;
@@ -35,17 +36,10 @@ struct Bench {
     process: Option<Process>,
 }
 
-/// A node in a process of its own, as far as a test can have one: when it ends, nothing of it is left.
-struct Process {
-    stop: oneshot::Sender<()>,
-    thread: JoinHandle<()>,
-}
-
 impl Bench {
     async fn new() -> Self {
         let (env, dir) = (Env::real(), env::testing::temp_dir());
-        let port = 20_000 + env.random.below(20_000) as u16;
-        let listen = format!("127.0.0.1:{port}").parse().unwrap();
+        let listen = address(&env.random);
         let mut bench = Self { env, dir, listen, process: None };
         bench.start().await.unwrap();
         bench
@@ -56,32 +50,13 @@ impl Bench {
     }
 
     async fn start(&mut self) -> Result<()> {
-        let (started, outcome) = oneshot::channel();
-        let (stop, stopped) = oneshot::channel();
-        let (env, data, listen) = (self.env.clone(), self.data(), self.listen);
-        let thread = env::testing::process("node", async move {
-            match start_node(env, data, listen).await {
-                Ok(node) => {
-                    started.send(Ok(())).unwrap();
-                    let _ = stopped.await;
-                    node.stop().await.unwrap();
-                }
-                Err(e) => started.send(Err(e)).unwrap(),
-            }
-        });
-        let outcome = outcome.await.unwrap();
-        self.process = Some(Process { stop, thread });
-        if outcome.is_err() {
-            self.stop();
-        }
-        outcome
+        let node = start_node(self.env.clone(), self.data(), self.listen);
+        self.process = Some(Process::start(node).await?);
+        Ok(())
     }
 
     fn stop(&mut self) {
-        if let Some(Process { stop, thread }) = self.process.take() {
-            let _ = stop.send(());
-            thread.join().unwrap();
-        }
+        self.process = None;
     }
 
     async fn connect(&self) -> Connection {
@@ -127,13 +102,6 @@ impl Bench {
             }
         }
         (found, size)
-    }
-}
-
-/// This process must not end while a node in it closes its stores: RocksDB aborts it then.
-impl Drop for Bench {
-    fn drop(&mut self) {
-        self.stop();
     }
 }
 

@@ -9,10 +9,6 @@ mod row;
 #[cfg(test)]
 pub mod tests;
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
-use std::ops::ControlFlow;
-
 use bytes::Bytes;
 use kv::{Order, Read};
 use proto::command::IndexCommand;
@@ -23,7 +19,7 @@ use types::{ChunkId, ChunkKey, Error, FeatureLevel, GcEpoch, Possession, Result,
 use crate::answer;
 use crate::draft::Draft;
 use crate::failure::{Failure, Halt, refuse};
-use crate::replica::Machine;
+use crate::replica::{Machine, unknown_table};
 use crate::row::{decode, first_key, load, scan_page};
 pub use filter::{Filters, Round};
 pub use row::Touch;
@@ -94,17 +90,7 @@ impl IndexMachine {
 
     fn register(&self, state: &mut Draft<'_>, chunks: &[Registration]) -> Result<Vec<Touched>, Halt> {
         let epoch = row::epoch(state)?;
-        let mut totals = BTreeMap::new();
-        let mut touched = Vec::with_capacity(chunks.len());
-        for new in chunks {
-            let slot = new.chunk.id.slot();
-            if let Entry::Vacant(vacant) = totals.entry(slot) {
-                vacant.insert(load::<TotalsRow>(state, &row::totals_key(slot))?.unwrap_or_default());
-            }
-            let totals = totals.get_mut(&slot).expect("it is there by now");
-            touched.push(register_one(state, totals, epoch, new)?);
-        }
-        totals.into_iter().for_each(|(slot, totals)| state.put(row::totals_key(slot), &totals));
+        let touched = chunks.iter().map(|new| register_one(state, epoch, new)).collect::<Result<_, _>>()?;
         self.filters.insert(&chunks.iter().map(|new| new.chunk.id).collect::<Vec<_>>());
         Ok(touched)
     }
@@ -136,12 +122,7 @@ fn touch(state: &mut Draft<'_>, chunk: &ChunkKey, row: ChunkRow, epoch: GcEpoch)
 
 /// A chunk that is already known keeps its incarnation: the shards just written are orphans for GC. One that was lost is
 /// there again.
-fn register_one(
-    state: &mut Draft<'_>,
-    totals: &mut TotalsRow,
-    epoch: GcEpoch,
-    new: &Registration,
-) -> Result<Touched, Halt> {
+fn register_one(state: &mut Draft<'_>, epoch: GcEpoch, new: &Registration) -> Result<Touched, Halt> {
     let old = load::<ChunkRow>(state, &row::chunk_key(&new.chunk))?;
     let lost = match old {
         Some(row) if row.state != ChunkState::Lost => return Ok(Some(touch(state, &new.chunk, row, epoch))),
@@ -150,11 +131,14 @@ fn register_one(
     if new.generation.epoch().next() < epoch {
         return Ok(None); // Its shards may have been reclaimed as orphans by now.
     }
-    if let Some(lost) = lost {
-        totals.remove(&lost);
-    }
+    let key = row::totals_key(new.chunk.id.slot());
+    let mut totals = load::<TotalsRow>(state, &key)?.unwrap_or_default();
+    let before = totals.chunks;
+    lost.iter().for_each(|lost| totals.remove(lost));
     let row = ChunkRow::new(new, epoch);
     totals.add(&row);
+    assert!(totals.chunks - before <= 1, "a chunk is counted when it becomes known, once");
+    state.put(key, &totals);
     Ok(Some(touch(state, &new.chunk, row, epoch)))
 }
 
@@ -162,15 +146,13 @@ fn register_one(
 pub fn list_chunks(state: &dyn Read, after: Option<ChunkKey>) -> Result<(Vec<ChunkId>, Option<ChunkKey>)> {
     let (start, end) = row::chunk_range(after);
     let (mut chunks, mut last) = (Vec::new(), None);
-    state.scan(&start, &end, Order::Forward, &mut |key, _| {
-        if let Some(chunk) = row::chunk_of_key(key) {
-            chunks.push(chunk.id);
-            last = Some(chunk);
-        }
-        if chunks.len() < FILTER_PAGE_COUNT { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    })?;
-    let is_last = chunks.len() < FILTER_PAGE_COUNT;
-    Ok((chunks, last.filter(|_| !is_last)))
+    let more = scan_page(state, (&start, &end, Order::Forward), FILTER_PAGE_COUNT, |key, _| {
+        last = Some(row::chunk_of_key(key).ok_or_else(|| unknown_table(key))?);
+        chunks.extend(last.map(|chunk| chunk.id));
+        Ok(())
+    });
+    let more = more.map_err(Halt::into_error)?;
+    Ok((chunks, last.filter(|_| more)))
 }
 
 impl Machine for IndexMachine {

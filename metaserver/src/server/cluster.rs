@@ -33,8 +33,7 @@ impl Metaserver {
         }
         let keys = holds_metadata.then(|| root.read(|state| root::key_ring(state))).transpose()?;
         let have = heartbeat.epoch;
-        let revoked = root.read(|state| root::revoked(state))?;
-        let revoked = Some(revoked).filter(|revoked| revoked.version != heartbeat.revoked_version);
+        let revoked = root.read(|state| root::revoked(state, heartbeat.revoked_version))?;
         let refused = match &heartbeat.stamp {
             Some(stamp) if stamp.replica.node() == heartbeat.node => self.host.meet(stamp)?,
             Some(stamp) => Some(format!("node {} speaks for replica {}", heartbeat.node, stamp.replica)),

@@ -63,7 +63,12 @@ impl Filters {
         let mut making = self.making();
         add(&mut making.next, chunks);
         making.fresh.extend_from_slice(chunks);
-        add(&mut self.serving.write().expect("no panic while it is held"), chunks);
+        let mut serving = self.serving.write().expect("no panic while it is held");
+        add(&mut serving, chunks);
+        debug_assert!(
+            serving.iter().all(|filter| chunks.iter().all(|chunk| filter.may_contain(chunk))),
+            "what was just registered is not surely absent"
+        );
     }
 
     /// All that was added is in the rows.

@@ -1,5 +1,8 @@
 //! Goal: registering, pinning and the filter agree with the rows. Method: the machine over `MemKv`.
 
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
 use kv::{Durability, Kv, MemKv, Overlay};
 use proptest::prelude::*;
 use proto::block::{ChunkKind, Layout};
@@ -236,11 +239,15 @@ impl Read for Broken {
     }
 }
 
-/// What the disk says about its damage is an error of opening the partition, not the end of the process.
+/// What the disk says about its damage is an error of opening the partition, or of making its filter, not the end of the
+/// process.
 #[test]
 fn rows_that_cannot_be_read_are_an_error() {
-    let error = IndexMachine::default().restored(&Broken).unwrap_err();
-    assert!(error.to_string().contains("does not match its checksum"), "{error}");
+    let opened = IndexMachine::default().restored(&Broken).unwrap_err();
+    let listed = list_chunks(&Broken, None).unwrap_err();
+    for error in [opened.to_string(), listed.to_string()] {
+        assert!(error.contains("does not match its checksum"), "{error}");
+    }
 }
 
 /// A log with a command of every kind.

@@ -3,7 +3,6 @@
 //! A certificate that has run out is nobody's concern: every rule looks only at the others.
 
 use std::collections::BTreeSet;
-use std::ops::ControlFlow;
 
 use kv::{Order, Read};
 use proto::certificates::{CertificateInfo, CertificateList, CertificatesRevoked, Issued, Revoked, Which};
@@ -14,14 +13,24 @@ use types::limits::{
 };
 use types::{Error, Identity, Millis, NodeId, Result, Serial};
 
-use super::row::{self, CertificateRow};
+use super::row::{self, CertificateRow, RevokedRow};
 use crate::draft::Draft;
 use crate::failure::{Failure, Halt, refuse};
-use crate::row::{decode, load};
+use crate::row::{decode, load, scan_page};
 
-/// Whom nobody accepts any more.
-pub fn revoked(state: &dyn Read) -> Result<Revoked> {
-    load_revoked(state).map_err(Halt::into_error)
+/// Whom nobody accepts any more; `None` when that is what version `known` says.
+pub fn revoked(state: &dyn Read, known: u64) -> Result<Option<Revoked>> {
+    load_newer(state, known).map_err(Halt::into_error)
+}
+
+/// The list can be long, and every heartbeat asks.
+fn load_newer(state: &dyn Read, known: u64) -> Result<Option<Revoked>, Halt> {
+    let version = revoked_version(state)?;
+    if version == known {
+        return Ok(None);
+    }
+    let RevokedRow(until) = load_revoked(state)?;
+    Ok(Some(Revoked { version, until }))
 }
 
 /// All certificates that have not run out at `now`.
@@ -156,21 +165,20 @@ fn add(draft: &mut Draft<'_>, known: Known, serials: &BTreeSet<Serial>) -> Resul
     let mut list = known.revoked.clone();
     for serial in serials {
         let ends = known.find(*serial).map_or(unknown, |row| row.expires);
-        list.until.entry(*serial).or_insert(ends);
+        list.0.entry(*serial).or_insert(ends);
     }
-    if list.until.len() > REVOKED_COUNT_MAX {
+    if list.0.len() > REVOKED_COUNT_MAX {
         return refuse(Error::invalid(format!(
             "{REVOKED_COUNT_MAX} certificates are revoked and have not run out: wait until some have"
         )));
     }
-    put_revoked(draft, &known.revoked, list);
-    Ok(())
+    Ok(put_revoked(draft, &known.revoked, &list)?)
 }
 
 /// True when [`forget`] would forget something.
 pub fn has_expired(state: &dyn Read, now: Millis) -> Result<bool, Halt> {
     let ended = all(state)?.iter().any(|(_, row)| is_over(row.expires, now));
-    Ok(ended || load_revoked(state)?.until.values().any(|until| is_over(*until, now)))
+    Ok(ended || load_revoked(state)?.0.values().any(|until| is_over(*until, now)))
 }
 
 /// Forgets certificates that have run out everywhere, whatever the clocks say.
@@ -181,9 +189,8 @@ pub fn forget(draft: &mut Draft<'_>) -> Result<(), Failure> {
     }
     let before = load_revoked(draft)?;
     let mut list = before.clone();
-    list.until.retain(|_, until| !is_over(*until, now));
-    put_revoked(draft, &before, list);
-    Ok(())
+    list.0.retain(|_, until| !is_over(*until, now));
+    Ok(put_revoked(draft, &before, &list)?)
 }
 
 /// Nobody's clock may be so far behind that it accepts what has ended by ours.
@@ -191,43 +198,44 @@ pub fn is_over(expires: Millis, now: Millis) -> bool {
     expires.plus(CLOCK_SKEW_MAX.as_millis() as u64) < now
 }
 
-fn put_revoked(draft: &mut Draft<'_>, before: &Revoked, list: Revoked) {
-    if list.until != before.until {
-        draft.put(row::REVOKED, &Revoked { version: before.version + 1, ..list });
+fn put_revoked(draft: &mut Draft<'_>, before: &RevokedRow, list: &RevokedRow) -> Result<(), Halt> {
+    if list != before {
+        let version = revoked_version(draft)? + 1;
+        draft.put(row::REVOKED_VERSION, &version);
+        draft.put(row::REVOKED, list);
     }
+    Ok(())
 }
 
-fn load_revoked(state: &dyn Read) -> Result<Revoked, Halt> {
+fn load_revoked(state: &dyn Read) -> Result<RevokedRow, Halt> {
     Ok(load(state, row::REVOKED)?.unwrap_or_default())
 }
 
+fn revoked_version(state: &dyn Read) -> Result<u64, Halt> {
+    Ok(load(state, row::REVOKED_VERSION)?.unwrap_or(0))
+}
+
 fn all(state: &dyn Read) -> Result<Vec<(Serial, CertificateRow)>, Halt> {
-    let mut found = Ok(Vec::new());
-    let end = kv::prefix_end(row::CERTIFICATES);
-    let scanned = state.scan(row::CERTIFICATES, &end, Order::Forward, &mut |key, value| {
-        let Ok(rows) = &mut found else { return ControlFlow::Break(()) };
-        match row::serial_of(key).and_then(|serial| Ok((serial, decode(value)?))) {
-            Ok(read) => rows.push(read),
-            Err(halt) => found = Err(halt),
-        }
-        ControlFlow::Continue(())
-    });
-    scanned.map_err(Halt::new)?;
-    found
+    let (start, end) = (row::CERTIFICATES, kv::prefix_end(row::CERTIFICATES));
+    let mut rows = Vec::new();
+    scan_page(state, (start, &end, Order::Forward), usize::MAX, |key, value| {
+        rows.push((row::serial_of(key)?, decode(value)?));
+        Ok(())
+    })?;
+    Ok(rows)
 }
 
 /// The certificates that have not run out, and which of them are revoked.
 struct Known {
     certificates: Vec<(Serial, CertificateRow)>,
-    revoked: Revoked,
-    now: Millis,
+    revoked: RevokedRow,
 }
 
 impl Known {
     fn load(state: &dyn Read, now: Millis) -> Result<Self, Halt> {
         let mut certificates = all(state)?;
         certificates.retain(|(_, row)| row.expires > now);
-        Ok(Self { certificates, revoked: load_revoked(state)?, now })
+        Ok(Self { certificates, revoked: load_revoked(state)? })
     }
 
     fn find(&self, serial: Serial) -> Option<&CertificateRow> {
@@ -240,7 +248,7 @@ impl Known {
     }
 
     fn is_revoked(&self, serial: Serial) -> bool {
-        self.revoked.until.contains_key(&serial)
+        self.revoked.0.contains_key(&serial)
     }
 
     /// `Conflict` when it would take from the caller what it shows, or from the cluster its last administrator or a voter that
@@ -261,9 +269,8 @@ impl Known {
                 "this would revoke the credentials that you are using: use others, or add --force",
             ));
         }
-        let is_admins = |(serial, row): &&(Serial, CertificateRow)| {
-            row.identity.is_admin() && row.expires > self.now && !self.is_revoked(*serial)
-        };
+        let is_admins =
+            |(serial, row): &&(Serial, CertificateRow)| row.identity.is_admin() && !self.is_revoked(*serial);
         let (gone, left): (Vec<_>, Vec<_>) =
             self.certificates.iter().filter(is_admins).partition(|(serial, _)| doomed.contains(serial));
         if !gone.is_empty() && left.is_empty() {

@@ -1,7 +1,9 @@
 //! Rows of the root partition. Format: `docs/formats/metadata-rows.md`.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
-use proto::certificates::{Grant, Revoked};
+use proto::certificates::Grant;
 use proto::keys::KeyRing;
 use proto::map::ClusterMap;
 use serde::{Deserialize, Serialize};
@@ -26,6 +28,8 @@ pub const DISK_COUNT: &[u8] = b"cd";
 pub const CERTIFICATE_COUNT: &[u8] = b"ci";
 /// Key of who is not accepted any more.
 pub const REVOKED: &[u8] = b"r";
+/// Key of how often that has changed.
+pub const REVOKED_VERSION: &[u8] = b"cr";
 /// What the keys of certificates begin with.
 pub const CERTIFICATES: &[u8] = b"i";
 /// What the keys of tokens begin with.
@@ -43,6 +47,10 @@ pub struct CertificateRow {
     /// When it ends.
     pub expires: Millis,
 }
+
+/// The certificates that nobody accepts although they have not run out, each with the time when it ends anyway.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevokedRow(pub BTreeMap<Serial, Millis>);
 
 /// A token: its key has the hash of its secret, which is nowhere.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,7 +86,7 @@ rows! {
     "key ring" = KeyRing;
     "tokens" = TokenRow;
     "certificates" = CertificateRow;
-    "revoked certificates" = Revoked;
+    "revoked certificates" = RevokedRow;
 }
 
 /// A row as every replica at this level has it.
@@ -87,8 +95,8 @@ pub fn canonical_of(key: &[u8], value: &[u8], level: FeatureLevel) -> Result<Vec
         MAP => canonical::<ClusterMap>,
         SECRETS => canonical::<SealedSecrets>,
         KEY_RING => canonical::<KeyRing>,
-        NODE_COUNT | DISK_COUNT | CERTIFICATE_COUNT => canonical::<u64>,
-        REVOKED => canonical::<Revoked>,
+        NODE_COUNT | DISK_COUNT | CERTIFICATE_COUNT | REVOKED_VERSION => canonical::<u64>,
+        REVOKED => canonical::<RevokedRow>,
         [b't', ..] => canonical::<TokenRow>,
         [b'i', ..] => canonical::<CertificateRow>,
         _ => return Err(unknown_table(key)),

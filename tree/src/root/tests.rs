@@ -69,7 +69,7 @@ impl Bench {
         let batch = overlay.into_batch();
         self.0.write(batch, Durability::Buffered).unwrap();
         if let Some(map) = map(&self.0).unwrap() {
-            check_map(before.as_ref(), &map);
+            check_map(before.as_ref(), &map, removed_by(bytes));
         }
         reply
     }
@@ -98,18 +98,29 @@ impl Bench {
     }
 }
 
+/// The node that a command removes, if it is carried out.
+fn removed_by(bytes: &[u8]) -> Option<NodeId> {
+    let Ok(Logged::Command { body, .. }) = Logged::read(bytes) else { return None };
+    match proto::decode::<Stamped<RootCommand>>(body).ok()?.command {
+        RootCommand::ChangeMap(command) => match command.change {
+            MapChange::RemoveNode { node, .. } => Some(node),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 /// What holds for every map that follows from commands, and between it and the one before.
 #[track_caller]
-fn check_map(before: Option<&ClusterMap>, map: &ClusterMap) {
+fn check_map(before: Option<&ClusterMap>, map: &ClusterMap, removed: Option<NodeId>) {
     map.check().unwrap();
     if let Some(before) = before.filter(|before| *before != map) {
         assert_eq!(map.epoch, before.epoch.next(), "another map is another epoch, and the next one");
-        assert!(
-            before.disks.iter().all(|(id, disk)| map.disks.get(id).is_none_or(|now| now.uuid == disk.uuid)),
-            "ids are not reused"
-        );
-        let gone = before.nodes.keys().filter(|id| !map.nodes.contains_key(id)).count();
-        assert!(gone <= 1, "nodes are removed one by one");
+        for (id, disk) in before.disks.iter().filter(|(_, disk)| Some(disk.node) != removed) {
+            assert_eq!(map.disks[id].uuid, disk.uuid, "ids are not reused");
+        }
+        let mut others = before.nodes.keys().filter(|id| Some(**id) != removed);
+        assert!(others.all(|id| map.nodes.contains_key(id)), "nobody is forgotten who was not removed");
     }
     let uuids: std::collections::BTreeSet<DiskUuid> = map.disks.values().map(|disk| disk.uuid).collect();
     assert_eq!(uuids.len(), map.disks.len(), "a physical disk has one id");

@@ -1,8 +1,6 @@
 //! Tokens: what lets somebody in who has no certificate. Used up by the command that lets them in, so that two who come
 //! at once with the same one are two uses of it.
 
-use std::ops::ControlFlow;
-
 use kv::{Order, Read};
 use proto::certificates::{Grant, TokenInfo, TokenList, token_id};
 use types::limits::{TOKEN_COUNT_MAX, TOKEN_USE_COUNT_MAX};
@@ -12,7 +10,7 @@ use super::certificates::is_over;
 use super::row::{self, TokenRow, TokenUse};
 use crate::draft::Draft;
 use crate::failure::{Failure, Halt, refuse};
-use crate::row::{decode, load};
+use crate::row::{decode, load, scan_page};
 
 /// All tokens that have not expired at `now`.
 pub fn list_tokens(state: &dyn Read, now: Millis) -> Result<TokenList> {
@@ -114,15 +112,10 @@ pub fn forget(draft: &mut Draft<'_>) -> Result<(), Failure> {
 }
 
 fn all(state: &dyn Read, prefix: &[u8]) -> Result<Vec<(Vec<u8>, TokenRow)>, Halt> {
-    let mut found = Ok(Vec::new());
-    let scanned = state.scan(prefix, &kv::prefix_end(prefix), Order::Forward, &mut |key, value| {
-        let Ok(rows) = &mut found else { return ControlFlow::Break(()) };
-        match decode(value) {
-            Ok(token) => rows.push((key.to_vec(), token)),
-            Err(halt) => found = Err(halt),
-        }
-        ControlFlow::Continue(())
-    });
-    scanned.map_err(Halt::new)?;
-    found
+    let mut rows = Vec::new();
+    scan_page(state, (prefix, &kv::prefix_end(prefix), Order::Forward), usize::MAX, |key, value| {
+        rows.push((key.to_vec(), decode(value)?));
+        Ok(())
+    })?;
+    Ok(rows)
 }
