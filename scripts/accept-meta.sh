@@ -305,14 +305,17 @@ fault_node_removed() {
     end
 }
 
-# Two of three voters are lost for good, and one of them comes back after all.
+# Two of four nodes with metadata are lost for good, two of three voters in the root partition and in others, and come
+# back after all.
 fault_majority_lost() {
     begin majority_lost
-    local survivor lost=() all=()
+    local survivor other lost=() all=() recover
     status
     read -ra all < <(value "$work/status.json" '" ".join(map(str, v["partitions"][0]["voters"]))')
     survivor=${all[0]}
     lost=("${all[@]:1}")
+    for other in 1 2 3 4; do [[ " ${all[*]} " == *" $other "* ]] || break; done
+    recover=(cloudsync admin meta recover --lost "${lost[0]},${lost[1]}" --config)
     kill "${history[run]}"
     wait "${history[run]}" 2>/dev/null
     check "majority_lost: voters ${lost[*]} are killed" dev kill "${lost[@]}"
@@ -320,15 +323,16 @@ fault_majority_lost() {
     sleep 3
     check "majority_lost: the status has no quorum: exit code 3" exits 3 timeout 15 "$bin" --timeout 5 admin cluster status
     check "majority_lost: a write fails, and fails soon" exits 1 timeout 15 "$bin" --timeout 5 mkdir /h/no
-    check "majority_lost: recover is refused while the node runs" exits 1 cloudsync admin meta recover --config "$(config "$survivor")" --yes
-    check "majority_lost: node $survivor stops" stop "$survivor"
-    check "majority_lost: the plan: exit code 4" exits 4 cloudsync admin meta recover --config "$(config "$survivor")"
-    check "majority_lost: says what may be lost" says "Lost is what only they had" cloudsync admin meta recover --config "$(config "$survivor")"
-    check "majority_lost: with --yes it is done" cloudsync admin meta recover --config "$(config "$survivor")" --yes
+    check "majority_lost: recover is refused while the node runs" exits 1 "${recover[@]}" "$(config "$survivor")" --yes
+    check "majority_lost: nodes $survivor and $other stop" stop "$survivor" "$other"
+    check "majority_lost: the plan: exit code 4" exits 4 "${recover[@]}" "$(config "$survivor")"
+    check "majority_lost: says what may be lost" says "Lost is what only they had" "${recover[@]}" "$(config "$survivor")"
+    check "majority_lost: with --yes it is done" "${recover[@]}" "$(config "$survivor")" --yes
+    check "majority_lost: on the other one, too" "${recover[@]}" "$(config "$other")" --yes
     watch_logs
-    start "$survivor" >/dev/null
+    start "$survivor" "$other" >/dev/null
     alone() { local deadline=$((SECONDS + 30)); until cloudsync --timeout 5 mkdir "/h/alone$SECONDS"; do [ "$SECONDS" -lt "$deadline" ] || return; done; }
-    check "majority_lost: it goes on alone" alone
+    check "majority_lost: they go on without the others" alone
     scripts/history.py read "$bin" /h/majority_lost "$work/history.alone" &
     history[read]=$!
     sleep 2

@@ -1,18 +1,24 @@
 //! Keeps shards on disks and keeps them correct; coordinates a chunk over the disks of its placement group.
 //!
-//! Owns: scatter and quorum acknowledgement (I-ACK), degraded reads (I-READ), the promises to repair and the filling of
-//! new slots (I-HEAL), and that nothing is on a disk but sealed.
+//! Owns: scatter and acknowledgement (I-ACK), degraded reads and who is lying (I-READ), the comparison of the index with
+//! the disks and what follows from it (I-HEAL), and that nothing is on a disk but sealed.
 //! Knows nothing of: the namespace; which chunks belong to which file; how a disk stores shards (`segments`); how other
 //! nodes are reached and who keeps the keys ([`Links`]).
 
+mod disks;
 mod fetch;
+mod gather;
 mod heal;
-mod intents;
 mod keys;
+mod liars;
 mod links;
 mod put;
+mod reconcile;
+mod scatter;
 mod server;
+mod sources;
 
+pub use disks::Disks;
 pub use links::Links;
 pub use server::{Blockserver, Config};
 

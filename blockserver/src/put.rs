@@ -1,9 +1,8 @@
 //! Storing a chunk: verify, compress, seal, code, scatter, register, and only then acknowledge (I-ACK).
 //!
-//! A stripe is acknowledged with all `n` shards durable, or with `n - 1` and a durable intent to rebuild the last one;
-//! never with fewer than `k + 1`. Replicas go to the first `m + 1` live slots and follow the same rule.
-
-use std::future::Future;
+//! A chunk is acknowledged with all its parts durable, each on a disk of its own: `n` shards, or `m + 1` copies in the
+//! slots from 0 on. Where fewer disks take parts it is so with less, but never with fewer than `k + 1` shards or two
+//! copies, and the index has it that parts are missing.
 
 use access::{Action, authorize};
 use bytes::Bytes;
@@ -13,15 +12,14 @@ use chunk::manifest::{node_id, parse_node};
 use chunk::sealed::{fingerprint, seal};
 use env::mutant::Mutant;
 use futures::future::{BoxFuture, FutureExt};
-use futures::stream::{FuturesUnordered, StreamExt};
-use net::Request;
-use proto::block::{ChunkKind, ChunkStored, Layout, PutChunk, PutShard, ShardKey, ShardMeta};
-use proto::index::{Locator, Registration, Sizes};
+use proto::block::{ChunkKind, ChunkStored, Layout, PutChunk, ShardKey, ShardMeta};
+use proto::index::{Locator, Registration, Sizes, StoredChunk};
 use proto::map::ClusterMap;
 use proto::seal::Receipt;
-use types::limits::{CHUNK_SIZE_MAX, SHARD_STRAGGLER_TIMEOUT, SHARD_WRITE_TIMEOUT, STRIPE_SIZE_MIN};
-use types::{ChunkKey, DiskId, Error, GcEpoch, Generation, Identity, Possession, Profile, Result};
+use types::limits::{CHUNK_SIZE_MAX, STRIPE_SIZE_MIN};
+use types::{ChunkKey, DiskId, Error, GcEpoch, Generation, Identity, Possession, Result};
 
+use crate::scatter::Part;
 use crate::server::Blockserver;
 
 /// A chunk that is being stored; whoever brings the same chunk meanwhile waits for the same outcome.
@@ -34,13 +32,6 @@ struct Incoming {
     /// Bytes of the file that it stands for.
     content_size: u64,
     body: Bytes,
-}
-
-/// One shard or replica on its way to a disk.
-struct Part {
-    disk: DiskId,
-    key: ShardKey,
-    bytes: Bytes,
 }
 
 /// What is proved about the bytes of a chunk.
@@ -65,8 +56,6 @@ struct Plan {
     meta: ShardMeta,
     possession: Possession,
     parts: Vec<Part>,
-    /// Parts that must be durable before an acknowledgement.
-    need: usize,
 }
 
 impl Blockserver {
@@ -171,19 +160,22 @@ impl Blockserver {
     async fn store(&self, incoming: Incoming) -> Result<Receipt> {
         let map = self.current_map();
         let (chunk, kind, content) = (incoming.chunk, incoming.kind, incoming.content_size);
-        let plan = self.plan(&map, incoming).await?;
-        let (meta, disk) = (plan.meta, plan.parts.iter().map(|part| part.bytes.len() as u32).sum());
-        let registration = Registration {
+        let Plan { meta, possession, parts } = self.plan(&map, incoming).await?;
+        let disk = parts.iter().map(|part| part.bytes.len() as u32).sum();
+        let stored = StoredChunk {
             chunk,
-            generation: plan.parts.first().expect("a chunk has parts").key.generation,
+            generation: parts.first().expect("a chunk has parts").key.generation,
             kind,
             locator: Locator::Slots(meta.layout),
-            possession: plan.possession,
+            possession,
             sizes: Sizes { content, plain: meta.plain_size, stored: meta.stored_size, disk },
-            exceptions: Vec::new(),
         };
-        self.scatter(&map, plan).await?;
-        self.links.register(registration).await?.ok_or_else(|| {
+        let homes: Vec<(u8, DiskId)> = parts.iter().map(|part| (part.key.slot, part.home)).collect();
+        let mut durable = self.scatter(&map, meta, parts).await?;
+        if Mutant::LostException.is_planted() {
+            durable = homes;
+        }
+        self.links.register(Registration { stored, parts: durable }).await?.ok_or_else(|| {
             Error::stale_epoch(format!(
                 "chunk {chunk} took longer to store than a garbage collection cycle: send it again"
             ))
@@ -235,136 +227,14 @@ impl Blockserver {
             if (plain_size as usize) < STRIPE_SIZE_MIN { code()? } else { env::task::blocking(code).await? };
         // The same bytes, the same generation: a second attempt writes what is there already (decision 0007).
         let generation = Generation::new(map.gc_epoch, fingerprint);
-        let part = |slot: usize, bytes: Bytes| Part {
-            disk: slots[slot],
+        let part = |(slot, bytes): (usize, Bytes)| Part {
+            home: slots[slot],
             key: ShardKey { chunk, generation, slot: slot as u8 },
             bytes,
         };
-        let parts: Vec<Part> = match meta.layout {
-            Layout::Shard { .. } => {
-                shards.into_iter().enumerate().map(|(slot, bytes)| part(slot, bytes)).collect()
-            }
-            // A copy for which no disk is up is planned as well: what is not written is promised.
-            Layout::Replica => {
-                let (live, down): (Vec<usize>, Vec<usize>) =
-                    (0..slots.len()).partition(|slot| map.is_live(slots[*slot]));
-                let chosen = live.into_iter().chain(down).take(profile.replicas());
-                chosen.map(|slot| part(slot, shards[0].clone())).collect()
-            }
-        };
-        let need = durable_min(profile, meta.layout);
-        assert!(need <= parts.len(), "{need} of {} parts can be durable (I-ACK)", parts.len());
-        Ok(Plan { meta, possession, parts, need })
-    }
-
-    /// Makes the parts durable on their disks; returns when the rule of this module is met.
-    async fn scatter(&self, map: &ClusterMap, plan: Plan) -> Result<()> {
-        let Plan { meta, parts, need, .. } = plan;
-        let count = parts.len();
-        let need = if Mutant::AckAtK.is_planted() { usize::from(map.profile.k) } else { need };
-        let mut durable = 0;
-        let mut missing: Vec<(ShardKey, DiskId)> = parts.iter().map(|part| (part.key, part.disk)).collect();
-        let mut error = None;
-        let mut writes: FuturesUnordered<_> =
-            parts.into_iter().map(|part| self.write_part(map, meta, part)).collect();
-        while !writes.is_empty() {
-            if Mutant::AckAtK.is_planted() && durable >= need {
-                return Ok(());
-            }
-            let next = if durable >= need {
-                match env::time::timeout(SHARD_STRAGGLER_TIMEOUT, writes.next()).await {
-                    Ok(next) => next,
-                    Err(_) => break,
-                }
-            } else {
-                writes.next().await
-            };
-            match next {
-                Some((key, Ok(()))) => {
-                    durable += 1;
-                    missing.retain(|(other, _)| *other != key);
-                }
-                Some((_, Err(e))) => error = Some(e),
-                None => break,
-            }
-        }
-        assert_eq!(durable + missing.len(), count, "a part is durable or missing (I-ACK)");
-        if durable < need {
-            let error =
-                error.unwrap_or_else(|| Error::unavailable("too few disks of the placement group are up"));
-            self.links.refresh_map().await;
-            return Err(Error::unavailable(format!(
-                "{durable} of {count} parts are durable, {need} are needed: {error}"
-            )));
-        }
-        if durable < count && !Mutant::LostIntent.is_planted() {
-            self.intents.record(&missing, meta).await?;
-        }
-        Ok(())
-    }
-
-    fn write_part<'a>(
-        &'a self,
-        map: &'a ClusterMap,
-        meta: ShardMeta,
-        part: Part,
-    ) -> impl Future<Output = (ShardKey, Result<()>)> + 'a {
-        let Part { disk, key, bytes } = part;
-        async move { (key, self.put_shard_on(map, disk, key, meta, bytes).await) }
-    }
-
-    /// Makes one shard durable on a disk, here or elsewhere.
-    pub(crate) async fn put_shard_on(
-        &self,
-        map: &ClusterMap,
-        disk: DiskId,
-        key: ShardKey,
-        meta: ShardMeta,
-        bytes: Bytes,
-    ) -> Result<()> {
-        if let Some(local) = self.disks.get(&disk) {
-            return local.put_shard(key, meta, bytes, None).await;
-        }
-        if !map.is_live(disk) {
-            return Err(Error::unavailable(format!("disk {disk} is down")));
-        }
-        let (node, _) =
-            map.node_of(disk).ok_or_else(|| Error::stale_epoch(format!("disk {disk} is not in the map")))?;
-        let request = PutShard { epoch: map.epoch, disk, key, meta, crc: crc32fast::hash(&bytes) };
-        self.links.call_node(node, Request::of(&request, bytes), SHARD_WRITE_TIMEOUT).await.map(|_| ())
-    }
-}
-
-/// Parts that must be durable before a chunk is acknowledged: all but one, and enough to survive one more loss.
-fn durable_min(profile: Profile, layout: Layout) -> usize {
-    match layout {
-        Layout::Shard { .. } => (profile.n() - 1).max(usize::from(profile.k) + 1),
-        Layout::Replica => (profile.replicas() - 1).max(2),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Parts of a stripe and copies of a small chunk that must be durable before an acknowledgement.
-    #[track_caller]
-    fn check(profile: &str, stripe: usize, replica: usize) {
-        let profile = Profile::parse(profile).unwrap();
-        let Profile { k, m } = profile;
-        let found = [Layout::Shard { k, m }, Layout::Replica].map(|layout| durable_min(profile, layout));
-        assert_eq!(found, [stripe, replica]);
-        assert!(stripe > usize::from(k) && stripe <= profile.n(), "one more may be lost");
-        assert!(replica > 1 && replica <= profile.replicas(), "one more may be lost");
-    }
-
-    #[test]
-    fn what_is_acknowledged_survives_one_more_loss() {
-        check("4+2", 5, 2);
-        check("8+3", 10, 3);
-        check("10+4", 13, 4);
-        check("1+1", 2, 2);
-        check("1+2", 2, 2);
-        check("4+1", 5, 2);
+        let copies = |bytes: &Bytes| vec![bytes.clone(); profile.replicas()];
+        let bytes = if meta.layout == Layout::Replica { copies(&shards[0]) } else { shards };
+        let parts = bytes.into_iter().enumerate().map(part).collect();
+        Ok(Plan { meta, possession, parts })
     }
 }

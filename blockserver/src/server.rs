@@ -10,17 +10,19 @@ use chunk::erasure::{self, Kernel, Stripe};
 use env::Env;
 use futures::{FutureExt, TryFutureExt};
 use net::{Caller, Reply, Request, Routes, Service};
-use proto::block::{GetShard, ListShards, PutShard, ShardList, ShardRead};
+use proto::block::{DeleteShard, DistrustShard, GetShard, ListShards, PutShard, ShardList, ShardRead};
 use proto::cluster::DiskReport;
 use proto::map::ClusterMap;
 use proto::seal::ClusterSecret;
-use segments::{DiskState, DiskStore};
+use segments::DiskStore;
 use tokio::sync::watch;
 use types::{ChunkKey, DiskId, Error, NodeId, Profile, Result};
 
-use crate::intents::Intents;
+use crate::disks::Disks;
 use crate::keys::KnownKeys;
 use crate::links::Links;
+use crate::reconcile::Task;
+use crate::scatter::Detours;
 
 /// Entries of one [`ShardList`].
 const LIST_COUNT: usize = 1024;
@@ -32,10 +34,8 @@ pub struct Config {
     pub node: NodeId,
     /// The secret that the cluster's nodes share.
     pub secret: ClusterSecret,
-    /// The node's open disks.
-    pub disks: BTreeMap<DiskId, Arc<DiskStore>>,
-    /// Keeps what this node still has to repair; written with `Durability::Synced` only.
-    pub intents: Arc<dyn kv::Kv>,
+    /// The node's disks.
+    pub disks: Arc<Disks>,
 }
 
 /// A running blockserver.
@@ -46,20 +46,25 @@ pub struct Blockserver {
     routes: Routes<Blockserver>,
     pub(crate) node: NodeId,
     pub(crate) secret: ClusterSecret,
-    pub(crate) disks: BTreeMap<DiskId, Arc<DiskStore>>,
+    pub(crate) disks: Arc<Disks>,
     pub(crate) map: watch::Receiver<Arc<ClusterMap>>,
     pub(crate) links: Arc<dyn Links>,
-    pub(crate) intents: Intents,
     pub(crate) keys: Arc<KnownKeys>,
     kernel: Kernel,
     stripes: Mutex<BTreeMap<(u8, u8), Arc<Stripe>>>,
     pub(crate) writing: Mutex<BTreeMap<ChunkKey, crate::put::Shared>>,
     pub(crate) syncing_slots: std::sync::atomic::AtomicU32,
+    pub(crate) detours: Mutex<Detours>,
+    /// The slot that was looked through last.
+    pub(crate) audited: Mutex<Option<Task>>,
 }
 
 impl std::fmt::Debug for Blockserver {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Blockserver").field("node", &self.node).field("disks", &self.disks.keys()).finish()
+        f.debug_struct("Blockserver")
+            .field("node", &self.node)
+            .field("disks", &self.disks.open().keys())
+            .finish()
     }
 }
 
@@ -82,12 +87,13 @@ impl Blockserver {
             disks: config.disks,
             map,
             links,
-            intents: Intents::new(config.intents),
             keys,
             kernel,
             stripes: Mutex::new(BTreeMap::new()),
             writing: Mutex::new(BTreeMap::new()),
             syncing_slots: std::sync::atomic::AtomicU32::new(0),
+            detours: Mutex::default(),
+            audited: Mutex::default(),
         });
         crate::heal::start(&server);
         Ok(server)
@@ -95,7 +101,7 @@ impl Blockserver {
 
     /// State of the local disks.
     pub fn disk_reports(&self) -> BTreeMap<DiskId, DiskReport> {
-        self.disks.iter().map(|(id, disk)| (*id, report(disk))).collect()
+        self.disks.reports()
     }
 
     /// Number of slots that this node holds and has not filled yet.
@@ -123,7 +129,7 @@ impl Blockserver {
         Ok(stripe)
     }
 
-    fn disk(&self, id: DiskId) -> Result<&Arc<DiskStore>> {
+    fn disk(&self, id: DiskId) -> Result<Arc<DiskStore>> {
         self.disks.get(&id).ok_or_else(|| {
             Error::stale_epoch(format!("disk {id} is not on node {}: refresh the map", self.node))
         })
@@ -131,13 +137,6 @@ impl Blockserver {
 
     async fn put_shard(&self, caller: &Caller, request: PutShard, body: Bytes) -> Result<()> {
         authorize(&caller.identity, Action::ActAsNode)?;
-        let map = self.current_map();
-        if map.epoch > request.epoch {
-            let slots = map.slots(map.pg(&request.key.chunk.id))?;
-            if slots.get(usize::from(request.key.slot)).is_none_or(|slot| slot.disk != request.disk) {
-                return Err(Error::stale_epoch(format!("disk {} no longer holds this slot", request.disk)));
-            }
-        }
         self.disk(request.disk)?.put_shard(request.key, request.meta, body, Some(request.crc)).await
     }
 
@@ -158,6 +157,16 @@ impl Blockserver {
         shards.truncate(LIST_COUNT);
         Ok(ShardList { shards, more })
     }
+
+    async fn delete_shard(&self, caller: &Caller, request: DeleteShard) -> Result<()> {
+        authorize(&caller.identity, Action::ActAsNode)?;
+        self.disk(request.disk)?.delete(request.key).await
+    }
+
+    async fn distrust_shard(&self, caller: &Caller, request: DistrustShard) -> Result<()> {
+        authorize(&caller.identity, Action::ActAsNode)?;
+        self.disk(request.disk)?.distrust(request.key).await
+    }
 }
 
 /// Every verb a blockserver answers.
@@ -172,6 +181,8 @@ fn routes() -> Routes<Blockserver> {
         })
         .on_with_body(|s: &Blockserver, caller, question, _| s.get_shard(caller, question).boxed())
         .on(|s: &Blockserver, caller, question| s.list_shards(caller, question).boxed())
+        .on(|s: &Blockserver, caller, question| s.delete_shard(caller, question).boxed())
+        .on(|s: &Blockserver, caller, question| s.distrust_shard(caller, question).boxed())
 }
 
 /// An answer without a body.
@@ -183,31 +194,5 @@ fn alone<T>(answer: T) -> (T, Bytes) {
 impl Service for Blockserver {
     async fn call(&self, caller: &Caller, request: Request, _deadline: env::time::Instant) -> Result<Reply> {
         self.routes.dispatch(self, caller, request).await
-    }
-}
-
-fn report(disk: &DiskStore) -> DiskReport {
-    match disk.stats() {
-        Ok(stats) => {
-            // A full disk still serves reads; only one that will never be written again leaves the table.
-            let (healthy, problem) = match stats.state {
-                DiskState::Healthy if stats.lost > 0 => {
-                    (true, format!("{} damaged parts are being rebuilt", stats.lost))
-                }
-                DiskState::Healthy => (true, String::new()),
-                DiskState::Full => (true, "full: add disks or remove data".to_owned()),
-                DiskState::ReadOnly(why) => (false, why),
-            };
-            DiskReport {
-                healthy,
-                problem,
-                used_bytes: stats.bytes,
-                free_bytes: stats.free,
-                records: stats.records,
-            }
-        }
-        Err(e) => {
-            DiskReport { healthy: false, problem: e.to_string(), used_bytes: 0, free_bytes: 0, records: 0 }
-        }
     }
 }

@@ -16,23 +16,24 @@ use net::{Caller, Reply, Request, Service, Transport};
 use placement::{PgSlot, SlotState};
 use proto::Call;
 use proto::block::{
-    ChunkKind, GetChunk, GetShard, Layout, ListShards, PutChunk, PutShard, ShardKey, ShardList, ShardMeta,
-    ShardRead,
+    ChunkKind, GetChunk, GetShard, Layout, PutChunk, PutShard, ShardKey, ShardMeta, ShardRead,
 };
-use proto::index::Registration;
+use proto::cluster::FilledSlot;
+use proto::index::{Amendment, ChunkList, ChunkState, Exception, Holder, KnownChunk, News, Registration};
 use proto::keys::Keys;
-use proto::map::{ClusterMap, DiskInfo, NodeInfo, Partition, PartitionKind, Role};
+use proto::map::{ClusterMap, DiskInfo, DiskState, NodeInfo, Partition, PartitionKind, Role};
 use proto::seal::{ClusterSecret, Receipt};
 use proto::slots::SlotMap;
 use segments::{DiskConfig, DiskStore};
 use tokio::sync::watch;
 use types::{
-    ChunkId, ClusterId, DiskId, DiskUuid, Epoch, Error, ErrorKind, GcEpoch, Identity, KeyId, NodeId,
-    PartitionId, PgId, Profile, Result, Scope, TenantId,
+    ChunkId, ChunkKey, ClusterId, DiskId, DiskUuid, Epoch, Error, ErrorKind, GcEpoch, Identity, KeyId,
+    NodeId, PartitionId, PgId, Profile, Result, Scope, TenantId,
 };
 
-use crate::heal::Task;
+use crate::disks::Disks;
 use crate::links::Links;
+use crate::reconcile::{Reconciled, Task};
 use crate::server::{Blockserver, Config};
 
 mod sealed;
@@ -48,8 +49,10 @@ struct World {
     keys_asked: AtomicUsize,
     servers: Mutex<BTreeMap<NodeId, Arc<Blockserver>>>,
     away: Mutex<BTreeSet<NodeId>>,
-    registered: Mutex<Vec<Registration>>,
-    complete: Mutex<Vec<(PgId, u8, DiskId)>>,
+    index: Mutex<BTreeMap<ChunkKey, KnownChunk>>,
+    /// The map by which the index sees who is at home.
+    map: Mutex<Option<watch::Receiver<Arc<ClusterMap>>>>,
+    complete: Mutex<Vec<FilledSlot>>,
     /// What becomes of an answer on its way.
     lie: Mutex<Option<Lie>>,
 }
@@ -72,9 +75,55 @@ impl Links for WorldLinks {
     }
 
     async fn register(&self, chunk: Registration) -> Result<Option<Receipt>> {
-        let receipt = SECRET.receipt(&chunk.chunk, chunk.generation, GcEpoch(2), chunk.sizes.content);
-        self.0.registered.lock().unwrap().push(chunk);
-        Ok(Some(receipt))
+        let Registration { stored, parts } = chunk;
+        let map = self.0.map.lock().unwrap().as_ref().unwrap().borrow().clone();
+        let slots = map.slots(map.pg(&stored.chunk.id)).unwrap();
+        let mut known = KnownChunk { stored, state: ChunkState::Live, exceptions: Vec::new() };
+        for slot in 0..known.part_count(map.profile) {
+            let disk = parts.iter().find(|(part, _)| *part == slot).map(|(_, disk)| *disk);
+            if disk != Some(slots[usize::from(slot)].disk) {
+                known.exceptions.push(Exception { slot, disk });
+            }
+        }
+        self.0.index.lock().unwrap().insert(stored.chunk, known);
+        Ok(Some(SECRET.receipt(&stored.chunk, stored.generation, GcEpoch(2), stored.sizes.content)))
+    }
+
+    async fn look_up(&self, chunk: ChunkKey) -> Result<Option<KnownChunk>> {
+        Ok(self.0.index.lock().unwrap().get(&chunk).cloned())
+    }
+
+    async fn list_chunks(
+        &self,
+        (first, last): (ChunkId, ChunkId),
+        after: Option<ChunkKey>,
+        flagged: bool,
+        _fence: Epoch,
+    ) -> Result<ChunkList> {
+        let index = self.0.index.lock().unwrap();
+        let is_flagged = |known: &KnownChunk| known.state == ChunkState::Lost || !known.exceptions.is_empty();
+        let wanted = index.iter().filter(|(chunk, known)| {
+            Some(**chunk) > after && (first..=last).contains(&chunk.id) && (!flagged || is_flagged(known))
+        });
+        // Small pages, so that there are several.
+        let mut chunks: Vec<KnownChunk> = wanted.map(|(_, known)| known.clone()).take(3).collect();
+        let more = chunks.len() == 3;
+        chunks.truncate(2);
+        Ok(ChunkList { chunks, more })
+    }
+
+    async fn amend(&self, amendment: Amendment) -> Result<bool> {
+        let mut index = self.0.index.lock().unwrap();
+        let Some(known) = index.get_mut(&amendment.chunk) else { return Ok(false) };
+        Ok(match amendment.news {
+            News::Moved { slot, was, now: Holder::Home } if known.holder(slot) == was => {
+                known.exceptions.retain(|exception| exception.slot != slot);
+                true
+            }
+            News::Moved { .. } => false,
+            News::Lost => std::mem::replace(&mut known.state, ChunkState::Lost) != ChunkState::Lost,
+            News::Found => std::mem::replace(&mut known.state, ChunkState::Live) == ChunkState::Lost,
+        })
     }
 
     async fn fetch_keys(&self) -> Result<Keys> {
@@ -82,7 +131,7 @@ impl Links for WorldLinks {
         Ok(self.0.keys.lock().unwrap().clone())
     }
 
-    async fn finish_sync(&self, slots: Vec<(PgId, u8, DiskId)>) -> Result<()> {
+    async fn finish_sync(&self, slots: Vec<FilledSlot>) -> Result<()> {
         self.0.complete.lock().unwrap().extend(slots);
         Ok(())
     }
@@ -103,14 +152,15 @@ impl Bench {
         let world = Arc::new(World::default());
         *world.keys.lock().unwrap() = Keys { version: 1, keys: vec![key(2)], destroyed: vec![] };
         let (map, _) = watch::channel(Arc::new(first_map()));
+        *world.map.lock().unwrap() = Some(map.subscribe());
         for node in 1..=8u32 {
             let id = NodeId(u64::from(node));
             let root = format!("/disk{node}");
             env.disk.create_dir_all(std::path::Path::new(&root)).unwrap();
             let config = DiskConfig::new(root, ClusterId([1; 16]), id, None);
             let disk = DiskStore::open(&env, config, |_| Ok(Arc::new(MemKv::new(0)))).unwrap();
-            let disks = BTreeMap::from([(DiskId(node), disk)]);
-            let config = Config { node: id, secret: SECRET, disks, intents: Arc::new(MemKv::new(0)) };
+            let disks = Arc::new(Disks::from_iter([(DiskId(node), disk)]));
+            let config = Config { node: id, secret: SECRET, disks };
             let links = Arc::new(WorldLinks(world.clone()));
             let server = Blockserver::start(env.clone(), config, map.subscribe(), links).unwrap();
             world.servers.lock().unwrap().insert(id, server);
@@ -190,16 +240,38 @@ impl Bench {
 
     /// Shards that a node knows it has lost.
     fn lost(&self, node: u64) -> u64 {
-        self.server(node).disks.values().map(|disk| disk.stats().unwrap().lost).sum()
+        self.server(node).disks.open().values().map(|disk| disk.stats().unwrap().lost).sum()
     }
 
     /// Has a node read its part of every chunk, so that it notices what is damaged.
     async fn look_at(&self, node: u64, chunks: &[Bytes]) {
-        for disk in self.server(node).disks.values() {
+        for disk in self.server(node).disks.open().values() {
             for bytes in chunks {
                 let _ = disk.get_shard(chunk::chunk_id(bytes).within(SCOPE), None, None, None).await;
             }
         }
+    }
+
+    /// Parts that are not at home, in all: slot and holder.
+    fn exceptions(&self) -> Vec<Exception> {
+        self.world.index.lock().unwrap().values().flat_map(|known| known.exceptions.clone()).collect()
+    }
+
+    fn state_of(&self, bytes: &Bytes) -> ChunkState {
+        self.world.index.lock().unwrap()[&chunk::chunk_id(bytes).within(SCOPE)].state
+    }
+
+    /// Gives a slot to a disk that has nothing of it.
+    fn move_slot(&self, task: Task, previous: Option<u32>) {
+        let Task { slot, disk, since, .. } = task;
+        let previous = previous.map(DiskId);
+        let new = PgSlot { disk, state: SlotState::Syncing, previous, returns: false, since };
+        self.change_slot(slot.into(), new);
+    }
+
+    fn is_complete(&self, task: Task) -> bool {
+        let Task { pg, slot, disk, since } = task;
+        self.world.complete.lock().unwrap().contains(&FilledSlot { pg, slot, disk, since })
     }
 
     fn change_slot(&self, slot: usize, change: PgSlot) {
@@ -226,7 +298,8 @@ fn first_map() -> ClusterMap {
         node: NodeId(u64::from(id)),
         uuid: DiskUuid([0; 16]),
         capacity: 1,
-        healthy: true,
+        state: DiskState::Healthy,
+        is_out: false,
     };
     let slots = (1..=6).map(|id| PgSlot::serving(DiskId(id))).collect();
     ClusterMap {
@@ -294,42 +367,59 @@ async fn every_two_nodes_may_be_away_for_a_read() {
         }
         bench.away(&[]);
     }
-    assert_eq!(bench.world.registered.lock().unwrap().len(), samples().len());
+    assert_eq!(bench.world.index.lock().unwrap().len(), samples().len());
 }
 
+/// I-ACK: all parts are durable, on other disks if their own are away, and come home when those are back.
 #[tokio::test]
-async fn one_node_away_is_a_promise_and_two_are_a_refusal() {
+async fn parts_of_disks_that_are_away_go_to_others_and_come_home() {
     let bench = Bench::new();
-    let bytes = noise(7, 300_000);
     bench.away(&[3, 4]);
+    let chunks = samples();
+    for bytes in &chunks {
+        bench.put(1, bytes).await.unwrap();
+    }
+    let guests: BTreeSet<_> = bench.exceptions().iter().map(|exception| exception.disk).collect();
+    assert_eq!(guests, [7, 8].map(|id| Some(DiskId(id))).into());
+    // Two more may go, as if nothing were away.
+    bench.away(&[1, 2, 3, 4]);
+    for bytes in &chunks[2..] {
+        assert_eq!(bench.get(5, chunk::chunk_id(bytes)).await.unwrap(), *bytes);
+    }
+    bench.away(&[]);
+    bench.until(|| bench.exceptions().is_empty()).await;
+    bench.away(&[1, 2, 7, 8]);
+    for bytes in &chunks {
+        assert_eq!(bench.get(5, chunk::chunk_id(bytes)).await.unwrap(), *bytes);
+    }
+}
+
+/// Nobody waits for a disk that the map says is down.
+#[tokio::test]
+async fn where_no_disk_is_left_a_chunk_is_thin_and_with_too_few_it_is_refused() {
+    let bench = Bench::new();
+    let (bytes, small) = (noise(7, 300_000), noise(8, 5_000));
+    bench.away(&[3, 4, 7, 8]);
     let error = bench.put(1, &bytes).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.message().contains("4 of 6 parts are durable, 5 are needed"), "{error}");
-    assert!(bench.world.registered.lock().unwrap().is_empty(), "what is not durable is not known");
+    assert!(bench.world.index.lock().unwrap().is_empty(), "what is not durable is not known");
 
-    bench.away(&[4]);
+    bench.away(&[4, 7, 8]);
+    env::time::sleep(types::limits::DISK_SUSPECT_TIME).await;
     bench.put(1, &bytes).await.unwrap();
-    let server = bench.server(1);
-    assert_eq!(server.intents.list(None, 10).unwrap().len(), 1);
+    assert_eq!(bench.exceptions(), [Exception { slot: 3, disk: None }]);
+    bench.change_map(|map| (3..=8).for_each(|id| map.nodes.get_mut(&NodeId(id)).unwrap().up = false));
+    bench.put(1, &small).await.unwrap();
+    assert_eq!(bench.exceptions().len(), 2, "two copies of three are durable");
     bench.away(&[]);
-    bench.until(|| server.intents.list(None, 10).unwrap().is_empty()).await;
+    bench.change_map(|map| map.nodes.values_mut().for_each(|node| node.up = true));
+    bench.until(|| bench.exceptions().is_empty()).await;
     // The part that was missing exists now: the two nodes that hold its neighbours may go.
     bench.away(&[2, 3]);
     assert_eq!(bench.get(5, chunk::chunk_id(&bytes)).await.unwrap(), bytes);
-}
-
-/// I-ACK: what was not written because a disk was down is promised as well.
-#[tokio::test]
-async fn a_copy_for_which_no_disk_is_up_is_a_promise() {
-    let bench = Bench::new();
-    bench.change_map(|map| (3..=6).for_each(|id| map.nodes.get_mut(&NodeId(id)).unwrap().up = false));
-    let (bytes, server) = (noise(8, 5_000), bench.server(1));
-    bench.put(1, &bytes).await.unwrap();
-    assert_eq!(server.intents.list(None, 10).unwrap().len(), 1, "two copies of three are durable");
-    bench.change_map(|map| map.nodes.values_mut().for_each(|node| node.up = true));
-    bench.until(|| server.intents.list(None, 10).unwrap().is_empty()).await;
     bench.away(&[1, 2]);
-    assert_eq!(bench.get(5, chunk::chunk_id(&bytes)).await.unwrap(), bytes);
+    assert_eq!(bench.get(5, chunk::chunk_id(&small)).await.unwrap(), small);
 }
 
 /// Other nodes are input: whatever one answers, the reader gets its bytes from others, or an error.
@@ -361,38 +451,33 @@ async fn answers_that_cannot_be_are_errors() {
     assert_eq!(bench.get(7, id).await.unwrap(), bytes);
 }
 
+/// A disk that lies keeps its checksums right: the seal finds it out, and what it has is made again.
 #[tokio::test]
-async fn lists_that_do_not_go_on_are_errors() {
-    let bench = Bench::new();
-    for bytes in samples() {
+async fn wrong_bytes_under_a_right_checksum_are_outvoted() {
+    for bytes in [noise(12, 300_000), noise(13, 5_000)] {
+        let bench = Bench::new();
         bench.put(1, &bytes).await.unwrap();
-    }
-    let task = Task { pg: PgId(0), slot: 5, disk: DiskId(7) };
-    bench.change_slot(
-        5,
-        PgSlot { disk: DiskId(7), state: SlotState::Syncing, previous: None, returns: false },
-    );
-    let server = bench.server(7);
-    let lies: [fn(&ListShards, &mut ShardList); 4] = [
-        |_, list| list.more = true,
-        |_, list| list.shards.reverse(),
-        |_, list| (list.shards, list.more) = (Vec::new(), true),
-        |_, list| list.shards.iter_mut().for_each(|(_, meta)| meta.layout = Layout::Shard { k: 255, m: 255 }),
-    ];
-    for lie in lies {
-        bench.lie::<ListShards>(lie);
-        let map = server.current_map();
-        let filled = env::time::timeout(Duration::from_secs(20), server.fill_slot(&map, task));
-        let error = filled.await.expect("it ends").unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+        let id = chunk::chunk_id(&bytes);
+        let (server, chunk) = (bench.server(2), id.within(SCOPE));
+        let disk = server.disks.get(&DiskId(2)).unwrap();
+        let found = disk.get_shard(chunk, None, None, None).await.unwrap();
+        let wrong = noise(99, found.bytes.len());
+        disk.delete(found.key).await.unwrap();
+        disk.put_shard(found.key, found.meta, wrong.clone(), None).await.unwrap();
+        // Node 7 holds nothing, node 2 is the liar itself.
+        for reader in [7, 2, 1] {
+            assert_eq!(bench.get(reader, id).await.unwrap(), bytes, "reader {reader}");
+        }
+        let read = || futures::executor::block_on(disk.get_shard(chunk, None, None, None));
+        bench.until(|| read().is_ok_and(|read| read.bytes == found.bytes)).await;
     }
 }
 
 #[tokio::test]
-#[should_panic(expected = "a slot is filled on a disk of this node")]
-async fn nobody_fills_a_slot_of_another_node() {
+async fn a_slot_of_another_node_is_not_filled() {
     let server = Bench::new().server(7);
-    let _ = server.fill_slot(&server.current_map(), Task { pg: PgId(0), slot: 5, disk: DiskId(6) }).await;
+    let task = Task { pg: PgId(0), slot: 5, disk: DiskId(6), since: Epoch(0) };
+    assert_eq!(server.reconcile(task).await.unwrap_err().kind(), ErrorKind::Unavailable);
 }
 
 #[tokio::test]
@@ -402,7 +487,7 @@ async fn shards_that_no_chunk_has_are_refused() {
         let (server, body) = (bench.server(3), noise(1, 100));
         let meta = ShardMeta { layout, plain_size: 300, stored_size: 300, compressed: false, key: KeyId(1) };
         let key = ShardKey { chunk: ChunkId([3; 32]).within(SCOPE), generation: types::Generation(1), slot };
-        let request = PutShard { epoch: Epoch(9), disk: DiskId(3), key, meta, crc: crc32fast::hash(&body) };
+        let request = PutShard { disk: DiskId(3), key, meta, crc: crc32fast::hash(&body) };
         async move {
             let caller = caller(Identity::Node(NodeId(1)));
             server.call(&caller, Request::of(&request, body), env::time::now()).await.map(|_| ())
@@ -427,9 +512,9 @@ async fn a_new_holder_is_filled_and_then_serves() {
         bench.put(1, bytes).await.unwrap();
     }
     bench.away(&[2]);
-    let new = PgSlot { disk: DiskId(7), state: SlotState::Syncing, previous: Some(DiskId(2)), returns: true };
-    bench.change_slot(1, new);
-    bench.until(|| bench.world.complete.lock().unwrap().contains(&(PgId(0), 1, DiskId(7)))).await;
+    let task = Task { pg: PgId(0), slot: 1, disk: DiskId(7), since: Epoch(2) };
+    bench.move_slot(task, Some(2));
+    bench.until(|| bench.is_complete(task)).await;
     bench.change_slot(1, PgSlot::serving(DiskId(7)));
     bench.away(&[2, 3, 4]);
     for bytes in &chunks {
@@ -452,7 +537,10 @@ async fn damaged_parts_are_made_again() {
     }
     assert!(bench.lost(2) > 0 && bench.lost(3) > 0);
     let report = &bench.server(2).disk_reports()[&DiskId(2)];
-    assert!(report.healthy && report.problem.contains("damaged parts are being rebuilt"), "{report:?}");
+    assert!(
+        report.state == DiskState::Healthy && report.problem.contains("damaged parts are being rebuilt"),
+        "{report:?}"
+    );
     bench.away(&[]);
     bench.until(|| bench.lost(2) + bench.lost(3) == 0).await;
     // Two nodes besides those that were damaged: nothing is left to spare.
@@ -473,19 +561,60 @@ async fn damage_is_no_proof_that_a_chunk_was_never_there() {
         bench.damage(node);
         bench.look_at(node, &chunks).await;
     }
-    // One more than the code can bear: the slot's new holder must not be called complete without these chunks.
+    // One more than the code can bear, but somebody who may have more does not answer.
+    bench.away(&[6]);
     let stripe = chunk::chunk_id(&chunks[3]);
     let error = bench.get(5, stripe).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
-    let task = Task { pg: PgId(0), slot: 5, disk: DiskId(7) };
-    bench.change_slot(
-        5,
-        PgSlot { disk: DiskId(7), state: SlotState::Syncing, previous: None, returns: false },
-    );
+    let task = Task { pg: PgId(0), slot: 4, disk: DiskId(7), since: Epoch(2) };
+    bench.move_slot(task, None);
     let server = bench.server(7);
-    let error = server.fill_slot(&server.current_map(), task).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
-    assert!(bench.lost(2) > 0, "what cannot be rebuilt is not forgotten");
+    assert!(server.reconcile(task).await.unwrap().failed > 0, "the slot must not be called complete");
+    assert_eq!(bench.state_of(&chunks[3]), ChunkState::Live, "nothing is proved");
+}
+
+/// When everybody has answered, what cannot be read is lost: the index is told, and whoever puts it again heals it.
+#[tokio::test]
+async fn what_is_lost_is_known_and_healed_by_a_put() {
+    let bench = Bench::new();
+    let chunks = samples();
+    for bytes in &chunks {
+        bench.put(1, bytes).await.unwrap();
+    }
+    let lost = &chunks[3];
+    for node in [2, 3, 4] {
+        bench.damage(node);
+        bench.look_at(node, &chunks).await;
+    }
+    bench.until(|| bench.state_of(lost) == ChunkState::Lost).await;
+    let error = bench.get(5, chunk::chunk_id(lost)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    assert!(error.message().contains("Put the file again"), "{error}");
+    bench.put(1, lost).await.unwrap();
+    assert_eq!(bench.state_of(lost), ChunkState::Live);
+    assert_eq!(bench.get(5, chunk::chunk_id(lost)).await.unwrap(), *lost);
+}
+
+/// What a disk lacks is found without anybody asking for it.
+#[tokio::test]
+async fn parts_that_vanished_are_found_and_made_again() {
+    let bench = Bench::new();
+    let chunks = samples();
+    for bytes in &chunks {
+        bench.put(1, bytes).await.unwrap();
+    }
+    let server = bench.server(2);
+    let disk = server.disks.get(&DiskId(2)).unwrap();
+    let range = (ChunkId([0; 32]), ChunkId([0xff; 32]));
+    let before = disk.list_shards(range.0, range.1, None, 99).await.unwrap();
+    for (key, _) in &before {
+        disk.delete(*key).await.unwrap();
+    }
+    let task = Task { pg: PgId(0), slot: 1, disk: DiskId(2), since: Epoch(0) };
+    let found = server.reconcile(task).await.unwrap();
+    assert_eq!(found, Reconciled { made: before.len() as u64, ..Reconciled::default() });
+    assert_eq!(disk.list_shards(range.0, range.1, None, 99).await.unwrap(), before);
+    assert_eq!(server.reconcile(task).await.unwrap(), Reconciled::default());
 }
 
 #[tokio::test]
@@ -496,7 +625,7 @@ async fn the_same_chunk_at_once_is_stored_once() {
     let receipts: BTreeSet<_> =
         futures::future::join_all(puts).await.into_iter().map(|r| r.unwrap().generation).collect();
     assert_eq!(receipts.len(), 1);
-    assert_eq!(bench.world.registered.lock().unwrap().len(), 1);
+    assert_eq!(bench.world.index.lock().unwrap().len(), 1);
 }
 
 #[tokio::test]

@@ -144,6 +144,9 @@ fn add(a: IndexStats, b: IndexStats) -> IndexStats {
         plain_bytes: a.plain_bytes.saturating_add(b.plain_bytes),
         disk_bytes: a.disk_bytes.saturating_add(b.disk_bytes),
         epoch: a.epoch.max(b.epoch),
+        displaced: a.displaced.saturating_add(b.displaced),
+        thin: a.thin.saturating_add(b.thin),
+        lost: a.lost.saturating_add(b.lost),
         filter_negatives: a.filter_negatives.saturating_add(b.filter_negatives),
         filter_positives: a.filter_positives.saturating_add(b.filter_positives),
     }
@@ -178,6 +181,9 @@ mod tests {
             plain_bytes: n,
             disk_bytes: n,
             epoch: GcEpoch(n as u32),
+            displaced: n,
+            thin: n,
+            lost: n,
             filter_negatives: n,
             filter_positives: n,
         }

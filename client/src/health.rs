@@ -7,7 +7,7 @@ mod groups;
 
 use placement::SlotState;
 use proto::cluster::ClusterStatus;
-use proto::map::{ClusterMap, DiskInfo};
+use proto::map::{ClusterMap, DiskInfo, DiskState};
 use types::{DiskId, NodeId, counted};
 
 pub use groups::{ReplicaStatus, leader, replicas};
@@ -174,17 +174,14 @@ pub fn meta_problems(status: &ClusterStatus, id: NodeId) -> Vec<String> {
 pub fn disk_problem(status: &ClusterStatus, id: DiskId) -> Option<String> {
     let disk: &DiskInfo = status.map.disks.get(&id)?;
     let report = status.nodes.get(&disk.node).and_then(|n| n.last.as_ref()).and_then(|h| h.disks.get(&id));
-    let broken = report.filter(|report| !report.healthy || !report.problem.is_empty());
-    match broken {
-        Some(report) if !report.problem.is_empty() => {
-            Some(format!("disk {id} of node {}: {}", disk.node, report.problem))
-        }
-        Some(_) => Some(format!("disk {id} of node {} cannot be written", disk.node)),
-        None if !disk.healthy => {
-            Some(format!("disk {id} of node {} cannot be written or is missing", disk.node))
-        }
-        None => None,
-    }
+    let problem = match report {
+        Some(report) if !report.problem.is_empty() => report.problem.clone(),
+        _ => match disk.state {
+            DiskState::Healthy => return None,
+            state => format!("is {}", state.name()),
+        },
+    };
+    Some(format!("disk {id} of node {}: {problem}", disk.node))
 }
 
 #[cfg(test)]

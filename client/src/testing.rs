@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 
 use placement::{PgSlot, Table};
 use proto::cluster::{ClusterStatus, DiskReport, Heartbeat, NodeStatus, PartitionReport};
-use proto::map::{ClusterMap, DiskInfo, NodeInfo, Partition, PartitionKind, ROOT, Role, StoreInfo};
+use proto::map::{
+    ClusterMap, DiskInfo, DiskState, NodeInfo, Partition, PartitionKind, ROOT, Role, StoreInfo,
+};
 use proto::slots::SlotMap;
 use types::{
     ClusterId, DiskId, DiskUuid, Epoch, FeatureLevel, GcEpoch, NodeId, PartitionId, Profile, ReplicaId,
@@ -14,7 +16,7 @@ use types::{
 
 fn heartbeat(id: u8, native: SocketAddr) -> Heartbeat {
     let disk = DiskReport {
-        healthy: true,
+        state: DiskState::Healthy,
         problem: String::new(),
         used_bytes: 2_000,
         free_bytes: 8_000,
@@ -89,7 +91,7 @@ pub fn status(count: u8) -> ClusterStatus {
         let uuid = DiskUuid([id; 16]);
         map.disks.insert(
             DiskId(id.into()),
-            DiskInfo { node: NodeId(id.into()), uuid, capacity: 10_000, healthy: true },
+            DiskInfo { node: NodeId(id.into()), uuid, capacity: 10_000, ..DiskInfo::default() },
         );
         nodes.insert(
             NodeId(id.into()),

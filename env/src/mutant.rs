@@ -9,8 +9,8 @@ pub enum Mutant {
     SkippedSync,
     /// A chunk is acknowledged with `k` shards durable, and nothing left over for a loss.
     AckAtK,
-    /// What an acknowledged chunk lacks is not written down.
-    LostIntent,
+    /// Where the parts of a chunk are that are not at home is not written down.
+    LostException,
     /// A voter forgets at a restart whom it voted for.
     ForgottenVote,
     /// A leader answers reads without asking whether it still leads.
@@ -36,7 +36,7 @@ impl Mutant {
     pub const ALL: [Mutant; 12] = [
         Mutant::SkippedSync,
         Mutant::AckAtK,
-        Mutant::LostIntent,
+        Mutant::LostException,
         Mutant::ForgottenVote,
         Mutant::StaleRead,
         Mutant::LeaseOverSuspend,
@@ -53,7 +53,7 @@ impl Mutant {
         match self {
             Mutant::SkippedSync => "skipped-sync",
             Mutant::AckAtK => "ack-at-k",
-            Mutant::LostIntent => "lost-intent",
+            Mutant::LostException => "lost-exception",
             Mutant::ForgottenVote => "forgotten-vote",
             Mutant::StaleRead => "stale-read",
             Mutant::LeaseOverSuspend => "lease-over-suspend",

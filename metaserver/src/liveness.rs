@@ -1,13 +1,17 @@
 //! The failure detector of the root leader: decides from heartbeats which nodes are up. Pure.
 
+mod out;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use proto::cluster::{Heartbeat, PartitionReport};
 use proto::command::NodeChange;
-use proto::map::{ClusterMap, Role};
+use proto::map::{ClusterMap, DiskState, Role};
 use types::limits::NODE_SILENCE_MS_MAX;
 use types::{DiskId, FeatureLevel, NodeId, PartitionId, ReplicaId};
+
+use out::Absences;
 
 /// What the leader has heard. Times are milliseconds on the leader's monotonic clock.
 #[derive(Debug)]
@@ -23,13 +27,15 @@ pub struct Liveness {
     took_part: BTreeMap<NodeId, (u64, SocketAddr)>,
     /// Since when it is known that a node has joined, of those that have not said that they know it.
     joined_ms: BTreeMap<NodeId, u64>,
+    /// Which disks are away.
+    pub absences: Absences,
 }
 
 impl Liveness {
     /// A detector that starts listening at `now_ms`.
     pub fn new(now_ms: u64) -> Self {
-        let (last, newest, goals, took_part, joined_ms) = Default::default();
-        Self { since_ms: now_ms, last, newest, goals, took_part, joined_ms }
+        let (last, newest, goals, took_part, joined_ms, absences) = Default::default();
+        Self { since_ms: now_ms, last, newest, goals, took_part, joined_ms, absences }
     }
 
     /// Takes a heartbeat. One from elsewhere than where the node is known to listen counts only when that process is silent,
@@ -158,14 +164,14 @@ impl Liveness {
                         up: true,
                         native: h.native,
                         control: h.control,
-                        broken_disks: h.disks.iter().filter(|(_, d)| !d.healthy).map(|(id, _)| *id).collect(),
+                        disks: said_of_disks(map, h),
                     },
                     _ if down => NodeChange {
                         node: *id,
                         up: false,
                         native: node.native,
                         control: node.control,
-                        broken_disks: broken_disks(map, *id),
+                        disks: BTreeMap::new(),
                     },
                     // Not heard from yet, but we have not listened for long either.
                     _ => return None,
@@ -173,15 +179,18 @@ impl Liveness {
                 let same = change.up == node.up
                     && change.native == node.native
                     && change.control == node.control
-                    && change.broken_disks == broken_disks(map, *id);
+                    && change.disks.iter().all(|(id, state)| map.disks[id].state == *state);
                 (!same).then_some(change)
             })
             .collect()
     }
 }
 
-fn broken_disks(map: &ClusterMap, node: NodeId) -> Vec<DiskId> {
-    map.disks.iter().filter(|(_, d)| d.node == node && !d.healthy).map(|(id, _)| *id).collect()
+/// What a node says of disks that the map knows as its own.
+fn said_of_disks(map: &ClusterMap, heartbeat: &Heartbeat) -> BTreeMap<DiskId, DiskState> {
+    let is_its_own = |id: &DiskId| map.disks.get(id).is_some_and(|disk| disk.node == heartbeat.node);
+    let said = heartbeat.disks.iter().filter(|(id, _)| is_its_own(id));
+    said.map(|(id, report)| (*id, report.state)).collect()
 }
 
 #[cfg(test)]

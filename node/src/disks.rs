@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use blockserver::Disks;
 use client::Cluster;
 use env::Env;
 use proto::cluster::RegisterDisks;
@@ -33,7 +34,7 @@ pub async fn open(
     config: &NodeConfig,
     membership: &Membership,
     cluster: &Cluster,
-) -> Result<BTreeMap<DiskId, Arc<DiskStore>>> {
+) -> Result<Disks> {
     let opener = Opener { env: env.clone(), platform: platform.clone(), membership: membership.clone() };
     let kept = home.join(KNOWN);
     let paths = config.disks.clone();

@@ -10,14 +10,14 @@ use client::{BatchLimits, Batcher, Cluster};
 use env::time::Instant;
 use net::{Reply, Request};
 use proto::Method;
-use proto::cluster::FinishSync;
-use proto::index::{Register, Registration};
+use proto::cluster::{FilledSlot, FinishSync};
+use proto::index::{Amend, Amendment, ChunkList, KnownChunk, ListChunks, LookUp, Register, Registration};
 use proto::keys::{FetchKeys, Keys};
 use proto::map::{PartitionKind, ROOT};
 use proto::seal::Receipt;
 use tracing::{info, warn};
 use types::limits::{BATCH_OP_COUNT_MAX, LEADER_ATTEMPT_TIMEOUT, LEADER_PATIENCE, LOG_REMINDER_PERIOD};
-use types::{DiskId, Error, ErrorKind, NodeId, PartitionId, PgId, Result};
+use types::{ChunkId, ChunkKey, Epoch, Error, ErrorKind, NodeId, PartitionId, Result};
 
 /// Raft messages to other nodes, on connections of their own: a heartbeat does not wait behind shards.
 #[derive(Debug)]
@@ -117,6 +117,23 @@ impl BlockLinks {
     }
 }
 
+/// `Corrupt` unless a page goes on after `after`, in order, with chunks of the range, and says `more` for a reason: whoever
+/// asks for the next page would not come to an end.
+fn check_page(page: &ChunkList, (first, last): (ChunkId, ChunkId), after: Option<ChunkKey>) -> Result<()> {
+    let mut before = after;
+    for known in &page.chunks {
+        let chunk = known.stored.chunk;
+        if before >= Some(chunk) || !(first..=last).contains(&chunk.id) {
+            return Err(Error::corrupt(format!("a page of the index has {chunk} after {before:?}")));
+        }
+        before = Some(chunk);
+    }
+    if page.more && page.chunks.is_empty() {
+        return Err(Error::corrupt("an empty page of the index says that there is more"));
+    }
+    Ok(())
+}
+
 async fn register(
     cluster: Arc<Cluster>,
     partition: PartitionId,
@@ -133,7 +150,7 @@ impl blockserver::Links for BlockLinks {
     }
 
     async fn register(&self, chunk: Registration) -> Result<Option<Receipt>> {
-        let partition = self.cluster.map().chunk_partition(&chunk.chunk.id);
+        let partition = self.cluster.map().chunk_partition(&chunk.stored.chunk.id);
         let batcher = self.registers.get(&partition);
         let batcher =
             batcher.ok_or_else(|| Error::stale_epoch("the partitions of the index have changed"))?;
@@ -149,7 +166,42 @@ impl blockserver::Links for BlockLinks {
         }
     }
 
-    async fn finish_sync(&self, slots: Vec<(PgId, u8, DiskId)>) -> Result<()> {
+    async fn look_up(&self, chunk: ChunkKey) -> Result<Option<KnownChunk>> {
+        let partition = self.cluster.map().chunk_partition(&chunk.id);
+        let found = self.cluster.ask(partition, &LookUp { partition, chunks: vec![chunk] }).await?;
+        found.chunks.into_iter().next().ok_or_else(|| Error::unavailable("the index has answered nothing"))
+    }
+
+    async fn list_chunks(
+        &self,
+        (first, last): (ChunkId, ChunkId),
+        after: Option<ChunkKey>,
+        flagged: bool,
+        fence: Epoch,
+    ) -> Result<ChunkList> {
+        // The range may be that of several partitions: a page is of one of them.
+        let map = self.cluster.map();
+        let from = after.map_or(first, |after| after.id).slot();
+        for (partition, end) in map.index.from(from) {
+            let is_last = end >= last.slot();
+            let last = last.min(ChunkId::last_of(end));
+            let question = ListChunks { partition, first, last, after, flagged, fence };
+            let page = self.cluster.ask(partition, &question).await?;
+            check_page(&page, (first, last), after)?;
+            if !page.chunks.is_empty() || is_last {
+                return Ok(ChunkList { more: page.more || !is_last, ..page });
+            }
+        }
+        unreachable!("the last range has the last slot")
+    }
+
+    async fn amend(&self, amendment: Amendment) -> Result<bool> {
+        let partition = self.cluster.map().chunk_partition(&amendment.chunk.id);
+        let amended = self.cluster.ask(partition, &Amend { partition, amendments: vec![amendment] }).await?;
+        Ok(amended.done == [true])
+    }
+
+    async fn finish_sync(&self, slots: Vec<FilledSlot>) -> Result<()> {
         self.cluster.ask_root(&FinishSync { slots }).await
     }
 

@@ -164,10 +164,11 @@ impl Node {
         };
         self.tasks.0.push(env::task::spawn(report.run()));
         if config.roles.contains(&Role::Block) {
-            let disks = disks::open(env, platform, &self.home, config, membership, &self.cluster).await?;
-            let intents = platform.open_kv(&self.home.join("block/intents"))?;
+            let disks =
+                Arc::new(disks::open(env, platform, &self.home, config, membership, &self.cluster).await?);
+
             let secret = membership.secret.clone();
-            let block = blockserver::Config { node: self.id, secret, disks, intents };
+            let block = blockserver::Config { node: self.id, secret, disks };
             let links = Arc::new(BlockLinks::new(self.cluster.clone()));
             let block = Blockserver::start(env.clone(), block, map.subscribe(), links)?;
             let _ = self.service.block.set(block);

@@ -7,6 +7,7 @@
 
 mod build;
 mod check;
+mod ladder;
 mod rebalance;
 mod solver;
 mod substitute;
@@ -14,10 +15,11 @@ mod topology;
 mod voters;
 
 use serde::{Deserialize, Serialize};
-use types::{DiskId, NodeId, PgId};
+use types::{DiskId, Epoch, NodeId, PgId};
 
 pub use build::build;
 pub use check::{Violation, check};
+pub use ladder::{Ladder, Spare};
 pub use rebalance::rebalance;
 pub use substitute::substitute;
 pub use voters::{Elector, Electorate, Presence, change_voters};
@@ -35,7 +37,7 @@ pub struct Candidate {
     pub weight: u64,
     /// May hold slots: it is in the map, and neither drained nor removed.
     pub usable: bool,
-    /// Does not answer at the moment.
+    /// Does not answer, and has not for so long that its slots are to go to others.
     pub down: bool,
 }
 
@@ -62,6 +64,8 @@ pub struct PgSlot {
     /// The slot left `previous` only because that was down: it goes back when that disk returns before the syncing is
     /// done, which copies far less.
     pub returns: bool,
+    /// While `Syncing`: the epoch of the map in which that began. Its completion must name it.
+    pub since: Epoch,
 }
 
 /// Where everything is. The order of slots means something and stays: a slot moves only to another disk.
@@ -86,7 +90,7 @@ pub struct Change {
 impl PgSlot {
     /// A slot whose holder has everything.
     pub fn serving(disk: DiskId) -> Self {
-        Self { disk, state: SlotState::Serving, previous: None, returns: false }
+        Self { disk, state: SlotState::Serving, previous: None, returns: false, since: Epoch(0) }
     }
 }
 
@@ -96,10 +100,10 @@ impl Table {
         self.pgs.get(usize::from(pg.0)).map_or(&[], Vec::as_slice)
     }
 
-    /// Marks a slot as complete. False, and no change, when `disk` does not hold it any more or it was not `Syncing`.
-    pub fn finish_sync(&mut self, pg: PgId, index: usize, disk: DiskId) -> bool {
+    /// Marks a slot as complete. False, and no change, unless `disk` has been filled without a break since then.
+    pub fn finish_sync(&mut self, pg: PgId, index: usize, disk: DiskId, since: Epoch) -> bool {
         match self.pgs.get_mut(usize::from(pg.0)).and_then(|slots| slots.get_mut(index)) {
-            Some(slot) if slot.disk == disk && slot.state == SlotState::Syncing => {
+            Some(slot) if slot.disk == disk && slot.state == SlotState::Syncing && slot.since == since => {
                 *slot = PgSlot::serving(disk);
                 true
             }

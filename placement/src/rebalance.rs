@@ -1,6 +1,6 @@
 //! What happens when disks are added, drained or removed: the fewest moves to a balanced table.
 
-use types::Profile;
+use types::{Epoch, Profile};
 
 use crate::solver::{NO_BREACH, Position, Solver, spread};
 use crate::topology::CandidateIndex;
@@ -9,8 +9,8 @@ use crate::{Candidate, Change, SlotState, Table};
 /// Empties disks that may not hold slots, mends groups that broke a rule when there was no better disk, and moves slots
 /// from disks that hold more than their share to those that hold less. Slots that are being filled are left alone
 /// unless a rule needs them to move.
-pub fn rebalance(table: &Table, profile: Profile, disks: &[Candidate]) -> Change {
-    let mut solver = Solver::new(table, profile, disks);
+pub fn rebalance(table: &Table, profile: Profile, disks: &[Candidate], epoch: Epoch) -> Change {
+    let mut solver = Solver::new(table, profile, disks, epoch);
     empty_lost_disks(&mut solver);
     mend_groups(&mut solver);
     level(&mut solver, Pass::Moved);

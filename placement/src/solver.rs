@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use types::Profile;
+use types::{Epoch, Profile};
 
 use crate::topology::{CandidateIndex, Limits, Topology};
 use crate::{Candidate, Change, PgSlot, SlotState, Table};
@@ -18,6 +18,8 @@ pub(crate) const NO_BREACH: Breach = (false, false);
 
 pub(crate) struct Solver<'a> {
     pub(crate) map: Topology<'a>,
+    /// Of the map that will have the change.
+    epoch: Epoch,
     /// The table before and after the change.
     before: &'a Table,
     pub(crate) table: Table,
@@ -31,7 +33,7 @@ pub(crate) struct Solver<'a> {
 }
 
 impl<'a> Solver<'a> {
-    pub(crate) fn new(table: &'a Table, profile: Profile, disks: &'a [Candidate]) -> Self {
+    pub(crate) fn new(table: &'a Table, profile: Profile, disks: &'a [Candidate], epoch: Epoch) -> Self {
         let map = Topology::new(profile, disks);
         let holders: Vec<Vec<Option<CandidateIndex>>> =
             table.pgs.iter().map(|slots| slots.iter().map(|slot| map.index(slot.disk)).collect()).collect();
@@ -49,7 +51,17 @@ impl<'a> Solver<'a> {
         let target = map.targets(table.pgs.len(), &held);
         let n = profile.n();
         let target_first = target.iter().map(|target| target.div_ceil(n)).collect();
-        Self { map, before: table, table: table.clone(), holders, slots_of, target, held_first, target_first }
+        Self {
+            map,
+            epoch,
+            before: table,
+            table: table.clone(),
+            holders,
+            slots_of,
+            target,
+            held_first,
+            target_first,
+        }
     }
 
     pub(crate) fn positions(&self) -> Vec<Position> {
@@ -127,7 +139,13 @@ impl<'a> Solver<'a> {
             _ => old.disk,
         };
         let returns = self.map.index(previous).is_none_or(|disk| self.map.disks[disk].down);
-        let new = PgSlot { disk: target_id, state: SlotState::Syncing, previous: Some(previous), returns };
+        let new = PgSlot {
+            disk: target_id,
+            state: SlotState::Syncing,
+            previous: Some(previous),
+            returns,
+            since: self.epoch,
+        };
         self.set(position, if target_id == old.disk { old } else { new });
         self.holders[position.0][position.1] = Some(target);
         if let Some(source) = source {
@@ -147,6 +165,12 @@ impl<'a> Solver<'a> {
 
     pub(crate) fn set(&mut self, (pg, index): Position, slot: PgSlot) {
         self.table.pgs[pg][index] = slot;
+    }
+
+    /// The holder has not all of the slot any more, and stays.
+    pub(crate) fn refill(&mut self, position: Position) {
+        let slot = self.slot(position);
+        self.set(position, PgSlot { state: SlotState::Syncing, since: self.epoch, ..slot });
     }
 
     /// Gives a slot whose holder is lost to the best disk; without one, the slot stays where it is and is `Offline`.
@@ -198,7 +222,7 @@ pub(crate) fn shuffle(number: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use types::{DiskId, NodeId};
+    use types::{DiskId, Epoch, NodeId};
 
     use super::*;
 
@@ -217,7 +241,7 @@ mod tests {
     /// One group on disks 1 to 3; moves its first slot to the disk with this index.
     fn move_first(disks: &[Candidate], target: CandidateIndex) -> Change {
         let table = Table { pgs: vec![(1..=3).map(|id| PgSlot::serving(DiskId(id))).collect()] };
-        let mut solver = Solver::new(&table, Profile { k: 2, m: 1 }, disks);
+        let mut solver = Solver::new(&table, Profile { k: 2, m: 1 }, disks, Epoch(7));
         solver.move_slot((0, 0), target);
         solver.finish()
     }
@@ -225,8 +249,13 @@ mod tests {
     #[test]
     fn a_slot_that_moves_remembers_where_its_shards_are() {
         let change = move_first(&disks(1), 3);
-        let want =
-            PgSlot { disk: DiskId(4), state: SlotState::Syncing, previous: Some(DiskId(1)), returns: true };
+        let want = PgSlot {
+            disk: DiskId(4),
+            state: SlotState::Syncing,
+            previous: Some(DiskId(1)),
+            returns: true,
+            since: Epoch(7),
+        };
         assert_eq!((change.table.pgs[0][0], change.moved), (want, 1));
         assert!(!move_first(&disks(2), 3).table.pgs[0][0].returns, "its disk is up: this was a plan");
         let home = move_first(&disks(2), 0);

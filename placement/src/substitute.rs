@@ -1,15 +1,15 @@
 //! What happens when disks go down and come back: as little as possible.
 
-use types::Profile;
+use types::{Epoch, Profile};
 
 use crate::solver::{Position, Solver};
 use crate::topology::CandidateIndex;
-use crate::{Candidate, Change, PgSlot, SlotState, Table};
+use crate::{Candidate, Change, SlotState, Table};
 
-/// Gives every slot whose disk is down (or gone from the map) to a disk that is up, and sends slots back to a holder
+/// Gives in the map of `epoch` every slot whose disk is down (or gone from the map) to a disk that is up, and sends slots back to a holder
 /// that returned before its substitute was filled. Everything else stays where it is.
-pub fn substitute(table: &Table, profile: Profile, disks: &[Candidate]) -> Change {
-    let mut solver = Solver::new(table, profile, disks);
+pub fn substitute(table: &Table, profile: Profile, disks: &[Candidate], epoch: Epoch) -> Change {
+    let mut solver = Solver::new(table, profile, disks, epoch);
     let positions = solver.positions();
     positions.iter().for_each(|&position| welcome_back(&mut solver, position));
     for position in positions {
@@ -39,7 +39,7 @@ fn welcome_back(solver: &mut Solver<'_>, position: Position) {
     }
     if slot.state == SlotState::Offline && is_up(solver, position) {
         // It missed what was written meanwhile.
-        solver.set(position, PgSlot { state: SlotState::Syncing, ..slot });
+        solver.refill(position);
     }
 }
 

@@ -5,6 +5,17 @@ use types::{DiskId, ErrorKind, NodeId, Profile};
 
 use super::*;
 
+/// Of the maps that have the changes here.
+const EPOCH: Epoch = Epoch(7);
+
+fn substitute(table: &Table, profile: Profile, disks: &[Candidate]) -> Change {
+    crate::substitute(table, profile, disks, EPOCH)
+}
+
+fn rebalance(table: &Table, profile: Profile, disks: &[Candidate]) -> Change {
+    crate::rebalance(table, profile, disks, EPOCH)
+}
+
 /// A cluster of equal disks: `zones[z][i]` disks on the i-th node of zone z.
 fn cluster(zones: &[&[u32]]) -> Vec<Candidate> {
     let mut disks = Vec::new();
@@ -252,14 +263,15 @@ fn only_the_present_holder_finishes_a_sync() {
     let disks = cluster(&[&[1; 7]]);
     let mut table = build(profile("4+2"), 2, &disks).unwrap();
     let holder = table.pgs[1][0].disk;
-    assert!(!table.finish_sync(PgId(1), 0, holder), "it is not syncing");
+    assert!(!table.finish_sync(PgId(1), 0, holder, Epoch(0)), "it is not syncing");
     let down = with(&disks, |disk| disk.down = disk.id == holder);
     table = substitute(&table, profile("4+2"), &down).table;
-    assert!(!table.finish_sync(PgId(1), 0, holder));
+    assert!(!table.finish_sync(PgId(1), 0, holder, EPOCH));
     let substitute = table.slots(PgId(1))[0].disk;
-    assert!(table.finish_sync(PgId(1), 0, substitute));
+    assert!(!table.finish_sync(PgId(1), 0, substitute, Epoch(6)), "it was given the slot once more since");
+    assert!(table.finish_sync(PgId(1), 0, substitute, EPOCH));
     assert_eq!(table.slots(PgId(1))[0], PgSlot::serving(substitute));
-    assert!(!table.finish_sync(PgId(9), 0, substitute) && table.slots(PgId(9)).is_empty());
+    assert!(!table.finish_sync(PgId(9), 0, substitute, EPOCH) && table.slots(PgId(9)).is_empty());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use types::limits::{CHUNK_SIZE_MAX, SEALED_SIZE_MAX, SHARD_COUNT_MAX};
-use types::{ChunkId, ChunkKey, DiskId, Epoch, Error, Generation, KeyId, PgId, Profile, Result, Scope};
+use types::{ChunkId, ChunkKey, DiskId, Error, Generation, KeyId, PgId, Profile, Result, Scope};
 
 use crate::seal::{Receipt, Ticket};
 
@@ -118,9 +118,7 @@ pub struct ShardKey {
 /// Node to node: makes a shard durable. The body is its bytes. Repeating it succeeds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PutShard {
-    /// Of the sender's map; `StaleEpoch` when the receiver's is newer and `disk` does not hold the slot in it.
-    pub epoch: Epoch,
-    /// The disk that the sender believes holds the slot.
+    /// The disk that is to have it.
     pub disk: DiskId,
     /// Which shard.
     pub key: ShardKey,
@@ -143,6 +141,25 @@ pub struct GetShard {
     pub generation: Option<Generation>,
 }
 
+/// Node to node: removes a shard that somebody else has now. One that is not there is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeleteShard {
+    /// The disk that has it.
+    pub disk: DiskId,
+    /// Which shard.
+    pub key: ShardKey,
+}
+
+/// Node to node: a shard's bytes are wrong although they match their checksum, as the seal of their chunk has shown. Its
+/// disk counts it as lost from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DistrustShard {
+    /// The disk that has it.
+    pub disk: DiskId,
+    /// Which shard.
+    pub key: ShardKey,
+}
+
 /// Answer to [`GetShard`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShardRead {
@@ -154,7 +171,7 @@ pub struct ShardRead {
     pub crc: u32,
 }
 
-/// Node to node: what a disk holds of a placement group, in order, for repair.
+/// Node to node: what a disk holds of a placement group, in order. For whoever checks that.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListShards {
     /// The disk to list.

@@ -80,6 +80,9 @@ calls! {
     Pin = 50, META => index::Pin => index::Pinned;
     Register = 51, META => index::Register => index::Registered;
     FetchIndexStats = 52, META => index::FetchIndexStats => index::IndexStats;
+    ListChunks = 53, META => index::ListChunks => index::ChunkList;
+    LookUp = 54, META => index::LookUp => index::LookedUp;
+    Amend = 55, META => index::Amend => index::Amended;
     FetchKeys = 60, META => keys::FetchKeys => keys::Keys;
     ListKeys = 61, META => keys::ListKeys => keys::KeyList;
     RotateKeys = 62, META => keys::RotateKeys => keys::KeyList;
@@ -89,6 +92,8 @@ calls! {
     PutShard = 72, BLOCK => block::PutShard => ();
     GetShard = 73, BLOCK => block::GetShard => block::ShardRead;
     ListShards = 74, BLOCK => block::ListShards => block::ShardList;
+    DeleteShard = 75, BLOCK => block::DeleteShard => ();
+    DistrustShard = 76, BLOCK => block::DistrustShard => ();
 }
 
 const META: Option<Role> = Some(Role::Meta);

@@ -11,7 +11,7 @@ use types::{
 use crate::certificates::Revoked;
 use crate::keys::KeyRing;
 use crate::keys::Unlock;
-use crate::map::{ClusterMap, Role};
+use crate::map::{ClusterMap, DiskState, Role};
 use crate::seal::ClusterSecret;
 
 /// Asks for the map.
@@ -31,8 +31,8 @@ pub struct MapFetched {
 /// State of one disk, as its node sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskReport {
-    /// False when it will never take writes again; a full disk is healthy.
-    pub healthy: bool,
+    /// What it can do.
+    pub state: DiskState,
     /// What is wrong (also with a healthy disk, such as a full one), or empty.
     pub problem: String,
     /// Payload bytes of its shards and replicas.
@@ -220,8 +220,22 @@ pub struct DisksRegistered {
 /// A node has filled slots that were `Syncing`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FinishSync {
-    /// Placement group, slot, and the disk that is complete.
-    pub slots: Vec<(PgId, u8, DiskId)>,
+    /// Which.
+    pub slots: Vec<FilledSlot>,
+}
+
+/// A slot whose disk has all that it should have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilledSlot {
+    /// Its placement group.
+    pub pg: PgId,
+    /// Its position there.
+    pub slot: u8,
+    /// The disk that is complete.
+    pub disk: DiskId,
+    /// Since when the disk was being filled, as the table said. When it was given the slot once more in the meantime, it
+    /// may lack what was written between.
+    pub since: Epoch,
 }
 
 /// Asks for the state of the cluster.

@@ -3,6 +3,7 @@
 //! A persisted format (`docs/formats/command.md`): variants are only appended, each with the feature level that it came
 //! with. The proposer stamps time and chance and does what needs computing; `apply` has none of it (I-DET).
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -11,15 +12,15 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use types::{
     ChunkKey, ClusterId, DiskId, DiskUuid, Epoch, Error, FeatureLevel, Identity, Millis, NamespaceId,
-    NamespaceName, NodeId, PartitionId, PgId, Possession, Profile, Result, Serial, StoreUuid, TenantId,
-    TokenId,
+    NamespaceName, NodeId, PartitionId, Possession, Profile, Result, Serial, StoreUuid, TenantId, TokenId,
 };
 
 use crate::certificates::{Grant, Issued, Which};
+use crate::cluster::FilledSlot;
 use crate::encode;
-use crate::index::Registration;
+use crate::index::{Amendment, Exception, StoredChunk};
 use crate::keys::KeyRing;
-use crate::map::Role;
+use crate::map::{DiskState, Role};
 use crate::namespace::WriteNamespace;
 
 /// The newest feature level that this build knows.
@@ -232,7 +233,7 @@ pub enum MapChange {
         /// The newest feature level that its build knows; refused below that of the root partition.
         level: FeatureLevel,
     },
-    /// Nodes went down or came back, listen elsewhere, or have other broken disks than before.
+    /// Nodes went down or came back, listen elsewhere, or their disks can do more or less than before.
     SetNodes {
         /// Those that changed.
         changes: Vec<NodeChange>,
@@ -244,10 +245,10 @@ pub enum MapChange {
         /// Disk and capacity in bytes.
         disks: Vec<(DiskUuid, u64)>,
     },
-    /// A slot's new holder has everything.
+    /// Slots' new holders have everything.
     FinishSync {
-        /// Placement group, slot, holder.
-        slots: Vec<(PgId, u8, DiskId)>,
+        /// Which.
+        slots: Vec<FilledSlot>,
     },
     /// Sets who votes in partitions.
     SetVoters {
@@ -271,6 +272,18 @@ pub enum MapChange {
         /// The node, which must be down.
         node: NodeId,
         /// Also when its disks still count for the redundancy of what is stored.
+        force: bool,
+    },
+    /// Gives the slots of disks to others, or back to disks that have returned.
+    SetOut {
+        /// Disk, and whether it is out from now on.
+        disks: Vec<(DiskId, bool)>,
+    },
+    /// Forgets a disk that is lost.
+    RemoveDisk {
+        /// The disk, which must not be readable.
+        disk: DiskId,
+        /// Also when what it held may be the last there is of something.
         force: bool,
     },
 }
@@ -299,8 +312,8 @@ pub struct NodeChange {
     pub native: SocketAddr,
     /// Where it listens for gRPC.
     pub control: SocketAddr,
-    /// All its disks that cannot be written; the others are healthy.
-    pub broken_disks: Vec<DiskId>,
+    /// What its disks can do, of those that it has said something of; the others stay as they are.
+    pub disks: BTreeMap<DiskId, DiskState>,
 }
 
 /// Commands of a tree partition.
@@ -348,9 +361,18 @@ pub enum NamespaceCommand {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum IndexCommand {
     /// Durable chunks.
-    Register(Vec<Registration>),
+    Register {
+        /// Of the map by which it was seen which parts are not at home.
+        epoch: Epoch,
+        /// The chunks, each with its exceptions.
+        chunks: Vec<(StoredChunk, Vec<Exception>)>,
+    },
     /// Chunks that are about to be referenced.
     Pin(Vec<(ChunkKey, Possession)>),
+    /// From now on nothing is registered by maps older than this.
+    Fence(Epoch),
+    /// What nodes have found out about chunks.
+    Amend(Vec<Amendment>),
 }
 
 impl Command for RootCommand {

@@ -17,11 +17,12 @@ use types::{
 
 use crate::block::{ChunkKind, GetShard, Layout, PutChunk, PutShard, ShardKey, ShardMeta};
 use crate::certificates::{Grant, RenewCertificate, Revoked, Which};
+use crate::cluster::FilledSlot;
 use crate::command::{
     ChangeMap, Command, IndexCommand, Logged, MapChange, NamespaceCommand, NewNode, RootCommand, Stamped,
     ToCertify,
 };
-use crate::index::{Locator, Registration, Sizes};
+use crate::index::{Amendment, Exception, Holder, Locator, News, Sizes, StoredChunk};
 use crate::keys::{FetchKeys, KeyMatter, KeyRing, Keys, RingKey, TenantKey};
 use crate::map::Role;
 use crate::namespace::{
@@ -181,16 +182,18 @@ fn messages_are_frozen() {
         limit: 10,
     };
     let name = NamespaceName::parse("home").unwrap();
-    let registration = Registration {
+    let stored = StoredChunk {
         chunk: CHUNK.within(SCOPE),
         generation: Generation(1),
         kind: ChunkKind::ManifestNode,
         locator: Locator::Slots(Layout::Replica),
         possession: POSSESSION,
         sizes: Sizes { content: 300, plain: 2, stored: 4, disk: 8 },
-        exceptions: vec![(3, DiskId(9))],
     };
-    let slots = vec![(PgId(1), 2, DiskId(3))];
+    let exceptions = vec![Exception { slot: 3, disk: Some(DiskId(9)) }, Exception { slot: 4, disk: None }];
+    let moved = News::Moved { slot: 3, was: Holder::Disk(DiskId(9)), now: Holder::Home };
+    let amendment = |news| Amendment { chunk: CHUNK.within(SCOPE), generation: Generation(1), news };
+    let slots = vec![FilledSlot { pg: PgId(1), slot: 2, disk: DiskId(3), since: Epoch(4) }];
     let finish_sync = ChangeMap { base: Epoch(4), change: MapChange::FinishSync { slots }, placed: None };
     let seal_key = SealKey { tenant: TenantId(1), id: KeyId(4), secret: [0xaa; 32] };
     let ring_key = RingKey { id: KeyId(3), created: Millis(2), sealed: Bytes::from_static(b"r") };
@@ -207,7 +210,7 @@ fn messages_are_frozen() {
             "put_chunk",
             &PutChunk { scope: SCOPE, id: CHUNK, kind: ChunkKind::ManifestNode, receipts: vec![] },
         ),
-        hex("put_shard", &PutShard { epoch: Epoch(2), disk: DiskId(3), key, meta, crc: 0xdead }),
+        hex("put_shard", &PutShard { disk: DiskId(3), key, meta, crc: 0xdead }),
         hex(
             "get_shard",
             &GetShard { disk: DiskId(3), chunk: CHUNK.within(SCOPE), slot: Some(1), generation: None },
@@ -220,8 +223,10 @@ fn messages_are_frozen() {
         ),
         command("set_owner", NamespaceCommand::SetOwner { namespace, owner: "a".into() }),
         command("delete", NamespaceCommand::Delete { namespace, force: true }),
-        command("register", IndexCommand::Register(vec![registration])),
+        command("register", IndexCommand::Register { epoch: Epoch(7), chunks: vec![(stored, exceptions)] }),
         command("pin", IndexCommand::Pin(vec![(CHUNK.within(SCOPE), POSSESSION)])),
+        command("fence", IndexCommand::Fence(Epoch(7))),
+        command("amend", IndexCommand::Amend([moved, News::Lost, News::Found].map(amendment).to_vec())),
         hex("fetch_keys", &FetchKeys { stale_ok: true }),
         hex("keys", &Keys { version: 3, keys: vec![seal_key], destroyed: vec![(KeyId(2), TenantId(1))] }),
         command("change_keys", RootCommand::ChangeKeys(Box::new(ring))),
@@ -231,20 +236,22 @@ fn messages_are_frozen() {
     ];
     expect![[r#"
         put_chunk 01000120(chunk)0100
-        put_shard 0100020320(chunk)01ac020400040209080106adbd03
+        put_shard 01000320(chunk)01ac020400040209080106adbd03
         get_shard 01000320(chunk)01010100
         list_dir 0100010107000001010102016e0a
         write 010101000000010001010161011001010101010101010101010101010101010b000201610162010901a0030103612f620106757365722e78017901020161016203080900ac0201010120(chunk)ac02010301ac0201108c56f848b0e5eed1cc9512dc06c18b2b0901a0030103612f620106757365722e78017901020161016201010174000000000002020161016200000000000003020161016202080201610162010402016101620002016101620005020161016200010602016101620002070201610162080301020161016209020161016200
         create 0101010000000100010004686f6d650b61646d696e2f61646d696e01
         set_owner 01010100000001000102010161
         delete 010101000000010001030101
-        register 010101000000010001000120(chunk)010101000110bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbac02020408010309
+        register 01010100000001000100070120(chunk)010101000110bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbac02020408020301090400
         pin 010101000000010001010120(chunk)0110bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb
+        fence 0101010000000100010207
+        amend 010101000000010001030320(chunk)0101000301090020(chunk)01010120(chunk)010102
         fetch_keys 010001
         keys 01000301010420(chunk)010201
         change_keys 01010100000001000103030503020172020401020105050102000174
         sealed 010101000000010001010161011001010101010101010101010101010101010101010161010009010320(chunk)04010173000000000000
-        finish_sync 0101010000000100010104030101020300
+        finish_sync 010101000000010001010403010102030400
         set_level 010002000000
     "#]].assert_eq(&lines.concat());
 }

@@ -55,7 +55,7 @@ pub struct StoreInfo {
 }
 
 /// A disk of a node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskInfo {
     /// The node it is in.
     pub node: NodeId,
@@ -63,8 +63,60 @@ pub struct DiskInfo {
     pub uuid: DiskUuid,
     /// Bytes of its file system.
     pub capacity: u64,
-    /// False when its node reports that it will never take writes again.
-    pub healthy: bool,
+    /// What it can do, as its node says.
+    pub state: DiskState,
+    /// It was away for longer than `down_out`, or will never be written again: its slots go to other disks.
+    pub is_out: bool,
+}
+
+/// What a disk can do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum DiskState {
+    /// Everything.
+    #[default]
+    Healthy,
+    /// Everything, but much more slowly than its neighbours: it is asked last.
+    Slow,
+    /// It takes what is written to the slots it has, but no more slots.
+    BackfillFull,
+    /// It takes no new shards for want of room. Reads, deletes, and repairs of what it had go on.
+    Full,
+    /// It takes nothing any more. What it has can be read.
+    ReadOnly,
+    /// It answers nothing any more.
+    Failed,
+    /// Its node does not find it.
+    Missing,
+}
+
+impl DiskState {
+    /// It takes new shards.
+    pub fn is_writable(self) -> bool {
+        self <= Self::BackfillFull
+    }
+
+    /// What it has can be read.
+    pub fn is_readable(self) -> bool {
+        self <= Self::ReadOnly
+    }
+
+    /// It comes back as it was, or does not come back: waiting for it makes sense.
+    pub fn is_away(self) -> bool {
+        matches!(self, Self::Failed | Self::Missing)
+    }
+
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Slow => "slow",
+            Self::BackfillFull => "backfill-full",
+            Self::Full => "full",
+            Self::ReadOnly => "read-only",
+            Self::Failed => "failed",
+            Self::Missing => "missing",
+        }
+    }
 }
 
 /// What a partition holds.
@@ -271,9 +323,50 @@ impl ClusterMap {
         Some(ReplicaId::new(node, self.nodes.get(&node)?.store?.number))
     }
 
-    /// True when the disk can be written: it is healthy and its node is up.
+    /// True when the disk takes new shards, and its node is up.
     pub fn is_live(&self, disk: DiskId) -> bool {
-        self.disks.get(&disk).is_some_and(|d| d.healthy && self.nodes.get(&d.node).is_some_and(|n| n.up))
+        self.state(disk).is_some_and(DiskState::is_writable)
+    }
+
+    /// True when what the disk has can be read, and its node is up.
+    pub fn is_readable(&self, disk: DiskId) -> bool {
+        self.state(disk).is_some_and(DiskState::is_readable)
+    }
+
+    /// True when the disk cannot be read, or will never be written again: its slots will have to go elsewhere, unless it
+    /// comes back.
+    pub fn will_not_write(&self, disk: DiskId) -> bool {
+        !self.is_readable(disk) || self.state(disk) == Some(DiskState::ReadOnly)
+    }
+
+    /// True when more disks go at the same time than failures explain: more than a tenth of all, in more nodes than the
+    /// profile survives. That is rather a mistake, such as a cable, and moving all their data would be another. Of a single
+    /// node as many disks may go as the profile survives.
+    pub fn is_storm(&self) -> bool {
+        let going: Vec<DiskId> = self.going_disks().collect();
+        let nodes: BTreeSet<NodeId> = going.iter().filter_map(|id| Some(self.disks.get(id)?.node)).collect();
+        let is_many = going.len() * 10 > self.disks.len();
+        match self.disks.values().map(|disk| disk.node).collect::<BTreeSet<_>>().len() {
+            1 => going.len() > self.profile.m.into(),
+            _ => nodes.len() > self.profile.m.into() && is_many,
+        }
+    }
+
+    /// The disks that go, or have gone and are still needed for what they had.
+    fn going_disks(&self) -> impl Iterator<Item = DiskId> + '_ {
+        let slots = self.table.iter().flat_map(|table| table.pgs.iter().flatten());
+        let needed: BTreeSet<DiskId> =
+            slots.flat_map(|slot| [Some(slot.disk), slot.previous]).flatten().collect();
+        let goes = move |id: &DiskId, disk: &DiskInfo| {
+            self.will_not_write(*id) && (!disk.is_out || needed.contains(id))
+        };
+        self.disks.iter().filter(move |(id, disk)| goes(id, disk)).map(|(id, _)| *id)
+    }
+
+    /// What a disk can do; `None` while its node is down, and for a disk that is not in the map.
+    pub fn state(&self, disk: DiskId) -> Option<DiskState> {
+        let info = self.disks.get(&disk)?;
+        self.nodes.get(&info.node)?.up.then_some(info.state)
     }
 }
 

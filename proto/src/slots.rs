@@ -69,6 +69,14 @@ impl SlotMap {
         self.ranges[next - 1].partition
     }
 
+    /// Who has the slots from one on, range by range, each up to a last slot.
+    pub fn from(&self, slot: Slot) -> impl Iterator<Item = (PartitionId, Slot)> + '_ {
+        let ends = self.ranges.iter().skip(1).map(|next| next.first.number()).chain([Slot::COUNT]);
+        let last = |end: u16| Slot::new(end - 1).expect("a range ends at a slot or after the last one");
+        let ranges = self.ranges.iter().zip(ends).map(move |(range, end)| (range.partition, last(end)));
+        ranges.skip_while(move |(_, last)| *last < slot)
+    }
+
     /// The slots of a partition as ranges, each with its first and its last one.
     pub fn of(&self, partition: PartitionId) -> Vec<(Slot, Slot)> {
         let ends = self.ranges.iter().skip(1).map(|next| next.first.number()).chain([Slot::COUNT]);

@@ -181,6 +181,14 @@ impl DiskStore {
         }
     }
 
+    /// A shard whose bytes are wrong although they match their checksums counts as lost from now on.
+    pub async fn distrust(&self, key: ShardKey) -> Result<()> {
+        match self.blocking(move |shared| shared.index.entry(&key)).await? {
+            Some(entry) => self.submit(Change::Quarantine { key, entry }).await,
+            None => Ok(()),
+        }
+    }
+
     /// True when the shard is here, as far as the index knows: its bytes are not checked.
     pub async fn has(&self, key: ShardKey) -> Result<bool> {
         self.blocking(move |shared| Ok(shared.index.entry(&key)?.is_some())).await

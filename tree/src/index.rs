@@ -12,9 +12,9 @@ pub mod tests;
 use bytes::Bytes;
 use kv::{Order, Read};
 use proto::command::IndexCommand;
-use proto::index::{IndexStats, Registration};
-use types::limits::{FILTER_PAGE_COUNT, PIN_COUNT_MAX};
-use types::{ChunkId, ChunkKey, Error, FeatureLevel, GcEpoch, Possession, Result, Slot};
+use proto::index::{Amendment, ChunkState, Exception, IndexStats, KnownChunk, News, StoredChunk};
+use types::limits::{CHUNK_PAGE_COUNT, FILTER_PAGE_COUNT, PIN_COUNT_MAX};
+use types::{ChunkId, ChunkKey, Epoch, Error, FeatureLevel, GcEpoch, Possession, Result, Slot};
 
 use crate::answer;
 use crate::draft::Draft;
@@ -23,7 +23,7 @@ use crate::replica::{Machine, unknown_table};
 use crate::row::{decode, first_key, load, scan_page};
 pub use filter::{Filters, Round};
 pub use row::Touch;
-use row::{ChunkRow, ChunkState, TotalsRow};
+use row::{ChunkRow, FlagRow, TotalsRow};
 
 /// The answer to a pin or registration; `None`: store it.
 pub type Touched = Option<Touch>;
@@ -83,15 +83,31 @@ impl IndexMachine {
             stats.chunks += totals.chunks;
             stats.plain_bytes += totals.plain_bytes;
             stats.disk_bytes += totals.disk_bytes;
+            stats.displaced += totals.displaced;
+            stats.thin += totals.thin;
+            stats.lost += totals.lost;
             Ok(())
         })?;
         Ok(stats)
     }
 
-    fn register(&self, state: &mut Draft<'_>, chunks: &[Registration]) -> Result<Vec<Touched>, Halt> {
+    fn register(
+        &self,
+        state: &mut Draft<'_>,
+        map: Epoch,
+        chunks: Vec<(StoredChunk, Vec<Exception>)>,
+    ) -> Result<Vec<Touched>, Failure> {
+        let fence = row::fence(state)?;
+        if map < fence {
+            return refuse(Error::stale_epoch(format!(
+                "the chunks were placed by the map of epoch {map}, by now it takes {fence}: refresh the map"
+            )));
+        }
         let epoch = row::epoch(state)?;
-        let touched = chunks.iter().map(|new| register_one(state, epoch, new)).collect::<Result<_, _>>()?;
-        self.filters.insert(&chunks.iter().map(|new| new.chunk.id).collect::<Vec<_>>());
+        let ids: Vec<ChunkId> = chunks.iter().map(|(new, _)| new.chunk.id).collect();
+        let register = |(new, exceptions)| register_one(state, epoch, &new, exceptions);
+        let touched = chunks.into_iter().map(register).collect::<Result<_, _>>()?;
+        self.filters.insert(&ids);
         Ok(touched)
     }
 
@@ -120,26 +136,116 @@ fn touch(state: &mut Draft<'_>, chunk: &ChunkKey, row: ChunkRow, epoch: GcEpoch)
     row.touch()
 }
 
-/// A chunk that is already known keeps its incarnation: the shards just written are orphans for GC. One that was lost is
-/// there again.
-fn register_one(state: &mut Draft<'_>, epoch: GcEpoch, new: &Registration) -> Result<Touched, Halt> {
+/// A chunk that is already known keeps its incarnation: the shards just written are orphans for GC, unless they are of
+/// the same one. One that was lost is there again.
+fn register_one(
+    state: &mut Draft<'_>,
+    epoch: GcEpoch,
+    new: &StoredChunk,
+    exceptions: Vec<Exception>,
+) -> Result<Touched, Halt> {
     let old = load::<ChunkRow>(state, &row::chunk_key(&new.chunk))?;
     let lost = match old {
-        Some(row) if row.state != ChunkState::Lost => return Ok(Some(touch(state, &new.chunk, row, epoch))),
+        Some(row) if row.state != ChunkState::Lost => {
+            let is_better = row.generation == new.generation && exceptions.len() < row.exceptions.len();
+            let better = ChunkRow { exceptions, ..row.clone() };
+            if is_better {
+                replace(state, &new.chunk, Some(&row), &better)?;
+            }
+            return Ok(Some(touch(state, &new.chunk, if is_better { better } else { row }, epoch)));
+        }
         lost => lost,
     };
     if new.generation.epoch().next() < epoch {
         return Ok(None); // Its shards may have been reclaimed as orphans by now.
     }
-    let key = row::totals_key(new.chunk.id.slot());
+    let row = ChunkRow::new(new, exceptions, epoch);
+    replace(state, &new.chunk, lost.as_ref(), &row)?;
+    Ok(Some(row.touch()))
+}
+
+/// Writes the row of a chunk in place of the one before, with all that is counted.
+fn replace(
+    state: &mut Draft<'_>,
+    chunk: &ChunkKey,
+    before: Option<&ChunkRow>,
+    after: &ChunkRow,
+) -> Result<(), Halt> {
+    let key = row::totals_key(chunk.id.slot());
     let mut totals = load::<TotalsRow>(state, &key)?.unwrap_or_default();
-    let before = totals.chunks;
-    lost.iter().for_each(|lost| totals.remove(lost));
-    let row = ChunkRow::new(new, epoch);
-    totals.add(&row);
-    assert!(totals.chunks - before <= 1, "a chunk is counted when it becomes known, once");
+    before.into_iter().for_each(|before| totals.remove(before));
+    totals.add(after);
     state.put(key, &totals);
-    Ok(Some(touch(state, &new.chunk, row, epoch)))
+    match (before.is_some_and(ChunkRow::is_flagged), after.is_flagged()) {
+        (false, true) => state.put(row::flag_key(chunk), &FlagRow),
+        (true, false) => state.delete(row::flag_key(chunk)),
+        _ => {}
+    }
+    state.put(row::chunk_key(chunk), after);
+    Ok(())
+}
+
+/// Takes note of what a node has found out. False when it is not about the chunk as it is now.
+fn amend(state: &mut Draft<'_>, amendment: &Amendment) -> Result<bool, Halt> {
+    let Amendment { chunk, generation, news } = amendment;
+    let before = load::<ChunkRow>(state, &row::chunk_key(chunk))?;
+    let Some(before) = before.filter(|row| row.generation == *generation) else { return Ok(false) };
+    let mut after = before.clone();
+    let is_so = match *news {
+        News::Moved { slot, was, now } => after.move_part(slot, was, now),
+        News::Lost => std::mem::replace(&mut after.state, ChunkState::Lost) != ChunkState::Lost,
+        News::Found => std::mem::replace(&mut after.state, ChunkState::Live) == ChunkState::Lost,
+    };
+    if is_so {
+        replace(state, chunk, Some(&before), &after)?;
+    }
+    Ok(is_so)
+}
+
+/// What the index knows of chunks.
+pub fn look_up_known(state: &dyn Read, chunks: &[ChunkKey]) -> Result<Vec<Option<KnownChunk>>> {
+    let look = |chunk: &ChunkKey| {
+        let row = load::<ChunkRow>(state, &row::chunk_key(chunk)).map_err(Halt::into_error)?;
+        Ok(row.map(|row| row.known(*chunk)))
+    };
+    chunks.iter().map(look).collect()
+}
+
+/// The epoch of the oldest map that chunks may be registered by.
+pub fn fence(state: &dyn Read) -> Result<Epoch> {
+    row::fence(state).map_err(Halt::into_error)
+}
+
+/// A page of the chunks between two ids, both included, after `after`; all or only those that are not whole. True when
+/// there are more.
+pub fn list_known(
+    state: &dyn Read,
+    (first, last): (ChunkId, ChunkId),
+    after: Option<ChunkKey>,
+    is_flagged: bool,
+) -> Result<(Vec<KnownChunk>, bool)> {
+    let page = || -> Result<(Vec<KnownChunk>, bool), Halt> {
+        type Parse = fn(&[u8]) -> Option<ChunkKey>;
+        let (range, key, parse): (_, fn(&ChunkKey) -> Vec<u8>, Parse) = match is_flagged {
+            true => (row::flag_range(&first, &last), row::flag_key, row::chunk_of_flag),
+            false => (row::chunk_range_of(&first, &last), row::chunk_key, row::chunk_of_key),
+        };
+        let (mut start, end) = range;
+        if let Some(after) = after {
+            start = start.max([&key(&after)[..], &[0]].concat());
+        }
+        let mut chunks = Vec::new();
+        let more = scan_page(state, (&start, &end, Order::Forward), CHUNK_PAGE_COUNT, |key, _| {
+            chunks.push(parse(key).ok_or_else(|| unknown_table(key))?);
+            Ok(())
+        })?;
+        let row = |chunk: &ChunkKey| {
+            let row = load::<ChunkRow>(state, &row::chunk_key(chunk))?;
+            Ok(row.ok_or_else(|| crate::row::damaged::<FlagRow>("its chunk has no row"))?.known(*chunk))
+        };
+        Ok((chunks.iter().map(row).collect::<Result<_, Halt>>()?, more))
+    };
+    page().map_err(Halt::into_error)
 }
 
 /// Chunks that have a row, for a filter: a page of them after `after`, and where to go on.
@@ -160,8 +266,17 @@ impl Machine for IndexMachine {
 
     fn carry_out(&self, state: &mut Draft<'_>, command: IndexCommand) -> Result<Bytes, Halt> {
         match command {
-            IndexCommand::Register(chunks) => Ok(answer::encode(&Ok(self.register(state, &chunks)?))),
+            IndexCommand::Register { epoch, chunks } => answer::of(self.register(state, epoch, chunks)),
             IndexCommand::Pin(chunks) => answer::of(self.pin(state, &chunks)),
+            IndexCommand::Fence(epoch) => {
+                let fence = row::fence(state)?.max(epoch);
+                state.put(row::fence_key(), &fence);
+                Ok(answer::encode(&Ok(())))
+            }
+            IndexCommand::Amend(amendments) => {
+                let done = amendments.iter().map(|amendment| amend(state, amendment));
+                Ok(answer::encode(&Ok(done.collect::<Result<Vec<bool>, Halt>>()?)))
+            }
         }
     }
 

@@ -176,6 +176,8 @@ pub const SNAPSHOT_STREAM_COUNT_MAX: usize = 4;
 pub const PIN_COUNT_MAX: usize = 4096;
 /// Rows of the chunk index that are read at once for a new Bloom filter, and added to it under one lock.
 pub const FILTER_PAGE_COUNT: usize = 1024;
+/// Rows of the chunk index in one page for a node.
+pub const CHUNK_PAGE_COUNT: usize = 512;
 /// How often a metaserver looks whether a Bloom filter is missing or full.
 pub const FILTER_CHECK_PERIOD: Duration = Duration::from_secs(1);
 /// Entries of one listing page.
@@ -451,8 +453,12 @@ pub const SHARD_HEDGE_AFTER: Duration = Duration::from_millis(150);
 pub const SHARD_LIST_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a node looks for something to heal when nothing wakes it.
 pub const HEAL_PERIOD: Duration = Duration::from_secs(2);
-/// Wait this long after a slot changes holder before filling it: by then no coordinator writes to the old one.
-pub const SLOT_SETTLE_TIME: Duration = Duration::from_secs(4);
+/// The longest that a node waits before it asks again for parts that are not at home, when none were.
+pub const HEAL_PERIOD_MAX: Duration = Duration::from_secs(16);
+/// Between two slots that a node looks through for what is missing, when nothing says that anything is.
+pub const AUDIT_PAUSE: Duration = Duration::from_secs(10);
+/// A disk that has just failed to take a part is spared for so long.
+pub const DISK_SUSPECT_TIME: Duration = Duration::from_secs(2);
 /// A full disk is asked again after this time: deleting and compacting take a while.
 pub const DISK_FULL_RETRY_MS: u32 = 5_000;
 /// A disk with a full queue is asked again after this time: about what it needs for one queue.
@@ -547,8 +553,6 @@ const _: () = assert!(NODE_SILENCE_MS_MAX >= 5 * ms(NODE_HEARTBEAT_PERIOD));
 const _: () = assert!(ms(LEADER_STAY) > ms(HAND_OVER_TIMEOUT) + NODE_SILENCE_MS_MAX);
 /// The watcher looks more often than anything can change.
 const _: () = assert!(ms(NODE_WATCH_PERIOD) <= ms(NODE_HEARTBEAT_PERIOD));
-/// A coordinator with an old map has given up writing to the previous holder by the time the slot is filled.
-const _: () = assert!(ms(SLOT_SETTLE_TIME) >= ms(SHARD_WRITE_TIMEOUT) + ms(SHARD_STRAGGLER_TIMEOUT));
 /// A chunk's attempt outlives the coordinator's own waiting, so that the client hears what was wrong.
 const _: () = assert!(ms(CHUNK_ATTEMPT_TIMEOUT) > ms(SHARD_WRITE_TIMEOUT) + ms(SHARD_STRAGGLER_TIMEOUT));
 const _: () = assert!(ms(SHARD_HEDGE_AFTER) < ms(SHARD_READ_TIMEOUT));

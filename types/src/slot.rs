@@ -93,6 +93,14 @@ impl ChunkId {
     pub fn slot(&self) -> Slot {
         Slot::of_hash(&self.0)
     }
+
+    /// The last id whose row is in `slot`.
+    pub fn last_of(slot: Slot) -> Self {
+        let [high, low] = (slot.number() << 2 | 3).to_be_bytes();
+        let mut bytes = [0xff; 32];
+        bytes[..2].copy_from_slice(&[high, low]);
+        Self(bytes)
+    }
 }
 
 #[cfg(test)]

@@ -55,7 +55,7 @@ async fn old_keys_open_new_ones_seal_and_destroyed_ones_are_named() {
     bench.put(2, &new).await.unwrap();
     let meta = async |node: u64, id: types::ChunkId| {
         let server = bench.server(node);
-        let disk = server.disks.values().next().unwrap();
+        let disk = server.disks.open().into_values().next().unwrap();
         disk.get_shard(id.within(SCOPE), None, None, None).await.unwrap().meta
     };
     assert_eq!((meta(3, first).await.key, meta(3, second).await.key), (KeyId(2), KeyId(4)));
@@ -81,9 +81,9 @@ async fn old_keys_open_new_ones_seal_and_destroyed_ones_are_named() {
     assert!(error.message().contains("does not fit key 4 of tenant 1"), "{error}");
     // What needs no key goes on.
     bench.away(&[2]);
-    let moved = PgSlot { disk: DiskId(8), state: SlotState::Syncing, previous: None, returns: false };
-    bench.change_slot(1, moved);
-    bench.until(|| bench.world.complete.lock().unwrap().contains(&(PgId(0), 1, DiskId(8)))).await;
+    let task = Task { pg: PgId(0), slot: 1, disk: DiskId(8), since: Epoch(2) };
+    bench.move_slot(task, None);
+    bench.until(|| bench.is_complete(task)).await;
 }
 
 /// A write with a newer key that was never finished hides nothing.
@@ -95,7 +95,7 @@ async fn what_is_left_of_a_write_does_not_hide_what_is_whole() {
         bench.set_keys(1, vec![key(whole)], vec![]);
         bench.put(1, &bytes).await.unwrap();
         bench.set_keys(2, vec![key(2), key(4), key(rest)], vec![]);
-        bench.away(&[3, 4, 5, 6]);
+        bench.away(&[3, 4, 5, 6, 7, 8]);
         assert_eq!(bench.put(2, &bytes).await.unwrap_err().kind(), ErrorKind::Unavailable);
         bench.away(&[]);
         for reader in [1, 2, 6, 8] {

@@ -37,11 +37,11 @@ fn nodes_that_are_down() {
 #[test]
 fn disks_that_are_broken() {
     let mut status = status(2);
-    status.map.disks.get_mut(&DiskId(1)).unwrap().healthy = false;
-    check(&status, &["disk 1 of node 1 cannot be written or is missing"]);
+    status.map.disks.get_mut(&DiskId(1)).unwrap().state = DiskState::Missing;
+    check(&status, &["disk 1 of node 1: is missing"]);
     let report =
         status.nodes.get_mut(&NodeId(1)).unwrap().last.as_mut().unwrap().disks.get_mut(&DiskId(1)).unwrap();
-    report.healthy = false;
+    report.state = DiskState::ReadOnly;
     report.problem = "write failed: I/O error".to_owned();
     check(&status, &["disk 1 of node 1: write failed: I/O error"]);
 }

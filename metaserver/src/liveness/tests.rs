@@ -17,7 +17,7 @@ fn address(port: u64) -> std::net::SocketAddr {
 }
 
 /// Nodes 1 and 2 are up, node 3 is down. Node 1 has the disks 1, which is healthy, and 2, which is not.
-fn map() -> ClusterMap {
+pub(super) fn map() -> ClusterMap {
     let node = NewNode {
         zone: "z".into(),
         roles: vec![Role::Block],
@@ -41,24 +41,25 @@ fn map() -> ClusterMap {
         (node.native, node.control, node.up) = (address(id), address(100 + id), id == 2);
         map.nodes.insert(NodeId(id), node);
     }
-    for (id, healthy) in [(1, true), (2, false)] {
-        let disk = DiskInfo { node: NodeId(1), uuid: DiskUuid([id as u8; 16]), capacity: 1, healthy };
+    for (id, state) in [(1, DiskState::Healthy), (2, DiskState::ReadOnly)] {
+        let uuid = DiskUuid([id as u8; 16]);
+        let disk = DiskInfo { node: NodeId(1), uuid, capacity: 1, state, is_out: false };
         map.disks.insert(DiskId(id), disk);
     }
     map
 }
 
 /// What a node says whose disks are as given.
-fn says(node: u64, disks: &[(u32, bool)]) -> Heartbeat {
+fn says(node: u64, disks: &[(u32, DiskState)]) -> Heartbeat {
     let report =
-        |healthy| DiskReport { healthy, problem: String::new(), used_bytes: 0, free_bytes: 0, records: 0 };
+        |state| DiskReport { state, problem: String::new(), used_bytes: 0, free_bytes: 0, records: 0 };
     Heartbeat {
         node: NodeId(node),
         native: address(node),
         control: address(100 + node),
         level: FeatureLevel(1),
         epoch: Epoch(1),
-        disks: disks.iter().map(|(id, healthy)| (DiskId(*id), report(*healthy))).collect(),
+        disks: disks.iter().map(|(id, state)| (DiskId(*id), report(*state))).collect(),
         stamp: None,
         store_problem: String::new(),
         partitions: Vec::new(),
@@ -71,7 +72,7 @@ fn says(node: u64, disks: &[(u32, bool)]) -> Heartbeat {
 
 /// What a node says that is as the map has it.
 fn same(node: u64) -> Heartbeat {
-    says(node, if node == 1 { &[(1, true), (2, false)] } else { &[] })
+    says(node, if node == 1 { &[(1, DiskState::Healthy), (2, DiskState::ReadOnly)] } else { &[] })
 }
 
 /// The same, said by the `count`-th process that runs with the node's store.
@@ -89,7 +90,8 @@ fn check(heard: Vec<(u64, Heartbeat)>, now_ms: u64, want: &[&str]) {
     heard.into_iter().for_each(|(ms, heartbeat)| liveness.heard(SINCE_MS + ms, heartbeat, &map()));
     let line = |change: NodeChange| {
         let up = if change.up { "up" } else { "down" };
-        let broken: Vec<u32> = change.broken_disks.iter().map(|disk| disk.0).collect();
+        let broken = change.disks.iter().filter(|(_, state)| !state.is_writable());
+        let broken: Vec<u32> = broken.map(|(disk, _)| disk.0).collect();
         format!("{} {up} {}/{} {broken:?}", change.node, change.native.port(), change.control.port())
     };
     let changes = liveness.changes(SINCE_MS + now_ms, &map());
@@ -102,7 +104,7 @@ fn a_node_is_down_after_a_silence() {
     check(both(5000, 5000), 5000, &[]);
     check(both(5000, 3500), 5000, &[]);
     check(both(5000, 3499), 5000, &["2 down 2/102 []"]);
-    check(both(0, 0), 5000, &["1 down 1/101 [2]", "2 down 2/102 []"]);
+    check(both(0, 0), 5000, &["1 down 1/101 []", "2 down 2/102 []"]);
     // The last heartbeat counts.
     check([both(5000, 100), both(5000, 4000)].concat(), 5000, &[]);
 }
@@ -112,13 +114,13 @@ fn a_young_leader_does_not_take_what_it_has_not_heard_for_silence() {
     check(vec![], 0, &[]);
     check(vec![], 1500, &[]);
     check(vec![(1400, same(1))], 1501, &["2 down 2/102 []"]);
-    check(vec![], 1501, &["1 down 1/101 [2]", "2 down 2/102 []"]);
+    check(vec![], 1501, &["1 down 1/101 []", "2 down 2/102 []"]);
 }
 
 #[test]
 fn a_node_that_is_heard_again_is_up() {
     check(vec![(0, same(1)), (0, same(2)), (0, same(3))], 1500, &["3 up 3/103 []"]);
-    check(vec![(0, same(1)), (0, same(2)), (0, same(3))], 1501, &["1 down 1/101 [2]", "2 down 2/102 []"]);
+    check(vec![(0, same(1)), (0, same(2)), (0, same(3))], 1501, &["1 down 1/101 []", "2 down 2/102 []"]);
 }
 
 #[test]
@@ -127,7 +129,7 @@ fn the_map_follows_addresses() {
     let control = started(1, Heartbeat { control: address(9), ..same(2) });
     check(vec![(0, native.clone()), (0, control)], 100, &["1 up 9/101 [2]", "2 up 2/9 []"]);
     // What was said before a silence is not where it is.
-    check(vec![(0, native), (5000, same(2))], 5000, &["1 down 1/101 [2]"]);
+    check(vec![(0, native), (5000, same(2))], 5000, &["1 down 1/101 []"]);
 }
 
 /// Node 2 and a copy of it that runs beside it, which take turns.
@@ -224,23 +226,23 @@ fn a_copy_is_behind_until_it_has_come_to_where_the_newest_was() {
 
 #[test]
 fn the_map_follows_disks() {
-    let one = |disks: &[(u32, bool)], want: &[&str]| check(vec![(0, says(1, disks))], 100, want);
-    one(&[(1, true), (2, false)], &[]);
-    one(&[(1, false), (2, false)], &["1 up 1/101 [1, 2]"]);
-    one(&[(1, false), (2, true)], &["1 up 1/101 [1]"]);
-    one(&[(1, true), (2, true)], &["1 up 1/101 []"]);
+    let one = |disks: &[(u32, DiskState)], want: &[&str]| check(vec![(0, says(1, disks))], 100, want);
+    one(&[(1, DiskState::Healthy), (2, DiskState::ReadOnly)], &[]);
+    one(&[(1, DiskState::ReadOnly), (2, DiskState::ReadOnly)], &["1 up 1/101 [1, 2]"]);
+    one(&[(1, DiskState::ReadOnly), (2, DiskState::Healthy)], &["1 up 1/101 [1]"]);
+    one(&[(1, DiskState::Healthy), (2, DiskState::Healthy)], &["1 up 1/101 []"]);
 }
 
 /// As it is today: what a node does not speak of is healthy (finding M15), and what the map does not have as that
 /// node's is a change for ever, with a new map each time.
 #[test]
 fn disks_that_the_map_and_the_node_do_not_both_have() {
-    let one = |disks: &[(u32, bool)], want: &[&str]| check(vec![(0, says(1, disks))], 100, want);
-    one(&[(2, false)], &[]);
+    let one = |disks: &[(u32, DiskState)], want: &[&str]| check(vec![(0, says(1, disks))], 100, want);
+    one(&[(2, DiskState::ReadOnly)], &[]);
     one(&[], &["1 up 1/101 []"]);
-    one(&[(1, true), (2, false), (7, true)], &[]);
-    one(&[(1, true), (2, false), (7, false)], &["1 up 1/101 [2, 7]"]);
-    check(vec![(0, says(2, &[(1, false)]))], 100, &["2 up 2/102 [1]"]);
+    one(&[(1, DiskState::Healthy), (2, DiskState::ReadOnly), (7, DiskState::Healthy)], &[]);
+    one(&[(1, DiskState::Healthy), (2, DiskState::ReadOnly), (7, DiskState::ReadOnly)], &[]);
+    check(vec![(0, says(2, &[(1, DiskState::ReadOnly)]))], 100, &[]);
 }
 
 /// However long the leader has listened: whoever joins has its time from then on.

@@ -154,9 +154,10 @@ impl Metaserver {
         let map = self.current_map()?;
         // A disk that is not in the map has no slots: nothing is said of it.
         let is_anothers = |disk: &DiskId| map.disks.get(disk).is_some_and(|info| info.node != node);
-        if let Some((_, _, disk)) = request.slots.iter().find(|(_, _, disk)| is_anothers(disk)) {
+        if let Some(filled) = request.slots.iter().find(|filled| is_anothers(&filled.disk)) {
             return Err(Error::denied(format!(
-                "node {node} may not speak for disk {disk}: only its own node may"
+                "node {node} may not speak for disk {}: only its own node may",
+                filled.disk
             )));
         }
         self.change_map(MapChange::FinishSync { slots: request.slots }).await.map(drop)

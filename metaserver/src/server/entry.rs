@@ -67,7 +67,7 @@ impl Metaserver {
             return Err(Error::internal("a node was added without an id or a certificate"));
         };
         if Mutant::EarlyVoter.is_planted() {
-            let up = NodeChange { node: id, up: true, native, control, broken_disks: Vec::new() };
+            let up = NodeChange { node: id, up: true, native, control, disks: Default::default() };
             self.change_map(MapChange::SetNodes { changes: vec![up] }).await?;
         }
         let certificate = self.sign(&secrets, &join.request, Identity::Node(id), issued)?;

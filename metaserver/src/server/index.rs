@@ -4,13 +4,18 @@ use std::sync::Arc;
 
 use access::{Action, acting_node, authorize};
 use net::Caller;
+use proto::block::Layout;
 use proto::command::IndexCommand;
-use proto::index::{FetchIndexStats, IndexStats, Pin, Pinned, Register, Registered};
+use proto::index::{
+    Amend, Amended, ChunkList, Exception, FetchIndexStats, IndexStats, ListChunks, Locator, LookUp, LookedUp,
+    Pin, Pinned, Register, Registered, Registration,
+};
+use proto::map::ClusterMap;
 use proto::seal::Receipt;
 use raft::State;
 use tracing::debug;
 use tree::Replica;
-use tree::index::{IndexMachine, Pinning, Touch, Touched, list_chunks};
+use tree::index::{self, IndexMachine, Pinning, Touch, Touched, list_chunks};
 use types::limits::{BATCH_OP_COUNT_MAX, FILTER_CHECK_PERIOD, PIN_COUNT_MAX};
 use types::{ChunkKey, Error, PartitionId, Possession, Result};
 
@@ -22,11 +27,11 @@ impl Metaserver {
         let Pin { partition, scope, chunks } = request;
         authorize(&caller.identity, Action::StoreChunks(scope))?;
         check_count(chunks.len(), PIN_COUNT_MAX)?;
-        let (group, index) = (self.group(partition)?, self.index(partition)?);
+        let (group, rows) = (self.group(partition)?, self.index(partition)?);
         let chunks: Arc<[(ChunkKey, Possession)]> =
             chunks.into_iter().map(|(id, shown)| (ChunkKey { id, scope }, shown)).collect();
         let wanted = chunks.clone();
-        let look_up = move |state: &State| index.machine().look_up(state, &wanted);
+        let look_up = move |state: &State| rows.machine().look_up(state, &wanted);
         let found = self.read_newest(&group, look_up).await?;
         assert_eq!(found.len(), chunks.len(), "the index knows something of every chunk");
         let stale = chunks.iter().zip(&found).filter(|(_, pinning)| **pinning == Pinning::Stale);
@@ -56,12 +61,52 @@ impl Metaserver {
         // A partition of another kind would read the command as one of its own.
         self.group(request.partition)?;
         self.index(request.partition)?;
-        let chunks: Vec<ChunkKey> = request.chunks.iter().map(|new| new.chunk).collect();
-        let touched: Vec<Touched> =
-            self.propose(request.partition, IndexCommand::Register(request.chunks)).await?;
-        assert_eq!(touched.len(), chunks.len(), "a receipt goes to the chunk that was registered (I-GC)");
+        let map = self.map.borrow().clone();
+        let keys: Vec<ChunkKey> = request.chunks.iter().map(|new| new.stored.chunk).collect();
+        let placed = request.chunks.into_iter().map(|new| Ok((new.stored, exceptions(&map, &new)?)));
+        let chunks = placed.collect::<Result<Vec<_>>>()?;
+        let command = IndexCommand::Register { epoch: map.epoch, chunks };
+        let touched: Vec<Touched> = self.propose(request.partition, command).await?;
+        assert_eq!(touched.len(), keys.len(), "a receipt goes to the chunk that was registered (I-GC)");
         let seal = |(chunk, touched): (&ChunkKey, Touched)| touched.map(|touch| self.receipt(chunk, touch));
-        Ok(Registered { receipts: chunks.iter().zip(touched).map(seal).collect() })
+        Ok(Registered { receipts: keys.iter().zip(touched).map(seal).collect() })
+    }
+
+    /// What disks should have. With a fence it is also what they will be held to: who finds a disk complete after that may
+    /// say so.
+    pub(super) async fn list_chunks(&self, caller: &Caller, request: ListChunks) -> Result<ChunkList> {
+        self.must_hold_disks(acting_node(&caller.identity)?)?;
+        let ListChunks { partition, first, last, after, flagged, fence } = request;
+        let group = self.group(partition)?;
+        self.index(partition)?;
+        if self.map.borrow().epoch < fence {
+            return Err(Error::stale_epoch(format!("this node has no map of epoch {fence} yet: ask again")));
+        }
+        if self.read_newest(&group, |state| index::fence(state)).await? < fence {
+            let () = self.propose(partition, IndexCommand::Fence(fence)).await?;
+        }
+        let list = move |state: &State| index::list_known(state, (first, last), after, flagged);
+        let (chunks, more) = self.read_newest(&group, list).await?;
+        Ok(ChunkList { chunks, more })
+    }
+
+    pub(super) async fn look_up_chunks(&self, caller: &Caller, request: LookUp) -> Result<LookedUp> {
+        self.must_hold_disks(acting_node(&caller.identity)?)?;
+        let LookUp { partition, chunks } = request;
+        check_count(chunks.len(), BATCH_OP_COUNT_MAX)?;
+        let group = self.group(partition)?;
+        self.index(partition)?;
+        let look_up = move |state: &State| index::look_up_known(state, &chunks);
+        Ok(LookedUp { chunks: self.read_newest(&group, look_up).await? })
+    }
+
+    pub(super) async fn amend(&self, caller: &Caller, request: Amend) -> Result<Amended> {
+        self.must_hold_disks(acting_node(&caller.identity)?)?;
+        let Amend { partition, amendments } = request;
+        check_count(amendments.len(), BATCH_OP_COUNT_MAX)?;
+        self.group(partition)?;
+        self.index(partition)?;
+        Ok(Amended { done: self.propose(partition, IndexCommand::Amend(amendments)).await? })
     }
 
     fn receipt(&self, chunk: &ChunkKey, touch: Touch) -> Receipt {
@@ -123,6 +168,25 @@ impl Metaserver {
         let index = self.indexes().get(&partition).cloned();
         index.ok_or_else(|| Error::invalid(format!("partition {partition} is not one of the index")))
     }
+}
+
+/// The parts of a chunk that are not on the disks of their slots. `Invalid` when it has too few to be read.
+fn exceptions(map: &ClusterMap, new: &Registration) -> Result<Vec<Exception>> {
+    let slots = map.slots(map.pg(&new.stored.chunk.id))?;
+    let (count, need) = match new.stored.locator {
+        Locator::Slots(Layout::Shard { k, m }) => (k + m, k),
+        Locator::Slots(Layout::Replica) => (map.profile.replicas() as u8, 1),
+    };
+    if usize::from(count) > slots.len() || new.parts.len() < need.into() {
+        return Err(Error::invalid(format!(
+            "{} parts of a chunk with {count}, of which {need} are needed, in {} slots",
+            new.parts.len(),
+            slots.len()
+        )));
+    }
+    let holder = |slot: u8| new.parts.iter().find(|(part, _)| *part == slot).map(|(_, disk)| *disk);
+    let parts = (0..count).map(|slot| Exception { slot, disk: holder(slot) });
+    Ok(parts.filter(|part| part.disk != Some(slots[usize::from(part.slot)].disk)).collect())
 }
 
 fn check_count(count: usize, max: usize) -> Result<()> {

@@ -130,7 +130,7 @@ impl Metaserver {
     }
 
     async fn watch_nodes_once(&self) -> Result<()> {
-        let (changes, away, ghosts) = {
+        let (changes, away, ghosts, out) = {
             let mut liveness = self.liveness.lock().expect("no panic while it is held");
             if self.must_lead_root().is_err() {
                 *liveness = None;
@@ -140,13 +140,23 @@ impl Metaserver {
             let map = self.map.borrow();
             let liveness = liveness.get_or_insert_with(|| Liveness::new(now_ms));
             let away = liveness.away(now_ms, self.down_out_ms, &map);
-            (liveness.changes(now_ms, &map), away, liveness.ghosts(now_ms, self.down_out_ms, &map))
+            let out = liveness.absences.decide(now_ms, self.down_out_ms, &map);
+            (liveness.changes(now_ms, &map), away, liveness.ghosts(now_ms, self.down_out_ms, &map), out)
         };
         if !changes.is_empty() {
             for change in &changes {
-                info!(node = %change.node, up = change.up, broken_disks = ?change.broken_disks, "node changed");
+                info!(node = %change.node, up = change.up, disks = ?change.disks, "node changed");
             }
             self.change_map(MapChange::SetNodes { changes }).await?;
+        }
+        if !out.is_empty() {
+            for (disk, is_out) in &out {
+                match is_out {
+                    true => warn!(%disk, "a disk is out: its slots go to others"),
+                    false => info!(%disk, "a disk is back"),
+                }
+            }
+            self.change_map(MapChange::SetOut { disks: out }).await?;
         }
         for node in ghosts {
             info!(%node, "a node that has joined and never said so is forgotten");

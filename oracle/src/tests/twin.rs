@@ -428,7 +428,7 @@ fn map() -> ClusterMap {
         )
     };
     let disk = |id: u64| {
-        let info = DiskInfo { node: NodeId(id), uuid: Default::default(), capacity: 1, healthy: true };
+        let info = DiskInfo { node: NodeId(id), capacity: 1, ..DiskInfo::default() };
         (DiskId(id as u32), info)
     };
     ClusterMap {

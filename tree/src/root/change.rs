@@ -1,6 +1,6 @@
 //! The rules of a change of the map, but for what needs computing. Pure and deterministic (I-DET).
 
-use proto::cluster::NodeRemoved;
+use proto::cluster::{FilledSlot, NodeRemoved};
 use proto::command::{MapChange, MapChanged, NewNode, NodeChange};
 use proto::map::{ClusterMap, DiskInfo, NodeInfo, Role, StoreInfo};
 use types::limits::{NODE_COUNT_MAX, NODE_DISK_COUNT_MAX};
@@ -28,15 +28,25 @@ impl Registry {
             MapChange::FinishSync { slots } => {
                 let table = self.map.table.as_mut();
                 let table = table.ok_or_else(|| Error::invalid("there is no placement table yet"))?;
-                for (pg, slot, disk) in slots {
+                for filled in slots {
                     // A slot that has moved on in the meantime is somebody else's to fill.
-                    let _ = table.finish_sync(*pg, usize::from(*slot), *disk);
+                    let FilledSlot { pg, slot, disk, since } = *filled;
+                    let _ = table.finish_sync(pg, usize::from(slot), disk, since);
                 }
             }
             MapChange::SetVoters { partitions } => self.set_voters(partitions)?,
             MapChange::ConfirmNode { node } => self.known(*node)?.confirmed = true,
             MapChange::RegisterStore { node, store } => self.register_store(*node, *store)?,
             MapChange::RemoveNode { node, force } => self.remove_node(*node, *force)?,
+            MapChange::SetOut { disks } => {
+                for (id, is_out) in disks {
+                    self.map.disks.get_mut(id).into_iter().for_each(|disk| disk.is_out = *is_out);
+                }
+            }
+            MapChange::RemoveDisk { disk, force } => {
+                check_disk_removal(&self.map, *disk, *force)?;
+                self.map.disks.remove(disk);
+            }
         }
         Ok(changed)
     }
@@ -60,7 +70,7 @@ impl Registry {
         node.native = change.native;
         node.control = change.control;
         for (id, disk) in self.map.disks.iter_mut().filter(|(_, disk)| disk.node == change.node) {
-            disk.healthy = !change.broken_disks.contains(id);
+            disk.state = change.disks.get(id).copied().unwrap_or(disk.state);
         }
     }
 
@@ -91,7 +101,8 @@ impl Registry {
     }
 
     fn set_disk(&mut self, id: DiskId, node: NodeId, uuid: DiskUuid, capacity: u64) -> DiskId {
-        self.map.disks.insert(id, DiskInfo { node, uuid, capacity, healthy: true });
+        let DiskInfo { state, is_out, .. } = self.map.disks.get(&id).cloned().unwrap_or_default();
+        self.map.disks.insert(id, DiskInfo { node, uuid, capacity, state, is_out });
         id
     }
 
@@ -137,6 +148,35 @@ impl Registry {
     }
 }
 
+/// Placement groups that count on a disk. `Conflict` when it may not go.
+pub fn check_disk_removal(map: &ClusterMap, id: DiskId, force: bool) -> Result<u32> {
+    if !map.disks.contains_key(&id) {
+        return Err(Error::not_found(format!("there is no disk {id} in the cluster")));
+    }
+    if map.is_readable(id) {
+        return Err(Error::conflict(format!(
+            "disk {id} is there: take it out of its node's configuration first, or leave it"
+        )));
+    }
+    let group_count = groups_with(map, &[id]);
+    if group_count > 0 && !force {
+        return Err(Error::conflict(format!(
+            "{group_count} placement groups still count on disk {id}: wait until they are rebuilt elsewhere, or add \
+             disks; --force gives up what only this disk has"
+        )));
+    }
+    Ok(group_count)
+}
+
+/// Placement groups with a slot on one of these disks, or one that comes from there.
+fn groups_with(map: &ClusterMap, disks: &[DiskId]) -> u32 {
+    let uses = |slot: &placement::PgSlot| {
+        disks.contains(&slot.disk) || slot.previous.is_some_and(|previous| disks.contains(&previous))
+    };
+    let groups = map.table.iter().flat_map(|table| &table.pgs);
+    groups.filter(|slots| slots.iter().any(uses)).count() as u32
+}
+
 /// What goes with a node that is removed. `Conflict` when it may not go.
 pub fn check_removal(map: &ClusterMap, id: NodeId, force: bool) -> Result<NodeRemoved> {
     if map.nodes.get(&id).ok_or_else(|| unknown(id))?.up {
@@ -144,11 +184,7 @@ pub fn check_removal(map: &ClusterMap, id: NodeId, force: bool) -> Result<NodeRe
     }
     let disks = map.disks.iter().filter(|(_, disk)| disk.node == id);
     let disks: Vec<DiskId> = disks.map(|(id, _)| *id).collect();
-    let uses = |slot: &placement::PgSlot| {
-        disks.contains(&slot.disk) || slot.previous.is_some_and(|previous| disks.contains(&previous))
-    };
-    let groups = map.table.iter().flat_map(|table| &table.pgs);
-    let group_count = groups.filter(|slots| slots.iter().any(uses)).count() as u32;
+    let group_count = groups_with(map, &disks);
     if group_count > 0 && !force {
         return Err(Error::conflict(format!(
             "{group_count} placement groups still count on the disks of node {id}: wait until they are rebuilt \

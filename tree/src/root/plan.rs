@@ -5,14 +5,17 @@ use std::collections::BTreeSet;
 
 use placement::{Change, Elector, Electorate, Presence};
 use proto::command::{MapChange, Placed};
-use proto::map::{ClusterMap, NodeInfo, Partition, PartitionKind, Role};
+use proto::map::{ClusterMap, DiskState, NodeInfo, Partition, PartitionKind, Role};
 use types::{NodeId, PartitionId};
 
 /// The table that follows from a change which has been made in `map`; `None` when it stays as it is there.
 pub fn follow_up(mut map: ClusterMap, change: &MapChange) -> Option<Placed> {
     let (table, relaxed_count) = (map.table.clone(), map.relaxed_count);
     match change {
-        MapChange::SetNodes { .. } | MapChange::RemoveNode { .. } => {
+        MapChange::SetNodes { .. }
+        | MapChange::RemoveNode { .. }
+        | MapChange::SetOut { .. }
+        | MapChange::RemoveDisk { .. } => {
             substitute(&mut map);
             settle(&mut map);
         }
@@ -27,11 +30,11 @@ pub fn follow_up(mut map: ClusterMap, change: &MapChange) -> Option<Placed> {
     map.table.filter(|_| !is_same).map(|table| Placed { table, relaxed_count: map.relaxed_count })
 }
 
-/// After nodes went down or came back: slots on disks that are down get substitutes.
+/// After disks went out or came back: slots on disks that are out get substitutes.
 fn substitute(map: &mut ClusterMap) {
     let disks = disks(map);
     if let Some(table) = &map.table {
-        let change = placement::substitute(table, map.profile, &disks);
+        let change = placement::substitute(table, map.profile, &disks, map.epoch.next());
         accept(map, change);
     }
 }
@@ -41,7 +44,7 @@ fn rebalance(map: &mut ClusterMap) {
     let disks = disks(map);
     match &map.table {
         Some(table) => {
-            let change = placement::rebalance(table, map.profile, &disks);
+            let change = placement::rebalance(table, map.profile, &disks, map.epoch.next());
             accept(map, change);
         }
         // Too few disks for the profile: no table yet, and writes say so.
@@ -53,21 +56,21 @@ fn rebalance(map: &mut ClusterMap) {
                     "the groups that chunks are divided into"
                 );
                 // Changes nothing in a new table but tells how many groups had to break a rule.
-                let change = placement::substitute(&table, map.profile, &disks);
+                let change = placement::substitute(&table, map.profile, &disks, map.epoch.next());
                 accept(map, change);
             }
         }
     }
 }
 
-/// When every slot is filled and every disk is up: the fewest moves to a balanced table, so that disks that came back
+/// When every slot is filled and nobody is waited for: the fewest moves to a balanced table, so that disks that came back
 /// (or were added while others were being filled) get their share. A balanced table stays as it is.
 fn settle(map: &mut ClusterMap) {
     // A cluster without a table gets its first as soon as enough disks are up.
     let Some(table) = &map.table else { return rebalance(map) };
     let serving = |slot: &placement::PgSlot| slot.state == placement::SlotState::Serving;
     let filled = table.pgs.iter().flatten().all(serving);
-    if filled && map.disks.keys().all(|disk| map.is_live(*disk)) {
+    if filled && map.disks.iter().all(|(id, disk)| disk.is_out || map.is_readable(*id)) {
         rebalance(map);
     }
 }
@@ -94,8 +97,9 @@ fn disks(map: &ClusterMap) -> Vec<placement::Candidate> {
                 node: disk.node,
                 zone,
                 weight: disk.capacity,
-                usable: true,
-                down: !map.is_live(*id),
+                // Before the first table who does not answer yet is left out; later somebody waits for them.
+                usable: disk.state < DiskState::BackfillFull && (map.table.is_some() || map.is_live(*id)),
+                down: disk.is_out,
             }
         })
         .collect()

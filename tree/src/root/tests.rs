@@ -5,9 +5,10 @@ use std::cell::RefCell;
 use kv::{Durability, Kv, MemKv, Overlay};
 use proptest::prelude::*;
 use proto::certificates::Which;
+use proto::cluster::FilledSlot;
 use proto::command::{FirstCertificate, Logged, NewNode, NodeChange, Placed, Stamped};
 use proto::keys::{KeyRing, UnlockKey};
-use proto::map::Role;
+use proto::map::{DiskState, Role};
 use serde::de::DeserializeOwned;
 use types::{DiskId, DiskUuid, ErrorKind, PgId, Profile, Serial, StoreUuid};
 
@@ -91,10 +92,16 @@ impl Bench {
                 up,
                 native: new.native,
                 control: new.control,
-                broken_disks: vec![],
+                disks: BTreeMap::new(),
             }
         };
         self.change(MapChange::SetNodes { changes: nodes.iter().map(change).collect() });
+    }
+
+    /// The disks of these nodes, which have the same numbers, are waited for no longer, or are back.
+    fn set_out(&self, nodes: &[u64], is_out: bool) {
+        let disks = nodes.iter().map(|id| (DiskId(*id as u32), is_out)).collect();
+        self.change(MapChange::SetOut { disks });
     }
 }
 
@@ -219,23 +226,28 @@ fn every_change_of_the_map_is_a_new_epoch_and_equal_everywhere() {
 }
 
 #[test]
-fn slots_of_silent_nodes_get_substitutes_and_returning_nodes_their_slots() {
+fn slots_of_disks_that_are_out_get_substitutes_and_returning_disks_their_slots() {
     let bench = Bench::new(8);
     let finish_all = || {
         let table = bench.map().table.unwrap();
-        let slots = table.pgs.iter().enumerate().flat_map(|(pg, slots)| {
-            slots.iter().enumerate().map(move |(i, slot)| (PgId(pg as u16), i as u8, slot.disk))
-        });
+        let slots = table
+            .pgs
+            .iter()
+            .enumerate()
+            .flat_map(|(pg, slots)| slots.iter().enumerate().map(move |(i, slot)| filled(pg, i, slot)));
         bench.change(MapChange::FinishSync { slots: slots.collect() });
     };
     finish_all();
     let before = bench.map();
     bench.set_up(&[4, 5], false);
+    assert_eq!(bench.map().table, before.table, "down is not out");
+    bench.set_out(&[4, 5], true);
     let map = bench.map();
     for slots in &map.table.as_ref().unwrap().pgs {
         assert!(slots.iter().all(|slot| map.is_live(slot.disk)), "six of eight are up: all slots are");
     }
     bench.set_up(&[4, 5], true);
+    bench.set_out(&[4, 5], false);
     let map = bench.map();
     let pairs = before
         .table
@@ -265,9 +277,10 @@ fn nodes_that_return_after_their_slots_were_filled_get_their_share_again() {
             .any(|s| s.state == placement::SlotState::Syncing)
         {
             let table = bench.map().table.unwrap();
-            let slots = table.pgs.iter().enumerate().flat_map(|(pg, slots)| {
-                slots.iter().enumerate().map(move |(i, slot)| (PgId(pg as u16), i as u8, slot.disk))
-            });
+            let slots =
+                table.pgs.iter().enumerate().flat_map(|(pg, slots)| {
+                    slots.iter().enumerate().map(move |(i, slot)| filled(pg, i, slot))
+                });
             bench.change(MapChange::FinishSync { slots: slots.collect() });
         }
     };
@@ -276,9 +289,11 @@ fn nodes_that_return_after_their_slots_were_filled_get_their_share_again() {
     };
     finish_all();
     bench.set_up(&[4, 5], false);
+    bench.set_out(&[4, 5], true);
     finish_all();
     assert_eq!((slots_of(4), slots_of(5)), (0, 0));
     bench.set_up(&[4, 5], true);
+    bench.set_out(&[4, 5], false);
     finish_all();
     for disk in 1..=8 {
         // Two slots of every group are in each zone, and the third zone has two nodes only.
@@ -458,14 +473,28 @@ fn what_changes_nothing_is_no_new_map() {
     assert_eq!(bench.map().epoch, epoch);
 }
 
+fn filled(pg: usize, slot: usize, holder: &placement::PgSlot) -> FilledSlot {
+    FilledSlot { pg: PgId(pg as u16), slot: slot as u8, disk: holder.disk, since: holder.since }
+}
+
 /// Commands of every kind, each as a leader would propose it after the ones before.
 fn commands() -> Vec<RootCommand> {
     let bench = Bench::new(8);
     let change = |node: u64, up: bool| {
         let NewNode { native, control, .. } = new_node(node);
-        NodeChange { node: NodeId(node), up, native, control, broken_disks: vec![DiskId(3)] }
+        NodeChange {
+            node: NodeId(node),
+            up,
+            native,
+            control,
+            disks: [(DiskId(3), DiskState::ReadOnly)].into(),
+        }
     };
-    let slots = (0..4).map(|slot| (PgId(u16::from(slot)), slot, DiskId(u32::from(slot)))).collect();
+    let filled = |slot: u8| {
+        let (pg, disk) = (PgId(slot.into()), DiskId(slot.into()));
+        FilledSlot { pg, slot, disk, since: Epoch(3) }
+    };
+    let slots = (0..4).map(filled).collect();
     let changes = [
         add_node(9, TOKEN),
         MapChange::SetNodes { changes: vec![change(2, false), change(3, true)] },

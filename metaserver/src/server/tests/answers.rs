@@ -79,6 +79,7 @@ async fn a_namespace_is_seen_before_a_batch_or_after_it() {
 async fn the_index_is_seen_before_a_batch_or_after_it() {
     const INDEX: PartitionId = PartitionId(3);
     let world = World::one().await;
+    world.add_disks().await;
     let ids = |reads: usize| -> Vec<ChunkId> {
         (0..4).map(|n| ChunkId([&[0, reads as u8, n][..], &[7; 29]].concat().try_into().unwrap())).collect()
     };

@@ -2,7 +2,7 @@
 
 use placement::SlotState;
 use proto::catalog::{CreateNamespace, FindNamespace, NamespaceFound};
-use proto::cluster::{FetchStatus, FinishSync, RegisterDisks};
+use proto::cluster::{FetchStatus, FilledSlot, FinishSync, RegisterDisks};
 use proto::map::{ClusterMap, Role};
 use proto::namespace::{FetchNamespace, Freshness, View};
 use types::{DiskId, DiskUuid, Epoch, ErrorKind, Identity, NamespaceId, NamespaceName, NodeId, PgId, Result};
@@ -91,12 +91,15 @@ async fn changes_at_the_same_time_wait_for_each_other() {
 }
 
 /// Slots that are being filled, with the disks that shall hold them.
-fn syncing(map: &ClusterMap) -> Vec<(PgId, u8, DiskId)> {
+fn syncing(map: &ClusterMap) -> Vec<FilledSlot> {
     let groups = map.table.iter().flat_map(|table| table.pgs.iter().enumerate());
     let slots = groups.flat_map(|(pg, slots)| slots.iter().enumerate().map(move |(i, slot)| (pg, i, slot)));
     slots
         .filter(|(_, _, slot)| slot.state == SlotState::Syncing)
-        .map(|(pg, i, slot)| (PgId(pg as u16), i as u8, slot.disk))
+        .map(|(pg, i, slot)| {
+            let (pg, disk, since) = (PgId(pg as u16), slot.disk, slot.since);
+            FilledSlot { pg, slot: i as u8, disk, since }
+        })
         .collect()
 }
 
@@ -117,7 +120,10 @@ async fn slots_serve_when_their_holder_says_they_are_filled() {
     // Only the node that has the disk may say so, and only of slots that it holds.
     let by_another = world.ask(1, &node(2), &FinishSync { slots: moved.clone() }).await;
     refused(by_another, ErrorKind::Denied, "only its own node may");
-    finish(moved.iter().map(|(pg, slot, _)| (*pg, *slot, DiskId(99))).collect()).await.unwrap();
+    let unknown = |filled: &FilledSlot| FilledSlot { disk: DiskId(99), ..*filled };
+    finish(moved.iter().map(unknown).collect()).await.unwrap();
+    let earlier = |filled: &FilledSlot| FilledSlot { since: Epoch(filled.since.0 - 1), ..*filled };
+    finish(moved.iter().map(earlier).collect()).await.unwrap();
     assert_eq!(syncing(&world.decided()), moved);
     finish(moved[1..].to_vec()).await.unwrap();
     assert_eq!(syncing(&world.decided()), moved[..1]);

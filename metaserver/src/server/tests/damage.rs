@@ -46,7 +46,7 @@ fn questions(world: &World) -> Vec<(&'static str, Asked<'_>)> {
     let list = list(view, "/d", None, 9);
     let pull = PullJournal { namespace: ANNS, after: Seq(0), limit: 9, wait_ms: 0 };
     let write = world.batch(Mode::Atomic, vec![mkdir("/e")]);
-    let pin = pin(INDEX, vec![stored().chunk.id]);
+    let pin = pin(INDEX, vec![stored().stored.chunk.id]);
     vec![
         ("stat", ask(world, ann(), Stat { view, path: path.clone() })),
         ("stale stat", ask(world, ann(), Stat { view: stale, path: path.clone() })),
@@ -71,6 +71,7 @@ async fn check(harm: impl Fn(&World), what: &str) {
     let count = questions(&World::one().await).len();
     for at in 0..count {
         let world = World::one().await;
+        world.add_disks().await;
         world.write(vec![mkdir("/d"), save("/d/a", Expect::Absent, "1")]).await;
         world.ask(1, &node(1), &Register { partition: INDEX, chunks: vec![stored()] }).await.unwrap();
         harm(&world);

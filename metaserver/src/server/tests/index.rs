@@ -48,6 +48,7 @@ fn old() -> Generation {
 #[tokio::test(start_paused = true)]
 async fn a_stored_chunk_is_known_to_whoever_asks() {
     let world = World::one().await;
+    world.add_disks().await;
     let registered = register(&world, vec![new(1, old()), new(2, old())]).await.unwrap().receipts;
     let pinned = pin(&world, vec![chunk(9), chunk(2), chunk(1), chunk(2)]).await.unwrap().receipts;
     assert_eq!(pinned, [None, registered[1], registered[0], registered[1]], "in the order of the request");
@@ -63,6 +64,7 @@ async fn a_stored_chunk_is_known_to_whoever_asks() {
 #[tokio::test(start_paused = true)]
 async fn a_chunk_is_there_for_those_who_have_its_bytes() {
     let world = World::one().await;
+    world.add_disks().await;
     register(&world, vec![new(1, old())]).await.unwrap();
     let ask = async |who: Identity, scope, shown| pin_in(&world, &who, scope, vec![chunk(1)], shown).await;
     assert!(ask(ann(), Scope::FIRST, POSSESSION).await.unwrap().receipts[0].is_some());
@@ -74,7 +76,8 @@ async fn a_chunk_is_there_for_those_who_have_its_bytes() {
     );
     refused(ask(ann(), Scope(2), POSSESSION).await, ErrorKind::Denied, "may not store data in scope 2");
     let state = world.state(1);
-    let other = Registration { chunk: chunk(1).within(Scope(2)), ..new(1, old()) };
+    let mut other = new(1, old());
+    other.stored.chunk = chunk(1).within(Scope(2));
     register(&world, vec![other]).await.unwrap();
     assert_ne!(world.state(1), state, "both are kept");
     let stats = world.ask(1, &ann(), &FetchIndexStats { partition: INDEX }).await.unwrap();
@@ -84,6 +87,7 @@ async fn a_chunk_is_there_for_those_who_have_its_bytes() {
 #[tokio::test(start_paused = true)]
 async fn a_chunk_that_is_stored_again_keeps_its_incarnation() {
     let world = World::one().await;
+    world.add_disks().await;
     let later = Generation::new(GcEpoch(0), 2);
     let first = register(&world, vec![new(1, old())]).await.unwrap();
     assert_eq!(register(&world, vec![new(1, later)]).await, Ok(first));
@@ -94,6 +98,7 @@ async fn a_chunk_that_is_stored_again_keeps_its_incarnation() {
 #[tokio::test(start_paused = true)]
 async fn what_was_pinned_lately_is_answered_without_the_log() {
     let world = World::one().await;
+    world.add_disks().await;
     register(&world, vec![new(1, old())]).await.unwrap();
     let before = world.state(1);
     pin(&world, vec![chunk(1), chunk(2)]).await.unwrap();
@@ -106,6 +111,7 @@ async fn what_was_pinned_lately_is_answered_without_the_log() {
 #[tokio::test(start_paused = true)]
 async fn a_pin_in_a_later_epoch_touches_what_it_names() {
     let world = World::one().await;
+    world.add_disks().await;
     register(&world, vec![new(1, old()), new(2, old()), new(3, old())]).await.unwrap();
     world.set_gc_epoch(INDEX, GcEpoch(2));
     let epochs = async |chunks: &[u32]| {
@@ -128,6 +134,7 @@ async fn a_pin_in_a_later_epoch_touches_what_it_names() {
 #[tokio::test(start_paused = true)]
 async fn a_chunk_written_two_epochs_ago_is_written_again() {
     let world = World::one().await;
+    world.add_disks().await;
     register(&world, vec![new(9, old())]).await.unwrap();
     world.set_gc_epoch(INDEX, GcEpoch(2));
     let chunks = [0, 1, 2].map(|epoch| new(epoch, Generation::new(GcEpoch(epoch), 1)));
@@ -139,6 +146,7 @@ async fn a_chunk_written_two_epochs_ago_is_written_again() {
 #[tokio::test(start_paused = true)]
 async fn requests_have_a_limit_and_all_of_it_can_be_used() {
     let world = World::one().await;
+    world.add_disks().await;
     let stored = |count: usize| (0..count as u32).map(|n| new(n, old())).collect::<Vec<_>>();
     let named = |count: usize| (0..count as u32).map(chunk).collect::<Vec<_>>();
     let before = world.state(1);
@@ -161,6 +169,7 @@ async fn requests_have_a_limit_and_all_of_it_can_be_used() {
 #[tokio::test(start_paused = true)]
 async fn a_partition_that_is_not_the_indexs_knows_no_chunks() {
     let world = World::one().await;
+    world.add_disks().await;
     for (partition, kind, words) in [
         (ROOT, ErrorKind::Invalid, "not one of the index"),
         (PartitionId(1), ErrorKind::Invalid, "not one of the index"),
@@ -177,6 +186,7 @@ async fn a_partition_that_is_not_the_indexs_knows_no_chunks() {
 #[tokio::test(start_paused = true)]
 async fn a_chunk_that_is_registered_elsewhere_is_not_found() {
     let world = World::one().await;
+    world.add_disks().await;
     let register = async |partition| {
         let chunks = vec![new(1, old())];
         world.ask(1, &node(1), &Register { partition, chunks }).await

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proto::catalog::CreateNamespace;
 use proto::cluster::{DiskReport, FetchStatus, Heartbeat, RegisterDisks};
 use proto::command::MapChange;
-use proto::map::{ROOT, Role};
+use proto::map::{DiskState, ROOT, Role};
 use proto::namespace::{FetchNamespace, Mode};
 use types::{DiskId, DiskUuid, FeatureLevel, NamespaceName, NodeId, Stamp, Start};
 
@@ -100,15 +100,16 @@ async fn the_map_follows_what_a_node_says_of_itself() {
     let disks = vec![(DiskUuid([1; 16]), 100), (DiskUuid([2; 16]), 100)];
     world.ask(1, &node(1), &RegisterDisks { node: NodeId(1), disks }).await.unwrap();
     let report =
-        |healthy| DiskReport { healthy, problem: String::new(), used_bytes: 0, free_bytes: 0, records: 0 };
-    let say = |healthy: [bool; 2]| {
-        let disks = [1, 2].map(DiskId).into_iter().zip(healthy.map(report)).collect();
+        |state| DiskReport { state, problem: String::new(), used_bytes: 0, free_bytes: 0, records: 0 };
+    let say = |states: [DiskState; 2]| {
+        let disks = [1, 2].map(DiskId).into_iter().zip(states.map(report)).collect();
         world.net.say(Heartbeat { disks, native: "127.0.0.1:9000".parse().unwrap(), ..heartbeat(1) });
     };
-    let healthy = || world.decided().disks.values().map(|disk| disk.healthy).collect::<Vec<_>>();
-    for disks in [[true, false], [false, true], [true, true]] {
+    let states = || world.decided().disks.values().map(|disk| disk.state).collect::<Vec<_>>();
+    use DiskState::{Healthy, Missing, ReadOnly, Slow};
+    for disks in [[Healthy, ReadOnly], [Missing, Healthy], [Slow, Healthy]] {
         say(disks);
-        world.until("the disks as they are", || healthy() == disks).await;
+        world.until("the disks as they are", || states() == disks).await;
         assert_eq!(world.decided().nodes[&NodeId(1)].native.port(), 9000, "it listens elsewhere");
     }
 }

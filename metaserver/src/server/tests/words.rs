@@ -11,7 +11,7 @@ use proto::block::{ChunkKind, Layout};
 use proto::certificates::{CreateToken, Grant};
 use proto::cluster::{Heartbeat, Join};
 use proto::command::NewNode;
-use proto::index::{Locator, Pin, Registration, Sizes};
+use proto::index::{Locator, Pin, Registration, Sizes, StoredChunk};
 use proto::keys::UnlockKey;
 use proto::map::Role;
 use proto::namespace::{
@@ -19,8 +19,8 @@ use proto::namespace::{
 };
 use proto::seal::ClusterSecret;
 use types::{
-    ChunkId, ClusterId, Epoch, ErrorKind, FeatureLevel, Generation, Identity, Name, NamespaceId, Nanos,
-    NodeId, PartitionId, Path, Possession, ReplicaId, Result, Scope, Seq, Stamp, Start, StoreUuid,
+    ChunkId, ClusterId, DiskId, Epoch, ErrorKind, FeatureLevel, Generation, Identity, Name, NamespaceId,
+    Nanos, NodeId, PartitionId, Path, Possession, ReplicaId, Result, Scope, Seq, Stamp, Start, StoreUuid,
 };
 
 /// What a pin shows for every chunk of these tests.
@@ -28,15 +28,15 @@ pub const POSSESSION: Possession = Possession([9; 16]);
 
 /// A chunk of the first tenant that a blockserver has stored.
 pub fn registration(id: ChunkId, generation: Generation, size: u32) -> Registration {
-    Registration {
+    let stored = StoredChunk {
         chunk: id.within(Scope::FIRST),
         generation,
         kind: ChunkKind::Data,
         locator: Locator::Slots(Layout::Replica),
         possession: POSSESSION,
         sizes: Sizes { content: size.into(), plain: size, stored: size, disk: size + size / 2 },
-        exceptions: Vec::new(),
-    }
+    };
+    Registration { stored, parts: vec![(0, DiskId(1)), (1, DiskId(2))] }
 }
 
 /// Asks for chunks of the first tenant, as one who has them.

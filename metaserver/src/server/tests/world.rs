@@ -12,7 +12,7 @@ use env::disk::SimDisk;
 use kv::{Batch, Durability, Kv, Order, Read};
 use net::{Authority, KeyPair, Reply, Request, Service};
 use proto::Call;
-use proto::cluster::{Heartbeat, Joined};
+use proto::cluster::{Heartbeat, Joined, RegisterDisks};
 use proto::command::{Bootstrap, FirstCertificate};
 use proto::keys::{Unlock, UnlockKey};
 use proto::map::{ClusterMap, ROOT, Role};
@@ -22,8 +22,8 @@ use tokio::sync::watch;
 use tree::root;
 use types::limits::{META_DOWN_OUT_DEFAULT, NODE_CERTIFICATE_VALIDITY};
 use types::{
-    FeatureLevel, GcEpoch, Identity, Millis, NamespaceId, NamespaceName, NodeId, PartitionId, Profile,
-    RequestId, Result,
+    DiskUuid, FeatureLevel, GcEpoch, Identity, Millis, NamespaceId, NamespaceName, NodeId, PartitionId,
+    Profile, RequestId, Result,
 };
 
 use super::late::LateKv;
@@ -96,6 +96,12 @@ impl World {
         world.add(1, map).await;
         assert_eq!(world.give("ann", &ann()).await, ANNS);
         world
+    }
+
+    /// Gives node 1 as many disks as the profile needs, so that chunks have somewhere to be.
+    pub async fn add_disks(&self) {
+        let disks = (1..=3).map(|id| (DiskUuid([id; 16]), 100)).collect();
+        self.ask(1, &super::words::node(1), &RegisterDisks { node: NodeId(1), disks }).await.unwrap();
     }
 
     /// A cluster of three metaservers that all vote; the first leads everything.

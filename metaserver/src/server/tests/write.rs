@@ -54,6 +54,7 @@ fn commit(path: &str, manifest: Manifest, receipts: Vec<Receipt>) -> Op {
 
 /// Makes chunks known to the index, and returns the receipts that it gives for them.
 async fn store(world: &World, chunks: &[ChunkRef]) -> Vec<Receipt> {
+    world.add_disks().await;
     let mut receipts = Vec::new();
     for chunk in chunks {
         let partition = world.map(1).chunk_partition(&chunk.id);

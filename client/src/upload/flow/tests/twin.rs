@@ -117,7 +117,7 @@ fn one_node(address: std::net::SocketAddr) -> ClusterMap {
         confirmed: true,
         store: None,
     };
-    let disk = map::DiskInfo { node: NODE, uuid: Default::default(), capacity: 1, healthy: true };
+    let disk = map::DiskInfo { node: NODE, capacity: 1, ..map::DiskInfo::default() };
     let slots = vec![placement::PgSlot::serving(DiskId(1))];
     let kinds = [PartitionKind::Root, PartitionKind::Tree, PartitionKind::Index, PartitionKind::Index];
     let partition = |(id, kind)| Partition { id: PartitionId(id), kind, voters: vec![NODE] };
