@@ -33,6 +33,7 @@ impl Blockserver {
         identity: &Identity,
         request: GetChunk,
     ) -> Result<(ChunkRead, Bytes)> {
+        let _busy = self.users.serve();
         let (now, reader) = (self.env.clock.wall(), identity.to_string());
         let scope = request.ticket.scope;
         let chunk = ChunkKey { id: request.id, scope };
@@ -50,7 +51,8 @@ impl Blockserver {
                     return Err(Error::invalid(format!("chunk {} is not a manifest node", request.id)));
                 }
                 let node = parse_node(&bytes)?;
-                let ticket = |id| self.secret.ticket(&reader, &ChunkKey { id, scope }, now);
+                let ticket =
+                    |id| self.secret.ticket(&reader, request.ticket.namespace, &ChunkKey { id, scope }, now);
                 node.entries.iter().map(|entry| ticket(entry.id)).collect()
             }
         };

@@ -12,11 +12,13 @@ mod heal;
 mod keys;
 mod liars;
 mod links;
+mod patience;
 mod put;
 mod reconcile;
 mod scatter;
 mod server;
 mod sources;
+mod yielding;
 
 pub use disks::Disks;
 pub use links::Links;

@@ -66,6 +66,7 @@ impl Blockserver {
         body: Bytes,
     ) -> Result<ChunkStored> {
         authorize(identity, Action::StoreChunks(request.scope))?;
+        let _busy = self.users.serve();
         if body.is_empty() || body.len() > CHUNK_SIZE_MAX {
             return Err(Error::invalid(format!(
                 "a chunk has 1 to {CHUNK_SIZE_MAX} bytes, this one has {}",

@@ -164,6 +164,7 @@ impl Blockserver {
         if is_here && !was_lost {
             return Ok(Part::Here);
         }
+        self.users.give_way().await;
         let slots = map.slots(map.pg(&key.chunk.id))?;
         let sources = Sources::of(slots, Some(known));
         let found = match self.obtain_from(map, &sources, key).await {

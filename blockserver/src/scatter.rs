@@ -5,7 +5,7 @@
 //! index is told of that, too.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
 use bytes::Bytes;
 use env::mutant::Mutant;
@@ -19,6 +19,7 @@ use tracing::debug;
 use types::limits::{DISK_SUSPECT_TIME, SHARD_STRAGGLER_TIMEOUT, SHARD_WRITE_TIMEOUT};
 use types::{DiskId, Epoch, Error, Profile, Result};
 
+use crate::patience::Patience;
 use crate::server::Blockserver;
 
 /// One shard or replica, and the disk of its slot.
@@ -56,6 +57,7 @@ pub(crate) struct Detours {
     ladder: Option<(Epoch, Arc<Ladder>)>,
     /// Disks that have just failed, and until when they are spared: their node may be gone, and the map not know it yet.
     suspects: BTreeMap<DiskId, Instant>,
+    patience: Patience,
 }
 
 impl Blockserver {
@@ -79,7 +81,11 @@ impl Blockserver {
         let mut writes = FuturesUnordered::new();
         let write = |slot: u8, disk: DiskId| {
             let Part { key, bytes, .. } = by_slot[&slot];
-            async move { (slot, disk, self.put_shard_on(map, disk, *key, meta, bytes.clone()).await) }
+            let begun = env::time::now();
+            async move {
+                let written = self.put_shard_on(map, disk, *key, meta, bytes.clone()).await;
+                (slot, disk, written.map(|()| env::time::now().saturating_duration_since(begun)))
+            }
         };
         for part in &parts {
             let slot = part.key.slot;
@@ -89,13 +95,15 @@ impl Blockserver {
             disk.into_iter().for_each(|disk| writes.push(write(slot, disk)));
         }
         let mut error = Error::unavailable("too few disks take new chunks at the moment");
+        let mut patience = self.detours().patience.limit();
         while scatter.durable.len() < count {
             if Mutant::AckAtK.is_planted() && scatter.durable.len() >= need {
                 break;
             }
-            let slots = match env::time::timeout(SHARD_STRAGGLER_TIMEOUT, writes.next()).await {
+            let slots = match env::time::timeout(patience, writes.next()).await {
                 Ok(None) => break,
-                Ok(Some((slot, disk, Ok(())))) => {
+                Ok(Some((slot, disk, Ok(took)))) => {
+                    self.detours().patience.note(took);
                     scatter.durable.entry(slot).or_insert(disk);
                     continue;
                 }
@@ -106,7 +114,13 @@ impl Blockserver {
                     error = e;
                     if scatter.durable.contains_key(&slot) { Vec::new() } else { vec![slot] }
                 }
-                // All the rest is slow: a second disk for each.
+                // All the rest is slow: a second disk for some of it.
+                Err(_) if patience < SHARD_STRAGGLER_TIMEOUT => {
+                    patience = SHARD_STRAGGLER_TIMEOUT;
+                    let mut detours = self.detours();
+                    scatter.waiting().into_iter().take_while(|_| detours.patience.spend()).collect()
+                }
+                // Or so slow that its disks may never answer: for all of it.
                 Err(_) => {
                     let waiting = scatter.waiting();
                     if waiting.is_empty() && scatter.durable.len() >= need {
@@ -170,8 +184,12 @@ impl Blockserver {
         Some(spare.disk)
     }
 
+    fn detours(&self) -> MutexGuard<'_, Detours> {
+        self.detours.lock().expect("no panic while it is held")
+    }
+
     fn ladder(&self, map: &ClusterMap) -> Arc<Ladder> {
-        let mut detours = self.detours.lock().expect("no panic while it is held");
+        let mut detours = self.detours();
         match &detours.ladder {
             Some((epoch, ladder)) if *epoch == map.epoch => ladder.clone(),
             _ => {
@@ -186,13 +204,13 @@ impl Blockserver {
     fn suspect(&self, disk: DiskId, error: &Error) {
         if error.is_transient() {
             let until = env::time::now() + DISK_SUSPECT_TIME;
-            self.detours.lock().expect("no panic while it is held").suspects.insert(disk, until);
+            self.detours().suspects.insert(disk, until);
         }
     }
 
     fn suspects(&self) -> BTreeSet<DiskId> {
         let now = env::time::now();
-        let mut detours = self.detours.lock().expect("no panic while it is held");
+        let mut detours = self.detours();
         detours.suspects.retain(|_, until| *until > now);
         detours.suspects.keys().copied().collect()
     }

@@ -23,6 +23,7 @@ use crate::keys::KnownKeys;
 use crate::links::Links;
 use crate::reconcile::Task;
 use crate::scatter::Detours;
+use crate::yielding::Users;
 
 /// Entries of one [`ShardList`].
 const LIST_COUNT: usize = 1024;
@@ -55,6 +56,7 @@ pub struct Blockserver {
     pub(crate) writing: Mutex<BTreeMap<ChunkKey, crate::put::Shared>>,
     pub(crate) syncing_slots: std::sync::atomic::AtomicU32,
     pub(crate) detours: Mutex<Detours>,
+    pub(crate) users: Users,
     /// The slot that was looked through last.
     pub(crate) audited: Mutex<Option<Task>>,
 }
@@ -93,6 +95,7 @@ impl Blockserver {
             writing: Mutex::new(BTreeMap::new()),
             syncing_slots: std::sync::atomic::AtomicU32::new(0),
             detours: Mutex::default(),
+            users: Users::default(),
             audited: Mutex::default(),
         });
         crate::heal::start(&server);

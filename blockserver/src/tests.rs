@@ -40,6 +40,7 @@ mod sealed;
 
 const SCOPE: Scope = Scope::FIRST;
 const SECRET: ClusterSecret = ClusterSecret::first([5; 32]);
+const HOME: types::NamespaceId = types::NamespaceId(7);
 const ALICE: &str = "user/alice";
 
 /// What all nodes share: who is cut off, what was registered, which slots were reported complete.
@@ -185,7 +186,7 @@ impl Bench {
     }
 
     async fn get(&self, node: u64, id: ChunkId) -> Result<Bytes> {
-        let ticket = SECRET.ticket(ALICE, &id.within(SCOPE), self.env.clock.wall());
+        let ticket = SECRET.ticket(ALICE, HOME, &id.within(SCOPE), self.env.clock.wall());
         let request = GetChunk { id, ticket, kind: ChunkKind::Data, range: None };
         Ok(self.server(node).get_chunk(&alice(), request).await?.1)
     }
@@ -654,10 +655,10 @@ async fn what_is_wrong_is_refused() {
         async move { server.get_chunk(&who, GetChunk { id, ticket, kind, range: None }).await }
     };
     let now = bench.env.clock.wall();
-    let ticket = SECRET.ticket(ALICE, &id.within(SCOPE), now);
+    let ticket = SECRET.ticket(ALICE, HOME, &id.within(SCOPE), now);
     assert!(get(ticket, data, alice()).await.is_ok());
     assert_eq!(get(ticket, data, Identity::User("bob".into())).await.unwrap_err().kind(), ErrorKind::Denied);
-    let foreign = ClusterSecret::first([6; 32]).ticket(ALICE, &id.within(SCOPE), now);
+    let foreign = ClusterSecret::first([6; 32]).ticket(ALICE, HOME, &id.within(SCOPE), now);
     assert_eq!(get(foreign, data, alice()).await.unwrap_err().kind(), ErrorKind::Denied);
     let error = get(ticket, ChunkKind::ManifestNode, alice()).await.unwrap_err();
     assert!(error.message().contains("is not a manifest node"), "{error}");
@@ -698,7 +699,7 @@ async fn a_manifest_node_vouches_for_what_it_lists() {
     assert_eq!(put(old).await.unwrap().receipt.epoch, GcEpoch(1));
     assert_eq!(put(below).await.unwrap().receipt.epoch, GcEpoch(2));
 
-    let ticket = SECRET.ticket(ALICE, &id.within(SCOPE), bench.env.clock.wall());
+    let ticket = SECRET.ticket(ALICE, HOME, &id.within(SCOPE), bench.env.clock.wall());
     let request = GetChunk { id, ticket, kind: ChunkKind::ManifestNode, range: None };
     let (read, bytes) = bench.server(2).get_chunk(&alice(), request).await.unwrap();
     assert_eq!((bytes, read.tickets.len()), (node, count));

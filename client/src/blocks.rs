@@ -8,9 +8,12 @@ use net::Request;
 use proto::block::{ChunkKind, GetChunk, PutChunk};
 use proto::index::{FetchIndexStats, IndexStats, Pin};
 use proto::map::PartitionKind;
+use proto::namespace::{Freshness, RenewTickets, View};
 use proto::seal::{Receipt, Ticket};
-use types::limits::{CHUNK_ATTEMPT_TIMEOUT, PIN_COUNT_MAX};
-use types::{ChunkId, ChunkKey, Error, NodeId, PartitionId, Possession, Result, Scope};
+use types::limits::{CHUNK_ATTEMPT_TIMEOUT, PIN_COUNT_MAX, TICKET_RENEW_COUNT_MAX};
+use types::{
+    ChunkId, ChunkKey, Error, ErrorKind, NamespaceId, NodeId, PartitionId, Possession, Result, Scope,
+};
 
 use crate::batch::{BatchLimits, Batcher};
 use crate::cluster::Cluster;
@@ -18,11 +21,15 @@ use crate::cluster::Cluster;
 /// A chunk that may be stored already, and the proof that its bytes are here.
 type Wanted = (ChunkKey, Possession);
 
+/// A ticket, and the chunk that it is for.
+type Held = (ChunkId, Ticket);
+
 /// Access to chunks. Pins of many files travel together.
 #[derive(Debug)]
 pub struct Blocks {
     cluster: Arc<Cluster>,
     pins: BTreeMap<PartitionId, Batcher<Wanted, Option<Receipt>>>,
+    renewals: BTreeMap<PartitionId, Batcher<Held, Ticket>>,
 }
 
 impl Blocks {
@@ -34,7 +41,21 @@ impl Blocks {
             (partition, Batcher::start(limits, move |chunks| pin(cluster.clone(), partition, chunks)))
         };
         let pins = cluster.map().of_kind(PartitionKind::Index).map(batched).collect();
-        Self { cluster, pins }
+        let limits = BatchLimits { count_max: TICKET_RENEW_COUNT_MAX, ..limits };
+        let batched = |partition| {
+            let cluster = cluster.clone();
+            (partition, Batcher::start(limits, move |held| renew(cluster.clone(), partition, held)))
+        };
+        let renewals = cluster.map().of_kind(PartitionKind::Tree).map(batched).collect();
+        Self { cluster, pins, renewals }
+    }
+
+    /// A ticket that lasts longer, for who may still read; `Denied` for others.
+    pub async fn renew(&self, chunk: ChunkId, ticket: Ticket) -> Result<Ticket> {
+        let partition = self.cluster.map().namespace_partition(ticket.namespace);
+        let batcher =
+            self.renewals.get(&partition).ok_or_else(|| Error::stale_epoch("the partitions have changed"))?;
+        batcher.call((chunk, ticket), size_of::<Held>()).await
     }
 
     /// A receipt if the chunk is already stored; it cannot be collected before the receipt is too old for a commit.
@@ -101,8 +122,10 @@ impl Blocks {
     ) -> Result<T> {
         let deadline = self.cluster.deadline();
         for attempt in 0.. {
+            let mut holder_count = 0;
             let outcome = match self.holders(id) {
                 Ok(holders) => {
+                    holder_count = holders.len();
                     let node = holders[attempt % holders.len()];
                     let left = deadline.saturating_duration_since(env::time::now());
                     self.cluster
@@ -114,6 +137,8 @@ impl Blocks {
             };
             match outcome {
                 Ok(done) => return Ok(done),
+                // Perhaps it is the only one: its clock may be wrong.
+                Err(e) if e.kind() == ErrorKind::Denied && attempt + 1 < holder_count => {}
                 Err(e) => self.cluster.recover(e, attempt, deadline).await?,
             }
         }
@@ -150,6 +175,29 @@ fn add(a: IndexStats, b: IndexStats) -> IndexStats {
         filter_negatives: a.filter_negatives.saturating_add(b.filter_negatives),
         filter_positives: a.filter_positives.saturating_add(b.filter_positives),
     }
+}
+
+/// The batched request behind [`Blocks::renew`]: one per namespace, so that one that may not be read any more does not
+/// stand in the way of others.
+async fn renew(
+    cluster: Arc<Cluster>,
+    partition: PartitionId,
+    held: Vec<Held>,
+) -> Result<Vec<Result<Ticket>>> {
+    let mut renewed: Vec<Result<Ticket>> = held.iter().map(|(_, ticket)| Ok(*ticket)).collect();
+    let namespaces: BTreeSet<NamespaceId> = held.iter().map(|(_, ticket)| ticket.namespace).collect();
+    for namespace in namespaces {
+        let places: Vec<usize> = (0..held.len()).filter(|at| held[*at].1.namespace == namespace).collect();
+        let tickets = places.iter().map(|at| held[*at]).collect();
+        let view = View { namespace, freshness: Freshness::Linearizable };
+        match cluster.ask(partition, &RenewTickets { view, tickets }).await {
+            Ok(answer) => {
+                places.into_iter().zip(answer.tickets).for_each(|(at, ticket)| renewed[at] = Ok(ticket));
+            }
+            Err(e) => places.into_iter().for_each(|at| renewed[at] = Err(e.clone())),
+        }
+    }
+    Ok(renewed)
 }
 
 /// The batched request behind [`Blocks::pin`]: one per scope.

@@ -10,6 +10,8 @@ mod plan;
 
 use std::sync::Arc;
 
+use env::time::Instant;
+
 use crate::blocks::Blocks;
 use layout::FileLayout;
 
@@ -20,6 +22,8 @@ pub use flow::download_file;
 pub struct Download {
     blocks: Arc<Blocks>,
     layout: FileLayout,
+    /// When the oldest of its tickets was handed out, or later.
+    since: Instant,
 }
 
 impl Download {

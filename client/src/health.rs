@@ -8,6 +8,7 @@ mod groups;
 use placement::SlotState;
 use proto::cluster::ClusterStatus;
 use proto::map::{ClusterMap, DiskInfo, DiskState};
+use types::limits::CLOCK_APART_MS_MAX;
 use types::{DiskId, NodeId, counted};
 
 pub use groups::{ReplicaStatus, leader, replicas};
@@ -40,6 +41,7 @@ impl Health {
         health.problems.extend(map.nodes.keys().filter_map(|id| node_problem(status, *id)));
         health.problems.extend(map.nodes.keys().flat_map(|id| meta_problems(status, *id)));
         health.problems.extend(groups::problems(status));
+        health.problems.extend(clock_problems(status));
         health.problems.extend(map.disks.keys().filter_map(|id| disk_problem(status, *id)));
         health.judge_placement(map);
         health
@@ -154,6 +156,23 @@ pub fn node_problem(status: &ClusterStatus, id: NodeId) -> Option<String> {
         None => "not heard from since the leader started listening".to_owned(),
     };
     Some(format!("node {id} ({}, {}) is down: {silence}", node.zone, node.native))
+}
+
+/// The nodes whose clocks are not as those of most.
+fn clock_problems(status: &ClusterStatus) -> Vec<String> {
+    let is_up = |id: &NodeId| status.map.nodes.get(id).is_some_and(|node| node.up);
+    let heard = status.nodes.iter().filter(|(id, node)| is_up(id) && node.last.is_some());
+    let mut clocks: Vec<(i64, NodeId)> = heard.map(|(id, node)| (node.ahead_ms, *id)).collect();
+    clocks.sort_unstable();
+    let Some(&(most, _)) = clocks.get(clocks.len() / 2) else { return Vec::new() };
+    let apart = clocks.into_iter().map(|(ahead_ms, id)| (ahead_ms.saturating_sub(most), id));
+    let problem = |(ms, id): (i64, NodeId)| {
+        let (seconds, which) = (ms.unsigned_abs() / 1000, if ms < 0 { "behind" } else { "ahead of" });
+        format!(
+            "the clock of node {id} is {seconds} s {which} the others: set it, or what it is asked may be refused"
+        )
+    };
+    apart.filter(|(ms, _)| ms.unsigned_abs() > CLOCK_APART_MS_MAX.unsigned_abs()).map(problem).collect()
 }
 
 /// What is wrong with the metadata that a node holds, as it says itself.

@@ -10,8 +10,8 @@ use proto::map::{
 };
 use proto::slots::SlotMap;
 use types::{
-    ClusterId, DiskId, DiskUuid, Epoch, FeatureLevel, GcEpoch, NodeId, PartitionId, Profile, ReplicaId,
-    StoreUuid,
+    ClusterId, DiskId, DiskUuid, Epoch, FeatureLevel, GcEpoch, Millis, NodeId, PartitionId, Profile,
+    ReplicaId, StoreUuid,
 };
 
 fn heartbeat(id: u8, native: SocketAddr) -> Heartbeat {
@@ -34,6 +34,7 @@ fn heartbeat(id: u8, native: SocketAddr) -> Heartbeat {
         partitions: (0..=2).map(|partition| report(PartitionId(partition), id == 1)).collect(),
         revoked_version: 0,
         syncing_slots: 0,
+        wall: Millis(5),
         bytes_received: 1_000_000,
         bytes_sent: 500,
     }
@@ -97,6 +98,7 @@ pub fn status(count: u8) -> ClusterStatus {
             NodeId(id.into()),
             NodeStatus {
                 silent_ms: Some(120),
+                ahead_ms: 0,
                 last: Some(heartbeat(id, native)),
                 behind_ms: BTreeMap::new(),
             },

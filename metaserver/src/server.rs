@@ -276,6 +276,7 @@ fn routes() -> Routes<Metaserver> {
         .on(|s: &Metaserver, caller, question| s.find_namespace(caller, question).boxed())
         .on(|s: &Metaserver, caller, question| s.register_disks(caller, question).boxed())
         .on(|s: &Metaserver, caller, question| s.finish_sync(caller, question).boxed())
+        .on(|s: &Metaserver, caller, question| s.renew_tickets(caller, question).boxed())
         .on(|s: &Metaserver, caller, question| s.list_chunks(caller, question).boxed())
         .on(|s: &Metaserver, caller, question| s.look_up_chunks(caller, question).boxed())
         .on(|s: &Metaserver, caller, question| s.amend(caller, question).boxed())

@@ -321,6 +321,7 @@ impl Reporter {
             partitions: meta.map(|meta| meta.partition_reports()).unwrap_or_default(),
             revoked_version: self.refusals.version(),
             syncing_slots: block.map_or(0, |block| block.syncing_slots()),
+            wall: self.cluster.env.clock.wall(),
             bytes_received: traffic.received,
             bytes_sent: traffic.sent,
         }

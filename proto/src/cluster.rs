@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 use types::{
-    ClusterId, DiskId, DiskUuid, Epoch, FeatureLevel, NodeId, PartitionId, PgId, ReplicaId, Stamp, StoreUuid,
+    ClusterId, DiskId, DiskUuid, Epoch, FeatureLevel, Millis, NodeId, PartitionId, PgId, ReplicaId, Stamp,
+    StoreUuid,
 };
 
 use crate::certificates::Revoked;
@@ -91,6 +92,8 @@ pub struct Heartbeat {
     pub revoked_version: u64,
     /// Slots it still has to fill.
     pub syncing_slots: u32,
+    /// What its clock says.
+    pub wall: Millis,
     /// Bytes received from clients since it started.
     pub bytes_received: u64,
     /// Bytes sent to clients since it started.
@@ -249,6 +252,8 @@ pub struct NodeStatus {
     pub silent_ms: Option<u64>,
     /// Its last heartbeat.
     pub last: Option<Heartbeat>,
+    /// By how many milliseconds its clock is ahead of that of the node that was asked.
+    pub ahead_ms: i64,
     /// For how many milliseconds each of its copies has not come to where the newest one was when that time began.
     pub behind_ms: BTreeMap<PartitionId, u64>,
 }

@@ -325,6 +325,22 @@ pub struct Opened {
     pub tickets: Vec<Ticket>,
 }
 
+/// Asks for tickets that last longer, of who may still read the namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RenewTickets {
+    /// The namespace that the tickets are for.
+    pub view: View,
+    /// At most `TICKET_RENEW_COUNT_MAX`, each with its chunk.
+    pub tickets: Vec<(ChunkId, Ticket)>,
+}
+
+/// Answer to [`RenewTickets`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TicketsRenewed {
+    /// In the order of the request.
+    pub tickets: Vec<Ticket>,
+}
+
 /// Asks for the versions of a file, newest first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListVersions {

@@ -2,14 +2,14 @@
 //!
 //! A chunk's hash alone is a right to nothing. A [`Receipt`] says "this chunk is durable and was touched in this GC
 //! epoch": a commit needs one per chunk. A [`Ticket`] says "this caller may read this chunk until then": opening a
-//! version hands them out. For long files both travel along the manifest tree: a node's receipt is made from its
+//! version hands them out, for a minute, and who still may read the namespace has them renewed. For long files both travel along the manifest tree: a node's receipt is made from its
 //! children's, its children's tickets from the node's.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use types::limits::{TICKET_MS_MAX, TICKET_STEP_MS};
-use types::{ChunkKey, Error, GcEpoch, Generation, Millis, Result, Scope, SecretId};
+use types::limits::{TICKET_MS_MAX, TICKET_RENEW_MS_MAX, TICKET_STEP_MS};
+use types::{ChunkKey, Error, GcEpoch, Generation, Millis, NamespaceId, Result, Scope, SecretId};
 
 /// First 16 bytes of a keyed BLAKE3.
 type Mac = [u8; 16];
@@ -49,6 +49,8 @@ pub struct Receipt {
 pub struct Ticket {
     /// Whose chunk it is.
     pub scope: Scope,
+    /// What the reader may read.
+    pub namespace: NamespaceId,
     /// Not valid after this time.
     pub expires: Millis,
     /// Made with this secret.
@@ -78,27 +80,40 @@ impl ClusterSecret {
         })
     }
 
-    /// Creates a ticket for `reader` (the text of an identity).
-    pub fn ticket(&self, reader: &str, chunk: &ChunkKey, now: Millis) -> Ticket {
+    /// Creates a ticket for `reader` (the text of an identity), who may read `namespace`, in which the chunk is used.
+    pub fn ticket(&self, reader: &str, namespace: NamespaceId, chunk: &ChunkKey, now: Millis) -> Ticket {
         let expires = Millis(now.0 / TICKET_STEP_MS * TICKET_STEP_MS).plus(TICKET_MS_MAX);
         assert!(now < expires, "a ticket is valid when it is handed out (I-AUTH)");
         assert!(
             expires.since(now) <= TICKET_MS_MAX,
             "a ticket opens its chunk for {TICKET_MS_MAX} ms (I-ACL)"
         );
-        let mac = self.ticket_mac(reader, chunk, expires);
-        Ticket { scope: chunk.scope, expires, secret: self.id, mac }
+        let mac = self.ticket_mac(reader, namespace, chunk, expires);
+        Ticket { scope: chunk.scope, namespace, expires, secret: self.id, mac }
+    }
+
+    /// The same ticket, from now on. Only for whoever has just seen that `reader` may read its namespace. `Denied` when it
+    /// is none, or ran out long ago.
+    pub fn renew(&self, reader: &str, chunk: &ChunkKey, ticket: &Ticket, now: Millis) -> Result<Ticket> {
+        if now.since(ticket.expires) > TICKET_RENEW_MS_MAX {
+            return Err(Error::denied(format!(
+                "the ticket for chunk {chunk} has run out long ago: open the version again"
+            )));
+        }
+        self.check_ticket(reader, chunk, ticket, Millis(0))?;
+        Ok(self.ticket(reader, ticket.namespace, chunk, now))
     }
 
     /// Checks a ticket that came from outside; `Denied` when it has expired or is for another reader or chunk.
     pub fn check_ticket(&self, reader: &str, chunk: &ChunkKey, ticket: &Ticket, now: Millis) -> Result<()> {
         if now > ticket.expires {
             return Err(Error::denied(format!(
-                "the ticket for chunk {chunk} has expired: open the version again"
+                "the ticket for chunk {chunk} has expired: have it renewed, or open the version again; when it is new, the clock \
+                 of this node is wrong"
             )));
         }
         self.check_id(ticket.secret, "open the version again")?;
-        let mac = self.ticket_mac(reader, chunk, ticket.expires);
+        let mac = self.ticket_mac(reader, ticket.namespace, chunk, ticket.expires);
         check(mac, ticket.mac, || format!("{reader} has no right to read chunk {chunk}"))
     }
 
@@ -117,8 +132,9 @@ impl ClusterSecret {
         self.mac(&[b"receipt", &chunk.to_bytes(), &parts, &epoch.0.to_le_bytes()])
     }
 
-    fn ticket_mac(&self, reader: &str, chunk: &ChunkKey, expires: Millis) -> Mac {
-        self.mac(&[b"ticket", &chunk.to_bytes(), &expires.0.to_le_bytes(), reader.as_bytes()])
+    fn ticket_mac(&self, reader: &str, namespace: NamespaceId, chunk: &ChunkKey, expires: Millis) -> Mac {
+        let numbers = [namespace.0.to_le_bytes(), expires.0.to_le_bytes()].concat();
+        self.mac(&[b"ticket", &chunk.to_bytes(), &numbers, reader.as_bytes()])
     }
 
     /// All parts but the last have a fixed length, so their concatenation is unambiguous.
@@ -147,6 +163,7 @@ mod tests {
 
     const SECRET: ClusterSecret = ClusterSecret { id: SecretId(1), bytes: [7; 32] };
     const CHUNK: ChunkKey = ChunkKey { id: ChunkId([1; 32]), scope: Scope(1) };
+    const HOME: NamespaceId = NamespaceId(5);
     const NOW: Millis = Millis(1_800_000_000_000);
 
     /// Another chunk, and the same bytes of another scope.
@@ -178,14 +195,14 @@ mod tests {
         let receipt = other.receipt(&CHUNK, Generation(3), GcEpoch(4), 5);
         let error = SECRET.check_receipt(&CHUNK, &receipt).unwrap_err();
         assert!(error.message().contains("with secret 7, this node has secret 1: send"), "{error}");
-        let ticket = other.ticket("user/a", &CHUNK, NOW);
+        let ticket = other.ticket("user/a", HOME, &CHUNK, NOW);
         let error = SECRET.check_ticket("user/a", &CHUNK, &ticket, NOW).unwrap_err();
         assert!(error.message().contains("with secret 7, this node has secret 1: open"), "{error}");
     }
 
     #[test]
     fn tickets_of_a_step_are_equal_and_end_together() {
-        let expires = |now: u64| SECRET.ticket("user/a", &CHUNK, Millis(now)).expires.0;
+        let expires = |now: u64| SECRET.ticket("user/a", HOME, &CHUNK, Millis(now)).expires.0;
         for (now, want) in [
             (0, TICKET_MS_MAX),
             (TICKET_STEP_MS - 1, TICKET_MS_MAX),
@@ -198,7 +215,7 @@ mod tests {
 
     #[test]
     fn tickets_hold_for_one_reader_one_chunk_and_a_time() {
-        let ticket = SECRET.ticket("user/a", &CHUNK, NOW);
+        let ticket = SECRET.ticket("user/a", HOME, &CHUNK, NOW);
         let check = |reader, chunk, ticket: &Ticket, now| SECRET.check_ticket(reader, &chunk, ticket, now);
         assert_eq!(check("user/a", CHUNK, &ticket, NOW), Ok(()));
         assert!(check("user/b", CHUNK, &ticket, NOW).is_err());
@@ -206,7 +223,28 @@ mod tests {
             assert!(check("user/a", other, &ticket, NOW).is_err(), "{other}");
         }
         assert!(check("user/a", CHUNK, &ticket, NOW.plus(TICKET_MS_MAX + 1)).is_err());
-        let longer = Ticket { expires: ticket.expires.plus(1), ..ticket };
-        assert!(check("user/a", CHUNK, &longer, NOW).is_err());
+        for changed in [
+            Ticket { expires: ticket.expires.plus(1), ..ticket },
+            Ticket { namespace: NamespaceId(6), ..ticket },
+        ] {
+            assert!(check("user/a", CHUNK, &changed, NOW).is_err());
+            assert!(SECRET.renew("user/a", &CHUNK, &changed, NOW).is_err());
+        }
+    }
+
+    #[test]
+    fn tickets_are_renewed_for_a_day() {
+        let ticket = SECRET.ticket("user/a", HOME, &CHUNK, NOW);
+        let renew = |reader, chunk: &ChunkKey, now| SECRET.renew(reader, chunk, &ticket, now);
+        for later in [0, TICKET_STEP_MS, TICKET_MS_MAX + 1, TICKET_RENEW_MS_MAX] {
+            let now = NOW.plus(later);
+            assert_eq!(
+                renew("user/a", &CHUNK, now),
+                Ok(SECRET.ticket("user/a", HOME, &CHUNK, now)),
+                "{later}"
+            );
+            assert!(renew("user/b", &CHUNK, now).is_err() && renew("user/a", &OTHERS[0], now).is_err());
+        }
+        assert!(renew("user/a", &CHUNK, ticket.expires.plus(TICKET_RENEW_MS_MAX + 1)).is_err());
     }
 }

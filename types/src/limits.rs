@@ -323,13 +323,21 @@ pub const CREDENTIALS_WARN_BEFORE: Duration = Duration::from_secs(30 * DAY_SECON
 const DAY_SECONDS: u64 = 24 * 3600;
 /// Clocks of machines differ: a new certificate is valid from this long before now.
 pub const CLOCK_SKEW_MAX: Duration = Duration::from_secs(3600);
+/// Clocks that are further apart than this are worth a word: tickets end early or late.
+pub const CLOCK_APART_MS_MAX: i64 = 10_000;
 /// How often a node asks for the keys of what it stores: for as long a destroyed key opens what it had sealed, and an
 /// old one seals what is new.
 pub const KEYS_REFRESH_PERIOD: Duration = Duration::from_secs(30);
 /// How long a read ticket lives at most, from the start of the step it is issued in.
-pub const TICKET_MS_MAX: u64 = 2 * 3600 * 1000;
+pub const TICKET_MS_MAX: u64 = 60 * 1000;
 /// Tickets issued in the same step are equal, so that they can be cached.
-pub const TICKET_STEP_MS: u64 = 900 * 1000;
+pub const TICKET_STEP_MS: u64 = 15 * 1000;
+/// Tickets that are renewed with one request.
+pub const TICKET_RENEW_COUNT_MAX: usize = 256;
+/// For how long after its end a ticket can be renewed.
+pub const TICKET_RENEW_MS_MAX: u64 = DAY_SECONDS * 1000;
+/// A reader has tickets renewed that it got longer ago than this, well before they end.
+pub const TICKET_RENEW_AFTER: Duration = Duration::from_secs(30);
 
 // ---- times: Raft -------------------------------------------------------------------------------------------------
 
@@ -457,6 +465,14 @@ pub const HEAL_PERIOD: Duration = Duration::from_secs(2);
 pub const HEAL_PERIOD_MAX: Duration = Duration::from_secs(16);
 /// Between two slots that a node looks through for what is missing, when nothing says that anything is.
 pub const AUDIT_PAUSE: Duration = Duration::from_secs(10);
+/// A part that takes longer than this, and far longer than others, is given to a second disk.
+pub const SHARD_PATIENCE_MIN: Duration = Duration::from_millis(50);
+/// Of a hundred parts so many may be given to a second disk for being slow.
+pub const SHARD_HEDGE_PER_HUNDRED: u32 = 1;
+/// How long the making of a part waits for users at most, and how often it looks whether they are served.
+pub const REPAIR_YIELD_MAX: Duration = Duration::from_millis(50);
+/// See [`REPAIR_YIELD_MAX`].
+pub const REPAIR_YIELD_STEP: Duration = Duration::from_millis(5);
 /// A disk that has just failed to take a part is spared for so long.
 pub const DISK_SUSPECT_TIME: Duration = Duration::from_secs(2);
 /// A full disk is asked again after this time: deleting and compacting take a while.
@@ -565,6 +581,8 @@ const _: () = assert!(JOURNAL_WAIT_MS_MAX < REQUEST_DEADLINE_MS_MAX);
 /// The server is the last to notice that a connection is dead.
 const _: () = assert!(ms(SERVER_SILENCE_MAX) > PEER_SILENCE_MS_MAX);
 const _: () = assert!(TICKET_MS_MAX.is_multiple_of(TICKET_STEP_MS));
+/// A ticket is renewed before it ends, also when the clocks are apart.
+const _: () = assert!(TICKET_MS_MAX - TICKET_STEP_MS > ms(TICKET_RENEW_AFTER) + CLOCK_APART_MS_MAX as u64);
 /// Each node can have its old certificate and its new one.
 const _: () = assert!(CERTIFICATE_COUNT_MAX >= 3 * NODE_COUNT_MAX);
 /// Between the last moment to renew and the end is time for thousands of attempts.

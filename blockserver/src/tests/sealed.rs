@@ -31,7 +31,7 @@ async fn a_range_is_a_part_of_the_whole() {
     for bytes in samples() {
         bench.put(1, &bytes).await.unwrap();
         let (id, size) = (chunk::chunk_id(&bytes), bytes.len());
-        let ticket = SECRET.ticket(ALICE, &id.within(SCOPE), bench.env.clock.wall());
+        let ticket = SECRET.ticket(ALICE, HOME, &id.within(SCOPE), bench.env.clock.wall());
         for (offset, count) in [(0, 1), (0, u32::MAX), (65_535, 2), (70_000, 200_000), (u32::MAX, 5)] {
             let request = GetChunk { id, ticket, kind: ChunkKind::Data, range: Some((offset, count)) };
             let start = (offset as usize).min(size);

@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use env::time::Instant;
 use env::{Disk, File, OpenMode};
 use futures::stream::{self, StreamExt};
 use proto::block::ChunkKind;
 use proto::namespace::Opened;
 use proto::seal::Ticket;
-use types::limits::DOWNLOAD_CHUNK_COUNT_MAX;
-use types::{ChunkId, Result};
+use types::limits::{DOWNLOAD_CHUNK_COUNT_MAX, TICKET_RENEW_AFTER};
+use types::{ChunkId, ErrorKind, Result};
 
 use super::Download;
 use super::layout::ReadStep;
@@ -30,13 +31,14 @@ impl Download {
     /// `Corrupt` when the manifest contradicts itself, `Internal` when it came without the tickets it needs.
     pub async fn open(blocks: Arc<Blocks>, opened: Opened) -> Result<Self> {
         let Opened { manifest, tickets, .. } = opened;
+        let since = env::time::now();
         let mut plan = DownloadPlan::new();
         let mut step = plan.step(DownloadFact::Opened { manifest, tickets })?;
         loop {
             step = match step {
-                DownloadStep::Ready(layout) => return Ok(Self { blocks, layout }),
+                DownloadStep::Ready(layout) => return Ok(Self { blocks, layout, since }),
                 DownloadStep::ReadNodes(nodes) => {
-                    let nodes = stream::iter(nodes).map(|(id, ticket)| read_node(&blocks, id, ticket));
+                    let nodes = stream::iter(nodes).map(|(id, ticket)| read_node(&blocks, id, ticket, since));
                     let mut nodes = nodes.buffered(DOWNLOAD_CHUNK_COUNT_MAX);
                     let mut next = DownloadStep::Wait;
                     while let Some(node) = nodes.next().await {
@@ -60,7 +62,8 @@ impl Download {
         match step {
             ReadStep::Take { bytes, .. } => Ok(bytes),
             ReadStep::Fetch(part) => {
-                let (bytes, _) = self.blocks.get_chunk(part.chunk, ChunkKind::Data, part.ticket).await?;
+                let kind = ChunkKind::Data;
+                let (bytes, _) = get_chunk(&self.blocks, part.chunk, kind, part.ticket, self.since).await?;
                 part.take(bytes)
             }
         }
@@ -82,8 +85,29 @@ impl Download {
     }
 }
 
-async fn read_node(blocks: &Blocks, id: ChunkId, ticket: Ticket) -> Result<DownloadFact> {
-    let (bytes, tickets) = blocks.get_chunk(id, ChunkKind::ManifestNode, ticket).await?;
+/// Reads a chunk with a ticket that was handed out at `since` or later; it is renewed when that is a while ago.
+async fn get_chunk(
+    blocks: &Blocks,
+    id: ChunkId,
+    kind: ChunkKind,
+    ticket: Ticket,
+    since: Instant,
+) -> Result<(Bytes, Vec<Ticket>)> {
+    // By the time that has passed here: this machine's clock may be wrong.
+    let is_old = env::time::now().saturating_duration_since(since) > TICKET_RENEW_AFTER;
+    let ticket = if is_old { blocks.renew(id, ticket).await? } else { ticket };
+    match blocks.get_chunk(id, kind, ticket).await {
+        // Who waits long for others comes late.
+        Err(e) if e.kind() == ErrorKind::Denied => {
+            let ticket = blocks.renew(id, ticket).await?;
+            blocks.get_chunk(id, kind, ticket).await
+        }
+        read => read,
+    }
+}
+
+async fn read_node(blocks: &Blocks, id: ChunkId, ticket: Ticket, since: Instant) -> Result<DownloadFact> {
+    let (bytes, tickets) = get_chunk(blocks, id, ChunkKind::ManifestNode, ticket, since).await?;
     Ok(DownloadFact::NodeRead { id, bytes, tickets })
 }
 

@@ -47,6 +47,24 @@ fn disks_that_are_broken() {
 }
 
 #[test]
+fn clocks_that_are_apart() {
+    let mut status = status(4);
+    status.nodes.get_mut(&NodeId(2)).unwrap().ahead_ms = CLOCK_APART_MS_MAX;
+    check(&status, &[]);
+    status.nodes.get_mut(&NodeId(2)).unwrap().ahead_ms = -10_800_000;
+    let of = |id, how| {
+        format!("the clock of node {id} is {how} the others: set it, or what it is asked may be refused")
+    };
+    check(&status, &[&of(2, "10800 s behind")]);
+    // When the one that was asked is wrong it is the only one that agrees with itself.
+    for id in [1, 2, 3] {
+        status.nodes.get_mut(&NodeId(id)).unwrap().ahead_ms = 60_000;
+    }
+    status.nodes.get_mut(&NodeId(4)).unwrap().ahead_ms = 0;
+    check(&status, &[&of(4, "60 s behind")]);
+}
+
+#[test]
 fn metadata_that_is_not_well() {
     let mut status = status(2);
     let last = status.nodes.get_mut(&NodeId(2)).unwrap().last.as_mut().unwrap();

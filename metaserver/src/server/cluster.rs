@@ -11,7 +11,7 @@ use proto::cluster::{
 use proto::command::MapChange;
 use proto::map::{ClusterMap, Role};
 use tree::root;
-use types::{DiskId, Error, NodeId, Result};
+use types::{DiskId, Error, Millis, NodeId, Result};
 
 use super::Metaserver;
 use crate::liveness::Liveness;
@@ -113,7 +113,7 @@ impl Metaserver {
     pub(super) async fn fetch_status(&self, caller: &Caller, _: FetchStatus) -> Result<ClusterStatus> {
         authorize(&caller.identity, Action::ViewCluster)?;
         let map = self.read_newest(&self.root()?, |state| root::map(state)).await?.ok_or_else(unfounded)?;
-        let now_ms = self.now_ms();
+        let (now_ms, wall) = (self.now_ms(), self.env.clock.wall());
         let liveness = self.liveness.lock().expect("no panic while it is held");
         let status = |id: &NodeId| {
             let last = liveness.as_ref().and_then(|l| l.last(*id, now_ms));
@@ -122,7 +122,9 @@ impl Metaserver {
                 last.iter_mut().for_each(|own| self.refresh(own));
             }
             let behind_ms = liveness.as_ref().map(|l| l.behind_ms(*id, now_ms)).unwrap_or_default();
-            (*id, NodeStatus { silent_ms, last, behind_ms })
+            let ahead_ms =
+                last.as_ref().zip(silent_ms).map_or(0, |(last, ms)| ahead(last.wall.plus(ms), wall));
+            (*id, NodeStatus { silent_ms, last, ahead_ms, behind_ms })
         };
         let nodes: BTreeMap<NodeId, NodeStatus> = map.nodes.keys().map(status).collect();
         Ok(ClusterStatus { nodes, map })
@@ -173,6 +175,12 @@ impl Metaserver {
     pub(super) fn current_map(&self) -> Result<ClusterMap> {
         self.root()?.read(|state| root::map(state))?.ok_or_else(unfounded)
     }
+}
+
+/// Milliseconds from one time to a later or earlier one.
+fn ahead(time: Millis, of: Millis) -> i64 {
+    let ms = |by: u64| i64::try_from(by).unwrap_or(i64::MAX);
+    if time >= of { ms(time.since(of)) } else { -ms(of.since(time)) }
 }
 
 fn unfounded() -> Error {

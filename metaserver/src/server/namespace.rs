@@ -10,13 +10,13 @@ use net::Caller;
 use proto::command::NamespaceCommand;
 use proto::namespace::{
     Expect, FetchNamespace, Found, Freshness, JournalPage, ListDir, ListTrash, ListVersions, Listing,
-    NamespaceStats, NewContent, Op, OpenVersion, Opened, PullJournal, Stat, TrashPage, Versions, View,
-    WriteNamespace, Written,
+    NamespaceStats, NewContent, Op, OpenVersion, Opened, PullJournal, RenewTickets, Stat, TicketsRenewed,
+    TrashPage, Versions, View, WriteNamespace, Written,
 };
 use proto::seal::{Receipt, Ticket};
 use raft::State;
 use tree::namespace;
-use types::limits::JOURNAL_WAIT_MS_MAX;
+use types::limits::{JOURNAL_WAIT_MS_MAX, TICKET_RENEW_COUNT_MAX};
 use types::{ChunkId, ChunkKey, Error, RequestId, Result, Scope};
 
 use super::Metaserver;
@@ -134,9 +134,34 @@ impl Metaserver {
         let manifest = self.open_content(manifest)?;
         let reader = caller.identity.to_string();
         let now = self.env.clock.wall();
-        let ticket = |(id, _)| self.secret.ticket(&reader, &ChunkKey { id, scope }, now);
+        let ticket = |(id, _)| self.secret.ticket(&reader, view.namespace, &ChunkKey { id, scope }, now);
         let tickets: Vec<Ticket> = listed_chunks(&manifest).into_iter().map(ticket).collect();
         Ok(Opened { seq, version, manifest, tickets })
+    }
+
+    /// Who may still read the namespace goes on reading what it has opened.
+    pub(super) async fn renew_tickets(
+        &self,
+        caller: &Caller,
+        request: RenewTickets,
+    ) -> Result<TicketsRenewed> {
+        let RenewTickets { view, tickets } = request;
+        if tickets.len() > TICKET_RENEW_COUNT_MAX {
+            return Err(Error::invalid(format!(
+                "{} tickets in one request, at most {TICKET_RENEW_COUNT_MAX} are allowed",
+                tickets.len()
+            )));
+        }
+        self.ask_namespace(caller, view, move |state, _| namespace::head(state, view.namespace).map(drop))
+            .await?;
+        let (reader, now) = (caller.identity.to_string(), self.env.clock.wall());
+        let renew = |(id, ticket): &(ChunkId, Ticket)| {
+            if ticket.namespace != view.namespace {
+                return Err(Error::denied("the ticket is for another namespace"));
+            }
+            self.secret.renew(&reader, &ChunkKey { id: *id, scope: ticket.scope }, ticket, now)
+        };
+        Ok(TicketsRenewed { tickets: tickets.iter().map(renew).collect::<Result<_>>()? })
     }
 
     pub(super) async fn list_versions(&self, caller: &Caller, request: ListVersions) -> Result<Versions> {

@@ -395,7 +395,7 @@ fn receipt(chunk: &ChunkId) -> Receipt {
 }
 
 fn ticket(chunk: &ChunkId) -> Ticket {
-    SECRET.ticket("user/ann", &chunk.within(Scope::FIRST), Millis(0))
+    SECRET.ticket("user/ann", NamespaceId(1), &chunk.within(Scope::FIRST), Millis(0))
 }
 
 fn listed(manifest: &chunk::manifest::Manifest) -> Vec<ChunkId> {

@@ -21,7 +21,7 @@ fn id(n: u64) -> ChunkId {
 }
 
 fn ticket(id: ChunkId) -> Ticket {
-    ClusterSecret::first([7; 32]).ticket("reader", &id.within(Scope::FIRST), Millis(0))
+    ClusterSecret::first([7; 32]).ticket("reader", types::NamespaceId(1), &id.within(Scope::FIRST), Millis(0))
 }
 
 fn tickets(ids: impl IntoIterator<Item = ChunkId>) -> Vec<Ticket> {

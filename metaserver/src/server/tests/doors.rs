@@ -13,13 +13,16 @@ use proto::certificates::{
 use proto::cluster::{
     ConfirmJoin, FetchDigest, FetchStatus, FinishSync, RegisterDisks, RegisterStore, RemoveNode,
 };
-use proto::index::{FetchIndexStats, Pin, Register};
+use proto::index::{Amend, FetchIndexStats, ListChunks, LookUp, Pin, Register};
 use proto::keys::{DestroyKeys, FetchKeys, ListKeys, RotateKeys};
 use proto::map::Role;
-use proto::namespace::{FetchNamespace, ListTrash, ListVersions, Mode, OpenVersion, PullJournal, Stat};
+use proto::namespace::{
+    FetchNamespace, ListTrash, ListVersions, Mode, OpenVersion, PullJournal, RenewTickets, Stat,
+};
 use proto::{Call, Method};
 use types::{
-    DiskUuid, ErrorKind, Identity, NamespaceName, NodeId, PartitionId, Scope, Seq, TenantId, TokenId,
+    ChunkId, DiskUuid, Epoch, ErrorKind, Identity, NamespaceName, NodeId, PartitionId, Scope, Seq, TenantId,
+    TokenId,
 };
 
 use super::super::routes;
@@ -65,6 +68,7 @@ pub async fn questions(world: &World) -> Vec<Request> {
         of(OpenVersion { view, path: path.clone(), version: None }),
         of(ListVersions { view, path, before: None, limit: 1 }),
         of(PullJournal { namespace: ANNS, after: Seq(0), limit: 1, wait_ms: 0 }),
+        of(RenewTickets { view, tickets: vec![] }),
         of(FetchNamespace { view }),
         of(ListTrash { view, under: p("/"), before: None, limit: 1 }),
         of(SetOwner { namespace: HOME, owner: "user/bob".into() }),
@@ -73,6 +77,16 @@ pub async fn questions(world: &World) -> Vec<Request> {
         of(Pin { partition, scope: Scope::FIRST, chunks: vec![] }),
         of(Register { partition, chunks: vec![] }),
         of(FetchIndexStats { partition }),
+        of(ListChunks {
+            partition,
+            first: ChunkId([0; 32]),
+            last: ChunkId([0xff; 32]),
+            after: None,
+            flagged: false,
+            fence: Epoch(0),
+        }),
+        of(LookUp { partition, chunks: vec![] }),
+        of(Amend { partition, amendments: vec![] }),
         of(FetchKeys { stale_ok: false }),
         of(ListKeys {}),
         of(RotateKeys {}),
@@ -134,6 +148,7 @@ async fn who_may_ask_what() {
         OpenVersion 12Ao..
         ListVersions 12Ao..
         PullJournal 12Ao..
+        RenewTickets 12Ao..
         FetchNamespace 12Ao..
         ListTrash 12Ao..
         SetOwner ..A...
@@ -142,6 +157,9 @@ async fn who_may_ask_what() {
         Pin 12Aou.
         Register 12....
         FetchIndexStats 12Aou.
+        ListChunks 12....
+        LookUp 12....
+        Amend 12....
         FetchKeys 12....
         ListKeys ..A...
         RotateKeys ..A...

@@ -143,6 +143,7 @@ pub fn heartbeat(id: u64) -> Heartbeat {
         partitions: Vec::new(),
         revoked_version: 0,
         syncing_slots: 0,
+        wall: types::Millis(0),
         bytes_received: 0,
         bytes_sent: 0,
     }

@@ -19,6 +19,7 @@ impl Row for NamespaceRow {
                 self.root,
                 &self.name,
                 &self.owner,
+                self.tenant,
                 self.created,
                 self.seq,
                 self.floor,
@@ -32,7 +33,7 @@ impl Row for NamespaceRow {
         if version > 1 {
             return proto::decode_plain(plain);
         }
-        let (root, name, owner, created, seq, floor, deleted) = proto::decode_plain(plain)?;
-        Ok(Self { root, name, owner, created, seq, floor, deleted, commands: 0 })
+        let (root, name, owner, tenant, created, seq, floor, deleted) = proto::decode_plain(plain)?;
+        Ok(Self { root, name, owner, tenant, created, seq, floor, deleted, commands: 0 })
     }
 }

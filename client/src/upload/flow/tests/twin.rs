@@ -249,8 +249,10 @@ impl TwinState {
             ChunkKind::Data => Vec::new(),
             ChunkKind::ManifestNode => parse_node(body)?.entries,
         };
-        let tickets =
-            entries.iter().map(|entry| SECRET.ticket(reader, &entry.id.within(Scope::FIRST), NOW)).collect();
+        let tickets = entries
+            .iter()
+            .map(|entry| SECRET.ticket(reader, NamespaceId(1), &entry.id.within(Scope::FIRST), NOW))
+            .collect();
         Ok((ChunkRead { tickets }, body.clone()))
     }
 
@@ -297,7 +299,7 @@ impl TwinState {
         };
         let tickets = listed(&manifest)
             .iter()
-            .map(|chunk| SECRET.ticket(reader, &chunk.within(Scope::FIRST), NOW))
+            .map(|chunk| SECRET.ticket(reader, NamespaceId(1), &chunk.within(Scope::FIRST), NOW))
             .collect();
         Ok(Opened { seq: Seq(1), version, manifest, tickets })
     }
