@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use types::limits::{DISK_QUEUE_COUNT_MAX, DISK_QUEUE_RETRY_MS, GROUP_COMMIT_SIZE_MAX};
 use types::{Error, Result};
 
+use crate::background::Background;
 use crate::change::Change;
 use crate::engine::Engine;
 
@@ -29,6 +30,8 @@ pub(crate) struct Committer {
 
 #[derive(Debug)]
 struct CommitState {
+    /// Before the engine, which unlocks the disk when it is dropped.
+    background: Background,
     engine: Mutex<Engine>,
     changes: Mutex<Changes>,
 }
@@ -52,7 +55,9 @@ impl Committer {
     pub(crate) fn start(engine: Engine) -> Self {
         let queue = DiskQueue::start("disk-committer", &engine.shared.disk);
         let root = engine.shared.root.clone();
-        let shared = Arc::new(CommitState { engine: Mutex::new(engine), changes: Mutex::default() });
+        let background = Background::start(&engine.shared);
+        let (engine, changes) = (Mutex::new(engine), Mutex::default());
+        let shared = Arc::new(CommitState { engine, changes, background });
         Self { shared, root, room: Arc::new(Semaphore::new(QUEUE_SIZE_MAX)), queue }
     }
 
@@ -98,6 +103,7 @@ impl CommitState {
                 // A caller that went away does not want to know.
                 let _ = done.send(result);
             }
+            self.background.wake();
         }
     }
 

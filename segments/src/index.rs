@@ -7,7 +7,8 @@
 //! ```text
 //! s chunk(32) generation(8, BE) slot(1) -> segment 4, offset 4, payload size 4, payload crc 4, layout 3, flags 1, plain 4, stored 4
 //! q segment(4, BE) offset(4, BE)        -> size 8        damaged bytes
-//! l chunk(32) generation(8, BE) slot(1) -> as under s    a shard that was there, until it is put again or deleted
+//! l chunk(32) generation(8, BE) slot(1) -> layout 3, flags 1, plain 4, stored 4, key 4    a shard that was there,
+//!                                          until it is put again or deleted
 //! c                                     -> version 1, disk uuid 16, segment 4, offset 8, records 8, bytes 8
 //! ```
 
@@ -18,16 +19,17 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use kv::{Batch, Durability, Kv, Order};
-use proto::block::ShardKey;
+use proto::block::{ShardKey, ShardMeta};
 use types::{ChunkId, ChunkKey, DiskUuid, Generation, Result};
 
 pub(crate) use row::{Checkpoint, Entry, Totals};
-use row::{key_bytes, parse_key};
+use row::{key_bytes, meta_bytes, parse_key, parse_meta};
 
 const SHARDS: u8 = b's';
 const QUARANTINE: u8 = b'q';
 const LOST: u8 = b'l';
 const CHECKPOINT: &[u8] = b"c";
+const ALL: (ChunkId, ChunkId) = (ChunkId([0; 32]), ChunkId([0xff; 32]));
 
 /// What is wrong with a disk's bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,11 +51,11 @@ impl ShardIndex {
     }
 
     pub(crate) fn entry(&self, key: &ShardKey) -> Result<Option<Entry>> {
-        self.get(SHARDS, key)
+        self.get(SHARDS, key, Entry::parse)
     }
 
-    fn get(&self, table: u8, key: &ShardKey) -> Result<Option<Entry>> {
-        self.kv.get(&key_bytes(table, key))?.map(|value| Entry::parse(&value)).transpose()
+    fn get<T>(&self, table: u8, key: &ShardKey, parse: fn(&[u8]) -> Result<T>) -> Result<Option<T>> {
+        self.kv.get(&key_bytes(table, key))?.map(|value| parse(&value)).transpose()
     }
 
     /// The entry of the newest generation that matches, of any slot when none is named.
@@ -63,7 +65,7 @@ impl ShardIndex {
         slot: Option<u8>,
         generation: Option<Generation>,
     ) -> Result<Option<(ShardKey, Entry)>> {
-        self.newest_in(SHARDS, chunk, slot, generation)
+        self.newest_in(SHARDS, (chunk, slot, generation), Entry::parse)
     }
 
     /// The same among shards that were lost to damage.
@@ -72,20 +74,19 @@ impl ShardIndex {
         chunk: ChunkKey,
         slot: Option<u8>,
         generation: Option<Generation>,
-    ) -> Result<Option<(ShardKey, Entry)>> {
-        self.newest_in(LOST, chunk, slot, generation)
+    ) -> Result<Option<(ShardKey, ShardMeta)>> {
+        self.newest_in(LOST, (chunk, slot, generation), parse_meta)
     }
 
-    fn newest_in(
+    fn newest_in<T>(
         &self,
         table: u8,
-        chunk: ChunkKey,
-        slot: Option<u8>,
-        generation: Option<Generation>,
-    ) -> Result<Option<(ShardKey, Entry)>> {
+        (chunk, slot, generation): (ChunkKey, Option<u8>, Option<Generation>),
+        parse: fn(&[u8]) -> Result<T>,
+    ) -> Result<Option<(ShardKey, T)>> {
         if let (Some(slot), Some(generation)) = (slot, generation) {
             let key = ShardKey { chunk, generation, slot };
-            return Ok(self.get(table, &key)?.map(|entry| (key, entry)));
+            return Ok(self.get(table, &key, parse)?.map(|row| (key, row)));
         }
         let asked = |key: &ShardKey| {
             slot.is_none_or(|slot| key.slot == slot)
@@ -96,7 +97,7 @@ impl ShardIndex {
         self.kv.scan(&prefix, &kv::prefix_end(&prefix), Order::Backward, &mut |key, value| {
             match parse_key(key) {
                 Ok(key) if !asked(&key) => return ControlFlow::Continue(()),
-                Ok(key) => found = Entry::parse(value).map(|entry| Some((key, entry))),
+                Ok(key) => found = parse(value).map(|row| Some((key, row))),
                 Err(error) => found = Err(error),
             }
             ControlFlow::Break(())
@@ -107,25 +108,35 @@ impl ShardIndex {
     /// Entries of chunks from `first` to `last`, in order, after `after`, at most `limit`.
     pub(crate) fn list(
         &self,
-        (first, last): (ChunkId, ChunkId),
+        range: (ChunkId, ChunkId),
         after: Option<ShardKey>,
         limit: usize,
     ) -> Result<Vec<(ShardKey, Entry)>> {
-        self.list_in(SHARDS, (first, last), after, limit)
+        self.list_in(SHARDS, (range, after, limit), |_| true, Entry::parse)
+    }
+
+    /// Entries that are `asked` for, in order, after `after`, at most `limit`. Looks at all entries: for rare use.
+    pub(crate) fn find(
+        &self,
+        asked: &dyn Fn(&Entry) -> bool,
+        after: Option<ShardKey>,
+        limit: usize,
+    ) -> Result<Vec<(ShardKey, Entry)>> {
+        self.list_in(SHARDS, (ALL, after, limit), asked, Entry::parse)
     }
 
     /// Shards that were damaged and have not been put again, in order, after `after`, at most `limit`.
-    pub(crate) fn lost(&self, after: Option<ShardKey>, limit: usize) -> Result<Vec<(ShardKey, Entry)>> {
-        self.list_in(LOST, (ChunkId([0; 32]), ChunkId([0xff; 32])), after, limit)
+    pub(crate) fn lost(&self, after: Option<ShardKey>, limit: usize) -> Result<Vec<(ShardKey, ShardMeta)>> {
+        self.list_in(LOST, (ALL, after, limit), |_| true, parse_meta)
     }
 
-    fn list_in(
+    fn list_in<T>(
         &self,
         table: u8,
-        (first, last): (ChunkId, ChunkId),
-        after: Option<ShardKey>,
-        limit: usize,
-    ) -> Result<Vec<(ShardKey, Entry)>> {
+        ((first, last), after, limit): ((ChunkId, ChunkId), Option<ShardKey>, usize),
+        asked: impl Fn(&T) -> bool,
+        parse: fn(&[u8]) -> Result<T>,
+    ) -> Result<Vec<(ShardKey, T)>> {
         let mut start = [&[table], &first.0[..]].concat();
         if let Some(after) = after {
             // The next key in byte order.
@@ -138,7 +149,8 @@ impl ShardIndex {
             if list.len() == limit {
                 return ControlFlow::Break(());
             }
-            match parse_key(key).and_then(|key| Ok((key, Entry::parse(value)?))) {
+            match parse_key(key).and_then(|key| Ok((key, parse(value)?))) {
+                Ok((_, row)) if !asked(&row) => {}
                 Ok(pair) => {
                     let last = list.last().map(|(key, _)| *key).or(after);
                     assert!(last < Some(pair.0), "a listing is in order, each shard once");
@@ -155,6 +167,11 @@ impl ShardIndex {
     pub(crate) fn checkpoint(&self, uuid: DiskUuid) -> Result<Option<Checkpoint>> {
         let value = self.kv.get(CHECKPOINT)?;
         Ok(value.and_then(|value| Checkpoint::parse(&value)).filter(|checkpoint| checkpoint.uuid == uuid))
+    }
+
+    /// True when this extent is known to be damaged.
+    pub(crate) fn is_quarantined(&self, segment: u32, offset: u32) -> Result<bool> {
+        Ok(self.kv.get(&extent_key(segment, offset))?.is_some())
     }
 
     /// How much damage is known.
@@ -199,6 +216,10 @@ impl ShardIndex {
     }
 }
 
+fn extent_key(segment: u32, offset: u32) -> Vec<u8> {
+    [&[QUARANTINE], &segment.to_be_bytes()[..], &offset.to_be_bytes()].concat()
+}
+
 /// Changes that become visible together. Its own reads see them already.
 pub(crate) struct IndexChange<'a> {
     index: &'a ShardIndex,
@@ -241,9 +262,9 @@ impl IndexChange<'_> {
     }
 
     /// A shard whose record turned out to be damaged.
-    pub(crate) fn lose(&mut self, key: ShardKey, entry: Entry) -> Result<()> {
+    pub(crate) fn lose(&mut self, key: ShardKey, meta: &ShardMeta) -> Result<()> {
         self.delete(key)?;
-        self.batch.put(&key_bytes(LOST, &key), &entry.to_bytes());
+        self.batch.put(&key_bytes(LOST, &key), &meta_bytes(meta));
         self.lost.insert(key, true);
         self.damage.lost += 1;
         Ok(())
@@ -253,7 +274,7 @@ impl IndexChange<'_> {
         match self.lost.get(key) {
             Some(lost) => Ok(*lost),
             // A healthy disk is spared a lookup for every key.
-            None => Ok(self.damage.lost > 0 && self.index.get(LOST, key)?.is_some()),
+            None => Ok(self.damage.lost > 0 && self.index.get(LOST, key, parse_meta)?.is_some()),
         }
     }
 
@@ -270,8 +291,7 @@ impl IndexChange<'_> {
 
     pub(crate) fn quarantine(&mut self, segment: u32, offset: u64, size: u64) {
         let offset = u32::try_from(offset).expect("a segment is shorter than 4 GiB");
-        let key = [&[QUARANTINE], &segment.to_be_bytes()[..], &offset.to_be_bytes()].concat();
-        self.batch.put(&key, &size.to_le_bytes());
+        self.batch.put(&extent_key(segment, offset), &size.to_le_bytes());
         self.damage.quarantined += 1;
     }
 

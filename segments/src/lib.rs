@@ -7,17 +7,26 @@
 //! cache: it is completed from the segments at open, and rebuilt when it is lost. A read checks every block it
 //! touches and returns right bytes or an error (I-READ).
 
+mod active;
+mod background;
 mod change;
 mod committer;
 mod engine;
+mod fault;
+mod files;
+mod health;
 mod index;
+mod read;
 mod record;
 mod recovery;
+mod seal;
 mod segment;
+mod shared;
 mod store;
 mod superblock;
 
 pub use engine::DiskState;
+pub use health::DiskFailures;
 pub use store::{DiskConfig, DiskStats, DiskStore, ShardFound};
 
 #[cfg(test)]

@@ -4,26 +4,27 @@
 
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use env::Env;
 use kv::Kv;
 use proto::block::{ShardKey, ShardMeta};
 use types::limits::SEGMENT_SIZE_MAX;
 use types::{ChunkId, ChunkKey, ClusterId, DiskId, DiskUuid, Error, ErrorKind, Generation, NodeId, Result};
 
-use super::change::Change;
-use super::committer::Committer;
-use super::engine::{DiskState, Engine, Shared, Status, place};
-use super::index::{Damage, Entry, ShardIndex, Totals};
-use super::record::{self, Blocks, HEADER_SIZE, Header};
-use super::recovery;
-use super::segment;
-use super::superblock::{self, Expected, Superblock};
-
-/// A payload up to this size is read as a whole even for a part of it: one request to the disk instead of three.
-const WHOLE_READ_SIZE_MAX: usize = 2 * types::limits::RECORD_BLOCK_SIZE;
+use crate::change::Change;
+use crate::committer::Committer;
+use crate::engine::{DiskState, Engine};
+use crate::files::SegmentFiles;
+use crate::health::{DiskFailures, Health};
+use crate::index::{Damage, ShardIndex, Totals};
+use crate::read::read_record;
+use crate::recovery;
+use crate::seal::Unsealed;
+use crate::segment;
+use crate::shared::{Shared, Status};
+use crate::superblock::{self, Expected, Superblock};
 
 /// Where a disk is and whose it must be.
 #[derive(Clone, Debug)]
@@ -70,6 +71,8 @@ pub struct DiskStats {
     pub quarantined: u64,
     /// Shards that were lost with them and have not been put again: see [`DiskStore::lost`].
     pub lost: u64,
+    /// What went wrong since it was opened.
+    pub failures: DiskFailures,
 }
 
 /// A shard, or a part of one, that was read.
@@ -143,6 +146,12 @@ impl DiskStore {
         self.submit(Change::Delete { key }).await
     }
 
+    /// Takes a shard out of use whose bytes are wrong although they match their checksums, as a reader elsewhere has
+    /// proven: it is lost from now on, durably.
+    pub async fn distrust(&self, key: ShardKey) -> Result<()> {
+        self.submit(Change::Distrust { key }).await
+    }
+
     /// Reads a shard, or a range of its bytes: of the newest generation and of any slot unless they are named. A damaged
     /// one is `Corrupt`, not `NotFound`, until it is put again or deleted.
     pub async fn get_shard(
@@ -173,8 +182,11 @@ impl DiskStore {
             Ok(bytes) => Ok(ShardFound { key, meta: entry.meta, size: entry.payload_size, bytes }),
             Err(error) => {
                 if error.kind() == ErrorKind::Corrupt {
-                    tracing::error!("disk {}: {error}; quarantined", self.shared.root.display());
-                    self.submit(Change::Quarantine { key, entry }).await.map_err(|e| e.context(&error))?;
+                    let root = self.shared.root.display();
+                    tracing::error!("disk {root}: {error}; quarantined");
+                    if let Err(failed) = self.submit(Change::Quarantine { key, entry }).await {
+                        tracing::error!("disk {root}: and that could not be written down: {failed}");
+                    }
                 }
                 Err(error)
             }
@@ -188,11 +200,7 @@ impl DiskStore {
 
     /// Shards that were found damaged and must be rebuilt, in order, after `after`, at most `limit`.
     pub async fn lost(&self, after: Option<ShardKey>, limit: usize) -> Result<Vec<(ShardKey, ShardMeta)>> {
-        self.blocking(move |shared| {
-            let lost = shared.index.lost(after, limit)?;
-            Ok(lost.into_iter().map(|(key, entry)| (key, entry.meta)).collect())
-        })
-        .await
+        self.blocking(move |shared| shared.index.lost(after, limit)).await
     }
 
     /// Shards of the chunks from `first` to `last` in order, after `after`, at most `limit`.
@@ -215,7 +223,17 @@ impl DiskStore {
         let space = self.shared.disk.space(&self.shared.root)?;
         let Status { state, totals, damage } = self.shared.status().clone();
         let (Totals { records, bytes }, Damage { quarantined, lost }) = (totals, damage);
-        Ok(DiskStats { state, records, bytes, free: space.free, total: space.total, quarantined, lost })
+        let failures = self.shared.health.failures();
+        Ok(DiskStats {
+            state,
+            records,
+            bytes,
+            free: space.free,
+            total: space.total,
+            quarantined,
+            lost,
+            failures,
+        })
     }
 
     async fn submit(&self, change: Change) -> Result<()> {
@@ -271,67 +289,15 @@ pub(super) fn open_engine(
         false => DiskState::Healthy,
     };
     let shared = Arc::new(Shared {
+        files: SegmentFiles::new(disk.clone(), root.clone()),
         disk,
         root,
         index: ShardIndex::new(kv),
         superblock: Mutex::new(superblock),
-        segments: RwLock::default(),
+        unsealed: Mutex::new(Unsealed::default()),
+        health: Health::default(),
         status: Mutex::new(Status { state, totals: Totals::default(), damage: Damage::default() }),
     });
     let active = recovery::recover(&shared)?;
     Ok(Engine { shared, active, segment_size, _lock: lock })
-}
-
-/// The bytes of a record, checked.
-pub(super) fn read_record(
-    shared: &Shared,
-    key: &ShardKey,
-    entry: &Entry,
-    range: Option<Range<u32>>,
-) -> Result<Bytes> {
-    let size = entry.payload_size as usize;
-    let range = range.map_or(0..size, |range| range.start as usize..range.end as usize);
-    if range.start > range.end || range.end > size {
-        return Err(Error::invalid(format!("bytes {range:?} of a shard of {size}")));
-    }
-    let corrupt = |flaw: &str| {
-        Error::corrupt(format!(
-            "slot {} of chunk {} in segment {} at {}: {flaw}",
-            key.slot, key.chunk, entry.segment, entry.offset
-        ))
-    };
-    let file = shared.segments.read().expect("never poisoned: no panic inside").get(&entry.segment).cloned();
-    let file = file.ok_or_else(|| corrupt("the segment is gone"))?;
-    let at = u64::from(entry.offset);
-    let read = |size: usize, at: u64| -> Result<Bytes> {
-        let mut bytes = BytesMut::with_capacity(size);
-        match file.read_append_exact(&mut bytes, size, at) {
-            Ok(()) => Ok(bytes.freeze()),
-            Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
-                Err(corrupt("the segment ends before it"))
-            }
-            // Perhaps a cable: the shard stays in the index, and the reader takes another.
-            Err(e) => Err(Error::from(e).context(corrupt("cannot be read").message())),
-        }
-    };
-    let check_header = |bytes: &[u8]| {
-        let bytes: &[u8; HEADER_SIZE] = bytes.try_into().expect("HEADER_SIZE bytes were read");
-        let header = Header::parse(bytes, place(&shared.superblock(), entry.segment), entry.offset)
-            .map_err(corrupt)?;
-        let same = header.key == *key && super::engine::entry(&header, entry.segment) == Some(*entry);
-        if same { Ok(header) } else { Err(corrupt("another record is there")) }
-    };
-    if range.len() == size || size <= WHOLE_READ_SIZE_MAX {
-        let total = usize::try_from(record::record_size(size)).expect("a record fits in memory");
-        let bytes = read(total, at)?;
-        let header = check_header(&bytes[..HEADER_SIZE])?;
-        record::check_payload(&header, &bytes[HEADER_SIZE..]).map_err(corrupt)?;
-        return Ok(bytes.slice(HEADER_SIZE + range.start..HEADER_SIZE + range.end));
-    }
-    check_header(&read(HEADER_SIZE, at)?)?;
-    let blocks = Blocks::of(size, &range);
-    let bytes = read(blocks.end - blocks.start, at + (HEADER_SIZE + blocks.start) as u64)?;
-    let table = read(blocks.table_end - blocks.table_start, at + blocks.table_start as u64)?;
-    blocks.check(&bytes, &table).map_err(corrupt)?;
-    Ok(bytes.slice(range.start - blocks.start..range.end - blocks.start))
 }

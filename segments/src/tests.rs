@@ -2,10 +2,13 @@
 
 mod crash;
 mod damage;
+mod faults;
 mod faulty;
 mod formats;
 mod identity;
+mod sealing;
 mod service;
+mod unreadable;
 
 use std::sync::Arc;
 
@@ -17,7 +20,9 @@ use types::{ChunkId, ClusterId, Error, Generation, KeyId, NodeId, Result, Scope}
 
 use super::change::Change;
 use super::engine::Engine;
-use super::store::{DiskConfig, open_engine, read_record};
+use super::read::read_record;
+use super::seal;
+use super::store::{DiskConfig, open_engine};
 use faulty::FaultyDisk;
 
 fn key(n: u64) -> ShardKey {

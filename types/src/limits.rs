@@ -265,6 +265,13 @@ pub const RECORD_BLOCK_SIZE: usize = 64 * KIB;
 pub const DISK_QUEUE_COUNT_MAX: usize = 4096;
 /// A group commit takes in no more writes once it has this many bytes.
 pub const GROUP_COMMIT_SIZE_MAX: usize = 16 * MIB;
+/// Segment files of a disk that are open at once: a large disk has tens of thousands, and a process few descriptors.
+pub const SEGMENT_OPEN_COUNT_MAX: usize = 256;
+/// Headers of the segment that is written are kept in memory up to this size, to seal it without reading it again: some
+/// 80,000 records.
+pub const SEGMENT_HEADERS_SIZE_MAX: usize = 8 * MIB;
+/// Segments that wait to be sealed with their headers in memory.
+pub const SEGMENT_UNSEALED_COUNT_MAX: usize = 2;
 /// A disk with less free space takes no more shards, so that it can still record deletions and write its index.
 pub const DISK_FREE_BYTES_MIN: u64 = 256 * MIB as u64;
 
@@ -455,6 +462,8 @@ pub const HEAL_PERIOD: Duration = Duration::from_secs(2);
 pub const SLOT_SETTLE_TIME: Duration = Duration::from_secs(4);
 /// A full disk is asked again after this time: deleting and compacting take a while.
 pub const DISK_FULL_RETRY_MS: u32 = 5_000;
+/// A disk whose machine lacks descriptors or memory is asked again after this time.
+pub const DISK_RESOURCE_RETRY_MS: u32 = 500;
 /// A disk with a full queue is asked again after this time: about what it needs for one queue.
 pub const DISK_QUEUE_RETRY_MS: u32 = 100;
 

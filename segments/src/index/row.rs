@@ -7,13 +7,14 @@ use proto::block::{Layout, ShardKey, ShardMeta};
 use types::limits::SEALED_SIZE_MAX;
 use types::{ChunkKey, DiskUuid, Error, Generation, KeyId, Profile, Result};
 
-use crate::record::ALIGNMENT;
+use crate::record::{ALIGNMENT, Content, Header};
 use crate::segment::SEGMENT_HEADER_SIZE;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Table, chunk, generation, slot.
 const KEY_SIZE: usize = 1 + ChunkKey::SIZE + 8 + 1;
-const ENTRY_SIZE: usize = 32;
+const META_SIZE: usize = 16;
+const ENTRY_SIZE: usize = 16 + META_SIZE;
 const CHECKPOINT_SIZE: usize = 45;
 
 /// Where a record is, and what it is.
@@ -64,7 +65,49 @@ fn damaged() -> Error {
     )
 }
 
+/// What the index keeps of a shard that was lost.
+pub(crate) fn meta_bytes(meta: &ShardMeta) -> [u8; META_SIZE] {
+    let mut bytes = [0; META_SIZE];
+    if let Layout::Shard { k, m } = meta.layout {
+        bytes[..3].copy_from_slice(&[1, k, m]);
+    }
+    bytes[3] = meta.compressed.into();
+    bytes[4..8].copy_from_slice(&meta.plain_size.to_le_bytes());
+    bytes[8..12].copy_from_slice(&meta.stored_size.to_le_bytes());
+    bytes[12..].copy_from_slice(&meta.key.0.to_le_bytes());
+    bytes
+}
+
+pub(crate) fn parse_meta(bytes: &[u8]) -> Result<ShardMeta> {
+    let bytes: &[u8; META_SIZE] = bytes.try_into().map_err(|_| damaged())?;
+    let layout = match bytes[..3] {
+        [0, 0, 0] => Layout::Replica,
+        [1, k, m] if Profile::new(k, m).is_ok() => Layout::Shard { k, m },
+        _ => return Err(damaged()),
+    };
+    Ok(ShardMeta {
+        layout,
+        plain_size: word(bytes, 4),
+        stored_size: word(bytes, 8),
+        compressed: bytes[3] != 0,
+        key: KeyId(word(bytes, 12)),
+    })
+}
+
+fn word(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
+}
+
 impl Entry {
+    /// What the index says about a record in a segment; `None` when it has no payload.
+    pub(crate) fn of(header: &Header, segment: u32) -> Option<Entry> {
+        let Header { offset, payload_size, payload_crc, .. } = *header;
+        match header.content {
+            Content::Shard(meta) => Some(Entry { segment, offset, payload_size, payload_crc, meta }),
+            Content::Deleted | Content::Lost(_) => None,
+        }
+    }
+
     pub(crate) fn to_bytes(self) -> [u8; ENTRY_SIZE] {
         let mut bytes = [0; ENTRY_SIZE];
         for (i, number) in
@@ -72,40 +115,22 @@ impl Entry {
         {
             bytes[4 * i..4 * i + 4].copy_from_slice(&number.to_le_bytes());
         }
-        if let Layout::Shard { k, m } = self.meta.layout {
-            bytes[16..19].copy_from_slice(&[1, k, m]);
-        }
-        bytes[19] = self.meta.compressed.into();
-        bytes[20..24].copy_from_slice(&self.meta.plain_size.to_le_bytes());
-        bytes[24..28].copy_from_slice(&self.meta.stored_size.to_le_bytes());
-        bytes[28..32].copy_from_slice(&self.meta.key.0.to_le_bytes());
+        bytes[16..].copy_from_slice(&meta_bytes(&self.meta));
         bytes
     }
 
     pub(crate) fn parse(bytes: &[u8]) -> Result<Entry> {
         let bytes: &[u8; ENTRY_SIZE] = bytes.try_into().map_err(|_| damaged())?;
-        let number = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
-        let layout = match bytes[16..19] {
-            [0, 0, 0] => Layout::Replica,
-            [1, k, m] if Profile::new(k, m).is_ok() => Layout::Shard { k, m },
-            _ => return Err(damaged()),
-        };
         // Before so many bytes are read.
-        if !(1..=SEALED_SIZE_MAX).contains(&(number(8) as usize)) {
+        if !(1..=SEALED_SIZE_MAX).contains(&(word(bytes, 8) as usize)) {
             return Err(damaged());
         }
         Ok(Entry {
-            segment: number(0),
-            offset: number(4),
-            payload_size: number(8),
-            payload_crc: number(12),
-            meta: ShardMeta {
-                layout,
-                plain_size: number(20),
-                stored_size: number(24),
-                compressed: bytes[19] != 0,
-                key: KeyId(number(28)),
-            },
+            segment: word(bytes, 0),
+            offset: word(bytes, 4),
+            payload_size: word(bytes, 8),
+            payload_crc: word(bytes, 12),
+            meta: parse_meta(&bytes[16..])?,
         })
     }
 }

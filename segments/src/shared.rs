@@ -1,0 +1,108 @@
+//! What the parts of an open disk share: its index, its files, what is known about its health.
+//!
+//! Owns: the change from a disk that is written to one that never is again.
+//! Knows nothing of: batches, queues.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use env::Disk;
+use types::{Error, Result};
+
+use crate::engine::DiskState;
+use crate::files::SegmentFiles;
+use crate::health::Health;
+use crate::index::{Damage, IndexChange, ShardIndex, Totals};
+use crate::record::Place;
+use crate::seal::Unsealed;
+use crate::superblock::{self, Superblock};
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) root: PathBuf,
+    pub(crate) index: ShardIndex,
+    pub(crate) superblock: Mutex<Superblock>,
+    pub(crate) files: SegmentFiles,
+    pub(crate) unsealed: Mutex<Unsealed>,
+    pub(crate) status: Mutex<Status>,
+    pub(crate) health: Health,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Status {
+    pub(crate) state: DiskState,
+    pub(crate) totals: Totals,
+    pub(crate) damage: Damage,
+}
+
+impl Shared {
+    pub(crate) fn status(&self) -> MutexGuard<'_, Status> {
+        self.status.lock().expect("never poisoned: no panic inside")
+    }
+
+    pub(crate) fn unsealed(&self) -> MutexGuard<'_, Unsealed> {
+        self.unsealed.lock().expect("never poisoned: no panic inside")
+    }
+
+    pub(crate) fn superblock(&self) -> Superblock {
+        *self.superblock.lock().expect("poisoned by a broken promise only")
+    }
+
+    /// Writes the next generation of the superblock.
+    pub(crate) fn update_superblock(&self, update: impl FnOnce(&mut Superblock)) -> Result<()> {
+        let mut held = self.superblock.lock().expect("poisoned by a broken promise only");
+        let mut next = Superblock { generation: held.generation + 1, ..*held };
+        update(&mut next);
+        next.check_after(&held);
+        superblock::write(&*self.disk, &self.root, next)?;
+        *held = next;
+        Ok(())
+    }
+
+    pub(crate) fn place(&self, segment: u32) -> Place {
+        let disk = self.superblock().uuid.0[..8].try_into().expect("a uuid has 16 bytes");
+        Place { disk, segment }
+    }
+
+    /// Starts a change of the index.
+    pub(crate) fn change(&self) -> IndexChange<'_> {
+        let status = self.status();
+        self.index.change(status.totals, status.damage)
+    }
+
+    /// Makes a change of the index, and how much there is then, known.
+    pub(crate) fn commit(&self, change: IndexChange<'_>, complete: Option<(u32, u64)>) -> Result<()> {
+        let (totals, damage) = change.commit(self.superblock().uuid, complete)?;
+        let mut status = self.status();
+        (status.totals, status.damage) = (totals, damage);
+        Ok(())
+    }
+
+    /// Says what the disk can do from now on.
+    pub(crate) fn set_state(&self, state: DiskState) {
+        let before = std::mem::replace(&mut self.status().state, state.clone());
+        assert!(
+            !matches!(before, DiskState::ReadOnly(_)) || matches!(state, DiskState::ReadOnly(_)),
+            "a disk that failed is never written again (I-DISK)"
+        );
+    }
+
+    pub(crate) fn is_read_only(&self) -> bool {
+        matches!(self.status().state, DiskState::ReadOnly(_))
+    }
+
+    /// After a write or sync that the medium failed nobody knows what is on the disk: the kernel may have dropped the
+    /// pages and call the next sync a success. So this is final, also after a restart; reading goes on.
+    pub(crate) fn fail(&self, what: &str, error: &Error) -> Error {
+        let root = self.root.display();
+        let reason = format!("disk {root}: {what}: {error}; it is read-only from now on, replace it");
+        tracing::error!("{reason}");
+        self.health.media_write_error();
+        self.set_state(DiskState::ReadOnly(reason.clone()));
+        if let Err(error) = self.update_superblock(|superblock| superblock.failed = true) {
+            tracing::error!("disk {root}: and its superblock cannot be written: {error}");
+        }
+        Error::unavailable(reason)
+    }
+}
