@@ -32,7 +32,7 @@ pub(crate) struct Committer {
 struct CommitState {
     /// Before the engine, which unlocks the disk when it is dropped.
     background: Background,
-    engine: Mutex<Engine>,
+    engine: Arc<Mutex<Engine>>,
     changes: Mutex<Changes>,
 }
 
@@ -55,9 +55,10 @@ impl Committer {
     pub(crate) fn start(engine: Engine) -> Self {
         let queue = DiskQueue::start("disk-committer", &engine.shared.disk);
         let root = engine.shared.root.clone();
-        let background = Background::start(&engine.shared);
-        let (engine, changes) = (Mutex::new(engine), Mutex::default());
-        let shared = Arc::new(CommitState { engine, changes, background });
+        let disk = engine.shared.clone();
+        let engine = Arc::new(Mutex::new(engine));
+        let background = Background::start(&disk, &engine);
+        let shared = Arc::new(CommitState { background, engine, changes: Mutex::default() });
         Self { shared, root, room: Arc::new(Semaphore::new(QUEUE_SIZE_MAX)), queue }
     }
 
@@ -81,6 +82,16 @@ impl Committer {
             self.queue.push(move || shared.run());
         }
         answer.await.map_err(|_| Error::internal("the disk's committer stopped"))?
+    }
+
+    /// Sees to it that what there is to do in the background is done.
+    pub(crate) fn wake(&self) {
+        self.shared.background.wake();
+    }
+
+    /// Waits until that is done.
+    pub(crate) async fn idle(&self) {
+        self.shared.background.idle().await;
     }
 
     fn full(&self, what: &str) -> Error {

@@ -17,7 +17,7 @@ use types::{Error, ErrorKind, Result};
 use crate::active::Active;
 use crate::change::Change;
 use crate::fault::{Fault, Meaning};
-use crate::index::{Entry, IndexChange};
+use crate::index::{Entry, IndexChange, Known, Mode, not_known};
 use crate::record::{self, ALIGNMENT, Content, Header, Tail};
 use crate::segment::SEGMENT_HEADER_SIZE;
 use crate::shared::Shared;
@@ -49,8 +49,8 @@ pub(crate) struct Engine {
 }
 
 /// A batch in the making: bytes to append, in parts, and what they change.
-struct Group<'a> {
-    change: IndexChange<'a>,
+struct Group {
+    change: IndexChange,
     parts: Vec<Bytes>,
     headers: Vec<u8>,
     size: u64,
@@ -68,6 +68,9 @@ impl Engine {
     }
 
     fn try_commit(&mut self, changes: &[Change]) -> Result<Vec<Result<()>>, Fault> {
+        if self.shared.index.mode() == Mode::Lost {
+            return Err(Fault::Refused(not_known()));
+        }
         let is_full = self.prepare(changes)?;
         let shared = self.shared.clone();
         let (change, parts, headers) = (shared.change(), Vec::new(), Vec::new());
@@ -88,6 +91,9 @@ impl Engine {
     fn note_loss(&self, change: &Change, reason: &str) -> Result<()> {
         if !change.is_loss() {
             return Err(Error::unavailable(reason));
+        }
+        if self.shared.index.mode() == Mode::Lost {
+            return Err(not_known());
         }
         let mut index = self.shared.change();
         if let Some(entry) = self.suspect(&mut index, change)? {
@@ -117,11 +123,11 @@ impl Engine {
     }
 
     /// Adds one change to the batch.
-    fn plan(&self, group: &mut Group<'_>, change: &Change) -> Result<()> {
+    fn plan(&self, group: &mut Group, change: &Change) -> Result<()> {
         match change {
             Change::Put { key, meta, payload, crc } => self.plan_put(group, *key, *meta, payload, *crc),
             Change::Delete { key } => {
-                if group.change.entry(key)?.is_some() || group.change.is_lost(key)? {
+                if group.change.known(key)? != Known::Absent {
                     self.append(group, *key, Content::Deleted, &Bytes::new(), record::tail(&[]));
                     group.change.delete(*key)?;
                 }
@@ -141,21 +147,22 @@ impl Engine {
 
     /// The entry that is lost by this change; `None` when there is another one by now. Damaged bytes are taken out of
     /// use.
-    fn suspect(&self, index: &mut IndexChange<'_>, change: &Change) -> Result<Option<Entry>> {
-        let found = index.entry(change.key())?;
-        if let Change::Quarantine { entry, .. } = change {
-            if found != Some(*entry) {
-                return Ok(None);
+    fn suspect(&self, index: &mut IndexChange, change: &Change) -> Result<Option<Entry>> {
+        match (index.known(change.key())?, change) {
+            (Known::Stored(found), Change::Quarantine { entry, .. }) if found == *entry => {
+                let size = record::record_size(entry.payload_size as usize);
+                index.quarantine(entry.segment, entry.offset.into(), size);
+                Ok(Some(found))
             }
-            let size = record::record_size(entry.payload_size as usize);
-            index.quarantine(entry.segment, entry.offset.into(), size);
+            (Known::Stored(found), Change::Distrust { .. }) => Ok(Some(found)),
+            (Known::Unknown, Change::Distrust { .. }) => Err(not_known()),
+            _ => Ok(None),
         }
-        Ok(found)
     }
 
     fn plan_put(
         &self,
-        group: &mut Group<'_>,
+        group: &mut Group,
         key: ShardKey,
         meta: ShardMeta,
         payload: &Bytes,
@@ -172,7 +179,7 @@ impl Engine {
         if crc.is_some_and(|crc| crc != tail.payload_crc) {
             return Err(Error::unavailable("a shard was damaged in transit: send it again"));
         }
-        if let Some(old) = group.change.entry(&key)? {
+        if let Known::Stored(old) = group.change.known(&key)? {
             let same = old.meta == meta
                 && old.payload_size as usize == payload.len()
                 && old.payload_crc == tail.payload_crc;
@@ -201,7 +208,7 @@ impl Engine {
     /// Appends a record to the batch.
     fn append(
         &self,
-        group: &mut Group<'_>,
+        group: &mut Group,
         key: ShardKey,
         content: Content,
         payload: &Bytes,
@@ -229,7 +236,7 @@ impl Engine {
     }
 
     /// Append, sync, index.
-    fn write(&mut self, group: Group<'_>) -> Result<(), Fault> {
+    fn write(&mut self, group: Group) -> Result<(), Fault> {
         if group.change.len() == 0 {
             return Ok(());
         }
@@ -255,8 +262,9 @@ impl Engine {
         match fault.meaning(&self.shared.root) {
             Meaning::Answer(error) => error,
             Meaning::Final(what, error) => self.shared.fail(what, &error),
-            // A later batch must not put its checkpoint after a record that is in no index.
-            Meaning::IndexLost(error) => self.shared.fail("the index failed", &error),
+            // What was appended stays: it is durable, but nobody who waits is told so. A later batch cannot put its
+            // checkpoint behind it: there is none until the index is rebuilt.
+            Meaning::IndexLost(error) => self.shared.lose_index(&self.shared.index.tables(), &error),
             Meaning::Passing { answer, is_full } => {
                 if is_full {
                     self.shared.set_state(DiskState::Full);

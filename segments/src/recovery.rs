@@ -4,20 +4,21 @@
 //! Knows nothing of: superblocks' meaning, queues.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use env::{Disk, File, OpenMode};
-use types::{Error, Result};
+use types::{Error, ErrorKind, Result};
 
 use crate::active::Active;
-use crate::index::{Entry, IndexChange};
+use crate::index::{Entry, IndexChange, Mode};
 use crate::record::{Content, Header};
-use crate::segment::walk::{Bad, Step, Walk};
+use crate::records;
+use crate::segment::walk::{Bad, Step};
 use crate::segment::{self, Ended, Opening, SEGMENT_HEADER_SIZE, footer};
 use crate::shared::Shared;
 
-/// Index changes that are written together; bounds the memory of a rebuild.
+/// Index changes that are written together; bounds the memory of a replay.
 const BATCH_COUNT_MAX: usize = 4096;
 
 /// A segment that can be continued: its number, and where its last good record ends.
@@ -45,55 +46,90 @@ impl Holes {
     }
 }
 
-/// Completes the index and returns the segment to write.
+/// Completes the index, or begins a new one, and returns the segment to write.
 pub(crate) fn recover(shared: &Shared) -> Result<Active> {
     let numbers = usable_segments(shared)?;
     keep_names(shared);
     let mut holes = Holes::default();
-    let known = known_position(shared, &mut holes)?;
-    let is_rebuild = known.is_none();
-    if is_rebuild {
-        if !numbers.is_empty() {
-            tracing::warn!(
-                "disk {}: the index is missing; rebuilding it from the segments",
-                shared.root.display()
-            );
+    let known = known_position(shared, &mut holes);
+    let completed =
+        known.and_then(|known| known.map(|known| complete(shared, &numbers, known, holes)).transpose());
+    let active = match completed {
+        Ok(Some(active)) => active,
+        Ok(None) => begin(shared, &numbers)?,
+        Err(error) if error.kind() == ErrorKind::Corrupt => {
+            shared.lose_index(&shared.index.tables(), &error);
+            shared.index.replace(&*shared.disk, &shared.root, 0)?;
+            begin(shared, &usable_segments(shared)?)?
         }
-        shared.index.clear()?;
+        Err(error) => return Err(error),
+    };
+    assert!(numbers.iter().max() <= Some(&active.number), "no segment comes after the one that is written");
+    shared.unsealed().look_until(active.number);
+    Ok(active)
+}
+
+/// Without an index: nothing that was written before is known until it is rebuilt, in the background. What comes goes to
+/// a new segment.
+fn begin(shared: &Shared, numbers: &[u32]) -> Result<Active> {
+    let tables = shared.index.tables();
+    tables.clear()?;
+    let is_read_only = shared.is_read_only();
+    let active = match is_read_only {
+        true => last_segment(shared, numbers)?,
+        false => continue_writing(shared, numbers, empty_segment(shared, numbers)?, 0)?,
+    };
+    if !numbers.is_empty() {
+        let root = shared.root.display();
+        tracing::warn!("disk {root}: the index is missing; rebuilding it from the segments");
+        let before = if is_read_only { u32::MAX } else { active.number };
+        shared.index.set_mode(Mode::Rebuilding { before });
+        return Ok(active);
     }
-    shared.status().damage = shared.index.damage()?;
-    let start = known.unwrap_or(Position { segment: 0, offset: SEGMENT_HEADER_SIZE });
+    shared.index.set_mode(Mode::Ready);
+    shared.commit(shared.change(), Some((active.number, active.end)))?;
+    // From now on a missing one means that it was lost.
+    tables.flush()?;
+    Ok(active)
+}
+
+/// The last segment, if nothing was ever written to it: an earlier attempt to rebuild made it.
+fn empty_segment(shared: &Shared, numbers: &[u32]) -> Result<Option<Writable>> {
+    let Some(&last) = numbers.last() else { return Ok(None) };
+    let file = shared.files.get(last)?;
+    let opening = segment::opening(&*file, shared.superblock().uuid, last)?;
+    let is_empty = matches!(opening, Opening::Good(_)) && file.len()? == SEGMENT_HEADER_SIZE;
+    Ok(is_empty.then_some((last, SEGMENT_HEADER_SIZE)))
+}
+
+/// Completes the index from what was written after its checkpoint.
+fn complete(shared: &Shared, numbers: &[u32], known: Position, holes: Holes) -> Result<Active> {
+    shared.index.set_mode(Mode::Ready);
+    let tables = shared.index.tables();
+    shared.status().damage = tables.damage()?;
     let last = numbers.last().copied().unwrap_or(0);
-    let mut replay = Replay { shared, is_rebuild, last, holes, missing: Vec::new() };
-    if !is_rebuild {
-        replay.missing_segments(&numbers, start.segment)?;
-    }
+    let mut replay = Replay { shared, is_durable: true, last, holes, missing: Vec::new() };
+    replay.missing_segments(numbers, known.segment)?;
     let mut writable = None;
-    for &number in numbers.iter().filter(|&&number| number >= start.segment) {
-        if !is_durable(shared, number) && !replay.is_rebuild {
+    for &number in numbers.iter().filter(|&&number| number >= known.segment) {
+        if replay.is_durable && !is_durable(shared, number) {
             // What is in memory can be read as long as the process lives. The index may learn of it, but must not count
             // as complete then: the next start rebuilds it from what is really there.
-            shared.index.forget_checkpoint()?;
-            replay.is_rebuild = true;
+            tables.forget_checkpoint()?;
+            replay.is_durable = false;
         }
-        let offset = if number == start.segment { start.offset } else { SEGMENT_HEADER_SIZE };
+        let offset = if number == known.segment { known.offset } else { SEGMENT_HEADER_SIZE };
         writable = replay.segment(number, offset)?;
     }
     replay.lose_in_holes()?;
     // Extents that were known before and are found again count once.
-    shared.status().damage = shared.index.damage()?;
+    shared.status().damage = tables.damage()?;
     if shared.is_read_only() {
-        return last_segment(shared, &numbers);
+        return last_segment(shared, numbers);
     }
-    let active = continue_writing(shared, &numbers, writable, start.segment)?;
-    assert!(numbers.iter().max() <= Some(&active.number), "no segment comes after the one that is written");
+    let active = continue_writing(shared, numbers, writable, known.segment)?;
     assert!(active.end >= SEGMENT_HEADER_SIZE, "records begin after the header");
-    shared.unsealed().look_until(active.number);
     shared.commit(shared.change(), Some((active.number, active.end)))?;
-    if is_rebuild {
-        // Only now does it count as an index; from now on a missing one means that it was lost.
-        shared.index.flush()?;
-    }
     Ok(active)
 }
 
@@ -176,7 +212,9 @@ fn usable_segments(shared: &Shared) -> Result<Vec<u32>> {
 /// What the index knows, if that can be true. A segment that is shorter than it should be does not make the index
 /// wrong: it is the only one who still knows what is gone.
 fn known_position(shared: &Shared, holes: &mut Holes) -> Result<Option<Position>> {
-    let Some(checkpoint) = shared.index.checkpoint(shared.superblock().uuid)? else { return Ok(None) };
+    let Some(checkpoint) = shared.index.tables().checkpoint(shared.superblock().uuid)? else {
+        return Ok(None);
+    };
     let len = match shared.disk.metadata(&segment::path(&shared.root, checkpoint.segment)) {
         Ok(found) => found.size,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
@@ -197,7 +235,8 @@ fn known_position(shared: &Shared, holes: &mut Holes) -> Result<Option<Position>
 
 struct Replay<'a> {
     shared: &'a Shared,
-    is_rebuild: bool,
+    /// All that was read so far survives a power cut.
+    is_durable: bool,
     last: u32,
     holes: Holes,
     /// Segments whose files are gone.
@@ -216,8 +255,8 @@ impl Replay<'_> {
     /// Notices files that are gone. Whoever removes one on purpose leaves a note of it in the index.
     fn missing_segments(&mut self, numbers: &[u32], known: u32) -> Result<()> {
         for number in (1..=known.max(self.last)).filter(|number| numbers.binary_search(number).is_err()) {
-            if !self.shared.index.is_quarantined(number, 0)? {
-                self.report(number, 0, u64::MAX, "the file is gone");
+            if !self.shared.index.tables().is_quarantined(number, 0)? {
+                self.shared.report_damage(number, 0, u64::MAX, "the file is gone");
                 self.holes.add(number, 0..u64::MAX);
                 self.missing.push(number);
             }
@@ -229,16 +268,37 @@ impl Replay<'_> {
     /// continued.
     fn segment(&mut self, number: u32, offset: u64) -> Result<Option<Writable>> {
         let file = self.shared.files.get(number)?;
-        let place = self.shared.place(number);
-        if let Some(footer) = footer::read(&*file, place)? {
-            let new = footer.headers.into_iter().filter(|header| u64::from(header.offset) >= offset);
-            self.follow(number, offset, new.map(|header| Ok(Step::Record(header))))?;
-            return Ok(None);
-        }
-        let len = file.len()?;
-        let end = self.end_of(number)?.map_or(len, |end| end.min(len));
-        let followed = self.follow(number, offset, Walk::new(&*file, place, offset, end))?;
-        if number != self.last || !followed.is_whole || len < offset {
+        // When not all is durable, nobody knows whether the last batch was acknowledged: it stays, and is reported.
+        let cuts = number == self.last && self.is_durable;
+        let mut followed = Followed { end: offset, is_whole: true, torn_at: None };
+        let shared = self.shared;
+        let mut change = shared.change();
+        let visited = records::visit(shared, number, &*file, offset, &mut |step| {
+            match step {
+                Step::Record(header) => {
+                    apply_record(&mut change, &header, number)?;
+                    followed.end = header.end();
+                }
+                Step::Bad(bad) if bad.may_be_torn && cuts => {
+                    followed.torn_at = Some(bad.offset);
+                    return Ok(ControlFlow::Break(()));
+                }
+                Step::Bad(bad) => {
+                    self.lose(&mut change, number, &bad)?;
+                    followed.end = bad.offset + bad.size;
+                    followed.is_whole = false;
+                }
+            }
+            if change.len() >= BATCH_COUNT_MAX {
+                let full = std::mem::replace(&mut change, shared.change());
+                self.commit(full, number, followed.end)?;
+                change = shared.change();
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        self.commit(change, number, followed.end)?;
+        let is_last = number == self.last && !visited.has_footer;
+        if !is_last || !followed.is_whole || visited.end < offset {
             return Ok(None);
         }
         if let Some(torn) = followed.torn_at {
@@ -248,66 +308,15 @@ impl Replay<'_> {
         Ok(Some((number, followed.end)))
     }
 
-    /// Where the records of a segment end, if the one after it says so.
-    fn end_of(&self, number: u32) -> Result<Option<u64>> {
-        if number == self.last {
-            return Ok(None);
-        }
-        let next = number + 1;
-        let file: Arc<dyn File> = match self.shared.files.get(next) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            opened => opened?,
-        };
-        Ok(match segment::opening(&*file, self.shared.superblock().uuid, next)? {
-            Opening::Good(Some(ended)) if ended.segment == number => Some(ended.end.into()),
-            _ => None,
-        })
-    }
-
     fn cut(&self, number: u32, at: u64) -> Result<()> {
         let file = self.shared.disk.open(&segment::path(&self.shared.root, number), OpenMode::ReadWrite)?;
         file.set_len(at)?;
         Ok(file.sync_data()?)
     }
 
-    fn follow(
-        &mut self,
-        number: u32,
-        offset: u64,
-        steps: impl Iterator<Item = std::io::Result<Step>>,
-    ) -> Result<Followed> {
-        // Without an index nobody knows whether the last batch was acknowledged: it stays as it is, and is reported.
-        let cuts = number == self.last && !self.is_rebuild;
-        let mut followed = Followed { end: offset, is_whole: true, torn_at: None };
-        let mut change = self.shared.change();
-        for step in steps {
-            match step? {
-                Step::Record(header) => {
-                    apply_record(&mut change, &header, number)?;
-                    followed.end = header.end();
-                }
-                Step::Bad(bad) if bad.may_be_torn && cuts => {
-                    followed.torn_at = Some(bad.offset);
-                    break;
-                }
-                Step::Bad(bad) => {
-                    self.lose(&mut change, number, &bad)?;
-                    followed.end = bad.offset + bad.size;
-                    followed.is_whole = false;
-                }
-            }
-            if change.len() >= BATCH_COUNT_MAX {
-                self.commit(change, number, followed.end)?;
-                change = self.shared.change();
-            }
-        }
-        self.commit(change, number, followed.end)?;
-        Ok(followed)
-    }
-
     /// Bytes that were there once: whose they were is lost, not absent.
-    fn lose(&mut self, change: &mut IndexChange<'_>, number: u32, bad: &Bad) -> Result<()> {
-        self.report(number, bad.offset, bad.size, bad.flaw);
+    fn lose(&mut self, change: &mut IndexChange, number: u32, bad: &Bad) -> Result<()> {
+        self.shared.report_damage(number, bad.offset, bad.size, bad.flaw);
         if bad.is_unreadable {
             self.shared.health.unreadable();
         }
@@ -328,7 +337,7 @@ impl Replay<'_> {
         let holes = std::mem::take(&mut self.holes);
         let mut after = None;
         while !holes.0.is_empty() {
-            let page = self.shared.index.find(&|entry| holes.has(entry), after, BATCH_COUNT_MAX)?;
+            let page = self.shared.index.tables().find(&|entry| holes.has(entry), after, BATCH_COUNT_MAX)?;
             let Some((last, _)) = page.last() else { break };
             after = Some(*last);
             let mut change = self.shared.change();
@@ -344,23 +353,14 @@ impl Replay<'_> {
         self.shared.commit(change, None)
     }
 
-    /// A rebuild that is cut short starts over: half an index must not pass for one that knows what was acknowledged.
-    fn commit(&self, change: IndexChange<'_>, number: u32, end: u64) -> Result<()> {
+    fn commit(&self, change: IndexChange, number: u32, end: u64) -> Result<()> {
         // Entries in holes are looked for at the end: until then the index must not say that it knows of them.
-        let is_complete = !self.is_rebuild && self.holes.0.is_empty();
+        let is_complete = self.is_durable && self.holes.0.is_empty();
         self.shared.commit(change, is_complete.then_some((number, end)))
-    }
-
-    fn report(&self, number: u32, offset: u64, size: u64, flaw: &str) {
-        let error = Error::corrupt(format!("segment {number}: {size} bytes at {offset}: {flaw}"));
-        tracing::error!(
-            "disk {}: {error}; quarantined, repair restores what was there",
-            self.shared.root.display()
-        );
     }
 }
 
-pub(crate) fn apply_record(change: &mut IndexChange<'_>, header: &Header, segment: u32) -> Result<()> {
+pub(crate) fn apply_record(change: &mut IndexChange, header: &Header, segment: u32) -> Result<()> {
     match (Entry::of(header, segment), header.content) {
         (Some(entry), _) => change.put(header.key, entry),
         (None, Content::Lost(meta)) => change.lose(header.key, &meta),

@@ -94,7 +94,8 @@ fn look_for_old(shared: &Shared) -> Result<(), Failure> {
         return Ok(());
     }
     let numbers = segment::list(&*shared.disk, &shared.root)?;
-    for pair in numbers.windows(2).filter(|pair| pair[0] < until && pair[0] + 1 == pair[1]) {
+    let from = shared.ask(|tables| tables.sealed_before()).unwrap_or(0);
+    for pair in numbers.windows(2).filter(|pair| (from..until).contains(&pair[0]) && pair[0] + 1 == pair[1]) {
         let number = pair[0];
         let place = shared.place(number);
         if footer::read(&*shared.files.get(number)?, place)?.is_some() {
@@ -107,6 +108,8 @@ fn look_for_old(shared: &Shared) -> Result<(), Failure> {
             seal(shared, number, ended.end.into(), None)?;
         }
     }
+    // Without that the next start looks at all of them again, no more.
+    let _ = shared.ask(|tables| tables.set_sealed_before(until));
     Ok(())
 }
 

@@ -7,12 +7,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use env::Disk;
-use types::{Error, Result};
+use types::{Error, ErrorKind, Result};
 
 use crate::engine::DiskState;
 use crate::files::SegmentFiles;
 use crate::health::Health;
-use crate::index::{Damage, IndexChange, ShardIndex, Totals};
+use crate::index::{Damage, IndexChange, Mode, ShardIndex, Tables, Totals, not_known};
 use crate::record::Place;
 use crate::seal::Unsealed;
 use crate::superblock::{self, Superblock};
@@ -66,13 +66,40 @@ impl Shared {
     }
 
     /// Starts a change of the index.
-    pub(crate) fn change(&self) -> IndexChange<'_> {
+    pub(crate) fn change(&self) -> IndexChange {
+        let (tables, mode) = self.index.view();
         let status = self.status();
-        self.index.change(status.totals, status.damage)
+        tables.change(mode != Mode::Ready, status.totals, status.damage)
+    }
+
+    /// Asks an index that knows everything. When it turns out to be damaged, it is lost.
+    pub(crate) fn ask<T>(&self, question: impl FnOnce(&Tables) -> Result<T>) -> Result<T> {
+        let (tables, Mode::Ready) = self.index.view() else { return Err(not_known()) };
+        question(&tables).map_err(|error| self.index_error(&tables, error))
+    }
+
+    /// What an error of the index means to those who ask it.
+    pub(crate) fn index_error(&self, tables: &Tables, error: Error) -> Error {
+        match error.kind() {
+            ErrorKind::Corrupt => self.lose_index(tables, &error),
+            _ => error,
+        }
+    }
+
+    /// The index is worth nothing any more; what it knew is in the segments.
+    pub(crate) fn lose_index(&self, tables: &Tables, error: &Error) -> Error {
+        tracing::error!("disk {}: the index failed: {error}", self.root.display());
+        self.index.lose(tables);
+        not_known()
+    }
+
+    pub(crate) fn report_damage(&self, segment: u32, offset: u64, size: u64, flaw: &str) {
+        let error = Error::corrupt(format!("segment {segment}: {size} bytes at {offset}: {flaw}"));
+        tracing::error!("disk {}: {error}; quarantined, repair restores what was there", self.root.display());
     }
 
     /// Makes a change of the index, and how much there is then, known.
-    pub(crate) fn commit(&self, change: IndexChange<'_>, complete: Option<(u32, u64)>) -> Result<()> {
+    pub(crate) fn commit(&self, change: IndexChange, complete: Option<(u32, u64)>) -> Result<()> {
         let (totals, damage) = change.commit(self.superblock().uuid, complete)?;
         let mut status = self.status();
         (status.totals, status.damage) = (totals, damage);

@@ -18,7 +18,7 @@ use crate::committer::Committer;
 use crate::engine::{DiskState, Engine};
 use crate::files::SegmentFiles;
 use crate::health::{DiskFailures, Health};
-use crate::index::{Damage, ShardIndex, Totals};
+use crate::index::{Damage, Entry, Known, Mode, ShardIndex, Totals, not_known};
 use crate::read::read_record;
 use crate::recovery;
 use crate::seal::Unsealed;
@@ -71,6 +71,8 @@ pub struct DiskStats {
     pub quarantined: u64,
     /// Shards that were lost with them and have not been put again: see [`DiskStore::lost`].
     pub lost: u64,
+    /// The index is being rebuilt: of what is stored only a part is known, and the figures above are not.
+    pub is_rebuilding: bool,
     /// What went wrong since it was opened.
     pub failures: DiskFailures,
 }
@@ -98,11 +100,12 @@ pub struct DiskStore {
 impl DiskStore {
     /// Opens a disk, or formats an empty directory. `open_index` opens the index in the directory it is given, once
     /// this is known to be the right disk; when it says `Corrupt`, that directory is removed and it is called again.
-    /// `Invalid` for a disk that is not the expected one, `Conflict` for one in use. Blocks while it recovers.
+    /// `Invalid` for a disk that is not the expected one, `Conflict` for one in use. Blocks while it recovers. A new
+    /// index is made in the background: until it is complete, questions about what was stored before are `Unavailable`.
     pub fn open(
         env: &Env,
         config: DiskConfig,
-        open_index: impl Fn(&std::path::Path) -> Result<Arc<dyn Kv>>,
+        open_index: impl Fn(&std::path::Path) -> Result<Arc<dyn Kv>> + Send + Sync + 'static,
     ) -> Result<Arc<Self>> {
         let engine = open_engine(env, config, open_index)?;
         let shared = engine.shared.clone();
@@ -162,12 +165,7 @@ impl DiskStore {
         range: Option<Range<u32>>,
     ) -> Result<ShardFound> {
         let read = self.blocking(move |shared| {
-            let Some((key, entry)) = shared.index.newest(chunk, slot, generation)? else {
-                return Err(match shared.index.newest_lost(chunk, slot, generation)? {
-                    Some(_) => Error::corrupt(format!("chunk {chunk} was on this disk and is damaged")),
-                    None => Error::not_found(format!("chunk {chunk} is not on this disk")),
-                });
-            };
+            let (key, entry) = find(shared, chunk, slot, generation)?;
             assert!(
                 key.chunk == chunk
                     && slot.is_none_or(|slot| key.slot == slot)
@@ -195,12 +193,16 @@ impl DiskStore {
 
     /// True when the shard is here, as far as the index knows: its bytes are not checked.
     pub async fn has(&self, key: ShardKey) -> Result<bool> {
-        self.blocking(move |shared| Ok(shared.index.entry(&key)?.is_some())).await
+        self.blocking(move |shared| match known(shared, &key)? {
+            Known::Unknown => Err(not_known()),
+            known => Ok(matches!(known, Known::Stored(_))),
+        })
+        .await
     }
 
     /// Shards that were found damaged and must be rebuilt, in order, after `after`, at most `limit`.
     pub async fn lost(&self, after: Option<ShardKey>, limit: usize) -> Result<Vec<(ShardKey, ShardMeta)>> {
-        self.blocking(move |shared| shared.index.lost(after, limit)).await
+        self.blocking(move |shared| shared.ask(|tables| tables.lost(after, limit))).await
     }
 
     /// Shards of the chunks from `first` to `last` in order, after `after`, at most `limit`.
@@ -212,10 +214,15 @@ impl DiskStore {
         limit: usize,
     ) -> Result<Vec<(ShardKey, ShardMeta)>> {
         self.blocking(move |shared| {
-            let found = shared.index.list((first, last), after, limit)?;
+            let found = shared.ask(|tables| tables.list((first, last), after, limit))?;
             Ok(found.into_iter().map(|(key, entry)| (key, entry.meta)).collect())
         })
         .await
+    }
+
+    /// Waits for what the disk has to do on its own: to rebuild its index, to seal segments. Returns when it has tried.
+    pub async fn settled(&self) {
+        self.committer.idle().await;
     }
 
     /// Its figures. Asks the file system, which may block for a moment.
@@ -223,7 +230,7 @@ impl DiskStore {
         let space = self.shared.disk.space(&self.shared.root)?;
         let Status { state, totals, damage } = self.shared.status().clone();
         let (Totals { records, bytes }, Damage { quarantined, lost }) = (totals, damage);
-        let failures = self.shared.health.failures();
+        self.committer.wake();
         Ok(DiskStats {
             state,
             records,
@@ -232,7 +239,8 @@ impl DiskStore {
             total: space.total,
             quarantined,
             lost,
-            failures,
+            is_rebuilding: self.shared.index.mode() != Mode::Ready,
+            failures: self.shared.health.failures(),
         })
     }
 
@@ -244,8 +252,50 @@ impl DiskStore {
         &self,
         work: impl FnOnce(&Shared) -> Result<T> + Send + 'static,
     ) -> Result<T> {
+        self.committer.wake();
         let shared = self.shared.clone();
         self.shared.disk.submit(move |_| work(&shared)).await
+    }
+}
+
+/// What the index knows of a shard. While it is rebuilt, that is what has happened since.
+fn known(shared: &Shared, key: &ShardKey) -> Result<Known> {
+    let (tables, mode) = shared.index.view();
+    let known = match mode {
+        Mode::Lost => Ok(Known::Unknown),
+        Mode::Rebuilding { .. } => tables.fresh(key),
+        Mode::Ready => tables.known(key),
+    };
+    known.map_err(|error| shared.index_error(&tables, error))
+}
+
+/// The shard that is asked for: the newest one where several match.
+fn find(
+    shared: &Shared,
+    chunk: ChunkKey,
+    slot: Option<u8>,
+    generation: Option<Generation>,
+) -> Result<(ShardKey, Entry)> {
+    let lost = || Error::corrupt(format!("chunk {chunk} was on this disk and is damaged"));
+    let absent = || Error::not_found(format!("chunk {chunk} is not on this disk"));
+    if let (Some(slot), Some(generation)) = (slot, generation) {
+        let key = ShardKey { chunk, generation, slot };
+        return match known(shared, &key)? {
+            Known::Stored(entry) => Ok((key, entry)),
+            Known::Lost(_) => Err(lost()),
+            Known::Absent => Err(absent()),
+            Known::Unknown => Err(not_known()),
+        };
+    }
+    let found = shared.ask(|tables| {
+        let stored = tables.newest(chunk, slot, generation)?;
+        let is_lost = stored.is_none() && tables.newest_lost(chunk, slot, generation)?.is_some();
+        Ok((stored, is_lost))
+    });
+    match found? {
+        (Some(found), _) => Ok(found),
+        (None, true) => Err(lost()),
+        (None, false) => Err(absent()),
     }
 }
 
@@ -253,7 +303,7 @@ impl DiskStore {
 pub(super) fn open_engine(
     env: &Env,
     config: DiskConfig,
-    open_index: impl Fn(&std::path::Path) -> Result<Arc<dyn Kv>>,
+    open_index: impl Fn(&std::path::Path) -> Result<Arc<dyn Kv>> + Send + Sync + 'static,
 ) -> Result<Engine> {
     let DiskConfig { root, cluster, node, expected, segment_size } = config;
     assert!(segment_size <= SEGMENT_SIZE_MAX, "offsets in a segment take 32 bits");
@@ -275,15 +325,7 @@ pub(super) fn open_engine(
             new
         }
     };
-    let index_path = root.join("index");
-    let kv = match open_index(&index_path) {
-        Err(error) if error.kind() == ErrorKind::Corrupt && disk.exists(&index_path) => {
-            tracing::warn!("disk {}: {error}; rebuilding the index", root.display());
-            disk.remove_dir_all(&index_path)?;
-            open_index(&index_path)?
-        }
-        opened => opened?,
-    };
+    let index = ShardIndex::open(&*disk, &root, Arc::new(open_index))?;
     let state = match superblock.failed {
         true => DiskState::ReadOnly(format!("disk {} failed a write before; replace it", root.display())),
         false => DiskState::Healthy,
@@ -292,7 +334,7 @@ pub(super) fn open_engine(
         files: SegmentFiles::new(disk.clone(), root.clone()),
         disk,
         root,
-        index: ShardIndex::new(kv),
+        index,
         superblock: Mutex::new(superblock),
         unsealed: Mutex::new(Unsealed::default()),
         health: Health::default(),

@@ -272,6 +272,8 @@ pub const SEGMENT_OPEN_COUNT_MAX: usize = 256;
 pub const SEGMENT_HEADERS_SIZE_MAX: usize = 8 * MIB;
 /// Segments that wait to be sealed with their headers in memory.
 pub const SEGMENT_UNSEALED_COUNT_MAX: usize = 2;
+/// Records that the rebuild of an index sorts in memory at once: some 100 MB.
+pub const REBUILD_RUN_COUNT: usize = 512 * 1024;
 /// A disk with less free space takes no more shards, so that it can still record deletions and write its index.
 pub const DISK_FREE_BYTES_MIN: u64 = 256 * MIB as u64;
 
@@ -462,6 +464,8 @@ pub const HEAL_PERIOD: Duration = Duration::from_secs(2);
 pub const SLOT_SETTLE_TIME: Duration = Duration::from_secs(4);
 /// A full disk is asked again after this time: deleting and compacting take a while.
 pub const DISK_FULL_RETRY_MS: u32 = 5_000;
+/// How long a disk waits after an attempt to rebuild its index that failed.
+pub const REBUILD_PAUSE: Duration = Duration::from_secs(5);
 /// A disk whose machine lacks descriptors or memory is asked again after this time.
 pub const DISK_RESOURCE_RETRY_MS: u32 = 500;
 /// A disk with a full queue is asked again after this time: about what it needs for one queue.

@@ -7,6 +7,7 @@ use proto::block::{Layout, ShardKey, ShardMeta};
 use types::limits::SEALED_SIZE_MAX;
 use types::{ChunkKey, DiskUuid, Error, Generation, KeyId, Profile, Result};
 
+use super::change::Known;
 use crate::record::{ALIGNMENT, Content, Header};
 use crate::segment::SEGMENT_HEADER_SIZE;
 
@@ -44,8 +45,15 @@ pub(crate) struct Checkpoint {
     pub(crate) totals: Totals,
 }
 
-pub(crate) fn key_bytes(table: u8, key: &ShardKey) -> Vec<u8> {
-    [&[table], &key.chunk.to_bytes()[..], &key.generation.0.to_be_bytes(), &[key.slot]].concat()
+/// In the order of these bytes shards are listed.
+pub(crate) fn key_bytes(table: u8, key: &ShardKey) -> [u8; KEY_SIZE] {
+    let mut bytes = [0; KEY_SIZE];
+    let (start, end) = bytes.split_at_mut(1 + ChunkKey::SIZE);
+    start[0] = table;
+    start[1..].copy_from_slice(&key.chunk.to_bytes());
+    end[..8].copy_from_slice(&key.generation.0.to_be_bytes());
+    end[8] = key.slot;
+    bytes
 }
 
 pub(crate) fn parse_key(bytes: &[u8]) -> Result<ShardKey> {
@@ -60,9 +68,7 @@ pub(crate) fn parse_key(bytes: &[u8]) -> Result<ShardKey> {
 }
 
 fn damaged() -> Error {
-    Error::corrupt(
-        "the disk's index is damaged; stop the node, delete the disk's `index` directory, and start it",
-    )
+    Error::corrupt("the disk's index is damaged; it is thrown away and rebuilt")
 }
 
 /// What the index keeps of a shard that was lost.
@@ -92,6 +98,24 @@ pub(crate) fn parse_meta(bytes: &[u8]) -> Result<ShardMeta> {
         compressed: bytes[3] != 0,
         key: KeyId(word(bytes, 12)),
     })
+}
+
+/// What the index keeps of a shard that changed while it was rebuilt.
+pub(crate) fn fresh_bytes(known: &Known) -> Vec<u8> {
+    match known {
+        Known::Stored(entry) => [&[1], &entry.to_bytes()[..]].concat(),
+        Known::Lost(meta) => [&[2], &meta_bytes(meta)[..]].concat(),
+        Known::Absent | Known::Unknown => vec![0],
+    }
+}
+
+pub(crate) fn parse_fresh(bytes: &[u8]) -> Result<Known> {
+    match bytes.split_first() {
+        Some((0, [])) => Ok(Known::Absent),
+        Some((1, rest)) => Ok(Known::Stored(Entry::parse(rest)?)),
+        Some((2, rest)) => Ok(Known::Lost(parse_meta(rest)?)),
+        _ => Err(damaged()),
+    }
 }
 
 fn word(bytes: &[u8], at: usize) -> u32 {

@@ -96,9 +96,9 @@ fn a_read_only_disk_knows_what_is_lost() {
     assert_eq!(engine.commit(&[put(1), put(2)]), [Ok(()), Ok(())]);
     disk.fail_next(Op::Sync, &[EIO]);
     assert!(engine.commit(&[put(3)])[0].is_err());
-    let entry = engine.shared.index.entry(&key(1)).unwrap().unwrap();
+    let entry = engine.shared.index.tables().entry(&key(1)).unwrap().unwrap();
     assert_eq!(engine.commit(&[Change::Quarantine { key: key(1), entry }]), [Ok(())]);
-    assert_eq!(engine.shared.index.lost(None, 9).unwrap(), [(key(1), meta(1))]);
+    assert_eq!(engine.shared.index.tables().lost(None, 9).unwrap(), [(key(1), meta(1))]);
     let status = engine.shared.status().clone();
     assert_eq!((status.damage.lost, status.totals.records), (1, 1));
 }

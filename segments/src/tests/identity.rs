@@ -114,7 +114,7 @@ fn an_index_of_another_disk_is_not_believed() {
     let mut engine = open(&FaultyDisk::new(1), &kv).unwrap();
     assert_eq!(engine.commit(&[put(1)]), [Ok(())]);
     let other = Env { random: env::Random::seeded(77), ..environment(&FaultyDisk::new(2)) };
-    let engine = open_engine(&other, config(), |_| Ok(Arc::new(kv.clone()) as Arc<dyn Kv>)).unwrap();
+    let engine = open_engine(&other, config(), move |_| Ok(Arc::new(kv.clone()) as Arc<dyn Kv>)).unwrap();
     assert_eq!((count(&engine), engine.shared.status().totals.records), (0, 0));
 }
 
@@ -122,7 +122,8 @@ fn an_index_of_another_disk_is_not_believed() {
 fn an_index_that_cannot_be_opened_is_made_again() {
     let (disk, _) = formatted();
     write(&disk, "/disk/index/CURRENT", b"rubbish");
-    let open_index = |path: &Path| match disk.sim.exists(path) {
+    let sim = disk.sim.clone();
+    let open_index = move |path: &Path| match sim.exists(path) {
         true => Err(Error::corrupt("rubbish")),
         false => Ok(Arc::new(MemKv::new(1)) as Arc<dyn Kv>),
     };

@@ -14,7 +14,8 @@ fn store(disk: &FaultyDisk, kv: &MemKv) -> Arc<DiskStore> {
 }
 
 fn store_with(disk: &FaultyDisk, kv: &MemKv, config: DiskConfig) -> Arc<DiskStore> {
-    DiskStore::open(&environment(disk), config, |_| Ok(Arc::new(kv.clone()) as Arc<dyn Kv>)).unwrap()
+    let kv = kv.clone();
+    DiskStore::open(&environment(disk), config, move |_| Ok(Arc::new(kv.clone()) as Arc<dyn Kv>)).unwrap()
 }
 
 fn new_store() -> (FaultyDisk, MemKv, Arc<DiskStore>) {
@@ -225,6 +226,7 @@ async fn a_write_without_room_leaves_nothing_behind() {
         drop(store);
         for kv in [kv, MemKv::new(2)] {
             let store = self::store(&disk, &kv);
+            store.settled().await;
             assert_eq!(get(&store, 1).await.unwrap(), payload(1));
             assert_eq!(kind(get(&store, n).await), ErrorKind::NotFound);
             assert_eq!(get(&store, 3).await.unwrap(), payload(3));
@@ -301,6 +303,7 @@ async fn works_on_a_real_disk_with_a_real_index() {
     drop(store);
     env::Disk::remove_dir_all(&*Env::real().disk, &dir.join("disk/index")).unwrap();
     let store = open();
+    store.settled().await;
     for n in 0..100 {
         assert_eq!(get(&store, n).await.unwrap(), payload(n), "after the index was lost");
     }

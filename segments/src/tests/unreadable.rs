@@ -37,6 +37,7 @@ async fn get(store: &DiskStore, n: u64) -> Result<Bytes> {
 
 /// Every door says that exactly these are lost, and all others are there.
 async fn check_lost(store: &DiskStore, lost: &[u64], when: &str) {
+    store.settled().await;
     let mut keys: Vec<ShardKey> = lost.iter().map(|n| key(*n)).collect();
     keys.sort();
     for n in 1..7 {
@@ -60,7 +61,7 @@ async fn check_lost(store: &DiskStore, lost: &[u64], when: &str) {
 #[tokio::test]
 async fn a_shard_on_a_bad_sector_is_lost_until_it_is_put_again() {
     let (disk, kv, engine) = filled(1 << 20);
-    let entry = engine.shared.index.entry(&key(3)).unwrap().unwrap();
+    let entry = engine.shared.index.tables().entry(&key(3)).unwrap().unwrap();
     drop(engine);
     let store = store(&disk, &kv);
     disk.fail_next(Op::Read, &[EIO]);
@@ -81,7 +82,7 @@ async fn what_a_replay_cannot_read_is_lost_and_nothing_is_cut() {
     for is_header in [true, false] {
         for n in [2, 6] {
             let (disk, kv, engine) = filled(1 << 20);
-            let entry = engine.shared.index.entry(&key(n)).unwrap().unwrap();
+            let entry = engine.shared.index.tables().entry(&key(n)).unwrap().unwrap();
             let end = engine.active.end;
             drop(engine);
             let at = u64::from(entry.offset) + if is_header { 0 } else { 110 };
@@ -116,8 +117,8 @@ fn set_totals(batch: &mut kv::Batch, kv: &MemKv) {
 #[tokio::test]
 async fn a_rebuild_knows_whose_damaged_record_it_was_by_its_header() {
     let (disk, _, engine) = filled(1 << 20);
-    let entry = engine.shared.index.entry(&key(4)).unwrap().unwrap();
-    let last = engine.shared.index.entry(&key(6)).unwrap().unwrap();
+    let entry = engine.shared.index.tables().entry(&key(4)).unwrap().unwrap();
+    let last = engine.shared.index.tables().entry(&key(6)).unwrap().unwrap();
     drop(engine);
     disk.sim.flip_bit(&segment_path(1), u64::from(entry.offset) + 104, 0);
     disk.make_unreadable(&segment_path(1), u64::from(last.offset) + 104..u64::from(last.offset) + 105);
@@ -129,12 +130,13 @@ async fn what_a_short_segment_lacks_is_lost() {
     for number in [1, 2] {
         let (disk, kv, engine) = filled(4096 + 900);
         let in_it = |entry: &crate::index::Entry| entry.segment == number;
-        let entries: Vec<u64> =
-            (1..7).filter(|n| in_it(&engine.shared.index.entry(&key(*n)).unwrap().unwrap())).collect();
+        let entries: Vec<u64> = (1..7)
+            .filter(|n| in_it(&engine.shared.index.tables().entry(&key(*n)).unwrap().unwrap()))
+            .collect();
         assert!(engine.active.number == 2 && entries.len() > 1);
         drop(engine);
         let first = entries[0];
-        let at = open(&disk, &kv).unwrap().shared.index.entry(&key(first)).unwrap().unwrap().offset;
+        let at = open(&disk, &kv).unwrap().shared.index.tables().entry(&key(first)).unwrap().unwrap().offset;
         if number == 2 {
             let file = env::Disk::open(&disk.sim, &segment_path(2), env::OpenMode::ReadWrite).unwrap();
             file.set_len(at.into()).unwrap();
