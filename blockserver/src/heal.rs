@@ -13,6 +13,7 @@ use net::Request;
 use placement::{PgSlot, SlotState};
 use proto::block::{Layout, ListShards, ShardKey, ShardList, ShardMeta};
 use proto::map::ClusterMap;
+use segments::Purpose;
 use tracing::{debug, info, warn};
 use types::limits::{HEAL_PERIOD, SHARD_LIST_TIMEOUT, SLOT_SETTLE_TIME};
 use types::{ChunkId, DiskId, Error, ErrorKind, PgId, Result};
@@ -131,7 +132,7 @@ impl Blockserver {
                     Err(e) => return Err(e),
                 },
             };
-            self.disks[&task.disk].put_shard(key, meta, bytes, None).await?;
+            self.disks[&task.disk].put_shard(key, meta, bytes, None, Purpose::Repair).await?;
             made += 1;
         }
         Ok(made)
@@ -280,7 +281,7 @@ impl Blockserver {
             return disk.delete(key).await;
         }
         let bytes = self.rebuild_shard(map, key, meta).await?;
-        disk.put_shard(key, meta, bytes, None).await
+        disk.put_shard(key, meta, bytes, None, Purpose::Repair).await
     }
 }
 

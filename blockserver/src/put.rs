@@ -323,7 +323,7 @@ impl Blockserver {
         bytes: Bytes,
     ) -> Result<()> {
         if let Some(local) = self.disks.get(&disk) {
-            return local.put_shard(key, meta, bytes, None).await;
+            return local.put_shard(key, meta, bytes, None, segments::Purpose::Store).await;
         }
         if !map.is_live(disk) {
             return Err(Error::unavailable(format!("disk {disk} is down")));

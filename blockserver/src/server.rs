@@ -14,7 +14,7 @@ use proto::block::{GetShard, ListShards, PutShard, ShardList, ShardRead};
 use proto::cluster::DiskReport;
 use proto::map::ClusterMap;
 use proto::seal::ClusterSecret;
-use segments::{DiskState, DiskStore};
+use segments::{DiskState, DiskStore, Purpose};
 use tokio::sync::watch;
 use types::{ChunkKey, DiskId, Error, NodeId, Profile, Result};
 
@@ -138,7 +138,9 @@ impl Blockserver {
                 return Err(Error::stale_epoch(format!("disk {} no longer holds this slot", request.disk)));
             }
         }
-        self.disk(request.disk)?.put_shard(request.key, request.meta, body, Some(request.crc)).await
+        self.disk(request.disk)?
+            .put_shard(request.key, request.meta, body, Some(request.crc), Purpose::Store)
+            .await
     }
 
     async fn get_shard(&self, caller: &Caller, request: GetShard) -> Result<(ShardRead, Bytes)> {
@@ -195,8 +197,10 @@ fn report(disk: &DiskStore) -> DiskReport {
                     (true, format!("{} damaged parts are being rebuilt", stats.lost))
                 }
                 DiskState::Healthy => (true, String::new()),
+                DiskState::Slow => (true, "slow: much slower than others".to_owned()),
+                DiskState::BackfillFull => (true, "nearly full: add disks or remove data".to_owned()),
                 DiskState::Full => (true, "full: add disks or remove data".to_owned()),
-                DiskState::ReadOnly(why) => (false, why),
+                DiskState::ReadOnly(why) | DiskState::Failed(why) => (false, why),
             };
             DiskReport {
                 healthy,

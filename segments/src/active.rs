@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use env::File;
-use types::limits::{MIB, SEGMENT_HEADERS_SIZE_MAX};
+use types::limits::{DISK_RESERVE_AHEAD_PART, MIB, SEGMENT_HEADERS_SIZE_MAX};
 
 use crate::segment::{self, Ended, SEGMENT_HEADER_SIZE};
 use crate::shared::Shared;
@@ -59,12 +59,12 @@ impl Active {
     }
 
     /// Writes behind the end, which does not move before [`Active::advance`].
-    pub(crate) fn append(&mut self, parts: &[Bytes], size: u64) -> io::Result<()> {
+    pub(crate) fn append(&mut self, parts: &[Bytes], size: u64, free: u64) -> io::Result<()> {
         assert!(!self.is_dirty, "prepare() cuts what a failed write left");
         let end = self.end + size;
         let parts: Vec<&[u8]> = parts.iter().map(|part| &part[..]).collect();
         debug_assert_eq!(parts.iter().map(|part| part.len() as u64).sum::<u64>(), size);
-        let written = self.allocate(end).and_then(|()| self.file.write_at(&parts, self.end));
+        let written = self.allocate(end, free).and_then(|()| self.file.write_at(&parts, self.end));
         assert!(written.is_err() || self.allocated >= end, "space is reserved before it is written");
         written
     }
@@ -97,9 +97,10 @@ impl Active {
         Ok(())
     }
 
-    fn allocate(&mut self, end: u64) -> io::Result<()> {
+    /// Never takes much of what is free: others need it, too.
+    fn allocate(&mut self, end: u64, free: u64) -> io::Result<()> {
         if end > self.allocated {
-            let allocated = end.next_multiple_of(ALLOCATION_STEP);
+            let allocated = end.next_multiple_of(ALLOCATION_STEP).min(end + free / DISK_RESERVE_AHEAD_PART);
             self.file.allocate(allocated)?;
             self.allocated = allocated;
         }

@@ -9,6 +9,7 @@ use types::limits::KIB;
 
 use super::index::Entry;
 use super::record;
+use super::space::Purpose;
 
 /// One thing to do in a batch.
 #[derive(Debug)]
@@ -19,6 +20,7 @@ pub(crate) enum Change {
         payload: Bytes,
         /// What the payload's CRC must be, when it came from somewhere else.
         crc: Option<u32>,
+        purpose: Purpose,
     },
     Delete {
         key: ShardKey,

@@ -7,11 +7,11 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use env::File;
 use env::disk::Cause;
 use env::mutant::Mutant;
+use env::{File, Space};
 use proto::block::{ShardKey, ShardMeta};
-use types::limits::{DISK_FREE_BYTES_MIN, DISK_FULL_RETRY_MS, KIB, SEALED_SIZE_MAX};
+use types::limits::{DISK_FULL_RETRY_MS, KIB, SEALED_SIZE_MAX};
 use types::{Error, ErrorKind, Result};
 
 use crate::active::Active;
@@ -21,22 +21,12 @@ use crate::index::{Entry, IndexChange, Known, Mode, not_known};
 use crate::record::{self, ALIGNMENT, Content, Header, Tail};
 use crate::segment::SEGMENT_HEADER_SIZE;
 use crate::shared::Shared;
+use crate::space::{self, Purpose};
 
 /// A batch of at least this size does not stay in the system's page cache (decision 0010).
 const BULK_SIZE_MIN: u64 = 64 * KIB as u64;
 /// The system caches files in pages of this size, or of a multiple.
 const PAGE_SIZE: u64 = 4 * KIB as u64;
-
-/// What a disk can do at the moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DiskState {
-    /// Reads and writes.
-    Healthy,
-    /// Takes no new shards; reads and deletes go on.
-    Full,
-    /// Never takes anything again; says why. Reads go on.
-    ReadOnly(String),
-}
 
 #[derive(Debug)]
 pub(crate) struct Engine {
@@ -54,14 +44,15 @@ struct Group {
     parts: Vec<Bytes>,
     headers: Vec<u8>,
     size: u64,
-    is_full: bool,
+    /// Before anything of it is written.
+    space: Space,
 }
 
 impl Engine {
     /// Applies the changes in their order; on return those that succeeded are durable and visible.
     pub(crate) fn commit(&mut self, changes: &[Change]) -> Vec<Result<()>> {
-        let state = self.shared.status().state.clone();
-        if let DiskState::ReadOnly(reason) = state {
+        let reason = self.shared.status().read_only.clone();
+        if let Some(reason) = reason {
             return changes.iter().map(|change| self.note_loss(change, &reason)).collect();
         }
         self.try_commit(changes).unwrap_or_else(|fault| vec![Err(self.settle(fault)); changes.len()])
@@ -71,10 +62,10 @@ impl Engine {
         if self.shared.index.mode() == Mode::Lost {
             return Err(Fault::Refused(not_known()));
         }
-        let is_full = self.prepare(changes)?;
+        let space = self.prepare(changes)?;
         let shared = self.shared.clone();
         let (change, parts, headers) = (shared.change(), Vec::new(), Vec::new());
-        let mut group = Group { change, parts, headers, size: 0, is_full };
+        let mut group = Group { change, parts, headers, size: 0, space };
         let mut results = Vec::with_capacity(changes.len());
         for change in changes {
             match self.plan(&mut group, change) {
@@ -102,13 +93,11 @@ impl Engine {
         self.shared.commit(index, None)
     }
 
-    /// Makes sure that the batch fits in the active segment. True: full, no more puts.
-    fn prepare(&mut self, changes: &[Change]) -> Result<bool, Fault> {
+    /// Makes sure that the batch fits in the active segment; returns how much room there is.
+    fn prepare(&mut self, changes: &[Change]) -> Result<Space, Fault> {
         let size: u64 = changes.iter().map(Change::size_max).sum();
         let space = self.shared.disk.space(&self.shared.root);
         let space = space.map_err(|error| Fault::Refused(error.into()))?;
-        let is_full = space.free < DISK_FREE_BYTES_MIN + size;
-        self.shared.set_state(if is_full { DiskState::Full } else { DiskState::Healthy });
         self.active.clean().map_err(Fault::Write)?;
         let has_records = self.active.end > SEGMENT_HEADER_SIZE;
         let is_long = self.active.end + size > self.segment_size;
@@ -119,13 +108,15 @@ impl Engine {
             self.active.end == SEGMENT_HEADER_SIZE || self.active.end + size <= self.segment_size,
             "only a batch that is larger than a segment passes its size"
         );
-        Ok(is_full)
+        Ok(space)
     }
 
     /// Adds one change to the batch.
     fn plan(&self, group: &mut Group, change: &Change) -> Result<()> {
         match change {
-            Change::Put { key, meta, payload, crc } => self.plan_put(group, *key, *meta, payload, *crc),
+            Change::Put { key, meta, payload, crc, purpose } => {
+                self.plan_put(group, *key, *meta, payload, (*crc, *purpose))
+            }
             Change::Delete { key } => {
                 if group.change.known(key)? != Known::Absent {
                     self.append(group, *key, Content::Deleted, &Bytes::new(), record::tail(&[]));
@@ -166,7 +157,7 @@ impl Engine {
         key: ShardKey,
         meta: ShardMeta,
         payload: &Bytes,
-        crc: Option<u32>,
+        (crc, purpose): (Option<u32>, Purpose),
     ) -> Result<()> {
         if !(1..=SEALED_SIZE_MAX).contains(&payload.len()) {
             return Err(Error::invalid(format!(
@@ -191,14 +182,11 @@ impl Engine {
                 ))),
             };
         }
-        if group.is_full {
-            return Err(Error::busy(
-                format!(
-                    "disk {} has less than {DISK_FREE_BYTES_MIN} bytes free; add a disk",
-                    self.shared.root.display()
-                ),
-                DISK_FULL_RETRY_MS,
-            ));
+        let size = group.size + record::record_size(payload.len());
+        if !space::has_room(group.space, size, purpose) {
+            let (root, Space { free, total }) = (self.shared.root.display(), group.space);
+            let what = format!("disk {root} is full, {free} of {total} bytes are free; add a disk");
+            return Err(Error::busy(what, DISK_FULL_RETRY_MS));
         }
         let header = self.append(group, key, Content::Shard(meta), payload, tail);
         let entry = Entry::of(&header, self.active.number).expect("a record of a shard");
@@ -241,7 +229,7 @@ impl Engine {
             return Ok(());
         }
         if group.size > 0 {
-            self.active.append(&group.parts, group.size).map_err(Fault::Write)?;
+            self.active.append(&group.parts, group.size, group.space.free).map_err(Fault::Write)?;
             if !Mutant::SkippedSync.is_planted() {
                 self.active.file.sync_data().map_err(Fault::Sync)?;
             }
@@ -253,6 +241,7 @@ impl Engine {
         }
         self.shared.commit(group.change, Some((self.active.number, end))).map_err(Fault::Index)?;
         self.active.advance(end, &group.headers);
+        self.shared.status().had_no_room = false;
         Ok(())
     }
 
@@ -266,9 +255,7 @@ impl Engine {
             // checkpoint behind it: there is none until the index is rebuilt.
             Meaning::IndexLost(error) => self.shared.lose_index(&self.shared.index.tables(), &error),
             Meaning::Passing { answer, is_full } => {
-                if is_full {
-                    self.shared.set_state(DiskState::Full);
-                }
+                self.shared.status().had_no_room |= is_full;
                 // What a failed sync leaves of the file's last page is for the system to say; better not go on in it.
                 self.active.is_suspect |= is_sync;
                 match self.active.undo() {

@@ -24,11 +24,14 @@ mod recovery;
 mod seal;
 mod segment;
 mod shared;
+mod space;
+mod state;
 mod store;
 mod superblock;
 
-pub use engine::DiskState;
 pub use health::DiskFailures;
+pub use space::Purpose;
+pub use state::DiskState;
 pub use store::{DiskConfig, DiskStats, DiskStore, ShardFound};
 
 #[cfg(test)]

@@ -6,15 +6,16 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use env::Disk;
+use env::{Disk, Space};
 use types::{Error, ErrorKind, Result};
 
-use crate::engine::DiskState;
 use crate::files::SegmentFiles;
 use crate::health::Health;
 use crate::index::{Damage, IndexChange, Mode, ShardIndex, Tables, Totals, not_known};
 use crate::record::Place;
 use crate::seal::Unsealed;
+use crate::space::{self, Purpose};
+use crate::state::DiskState;
 use crate::superblock::{self, Superblock};
 
 #[derive(Debug)]
@@ -29,9 +30,14 @@ pub(crate) struct Shared {
     pub(crate) health: Health,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Status {
-    pub(crate) state: DiskState,
+    /// Why nothing is ever written here again.
+    pub(crate) read_only: Option<String>,
+    /// The last write found no room, whatever the file system says.
+    pub(crate) had_no_room: bool,
+    /// Others of its kind are much faster.
+    pub(crate) is_slow: bool,
     pub(crate) totals: Totals,
     pub(crate) damage: Damage,
 }
@@ -106,17 +112,24 @@ impl Shared {
         Ok(())
     }
 
-    /// Says what the disk can do from now on.
-    pub(crate) fn set_state(&self, state: DiskState) {
-        let before = std::mem::replace(&mut self.status().state, state.clone());
-        assert!(
-            !matches!(before, DiskState::ReadOnly(_)) || matches!(state, DiskState::ReadOnly(_)),
-            "a disk that failed is never written again (I-DISK)"
-        );
+    /// What the disk can do with so much space.
+    pub(crate) fn state(&self, space: Space) -> DiskState {
+        let status = self.status();
+        if let Some(reason) = &status.read_only {
+            DiskState::ReadOnly(reason.clone())
+        } else if status.had_no_room || !space::has_room(space, 0, Purpose::Store) {
+            DiskState::Full
+        } else if space::is_backfill_full(space) {
+            DiskState::BackfillFull
+        } else if status.is_slow {
+            DiskState::Slow
+        } else {
+            DiskState::Healthy
+        }
     }
 
     pub(crate) fn is_read_only(&self) -> bool {
-        matches!(self.status().state, DiskState::ReadOnly(_))
+        self.status().read_only.is_some()
     }
 
     /// After a write or sync that the medium failed nobody knows what is on the disk: the kernel may have dropped the
@@ -126,7 +139,7 @@ impl Shared {
         let reason = format!("disk {root}: {what}: {error}; it is read-only from now on, replace it");
         tracing::error!("{reason}");
         self.health.media_write_error();
-        self.set_state(DiskState::ReadOnly(reason.clone()));
+        self.status().read_only = Some(reason.clone());
         if let Err(error) = self.update_superblock(|superblock| superblock.failed = true) {
             tracing::error!("disk {root}: and its superblock cannot be written: {error}");
         }

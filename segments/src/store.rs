@@ -15,7 +15,7 @@ use types::{ChunkId, ChunkKey, ClusterId, DiskId, DiskUuid, Error, ErrorKind, Ge
 
 use crate::change::Change;
 use crate::committer::Committer;
-use crate::engine::{DiskState, Engine};
+use crate::engine::Engine;
 use crate::files::SegmentFiles;
 use crate::health::{DiskFailures, Health};
 use crate::index::{Damage, Entry, Known, Mode, ShardIndex, Totals, not_known};
@@ -24,6 +24,8 @@ use crate::recovery;
 use crate::seal::Unsealed;
 use crate::segment;
 use crate::shared::{Shared, Status};
+use crate::space::Purpose;
+use crate::state::DiskState;
 use crate::superblock::{self, Expected, Superblock};
 
 /// Where a disk is and whose it must be.
@@ -133,15 +135,16 @@ impl DiskStore {
 
     /// Stores a shard; durable on return. Repeating it is a cheap success; other bytes under the same key are a
     /// `Conflict`. `crc` is what the payload's CRC was where it came from, `None` when it was coded here: `Unavailable` when
-    /// it differs, and when the disk is read-only; `Busy` when the queue or the disk is full.
+    /// it differs, and when the disk is read-only; `Busy` when the queue or, for this purpose, the disk is full.
     pub async fn put_shard(
         &self,
         key: ShardKey,
         meta: ShardMeta,
         payload: Bytes,
         crc: Option<u32>,
+        purpose: Purpose,
     ) -> Result<()> {
-        self.submit(Change::Put { key, meta, payload, crc }).await
+        self.submit(Change::Put { key, meta, payload, crc, purpose }).await
     }
 
     /// Deletes a shard, durably; deleting one that is not there is a success.
@@ -225,10 +228,16 @@ impl DiskStore {
         self.committer.idle().await;
     }
 
+    /// Says whether it is slow compared with others of its kind which those know who know them all.
+    pub fn set_slow(&self, is_slow: bool) {
+        self.shared.status().is_slow = is_slow;
+    }
+
     /// Its figures. Asks the file system, which may block for a moment.
     pub fn stats(&self) -> Result<DiskStats> {
         let space = self.shared.disk.space(&self.shared.root)?;
-        let Status { state, totals, damage } = self.shared.status().clone();
+        let state = self.shared.state(space);
+        let Status { totals, damage, .. } = self.shared.status().clone();
         let (Totals { records, bytes }, Damage { quarantined, lost }) = (totals, damage);
         self.committer.wake();
         Ok(DiskStats {
@@ -326,10 +335,8 @@ pub(super) fn open_engine(
         }
     };
     let index = ShardIndex::open(&*disk, &root, Arc::new(open_index))?;
-    let state = match superblock.failed {
-        true => DiskState::ReadOnly(format!("disk {} failed a write before; replace it", root.display())),
-        false => DiskState::Healthy,
-    };
+    let reason = || format!("disk {} failed a write before; replace it", root.display());
+    let read_only = superblock.failed.then(reason);
     let shared = Arc::new(Shared {
         files: SegmentFiles::new(disk.clone(), root.clone()),
         disk,
@@ -338,7 +345,7 @@ pub(super) fn open_engine(
         superblock: Mutex::new(superblock),
         unsealed: Mutex::new(Unsealed::default()),
         health: Health::default(),
-        status: Mutex::new(Status { state, totals: Totals::default(), damage: Damage::default() }),
+        status: Mutex::new(Status { read_only, ..Status::default() }),
     });
     let active = recovery::recover(&shared)?;
     Ok(Engine { shared, active, segment_size, _lock: lock })

@@ -9,6 +9,7 @@ mod identity;
 mod rebuilding;
 mod sealing;
 mod service;
+mod space;
 mod speed;
 mod unreadable;
 
@@ -26,6 +27,7 @@ use super::index::Mode;
 use super::read::read_record;
 use super::rebuild;
 use super::seal;
+use super::space::Purpose;
 use super::store::{DiskConfig, open_engine};
 use faulty::FaultyDisk;
 
@@ -55,7 +57,7 @@ fn meta(n: u64) -> ShardMeta {
 }
 
 fn put(n: u64) -> Change {
-    Change::Put { key: key(n), meta: meta(n), payload: payload(n), crc: None }
+    Change::Put { key: key(n), meta: meta(n), payload: payload(n), crc: None, purpose: Purpose::Store }
 }
 
 fn config() -> DiskConfig {

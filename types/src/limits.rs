@@ -274,8 +274,14 @@ pub const SEGMENT_HEADERS_SIZE_MAX: usize = 8 * MIB;
 pub const SEGMENT_UNSEALED_COUNT_MAX: usize = 2;
 /// Records that the rebuild of an index sorts in memory at once: some 100 MB.
 pub const REBUILD_RUN_COUNT: usize = 512 * 1024;
-/// A disk with less free space takes no more shards, so that it can still record deletions and write its index.
-pub const DISK_FREE_BYTES_MIN: u64 = 256 * MIB as u64;
+/// Share of a disk above which it is given nothing that could go elsewhere.
+pub const DISK_BACKFILL_FULL_PERCENT: u64 = 90;
+/// Share above which it takes no new shards. The rest is for repair of what it had, notes of deletions, and compaction.
+pub const DISK_FULL_PERCENT: u64 = 95;
+/// Share above which it takes no repaired shards either, so that it can still record deletions and write its index.
+pub const DISK_REPAIR_FULL_PERCENT: u64 = 98;
+/// Space is reserved ahead of what is written up to this part of what is free.
+pub const DISK_RESERVE_AHEAD_PART: u64 = 64;
 
 // ---- times: connections ------------------------------------------------------------------------------------------
 
@@ -545,6 +551,8 @@ const _: () = assert!(BATCH_OP_COUNT_MAX * (INLINE_SIZE_MAX + 1024) <= COMMAND_S
 const _: () = assert!(COMMAND_SIZE_MAX < FRAME_SIZE_MAX);
 const _: () = assert!(PG_COUNT_DEFAULT.is_power_of_two() && PG_COUNT_MAX.is_power_of_two());
 const _: () = assert!(GROUP_COMMIT_SIZE_MAX as u64 <= SEGMENT_SIZE_MAX);
+const _: () = assert!(DISK_BACKFILL_FULL_PERCENT < DISK_FULL_PERCENT);
+const _: () = assert!(DISK_FULL_PERCENT < DISK_REPAIR_FULL_PERCENT && DISK_REPAIR_FULL_PERCENT < 100);
 const _: () = assert!(INLINE_SIZE_MAX < STRIPE_SIZE_MIN);
 const _: () = assert!(CONNECTION_CLIENT_COUNT_MAX < CONNECTION_COUNT_MAX);
 /// Whoever has nothing else in progress can send the largest frame.

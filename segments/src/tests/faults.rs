@@ -5,7 +5,6 @@ use types::ErrorKind;
 
 use super::faulty::{EIO, EMFILE, ENOMEM, ENOSPC, Op};
 use super::*;
-use crate::DiskState;
 
 /// A put that must make a new segment, or not, meets an error; then another one succeeds.
 #[track_caller]
@@ -22,7 +21,7 @@ fn check(op: Op, codes: &[i32], rolls: bool) {
     for result in refused {
         assert_eq!(result.map_err(|error| error.kind()), Err(ErrorKind::Busy), "{when}");
     }
-    assert!(!matches!(engine.shared.status().state, DiskState::ReadOnly(_)), "{when}");
+    assert!(!engine.shared.is_read_only(), "{when}");
     assert_eq!(engine.commit(&[put(3)]), [Ok(())], "{when}");
     seal::seal_all(&engine.shared);
     let check = |engine: &Engine, when: &str| {
@@ -79,11 +78,11 @@ fn what_the_medium_fails_is_final() {
         for n in [2, 3] {
             assert_eq!(engine.commit(&[put(n)])[0].as_ref().unwrap_err().kind(), ErrorKind::Unavailable);
         }
-        assert!(matches!(engine.shared.status().state, DiskState::ReadOnly(_)));
+        assert!(engine.shared.is_read_only());
         assert_eq!(engine.shared.health.failures().media_write_errors, 1);
         drop(engine);
         let engine = open(&disk, &kv).unwrap();
-        assert!(matches!(engine.shared.status().state, DiskState::ReadOnly(_)));
+        assert!(engine.shared.is_read_only());
         assert_eq!(read(&engine, 1).unwrap(), payload(1));
     }
 }

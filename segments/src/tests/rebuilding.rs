@@ -71,7 +71,13 @@ fn what_happens_during_a_rebuild_comes_last() {
         assert_eq!(refused[0].as_ref().unwrap_err().kind(), ErrorKind::Unavailable);
         assert_eq!(engine.commit(&[Change::Distrust { key: key(30) }]), [Ok(())]);
         assert_eq!(engine.commit(&[put(30), put(30)]), [Ok(()), Ok(())]);
-        let other = Change::Put { key: key(30), meta: meta(30), payload: payload(31), crc: None };
+        let other = Change::Put {
+            key: key(30),
+            meta: meta(30),
+            payload: payload(31),
+            crc: None,
+            purpose: Purpose::Store,
+        };
         assert_eq!(engine.commit(&[other])[0].as_ref().unwrap_err().kind(), ErrorKind::Conflict);
         if crash {
             // Half an index is none: the next process begins anew.
@@ -120,7 +126,7 @@ async fn what_is_not_known_is_unavailable() {
     drop(engine);
     let store = store(&disk, &kv);
     kv.set_faults(KvFaults { writes: When::Always, ..KvFaults::default() });
-    let error = store.put_shard(key(40), meta(40), payload(40), None).await.unwrap_err();
+    let error = store.put_shard(key(40), meta(40), payload(40), None, Purpose::Store).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "it is in no index");
     store.settled().await;
     for exact in [true, false] {

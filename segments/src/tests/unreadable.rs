@@ -73,7 +73,7 @@ async fn a_shard_on_a_bad_sector_is_lost_until_it_is_put_again() {
     assert_eq!(get(&store, 3).await.unwrap_err().kind(), ErrorKind::Corrupt);
     check_lost(&store, &[3], "read").await;
     assert_eq!(store.stats().unwrap().failures.unreadable, 1);
-    store.put_shard(key(3), meta(3), payload(3), None).await.unwrap();
+    store.put_shard(key(3), meta(3), payload(3), None, Purpose::Store).await.unwrap();
     check_lost(&store, &[], "put again").await;
 }
 
@@ -98,7 +98,7 @@ async fn what_a_replay_cannot_read_is_lost_and_nothing_is_cut() {
             let store = store(&disk, &kv);
             check_lost(&store, &[n], &when).await;
             assert!(env::Disk::metadata(&disk.sim, &segment_path(1)).unwrap().size >= end, "{when}");
-            store.put_shard(key(n), meta(n), payload(n), None).await.unwrap();
+            store.put_shard(key(n), meta(n), payload(n), None, Purpose::Store).await.unwrap();
             drop(store);
             check_lost(&self::store(&disk, &kv), &[], &when).await;
         }
@@ -148,7 +148,7 @@ async fn what_a_short_segment_lacks_is_lost() {
         }
         let store = store(&disk, &kv);
         for n in &entries {
-            store.put_shard(key(*n), meta(*n), payload(*n), None).await.unwrap();
+            store.put_shard(key(*n), meta(*n), payload(*n), None, Purpose::Store).await.unwrap();
         }
         check_lost(&store, &[], "put again").await;
     }
@@ -165,7 +165,7 @@ async fn a_distrusted_shard_stays_lost_without_the_index() {
     drop(store);
     let store = self::store(&disk, &MemKv::new(5));
     check_lost(&store, &[2], "rebuilt").await;
-    store.put_shard(key(2), meta(2), payload(2), None).await.unwrap();
+    store.put_shard(key(2), meta(2), payload(2), None, Purpose::Store).await.unwrap();
     drop(store);
     check_lost(&self::store(&disk, &MemKv::new(6)), &[], "put again and rebuilt").await;
 }
