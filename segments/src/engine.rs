@@ -96,8 +96,7 @@ impl Engine {
     /// Makes sure that the batch fits in the active segment; returns how much room there is.
     fn prepare(&mut self, changes: &[Change]) -> Result<Space, Fault> {
         let size: u64 = changes.iter().map(Change::size_max).sum();
-        let space = self.shared.disk.space(&self.shared.root);
-        let space = space.map_err(|error| Fault::Refused(error.into()))?;
+        let space = self.shared.look_at_space().map_err(Fault::Refused)?;
         self.active.clean().map_err(Fault::Write)?;
         let has_records = self.active.end > SEGMENT_HEADER_SIZE;
         let is_long = self.active.end + size > self.segment_size;

@@ -29,7 +29,7 @@ mod state;
 mod store;
 mod superblock;
 
-pub use health::DiskFailures;
+pub use health::{DiskFailures, is_slow};
 pub use space::Purpose;
 pub use state::DiskState;
 pub use store::{DiskConfig, DiskStats, DiskStore, ShardFound};

@@ -65,16 +65,16 @@ fn corrupt(key: &ShardKey, entry: &Entry, flaw: &str) -> Error {
 fn open(shared: &Shared, key: &ShardKey, entry: &Entry) -> Result<Arc<dyn File>> {
     let mut opened = shared.files.get(entry.segment);
     if opened.as_ref().is_err_and(|error| Cause::of(error) == Cause::Medium) {
-        shared.health.media_read_error();
+        shared.health.count(|count| count.media_read_errors += 1);
         opened = shared.files.get(entry.segment);
     }
     opened.map_err(|error| match Cause::of(&error) {
         Cause::Medium => {
-            shared.health.unreadable();
+            shared.health.count(|count| count.unreadable += 1);
             corrupt(key, entry, "the segment cannot be opened")
         }
         _ if error.kind() == io::ErrorKind::NotFound && superblock::is_there(&*shared.disk, &shared.root) => {
-            shared.health.damaged();
+            shared.health.count(|count| count.damaged += 1);
             corrupt(key, entry, "the segment is gone")
         }
         _ => unavailable(shared, &error),
@@ -98,7 +98,7 @@ impl Reading<'_> {
         let mut read = self.file.read_append_exact(&mut bytes, size, at);
         if read.as_ref().is_err_and(|error| Cause::of(error) == Cause::Medium) {
             // A second look helps with a bad cable, or a sector that the drive is about to give up.
-            self.shared.health.media_read_error();
+            self.shared.health.count(|count| count.media_read_errors += 1);
             bytes.clear();
             read = self.file.read_append_exact(&mut bytes, size, at);
         }
@@ -108,8 +108,8 @@ impl Reading<'_> {
                 Err(self.damaged("the segment ends before it"))
             }
             Err(error) if Cause::of(&error) == Cause::Medium => {
-                self.shared.health.media_read_error();
-                self.shared.health.unreadable();
+                self.shared.health.count(|count| count.media_read_errors += 1);
+                self.shared.health.count(|count| count.unreadable += 1);
                 Err(corrupt(self.key, self.entry, "cannot be read"))
             }
             Err(error) => Err(unavailable(self.shared, &error)),
@@ -117,7 +117,7 @@ impl Reading<'_> {
     }
 
     fn damaged(&self, flaw: &str) -> Error {
-        self.shared.health.damaged();
+        self.shared.health.count(|count| count.damaged += 1);
         corrupt(self.key, self.entry, flaw)
     }
 

@@ -318,7 +318,7 @@ impl Replay<'_> {
     fn lose(&mut self, change: &mut IndexChange, number: u32, bad: &Bad) -> Result<()> {
         self.shared.report_damage(number, bad.offset, bad.size, bad.flaw);
         if bad.is_unreadable {
-            self.shared.health.unreadable();
+            self.shared.health.count(|count| count.unreadable += 1);
         }
         change.quarantine(number, bad.offset, bad.size);
         match bad.header {

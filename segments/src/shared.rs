@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use env::{Disk, Space};
+use types::limits::{DISK_HANG_MAX, DISK_SPACE_PATIENCE};
 use types::{Error, ErrorKind, Result};
 
 use crate::files::SegmentFiles;
@@ -27,7 +28,9 @@ pub(crate) struct Shared {
     pub(crate) files: SegmentFiles,
     pub(crate) unsealed: Mutex<Unsealed>,
     pub(crate) status: Mutex<Status>,
-    pub(crate) health: Health,
+    pub(crate) health: Arc<Health>,
+    /// As the file system said last.
+    pub(crate) space: Mutex<Space>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -112,8 +115,30 @@ impl Shared {
         Ok(())
     }
 
+    /// Asks the file system how much room there is.
+    pub(crate) fn look_at_space(&self) -> Result<Space> {
+        let space = self.disk.space(&self.root)?;
+        *self.space.lock().expect("never poisoned: no panic inside") = space;
+        Ok(space)
+    }
+
+    /// The same, of a disk that may hang: then as it was.
+    pub(crate) fn space_in_time(&self) -> Result<Space> {
+        match self.health.oldest() > DISK_SPACE_PATIENCE {
+            true => Ok(*self.space.lock().expect("never poisoned: no panic inside")),
+            false => self.look_at_space(),
+        }
+    }
+
     /// What the disk can do with so much space.
     pub(crate) fn state(&self, space: Space) -> DiskState {
+        let hangs = self.health.oldest();
+        if hangs > DISK_HANG_MAX {
+            let (root, seconds) = (self.root.display(), hangs.as_secs());
+            return DiskState::Failed(format!(
+                "disk {root} has not answered for {seconds} s; check its cable"
+            ));
+        }
         let status = self.status();
         if let Some(reason) = &status.read_only {
             DiskState::ReadOnly(reason.clone())
@@ -138,7 +163,7 @@ impl Shared {
         let root = self.root.display();
         let reason = format!("disk {root}: {what}: {error}; it is read-only from now on, replace it");
         tracing::error!("{reason}");
-        self.health.media_write_error();
+        self.health.count(|count| count.media_write_errors += 1);
         self.status().read_only = Some(reason.clone());
         if let Err(error) = self.update_superblock(|superblock| superblock.failed = true) {
             tracing::error!("disk {root}: and its superblock cannot be written: {error}");

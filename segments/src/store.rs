@@ -7,17 +7,22 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use env::Env;
+use env::task::DiskPool;
+use env::{Env, Space, time};
 use kv::Kv;
 use proto::block::{ShardKey, ShardMeta};
-use types::limits::SEGMENT_SIZE_MAX;
+use tokio::sync::oneshot;
+use types::limits::{
+    DISK_QUEUE_RETRY_MS, DISK_READ_QUEUE_COUNT_MAX, DISK_READ_THREAD_COUNT, DISK_READ_TIMEOUT,
+    SEGMENT_SIZE_MAX,
+};
 use types::{ChunkId, ChunkKey, ClusterId, DiskId, DiskUuid, Error, ErrorKind, Generation, NodeId, Result};
 
 use crate::change::Change;
 use crate::committer::Committer;
 use crate::engine::Engine;
 use crate::files::SegmentFiles;
-use crate::health::{DiskFailures, Health};
+use crate::health::{DiskFailures, Kind};
 use crate::index::{Damage, Entry, Known, Mode, ShardIndex, Totals, not_known};
 use crate::read::read_record;
 use crate::recovery;
@@ -75,6 +80,10 @@ pub struct DiskStats {
     pub lost: u64,
     /// The index is being rebuilt: of what is stored only a part is known, and the figures above are not.
     pub is_rebuilding: bool,
+    /// Moving average of what reads take, waiting included, in microseconds; 0 before the first.
+    pub read_micros: u64,
+    /// The same for writes that are made durable.
+    pub sync_micros: u64,
     /// What went wrong since it was opened.
     pub failures: DiskFailures,
 }
@@ -96,7 +105,8 @@ pub struct ShardFound {
 #[derive(Debug)]
 pub struct DiskStore {
     shared: Arc<Shared>,
-    committer: Committer,
+    committer: Arc<Committer>,
+    readers: DiskPool,
 }
 
 impl DiskStore {
@@ -111,7 +121,10 @@ impl DiskStore {
     ) -> Result<Arc<Self>> {
         let engine = open_engine(env, config, open_index)?;
         let shared = engine.shared.clone();
-        Ok(Arc::new(Self { shared, committer: Committer::start(engine) }))
+        let committer = Arc::new(Committer::start(engine));
+        let (count, waiting) = (DISK_READ_THREAD_COUNT, DISK_READ_QUEUE_COUNT_MAX);
+        let readers = DiskPool::start("disk-reader", &shared.disk, count, waiting);
+        Ok(Arc::new(Self { shared, committer, readers }))
     }
 
     /// Which physical disk this is.
@@ -167,6 +180,7 @@ impl DiskStore {
         generation: Option<Generation>,
         range: Option<Range<u32>>,
     ) -> Result<ShardFound> {
+        let committer = self.committer.clone();
         let read = self.blocking(move |shared| {
             let (key, entry) = find(shared, chunk, slot, generation)?;
             assert!(
@@ -175,23 +189,28 @@ impl DiskStore {
                     && generation.is_none_or(|generation| key.generation == generation),
                 "the index answers what it was asked: {key:?}"
             );
-            let bytes = read_record(shared, &key, &entry, range);
-            Ok((key, entry, bytes))
-        });
-        let (key, entry, bytes) = read.await?;
-        match bytes {
-            Ok(bytes) => Ok(ShardFound { key, meta: entry.meta, size: entry.payload_size, bytes }),
-            Err(error) => {
-                if error.kind() == ErrorKind::Corrupt {
-                    let root = self.shared.root.display();
-                    tracing::error!("disk {root}: {error}; quarantined");
-                    if let Err(failed) = self.submit(Change::Quarantine { key, entry }).await {
-                        tracing::error!("disk {root}: and that could not be written down: {failed}");
-                    }
+            match read_record(shared, &key, &entry, range) {
+                Ok(bytes) => Ok(Ok(ShardFound { key, meta: entry.meta, size: entry.payload_size, bytes })),
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    // Here, not where the answer is awaited: a bad sector takes longer than most have patience.
+                    tracing::error!("disk {}: {error}; quarantined", shared.root.display());
+                    Ok(Err((error, committer.enqueue(Change::Quarantine { key, entry }))))
                 }
-                Err(error)
+                Err(error) => Err(error),
             }
+        });
+        let (error, noted) = match read.await? {
+            Ok(found) => return Ok(found),
+            Err(failed) => failed,
+        };
+        let noted = match noted {
+            Ok(answer) => answer.await.unwrap_or_else(|_| Err(Error::internal("the committer stopped"))),
+            Err(busy) => Err(busy),
+        };
+        if let Err(failed) = noted {
+            tracing::error!("disk {}: a loss is not written down: {failed}", self.shared.root.display());
         }
+        Err(error)
     }
 
     /// True when the shard is here, as far as the index knows: its bytes are not checked.
@@ -235,10 +254,11 @@ impl DiskStore {
 
     /// Its figures. Asks the file system, which may block for a moment.
     pub fn stats(&self) -> Result<DiskStats> {
-        let space = self.shared.disk.space(&self.shared.root)?;
+        let space = self.shared.space_in_time()?;
         let state = self.shared.state(space);
         let Status { totals, damage, .. } = self.shared.status().clone();
         let (Totals { records, bytes }, Damage { quarantined, lost }) = (totals, damage);
+        let (read_micros, sync_micros) = self.shared.health.averages();
         self.committer.wake();
         Ok(DiskStats {
             state,
@@ -249,6 +269,8 @@ impl DiskStore {
             quarantined,
             lost,
             is_rebuilding: self.shared.index.mode() != Mode::Ready,
+            read_micros,
+            sync_micros,
             failures: self.shared.health.failures(),
         })
     }
@@ -257,13 +279,32 @@ impl DiskStore {
         self.committer.submit(change).await
     }
 
+    /// Runs work that reads on one of the disk's threads. It runs to its end, even when that takes too long for those who
+    /// wait.
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Shared) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         self.committer.wake();
-        let shared = self.shared.clone();
-        self.shared.disk.submit(move |_| work(&shared)).await
+        let (done, answer) = oneshot::channel();
+        let (shared, operation) = (self.shared.clone(), self.shared.health.begin(Kind::Read));
+        let is_queued = self.readers.try_push(move || {
+            let result = work(&shared);
+            // Before anybody knows that it is done: what was asked may be closed then.
+            drop((operation, shared));
+            let _ = done.send(result);
+        });
+        let root = self.shared.root.display();
+        if !is_queued {
+            return Err(Error::busy(format!("disk {root}: too many reads wait"), DISK_QUEUE_RETRY_MS));
+        }
+        match time::timeout(DISK_READ_TIMEOUT, answer).await {
+            Ok(result) => result.map_err(|_| Error::internal("a disk's thread failed"))?,
+            Err(time::Elapsed) => {
+                self.shared.health.count(|count| count.timeouts += 1);
+                Err(Error::unavailable(format!("disk {root} has not answered in time; ask another one")))
+            }
+        }
     }
 }
 
@@ -344,7 +385,8 @@ pub(super) fn open_engine(
         index,
         superblock: Mutex::new(superblock),
         unsealed: Mutex::new(Unsealed::default()),
-        health: Health::default(),
+        space: Mutex::new(Space { free: 0, total: 0 }),
+        health: Arc::default(),
         status: Mutex::new(Status { read_only, ..Status::default() }),
     });
     let active = recovery::recover(&shared)?;

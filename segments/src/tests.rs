@@ -5,6 +5,7 @@ mod damage;
 mod faults;
 mod faulty;
 mod formats;
+mod hanging;
 mod identity;
 mod rebuilding;
 mod sealing;

@@ -274,6 +274,18 @@ pub const SEGMENT_HEADERS_SIZE_MAX: usize = 8 * MIB;
 pub const SEGMENT_UNSEALED_COUNT_MAX: usize = 2;
 /// Records that the rebuild of an index sorts in memory at once: some 100 MB.
 pub const REBUILD_RUN_COUNT: usize = 512 * 1024;
+/// Reads of a disk that run at once: as many as a spinning disk can sort, and a fast one needs to be busy.
+pub const DISK_READ_THREAD_COUNT: usize = 8;
+/// Reads that wait for one of these threads before the disk answers `Busy`.
+pub const DISK_READ_QUEUE_COUNT_MAX: usize = 256;
+/// A disk is slow when its operations take so many times as long as the median of others …
+pub const DISK_SLOW_FACTOR: u64 = 4;
+/// … and at least this long, in microseconds.
+pub const DISK_SLOW_MICROS_MIN: u64 = 50_000;
+/// Disks that a disk must be compared with at least.
+pub const DISK_PEER_COUNT_MIN: usize = 2;
+/// How much of a moving average the newest operation is: one in so many.
+pub const DISK_AVERAGE_PART: u64 = 8;
 /// Share of a disk above which it is given nothing that could go elsewhere.
 pub const DISK_BACKFILL_FULL_PERCENT: u64 = 90;
 /// Share above which it takes no new shards. The rest is for repair of what it had, notes of deletions, and compaction.
@@ -470,6 +482,12 @@ pub const HEAL_PERIOD: Duration = Duration::from_secs(2);
 pub const SLOT_SETTLE_TIME: Duration = Duration::from_secs(4);
 /// A full disk is asked again after this time: deleting and compacting take a while.
 pub const DISK_FULL_RETRY_MS: u32 = 5_000;
+/// A disk has this long for a read, waiting included: who asked hears of it before he gives up himself.
+pub const DISK_READ_TIMEOUT: Duration = Duration::from_millis(2_500);
+/// A disk one of whose operations has taken longer counts as failed until it returns.
+pub const DISK_HANG_MAX: Duration = Duration::from_secs(10);
+/// A disk that owes an answer for longer is not asked for its space: that could hang, too.
+pub const DISK_SPACE_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a disk waits after an attempt to rebuild its index that failed.
 pub const REBUILD_PAUSE: Duration = Duration::from_secs(5);
 /// A disk whose machine lacks descriptors or memory is asked again after this time.
@@ -573,6 +591,8 @@ const _: () = assert!(ms(SLOT_SETTLE_TIME) >= ms(SHARD_WRITE_TIMEOUT) + ms(SHARD
 /// A chunk's attempt outlives the coordinator's own waiting, so that the client hears what was wrong.
 const _: () = assert!(ms(CHUNK_ATTEMPT_TIMEOUT) > ms(SHARD_WRITE_TIMEOUT) + ms(SHARD_STRAGGLER_TIMEOUT));
 const _: () = assert!(ms(SHARD_HEDGE_AFTER) < ms(SHARD_READ_TIMEOUT));
+const _: () = assert!(ms(DISK_READ_TIMEOUT) < ms(SHARD_READ_TIMEOUT));
+const _: () = assert!(ms(DISK_READ_TIMEOUT) < ms(DISK_HANG_MAX));
 /// Several attempts fit into the patience, the patience into a deadline.
 const _: () = assert!(ms(LEADER_PATIENCE) >= 3 * ms(LEADER_ATTEMPT_TIMEOUT));
 const _: () = assert!(ms(NODE_REQUEST_DEADLINE) > ms(LEADER_PATIENCE));
