@@ -9,6 +9,7 @@ use env::task::DiskQueue;
 use env::time;
 use tokio::sync::oneshot;
 use types::limits::REBUILD_PAUSE;
+use types::{Error, Result};
 
 use crate::engine::Engine;
 use crate::index::Mode;
@@ -55,12 +56,20 @@ impl Background {
     /// Waits for all that was to do when it was called.
     pub(crate) async fn idle(&self) {
         self.wake();
+        // The queue of a node that was killed drops its jobs.
+        let _ = self.run(|| Ok(())).await;
+    }
+
+    /// Runs other work of that kind.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let (done, is_done) = oneshot::channel();
         self.queue.push(move || {
-            let _ = done.send(());
+            let _ = done.send(work());
         });
-        // The queue of a node that was killed drops its jobs.
-        let _ = is_done.await;
+        is_done.await.map_err(|_| Error::internal("the disk's background stopped"))?
     }
 }
 

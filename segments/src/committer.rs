@@ -100,6 +100,14 @@ impl Committer {
         self.shared.background.wake();
     }
 
+    /// Runs work of minutes where nobody waits for it but the caller.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.shared.background.run(work).await
+    }
+
     /// Waits until that is done.
     pub(crate) async fn idle(&self) {
         self.shared.background.idle().await;

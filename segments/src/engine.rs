@@ -240,6 +240,7 @@ impl Engine {
         }
         self.shared.commit(group.change, Some((self.active.number, end))).map_err(Fault::Index)?;
         self.active.advance(end, &group.headers);
+        self.shared.set_frontier(self.active.number, end);
         self.shared.status().had_no_room = false;
         Ok(())
     }

@@ -21,6 +21,7 @@ mod rebuild;
 mod record;
 mod records;
 mod recovery;
+mod scrub;
 mod seal;
 mod segment;
 mod shared;
@@ -30,6 +31,7 @@ mod store;
 mod superblock;
 
 pub use health::{DiskFailures, is_slow};
+pub use scrub::ScrubProgress;
 pub use space::Purpose;
 pub use state::DiskState;
 pub use store::{DiskConfig, DiskStats, DiskStore, ShardFound};

@@ -29,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) unsealed: Mutex<Unsealed>,
     pub(crate) status: Mutex<Status>,
     pub(crate) health: Arc<Health>,
+    /// The segment that is written, and up to where it is durable.
+    pub(crate) frontier: Mutex<(u32, u64)>,
     /// As the file system said last.
     pub(crate) space: Mutex<Space>,
 }
@@ -113,6 +115,14 @@ impl Shared {
         let mut status = self.status();
         (status.totals, status.damage) = (totals, damage);
         Ok(())
+    }
+
+    pub(crate) fn frontier(&self) -> (u32, u64) {
+        *self.frontier.lock().expect("never poisoned: no panic inside")
+    }
+
+    pub(crate) fn set_frontier(&self, segment: u32, end: u64) {
+        *self.frontier.lock().expect("never poisoned: no panic inside") = (segment, end);
     }
 
     /// Asks the file system how much room there is.

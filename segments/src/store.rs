@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use env::task::DiskPool;
-use env::{Env, Space, time};
+use env::{Clock, Env, Space, time};
 use kv::Kv;
 use proto::block::{ShardKey, ShardMeta};
 use tokio::sync::oneshot;
@@ -26,6 +26,7 @@ use crate::health::{DiskFailures, Kind};
 use crate::index::{Damage, Entry, Known, Mode, ShardIndex, Totals, not_known};
 use crate::read::read_record;
 use crate::recovery;
+use crate::scrub::{self, ScrubProgress, Stepped};
 use crate::seal::Unsealed;
 use crate::segment;
 use crate::shared::{Shared, Status};
@@ -104,6 +105,7 @@ pub struct ShardFound {
 /// An open disk. Dropping it waits for the batch in progress and unlocks the directory.
 #[derive(Debug)]
 pub struct DiskStore {
+    clock: Clock,
     shared: Arc<Shared>,
     committer: Arc<Committer>,
     readers: DiskPool,
@@ -124,7 +126,7 @@ impl DiskStore {
         let committer = Arc::new(Committer::start(engine));
         let (count, waiting) = (DISK_READ_THREAD_COUNT, DISK_READ_QUEUE_COUNT_MAX);
         let readers = DiskPool::start("disk-reader", &shared.disk, count, waiting);
-        Ok(Arc::new(Self { shared, committer, readers }))
+        Ok(Arc::new(Self { clock: env.clock.clone(), shared, committer, readers }))
     }
 
     /// Which physical disk this is.
@@ -240,6 +242,29 @@ impl DiskStore {
             Ok(found.into_iter().map(|(key, entry)| (key, entry.meta)).collect())
         })
         .await
+    }
+
+    /// Verifies the next records on the medium, about `budget` bytes, and goes on where the last step ended, whichever
+    /// process did that. What is damaged or cannot be read is lost from now on. Whoever calls decides when; `Unavailable`
+    /// while the index is rebuilt.
+    pub async fn scrub_step(&self, budget: u64) -> Result<ScrubProgress> {
+        let (shared, now) = (self.shared.clone(), self.clock.wall());
+        let Stepped { progress, losses } =
+            self.committer.run(move || scrub::step(&shared, now, budget)).await?;
+        for change in losses {
+            // One that fails is found again: the progress is not kept.
+            self.submit(change).await?;
+        }
+        self.blocking(move |shared| {
+            shared.ask(|tables| tables.set_scrub_progress(&scrub::begin_pass(progress)))?;
+            Ok(progress)
+        })
+        .await
+    }
+
+    /// How far [`DiskStore::scrub_step`] has come.
+    pub async fn scrub_progress(&self) -> Result<ScrubProgress> {
+        self.blocking(|shared| shared.ask(|tables| tables.scrub_progress())).await
     }
 
     /// Waits for what the disk has to do on its own: to rebuild its index, to seal segments. Returns when it has tried.
@@ -385,10 +410,12 @@ pub(super) fn open_engine(
         index,
         superblock: Mutex::new(superblock),
         unsealed: Mutex::new(Unsealed::default()),
+        frontier: Mutex::default(),
         space: Mutex::new(Space { free: 0, total: 0 }),
         health: Arc::default(),
         status: Mutex::new(Status { read_only, ..Status::default() }),
     });
     let active = recovery::recover(&shared)?;
+    shared.set_frontier(active.number, active.end);
     Ok(Engine { shared, active, segment_size, _lock: lock })
 }

@@ -8,6 +8,7 @@ mod formats;
 mod hanging;
 mod identity;
 mod rebuilding;
+mod scrubbing;
 mod sealing;
 mod service;
 mod space;

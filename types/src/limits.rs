@@ -286,6 +286,10 @@ pub const DISK_SLOW_MICROS_MIN: u64 = 50_000;
 pub const DISK_PEER_COUNT_MIN: usize = 2;
 /// How much of a moving average the newest operation is: one in so many.
 pub const DISK_AVERAGE_PART: u64 = 8;
+/// The page cache drops what is verified next in pieces of this size.
+pub const SCRUB_WINDOW_SIZE: u64 = 4 * MIB as u64;
+/// Shards that one step of verifying finds lost at most; it goes on there.
+pub const SCRUB_FOUND_COUNT_MAX: usize = 1024;
 /// Share of a disk above which it is given nothing that could go elsewhere.
 pub const DISK_BACKFILL_FULL_PERCENT: u64 = 90;
 /// Share above which it takes no new shards. The rest is for repair of what it had, notes of deletions, and compaction.

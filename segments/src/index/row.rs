@@ -5,10 +5,11 @@
 
 use proto::block::{Layout, ShardKey, ShardMeta};
 use types::limits::SEALED_SIZE_MAX;
-use types::{ChunkKey, DiskUuid, Error, Generation, KeyId, Profile, Result};
+use types::{ChunkKey, DiskUuid, Error, Generation, KeyId, Millis, Profile, Result};
 
 use super::change::Known;
 use crate::record::{ALIGNMENT, Content, Header};
+use crate::scrub::ScrubProgress;
 use crate::segment::SEGMENT_HEADER_SIZE;
 
 const VERSION: u8 = 2;
@@ -17,6 +18,7 @@ const KEY_SIZE: usize = 1 + ChunkKey::SIZE + 8 + 1;
 const META_SIZE: usize = 16;
 const ENTRY_SIZE: usize = 16 + META_SIZE;
 const CHECKPOINT_SIZE: usize = 45;
+const SCRUB_SIZE: usize = 44;
 
 /// Where a record is, and what it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +118,33 @@ pub(crate) fn parse_fresh(bytes: &[u8]) -> Result<Known> {
         Some((2, rest)) => Ok(Known::Lost(parse_meta(rest)?)),
         _ => Err(damaged()),
     }
+}
+
+pub(crate) fn scrub_bytes(progress: &ScrubProgress) -> Vec<u8> {
+    let ScrubProgress { segment, offset, checked, found, passes, last_pass } = *progress;
+    let mut bytes = segment.to_le_bytes().to_vec();
+    for number in [offset, checked, found, passes, last_pass.map_or(0, |time| time.0)] {
+        bytes.extend_from_slice(&number.to_le_bytes());
+    }
+    bytes
+}
+
+/// `None` for what cannot be: then it begins anew.
+pub(crate) fn parse_scrub(bytes: &[u8]) -> Option<ScrubProgress> {
+    let bytes: &[u8; SCRUB_SIZE] = bytes.try_into().ok()?;
+    let number = |index: usize| {
+        let at = 4 + 8 * index;
+        u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
+    };
+    let is_place = number(0).is_multiple_of(ALIGNMENT as u64) && number(0) <= u32::MAX.into();
+    is_place.then(|| ScrubProgress {
+        segment: word(bytes, 0),
+        offset: number(0),
+        checked: number(1),
+        found: number(2),
+        passes: number(3),
+        last_pass: Some(Millis(number(4))).filter(|time| time.0 > 0),
+    })
 }
 
 fn word(bytes: &[u8], at: usize) -> u32 {

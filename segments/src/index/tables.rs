@@ -10,7 +10,11 @@ use proto::block::{ShardKey, ShardMeta};
 use types::{ChunkId, ChunkKey, DiskUuid, Generation, Result};
 
 use super::change::{IndexChange, Known};
-use super::row::{Checkpoint, Entry, Totals, key_bytes, meta_bytes, parse_fresh, parse_key, parse_meta};
+use super::row::{
+    Checkpoint, Entry, Totals, key_bytes, meta_bytes, parse_fresh, parse_key, parse_meta, parse_scrub,
+    scrub_bytes,
+};
+use crate::scrub::ScrubProgress;
 
 pub(super) const SHARDS: u8 = b's';
 pub(super) const QUARANTINE: u8 = b'q';
@@ -18,6 +22,7 @@ pub(super) const LOST: u8 = b'l';
 pub(super) const FRESH: u8 = b'f';
 pub(super) const CHECKPOINT: &[u8] = b"c";
 const SEALED: &[u8] = b"b";
+const SCRUB: &[u8] = b"k";
 const ALL: (ChunkId, ChunkId) = (ChunkId([0; 32]), ChunkId([0xff; 32]));
 
 /// What is wrong with a disk's bytes.
@@ -208,7 +213,7 @@ impl Tables {
     /// Forgets everything.
     pub(crate) fn clear(&self) -> Result<()> {
         let mut batch = Batch::new();
-        for prefix in [SEALED[0], CHECKPOINT[0], FRESH, LOST, QUARANTINE, SHARDS] {
+        for prefix in [SEALED[0], CHECKPOINT[0], FRESH, SCRUB[0], LOST, QUARANTINE, SHARDS] {
             batch.delete_range(&[prefix], &kv::prefix_end(&[prefix]));
         }
         self.kv.write(batch, Durability::Buffered)
@@ -263,6 +268,17 @@ impl Tables {
     pub(crate) fn set_sealed_before(&self, segment: u32) -> Result<()> {
         let mut batch = Batch::new();
         batch.put(SEALED, &segment.to_le_bytes());
+        self.kv.write(batch, Durability::Buffered)
+    }
+
+    /// How far verifying has come; from the start when that is not known.
+    pub(crate) fn scrub_progress(&self) -> Result<ScrubProgress> {
+        Ok(self.kv.get(SCRUB)?.and_then(|value| parse_scrub(&value)).unwrap_or_default())
+    }
+
+    pub(crate) fn set_scrub_progress(&self, progress: &ScrubProgress) -> Result<()> {
+        let mut batch = Batch::new();
+        batch.put(SCRUB, &scrub_bytes(progress));
         self.kv.write(batch, Durability::Buffered)
     }
 

@@ -4,6 +4,7 @@
 //! Knows nothing of: the index, what is live, what is done about damage.
 
 use std::io;
+use std::ops::Range;
 
 use env::File;
 use types::limits::KIB;
@@ -11,8 +12,10 @@ use types::limits::KIB;
 use super::{Bytes, read_twice};
 use crate::record::{self, ALIGNMENT, Flaw, HEADER_SIZE, Header, Place};
 
-/// Bytes read at once when searching for the next record: a bad sector costs no more than this.
+/// Bytes read at once when searching for the next record.
 const SEARCH_SIZE: usize = 4 * KIB;
+/// When they cannot be read, these pieces of them perhaps can: no disk has smaller ones.
+const SECTOR_SIZE: u64 = 512;
 
 /// What a walk meets.
 #[derive(Debug, PartialEq, Eq)]
@@ -120,23 +123,40 @@ impl<'a> Walk<'a> {
         let mut at = from;
         while at + HEADER_SIZE as u64 <= self.end {
             let size = window.len().min(usize::try_from(self.end - at).unwrap_or(usize::MAX));
-            match read_twice(self.file, &mut window[..size], at)? {
-                Bytes::Read => {
-                    let last = (size - HEADER_SIZE).min(SEARCH_SIZE - ALIGNMENT);
-                    let next = (0..=last).step_by(ALIGNMENT).find_map(|i| {
-                        let bytes = window[i..i + HEADER_SIZE].try_into().expect("HEADER_SIZE bytes");
-                        Header::parse(bytes, self.place, u32::try_from(at + i as u64).ok()?).ok()
-                    });
-                    if next.is_some() {
-                        return Ok(Search { next, met_unreadable });
-                    }
-                }
+            let holes = match read_twice(self.file, &mut window[..size], at)? {
+                Bytes::Read => Vec::new(),
                 Bytes::Missing => break,
-                Bytes::Unreadable => met_unreadable = true,
+                Bytes::Unreadable => self.read_sectors(&mut window[..size], at)?,
+            };
+            met_unreadable |= !holes.is_empty();
+            let is_whole = |start: usize| {
+                holes.iter().all(|hole| hole.end <= start || start + HEADER_SIZE <= hole.start)
+            };
+            let last = (size - HEADER_SIZE).min(SEARCH_SIZE - ALIGNMENT);
+            let next = (0..=last).step_by(ALIGNMENT).filter(|i| is_whole(*i)).find_map(|i| {
+                let bytes = window[i..i + HEADER_SIZE].try_into().expect("HEADER_SIZE bytes");
+                Header::parse(bytes, self.place, u32::try_from(at + i as u64).ok()?).ok()
+            });
+            if next.is_some() {
+                return Ok(Search { next, met_unreadable });
             }
             at += SEARCH_SIZE as u64;
         }
         Ok(Search { next: None, met_unreadable })
+    }
+
+    /// Reads what can be read of a window, and says where it cannot.
+    fn read_sectors(&self, window: &mut [u8], at: u64) -> io::Result<Vec<Range<usize>>> {
+        let (mut holes, mut start) = (Vec::new(), 0);
+        while start < window.len() {
+            let rest = SECTOR_SIZE - (at + start as u64) % SECTOR_SIZE;
+            let end = window.len().min(start + usize::try_from(rest).expect("at most a sector"));
+            if read_twice(self.file, &mut window[start..end], at + start as u64)? != Bytes::Read {
+                holes.push(start..end);
+            }
+            start = end;
+        }
+        Ok(holes)
     }
 }
 
