@@ -132,7 +132,7 @@ impl Rebuild<'_> {
 
 impl Engine {
     /// Throws the index away. From now on records go to a segment of their own, and to a table of their own.
-    fn begin_rebuild(&mut self) -> Result<()> {
+    pub(crate) fn begin_rebuild(&mut self) -> Result<()> {
         let mut before = u32::MAX;
         if !self.shared.is_read_only() {
             // The same segment, if nothing was ever acknowledged in it.

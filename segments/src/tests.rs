@@ -1,6 +1,7 @@
 //! I-DISK, I-ACK, I-READ on one disk: the engine on a disk that loses, tears, rots, fills and fails.
 
 mod crash;
+mod crash_states;
 mod damage;
 mod faults;
 mod faulty;

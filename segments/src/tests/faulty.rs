@@ -62,6 +62,11 @@ struct FaultyFile {
 
 impl FaultyDisk {
     pub(super) fn new(seed: u64) -> Self {
+        Self::of(SimDisk::new(seed))
+    }
+
+    /// A disk that has been used before.
+    pub(super) fn of(sim: SimDisk) -> Self {
         let faults = Faults {
             left: AtomicI64::new(i64::MAX),
             last_happens: AtomicBool::new(false),
@@ -73,7 +78,7 @@ impl FaultyDisk {
             unreadable: Mutex::default(),
             errors: Mutex::default(),
         };
-        Self { sim: SimDisk::new(seed), faults: Arc::new(faults) }
+        Self { sim, faults: Arc::new(faults) }
     }
 
     /// Cuts the power at the `count`-th changing operation from now.
