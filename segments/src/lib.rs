@@ -16,6 +16,7 @@ mod fault;
 mod files;
 mod health;
 mod index;
+mod open;
 mod read;
 mod rebuild;
 mod record;
@@ -31,10 +32,11 @@ mod store;
 mod superblock;
 
 pub use health::{DiskFailures, is_slow};
+pub use open::DiskConfig;
 pub use scrub::ScrubProgress;
 pub use space::Purpose;
 pub use state::DiskState;
-pub use store::{DiskConfig, DiskStats, DiskStore, ShardFound};
+pub use store::{DiskStats, DiskStore, ShardFound};
 
 #[cfg(test)]
 mod tests;

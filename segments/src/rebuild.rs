@@ -92,11 +92,22 @@ impl Rebuild<'_> {
     fn bad(&mut self, number: u32, bad: &Bad) -> Result<()> {
         self.note(number, bad.offset, bad.size, bad.flaw)?;
         match bad.header {
+            Some(header) if self.has_copy(&header)? => Ok(()),
             Some(Header { key, content: Content::Shard(meta), .. }) => self.add(key, Known::Lost(meta)),
             // Its header says it all.
             Some(header) => self.record(number, &header),
             None => Ok(()),
         }
+    }
+
+    /// True when the bytes were there before this record: then they still are.
+    fn has_copy(&self, header: &Header) -> Result<bool> {
+        let before = self.run.iter().rev().find(|(key, _)| *key == header.key);
+        let known = match before {
+            Some((_, known)) => *known,
+            None => self.tables.known(&header.key)?,
+        };
+        Ok(matches!(known, Known::Stored(entry) if entry.is_copy(header)))
     }
 
     fn note(&mut self, number: u32, offset: u64, size: u64, flaw: &str) -> Result<()> {

@@ -11,7 +11,7 @@ use env::{Disk, File, OpenMode};
 use types::{Error, ErrorKind, Result};
 
 use crate::active::Active;
-use crate::index::{Entry, IndexChange, Mode};
+use crate::index::{Entry, IndexChange, Known, Mode};
 use crate::record::{Content, Header};
 use crate::records;
 use crate::segment::walk::{Bad, Step};
@@ -321,7 +321,10 @@ impl Replay<'_> {
             self.shared.health.count(|count| count.unreadable += 1);
         }
         change.quarantine(number, bad.offset, bad.size);
+        let known = bad.header.map(|header| change.known(&header.key)).transpose()?;
         match bad.header {
+            // The bytes were there before this record: they still are.
+            Some(header) if matches!(known, Some(Known::Stored(entry)) if entry.is_copy(&header)) => Ok(()),
             Some(Header { key, content: Content::Shard(meta), .. }) => change.lose(key, &meta),
             // Its header says it all.
             Some(header) => apply_record(change, &header, number),

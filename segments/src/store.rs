@@ -1,66 +1,32 @@
 //! The door to a disk: what other parts of the node call.
 //!
-//! Owns: opening, the queue in front of the committer thread, reading.
+//! Owns: the threads that read, how long they may take, what an answer says of a shard.
+//! Knows nothing of: segments, batches.
 
 use std::ops::Range;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use env::task::DiskPool;
-use env::{Clock, Env, Space, time};
+use env::{Clock, Env, time};
 use kv::Kv;
 use proto::block::{ShardKey, ShardMeta};
 use tokio::sync::oneshot;
 use types::limits::{
     DISK_QUEUE_RETRY_MS, DISK_READ_QUEUE_COUNT_MAX, DISK_READ_THREAD_COUNT, DISK_READ_TIMEOUT,
-    SEGMENT_SIZE_MAX,
 };
-use types::{ChunkId, ChunkKey, ClusterId, DiskId, DiskUuid, Error, ErrorKind, Generation, NodeId, Result};
+use types::{ChunkId, ChunkKey, DiskId, DiskUuid, Error, ErrorKind, Generation, Result};
 
 use crate::change::Change;
 use crate::committer::Committer;
-use crate::engine::Engine;
-use crate::files::SegmentFiles;
 use crate::health::{DiskFailures, Kind};
-use crate::index::{Damage, Entry, Known, Mode, ShardIndex, Totals, not_known};
+use crate::index::{Damage, Entry, Known, Mode, Totals, not_known};
+use crate::open::{DiskConfig, open_engine};
 use crate::read::read_record;
-use crate::recovery;
 use crate::scrub::{self, ScrubProgress, Stepped};
-use crate::seal::Unsealed;
-use crate::segment;
 use crate::shared::{Shared, Status};
 use crate::space::Purpose;
 use crate::state::DiskState;
-use crate::superblock::{self, Expected, Superblock};
-
-/// Where a disk is and whose it must be.
-#[derive(Clone, Debug)]
-pub struct DiskConfig {
-    /// Its directory, normally a mount point.
-    pub root: PathBuf,
-    /// The cluster it must belong to.
-    pub cluster: ClusterId,
-    /// The node it must belong to.
-    pub node: NodeId,
-    /// The disk that this node has seen here before, remembered in the node's own directory: an empty or foreign mount
-    /// point is then refused. `None`: it has never seen one, and an empty directory is formatted.
-    pub expected: Option<DiskUuid>,
-    /// Size at which a segment is sealed.
-    pub segment_size: u64,
-}
-
-impl DiskConfig {
-    /// A disk at `root` with segments of the normal size.
-    pub fn new(
-        root: impl Into<PathBuf>,
-        cluster: ClusterId,
-        node: NodeId,
-        expected: Option<DiskUuid>,
-    ) -> Self {
-        Self { root: root.into(), cluster, node, expected, segment_size: SEGMENT_SIZE_MAX }
-    }
-}
 
 /// Figures of a disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -372,50 +338,4 @@ fn find(
         (None, true) => Err(lost()),
         (None, false) => Err(absent()),
     }
-}
-
-/// Identifies, locks, formats if new, and recovers.
-pub(super) fn open_engine(
-    env: &Env,
-    config: DiskConfig,
-    open_index: impl Fn(&std::path::Path) -> Result<Arc<dyn Kv>> + Send + Sync + 'static,
-) -> Result<Engine> {
-    let DiskConfig { root, cluster, node, expected, segment_size } = config;
-    assert!(segment_size <= SEGMENT_SIZE_MAX, "offsets in a segment take 32 bits");
-    let (disk, expected) = (env.disk.clone(), Expected { cluster, node, uuid: expected });
-    // Before anything is written: the directory may be the wrong one.
-    superblock::identify(&*disk, &root, expected)?;
-    disk.create_dir_durably(&segment::directory(&root))?;
-    let lock = recovery::lock(&*disk, &root)?;
-    let superblock = match superblock::identify(&*disk, &root, expected)? {
-        Some(found) if found.failed => found,
-        Some(found) => {
-            superblock::sync(&*disk, &root)?;
-            found
-        }
-        None => {
-            let uuid = DiskUuid(env.random.bytes());
-            let new = Superblock { cluster, uuid, node, disk: None, failed: false, generation: 1 };
-            superblock::write(&*disk, &root, new)?;
-            new
-        }
-    };
-    let index = ShardIndex::open(&*disk, &root, Arc::new(open_index))?;
-    let reason = || format!("disk {} failed a write before; replace it", root.display());
-    let read_only = superblock.failed.then(reason);
-    let shared = Arc::new(Shared {
-        files: SegmentFiles::new(disk.clone(), root.clone()),
-        disk,
-        root,
-        index,
-        superblock: Mutex::new(superblock),
-        unsealed: Mutex::new(Unsealed::default()),
-        frontier: Mutex::default(),
-        space: Mutex::new(Space { free: 0, total: 0 }),
-        health: Arc::default(),
-        status: Mutex::new(Status { read_only, ..Status::default() }),
-    });
-    let active = recovery::recover(&shared)?;
-    shared.set_frontier(active.number, active.end);
-    Ok(Engine { shared, active, segment_size, _lock: lock })
 }

@@ -27,11 +27,11 @@ use types::{ChunkId, ClusterId, Error, Generation, KeyId, NodeId, Result, Scope}
 use super::change::Change;
 use super::engine::Engine;
 use super::index::Mode;
+use super::open::{DiskConfig, open_engine};
 use super::read::read_record;
 use super::rebuild;
 use super::seal;
 use super::space::Purpose;
-use super::store::{DiskConfig, open_engine};
 use faulty::FaultyDisk;
 
 fn key(n: u64) -> ShardKey {

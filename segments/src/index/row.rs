@@ -152,6 +152,13 @@ fn word(bytes: &[u8], at: usize) -> u32 {
 }
 
 impl Entry {
+    /// True when this is where the payload of that record is, too: it was put twice.
+    pub(crate) fn is_copy(&self, header: &Header) -> bool {
+        let Entry { payload_size, payload_crc, meta, .. } = *self;
+        header.content == Content::Shard(meta)
+            && (header.payload_size, header.payload_crc) == (payload_size, payload_crc)
+    }
+
     /// What the index says about a record in a segment; `None` when it has no payload.
     pub(crate) fn of(header: &Header, segment: u32) -> Option<Entry> {
         let Header { offset, payload_size, payload_crc, .. } = *header;

@@ -34,6 +34,7 @@ enum Action {
     Distrust(u64),
     Seal,
     LoseIndex,
+    RebuildIndex,
 }
 
 /// A sequence of batches, and what they do to a reference.
@@ -65,12 +66,13 @@ impl Script {
         let random = Random::seeded(seed);
         let action = || {
             let key = random.below(KEYS);
-            match random.below(12) {
+            match random.below(14) {
                 0..=5 => Action::Put(key),
                 6..=8 => Action::Delete(key),
                 9 => Action::Distrust(key),
                 10 => Action::Seal,
-                _ => Action::LoseIndex,
+                11 => Action::LoseIndex,
+                _ => Action::RebuildIndex,
             }
         };
         let batch = |_| (0..=random.below(2)).map(|_| action()).collect();
@@ -115,7 +117,7 @@ impl Crashed {
             Action::Put(n) => Some((n, PRESENT, put(n))),
             Action::Delete(n) => Some((n, ABSENT, Change::Delete { key: key(n) })),
             Action::Distrust(n) => Some((n, LOST, Change::Distrust { key: key(n) })),
-            Action::Seal | Action::LoseIndex => None,
+            Action::Seal | Action::LoseIndex | Action::RebuildIndex => None,
         };
         let changes: Vec<(u64, u8, Change)> = batch.iter().filter_map(change).collect();
         let wanted: Vec<(usize, u8)> = changes.iter().map(|(n, want, _)| (*n as usize, *want)).collect();
@@ -126,10 +128,14 @@ impl Crashed {
                 // Only what is there can be distrusted; nothing else has an effect on what is lost or absent already.
                 Ok(()) if want == LOST && *allowed != PRESENT => {}
                 Ok(()) => *allowed = want,
+                // Nobody knows what there is to distrust.
+                Err(_)
+                    if want == LOST && engine.shared.index.mode() != Mode::Ready && !self.disk.is_cut() => {}
                 Err(error) => {
                     assert!(self.disk.is_cut(), "{error}");
-                    // Without an index, what is left of a record that was not acknowledged may count as lost.
-                    *allowed |= if want == PRESENT { PRESENT | LOST } else { want };
+                    // Without an index, what is left of a record that was not acknowledged may count as lost; not when
+                    // the same bytes were there before.
+                    *allowed |= if want == PRESENT && *allowed != PRESENT { PRESENT | LOST } else { want };
                 }
             }
         }
@@ -139,7 +145,10 @@ impl Crashed {
                 Action::LoseIndex if !self.disk.is_cut() => {
                     engine.shared.index.set_mode(Mode::Lost);
                     let begun = engine.begin_rebuild();
-                    let restored = begun.and_then(|()| restore(engine));
+                    assert!(begun.is_ok() || self.disk.is_cut(), "{begun:?}");
+                }
+                Action::RebuildIndex if !self.disk.is_cut() => {
+                    let restored = restore(engine);
                     assert!(restored.is_ok() || self.disk.is_cut(), "{restored:?}");
                 }
                 _ => {}
