@@ -90,12 +90,20 @@ fn report(disk: &DiskStore) -> DiskReport {
     match disk.stats() {
         Ok(stats) => {
             let (state, problem) = match stats.state {
+                segments::DiskState::Healthy if stats.is_rebuilding => {
+                    (DiskState::Healthy, "its index is being rebuilt".to_owned())
+                }
                 segments::DiskState::Healthy if stats.lost > 0 => {
                     (DiskState::Healthy, format!("{} damaged parts are being rebuilt", stats.lost))
                 }
                 segments::DiskState::Healthy => (DiskState::Healthy, String::new()),
+                segments::DiskState::Slow => (DiskState::Slow, "much slower than the others".to_owned()),
+                segments::DiskState::BackfillFull => {
+                    (DiskState::BackfillFull, "nearly full: add disks or remove data".to_owned())
+                }
                 segments::DiskState::Full => (DiskState::Full, "full: add disks or remove data".to_owned()),
                 segments::DiskState::ReadOnly(why) => (DiskState::ReadOnly, why),
+                segments::DiskState::Failed(why) => (DiskState::Failed, why),
             };
             DiskReport {
                 state,

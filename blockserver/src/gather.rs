@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use chunk::erasure::shard_size;
+use env::time::Duration;
 use futures::stream::{FuturesUnordered, StreamExt};
 use net::Request;
 use proto::block::{GetShard, Layout, ShardKey, ShardMeta, ShardRead};
-use proto::map::ClusterMap;
-use types::limits::{SHARD_HEDGE_AFTER, SHARD_READ_TIMEOUT};
+use proto::map::{ClusterMap, DiskState};
+use types::limits::{SHARD_HEDGE_AFTER, SHARD_HEDGE_MIN, SHARD_READ_TIMEOUT};
 use types::{ChunkKey, DiskId, Error, ErrorKind, Generation, Profile, Result};
 
 use crate::server::Blockserver;
@@ -30,24 +31,21 @@ impl Blockserver {
         chunk: ChunkKey,
         generation: Option<Generation>,
     ) -> Result<Found> {
-        let (local, remote): (Vec<DiskId>, Vec<DiskId>) =
-            sources.all().into_iter().partition(|disk| self.disks.get(disk).is_some());
+        let mut waiting = self.in_turn(map, sources.all(), |disk| *disk);
         let mut error = Error::not_found(format!("chunk {chunk} is on none of its disks"));
-        for disk in local {
-            match self.get_shard_from(map, disk, chunk, None, generation).await {
-                Ok(found) => return Ok(found),
-                Err(e) if is_gone(&e) => {}
-                Err(e) => error = e,
-            }
-        }
-        let mut reads: FuturesUnordered<_> =
-            remote.into_iter().map(|disk| self.get_shard_from(map, disk, chunk, None, generation)).collect();
+        let mut reads = FuturesUnordered::new();
         let mut absent = 0;
-        while let Some(read) = reads.next().await {
-            match read {
-                Ok(found) => return Ok(found),
-                Err(e) if is_gone(&e) => absent += 1,
-                Err(e) => error = e,
+        loop {
+            if let Some(disk) = waiting.pop() {
+                reads.push(self.get_shard_from(map, disk, chunk, None, generation));
+            }
+            match env::time::timeout(self.read_patience(), reads.next()).await {
+                Ok(Some(Ok(found))) => return Ok(found),
+                Ok(Some(Err(e))) if is_gone(&e) => absent += 1,
+                Ok(Some(Err(e))) => error = e,
+                Ok(None) => break,
+                // One more beside those that are slow.
+                Err(_) => {}
             }
         }
         // "Not here" is an answer about the chunk only when everybody gives it.
@@ -71,33 +69,33 @@ impl Blockserver {
     ) -> Result<Shards, (Error, Vec<Found>)> {
         let k = usize::from(profile.k);
         let mut shards = Shards::from([(key.slot, first)]);
-        let mut waiting: Vec<u8> = (0..profile.n() as u8).rev().filter(|slot| *slot != key.slot).collect();
+        let slots: Vec<u8> = (0..profile.n() as u8).filter(|slot| *slot != key.slot).collect();
+        // Data shards come first: with all of them nothing needs to be computed.
+        let holder = |slot: &u8| sources.of_slot(*slot).first().copied().unwrap_or_default();
+        let mut waiting = self.in_turn(map, slots, holder);
         let mut reads = FuturesUnordered::new();
         let (mut error, mut others) = (None, Vec::new());
         let read = |slot: u8| async move {
             (slot, self.read_slot(map, sources, ShardKey { slot, ..key }, meta).await)
         };
-        // A parity shard that was found first replaces one data shard only if a data shard cannot be had.
-        let data_missing = |shards: &Shards| (0..profile.k).filter(|s| !shards.contains_key(s)).count();
-        for _ in 0..data_missing(&shards) {
-            reads.push(read(waiting.pop().expect("data shards come first")));
+        for _ in 1..k {
+            reads.extend(waiting.pop().map(read));
         }
-        while data_missing(&shards) > 0 && (shards.len() < k || error.is_none()) {
-            match env::time::timeout(SHARD_HEDGE_AFTER, reads.next()).await {
+        while shards.len() < k {
+            match env::time::timeout(self.read_patience(), reads.next()).await {
                 Ok(Some((slot, Ok(found)))) => {
                     shards.insert(slot, found);
                 }
                 Ok(Some((_, Err((e, other))))) => {
                     error = Some(e);
                     others.extend(other);
-                    waiting.pop().into_iter().for_each(|slot| reads.push(read(slot)));
+                    reads.extend(waiting.pop().map(read));
                 }
                 Ok(None) => match waiting.pop() {
                     Some(slot) => reads.push(read(slot)),
                     None => break,
                 },
-                Err(_) if shards.len() >= k => break,
-                Err(_) => waiting.pop().into_iter().for_each(|slot| reads.push(read(slot))),
+                Err(_) => reads.extend(waiting.pop().map(read)),
             }
         }
         if shards.len() < k {
@@ -108,6 +106,25 @@ impl Blockserver {
             return Err((Error::unavailable(error), others));
         }
         Ok(shards)
+    }
+
+    /// Whom to ask, from the last to the first: disks of this node come first, slow ones and those that do not answer at
+    /// last; otherwise in their order.
+    fn in_turn<T>(&self, map: &ClusterMap, mut of: Vec<T>, disk: impl Fn(&T) -> DiskId) -> Vec<T> {
+        let rank = |disk: DiskId| match map.state(disk) {
+            Some(DiskState::Slow) => 2,
+            Some(state) if !state.is_readable() => 3,
+            None => 3,
+            Some(_) => u8::from(self.disks.get(&disk).is_none()),
+        };
+        of.sort_by_key(|one| rank(disk(one)));
+        of.reverse();
+        of
+    }
+
+    /// How long to wait for a part before one more is asked for.
+    fn read_patience(&self) -> Duration {
+        self.reads.lock().expect("no panic while it is held").limit(SHARD_HEDGE_MIN, SHARD_HEDGE_AFTER)
     }
 
     /// Reassembles a payload.
@@ -173,8 +190,14 @@ impl Blockserver {
         slot: Option<u8>,
         generation: Option<Generation>,
     ) -> Result<Found> {
+        let begun = env::time::now();
+        let note = || {
+            let took = env::time::now().saturating_duration_since(begun);
+            self.reads.lock().expect("no panic while it is held").note(took);
+        };
         if let Some(local) = self.disks.get(&disk) {
             let found = local.get_shard(chunk, slot, generation, None).await?;
+            note();
             check_answer(&found.key, &found.meta, chunk, slot, generation)?;
             return Ok((found.key, found.meta, found.bytes));
         }
@@ -188,6 +211,7 @@ impl Blockserver {
         let reply =
             self.links.call_node(node, Request::of(&request, Bytes::new()), SHARD_READ_TIMEOUT).await?;
         let read: ShardRead = reply.answer::<GetShard>()?;
+        note();
         if crc32fast::hash(&reply.body) != read.crc {
             return Err(Error::unavailable(format!("a shard of chunk {chunk} was damaged in transit")));
         }

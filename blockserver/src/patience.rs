@@ -1,9 +1,9 @@
-//! How long a coordinator waits for a part before it asks a second disk. Pure.
+//! How long a coordinator waits for a part, written or read, before it asks another disk. Pure.
 
 use std::collections::VecDeque;
 
 use env::time::Duration;
-use types::limits::{SHARD_HEDGE_PER_HUNDRED, SHARD_PATIENCE_MIN, SHARD_STRAGGLER_TIMEOUT};
+use types::limits::SHARD_HEDGE_PER_HUNDRED;
 
 /// Writes that are remembered.
 const COUNT: usize = 64;
@@ -28,12 +28,12 @@ impl Patience {
         self.credit = (self.credit + SHARD_HEDGE_PER_HUNDRED).min(100 * SHARD_HEDGE_PER_HUNDRED);
     }
 
-    /// How long a part may take before it is slow.
-    pub(crate) fn limit(&self) -> Duration {
+    /// How long a part may take before it is slow, within these bounds.
+    pub(crate) fn limit(&self, min: Duration, max: Duration) -> Duration {
         let mut sorted: Vec<Duration> = self.recent.iter().copied().collect();
         sorted.sort_unstable();
-        let median = sorted.get(sorted.len() / 2).copied().unwrap_or(SHARD_STRAGGLER_TIMEOUT);
-        (median * TIMES_MEDIAN).clamp(SHARD_PATIENCE_MIN, SHARD_STRAGGLER_TIMEOUT)
+        let median = sorted.get(sorted.len() / 2).copied().unwrap_or(max);
+        (median * TIMES_MEDIAN).clamp(min, max)
     }
 
     /// True when one more part may go to a second disk for being slow; most of them must not, or all would be slower.
@@ -51,18 +51,20 @@ mod tests {
     /// The limit after writes that took so many milliseconds.
     #[track_caller]
     fn check(took: &[u64], want: u64) {
+        const MIN: Duration = Duration::from_millis(50);
+        const MAX: Duration = Duration::from_millis(1000);
         let mut patience = Patience::default();
         took.iter().for_each(|ms| patience.note(Duration::from_millis(*ms)));
-        assert_eq!(patience.limit(), Duration::from_millis(want));
+        assert_eq!(patience.limit(MIN, MAX), Duration::from_millis(want));
     }
 
     #[test]
     fn slow_is_what_takes_far_longer_than_most() {
-        check(&[], SHARD_STRAGGLER_TIMEOUT.as_millis() as u64);
+        check(&[], 1000);
         check(&[1], 50);
         check(&[20], 80);
         check(&[20, 20, 900], 80);
-        check(&[20, 900, 900], SHARD_STRAGGLER_TIMEOUT.as_millis() as u64);
+        check(&[20, 900, 900], 1000);
         check(&[&[900; COUNT][..], &[20; COUNT]].concat(), 80);
     }
 

@@ -12,7 +12,7 @@ use net::Request;
 use proto::block::{DeleteShard, ShardKey, ShardMeta};
 use proto::index::{Amendment, ChunkState, Holder, KnownChunk, News};
 use proto::map::ClusterMap;
-use segments::DiskStore;
+use segments::{DiskStore, Purpose};
 use tracing::{debug, error, info};
 use types::limits::SHARD_READ_TIMEOUT;
 use types::{DiskId, Epoch, Error, PgId, Result};
@@ -125,7 +125,7 @@ impl Blockserver {
         match self.obtain(map, known, slot, &store).await? {
             Part::Here => {}
             Part::Made(meta, bytes) => {
-                store.put_shard(key_of(known, slot), meta, bytes, None).await?;
+                store.put_shard(key_of(known, slot), meta, bytes, None, Purpose::Repair).await?;
                 made = 1;
             }
             Part::Gone => {

@@ -15,8 +15,9 @@ use net::Request;
 use placement::{Candidate, Ladder};
 use proto::block::{Layout, PutShard, ShardKey, ShardMeta};
 use proto::map::{ClusterMap, DiskState};
+use segments::Purpose;
 use tracing::debug;
-use types::limits::{DISK_SUSPECT_TIME, SHARD_STRAGGLER_TIMEOUT, SHARD_WRITE_TIMEOUT};
+use types::limits::{DISK_SUSPECT_TIME, SHARD_PATIENCE_MIN, SHARD_STRAGGLER_TIMEOUT, SHARD_WRITE_TIMEOUT};
 use types::{DiskId, Epoch, Error, Profile, Result};
 
 use crate::patience::Patience;
@@ -95,7 +96,7 @@ impl Blockserver {
             disk.into_iter().for_each(|disk| writes.push(write(slot, disk)));
         }
         let mut error = Error::unavailable("too few disks take new chunks at the moment");
-        let mut patience = self.detours().patience.limit();
+        let mut patience = self.detours().patience.limit(SHARD_PATIENCE_MIN, SHARD_STRAGGLER_TIMEOUT);
         while scatter.durable.len() < count {
             if Mutant::AckAtK.is_planted() && scatter.durable.len() >= need {
                 break;
@@ -156,7 +157,7 @@ impl Blockserver {
         bytes: Bytes,
     ) -> Result<()> {
         if let Some(local) = self.disks.get(&disk) {
-            return local.put_shard(key, meta, bytes, None).await;
+            return local.put_shard(key, meta, bytes, None, Purpose::Store).await;
         }
         if !map.is_live(disk) {
             return Err(Error::unavailable(format!("disk {disk} is down")));

@@ -14,13 +14,14 @@ use proto::block::{DeleteShard, DistrustShard, GetShard, ListShards, PutShard, S
 use proto::cluster::DiskReport;
 use proto::map::ClusterMap;
 use proto::seal::ClusterSecret;
-use segments::DiskStore;
+use segments::{DiskStore, Purpose};
 use tokio::sync::watch;
 use types::{ChunkKey, DiskId, Error, NodeId, Profile, Result};
 
 use crate::disks::Disks;
 use crate::keys::KnownKeys;
 use crate::links::Links;
+use crate::patience::Patience;
 use crate::reconcile::Task;
 use crate::scatter::Detours;
 use crate::yielding::Users;
@@ -57,6 +58,8 @@ pub struct Blockserver {
     pub(crate) syncing_slots: std::sync::atomic::AtomicU32,
     pub(crate) detours: Mutex<Detours>,
     pub(crate) users: Users,
+    /// How long reads of parts take.
+    pub(crate) reads: Mutex<Patience>,
     /// The slot that was looked through last.
     pub(crate) audited: Mutex<Option<Task>>,
 }
@@ -96,6 +99,7 @@ impl Blockserver {
             syncing_slots: std::sync::atomic::AtomicU32::new(0),
             detours: Mutex::default(),
             users: Users::default(),
+            reads: Mutex::default(),
             audited: Mutex::default(),
         });
         crate::heal::start(&server);
@@ -140,7 +144,9 @@ impl Blockserver {
 
     async fn put_shard(&self, caller: &Caller, request: PutShard, body: Bytes) -> Result<()> {
         authorize(&caller.identity, Action::ActAsNode)?;
-        self.disk(request.disk)?.put_shard(request.key, request.meta, body, Some(request.crc)).await
+        self.disk(request.disk)?
+            .put_shard(request.key, request.meta, body, Some(request.crc), Purpose::Store)
+            .await
     }
 
     async fn get_shard(&self, caller: &Caller, request: GetShard) -> Result<(ShardRead, Bytes)> {

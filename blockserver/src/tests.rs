@@ -464,7 +464,7 @@ async fn wrong_bytes_under_a_right_checksum_are_outvoted() {
         let found = disk.get_shard(chunk, None, None, None).await.unwrap();
         let wrong = noise(99, found.bytes.len());
         disk.delete(found.key).await.unwrap();
-        disk.put_shard(found.key, found.meta, wrong.clone(), None).await.unwrap();
+        disk.put_shard(found.key, found.meta, wrong.clone(), None, segments::Purpose::Store).await.unwrap();
         // Node 7 holds nothing, node 2 is the liar itself.
         for reader in [7, 2, 1] {
             assert_eq!(bench.get(reader, id).await.unwrap(), bytes, "reader {reader}");

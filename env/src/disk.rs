@@ -2,6 +2,7 @@
 //!
 //! All calls block: rooms call them from their own threads or through [`crate::task::spawn_blocking`].
 
+mod cause;
 mod conformance;
 mod real;
 mod sim;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use types::Nanos;
 
+pub use cause::Cause;
 pub use real::RealDisk;
 pub use sim::{DiskCounts, DiskFault, DiskFaults, DiskImage, FaultRule, SimDisk, When};
 

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 pub use clock::Clock;
 pub use disk::{Disk, File, Metadata, OpenMode, Space};
-pub use random::Random;
+pub use random::{Choices, Random};
 
 /// Everything a room may ask of the machine. Cheap to clone.
 #[derive(Clone, Debug)]

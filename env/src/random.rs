@@ -13,6 +13,66 @@ pub struct Random(RandomSource);
 enum RandomSource {
     Real,
     Seeded(Arc<Mutex<StdRng>>),
+    Chosen(Choices),
+}
+
+/// All answers that a computation could get from chance, one combination after the other: for tests of all outcomes
+/// where a seed would give one of them.
+#[derive(Clone, Debug)]
+pub struct Choices(Arc<Mutex<Script>>);
+
+#[derive(Debug)]
+struct Script {
+    options: fn(u64) -> Vec<u64>,
+    /// The answers of this combination: which option, of how many.
+    made: Vec<(usize, usize)>,
+    next: usize,
+}
+
+impl Choices {
+    /// The first combination. `options` are the numbers below a bound that are to be tried: at least one.
+    pub fn new(options: fn(u64) -> Vec<u64>) -> Self {
+        Self(Arc::new(Mutex::new(Script { options, made: Vec::new(), next: 0 })))
+    }
+
+    /// A source that answers as this combination says.
+    pub fn random(&self) -> Random {
+        self.lock().next = 0;
+        Random(RandomSource::Chosen(self.clone()))
+    }
+
+    /// Goes on to the next combination; false when all were tried.
+    pub fn advance(&self) -> bool {
+        let mut script = self.lock();
+        while let Some((option, count)) = script.made.pop() {
+            if option + 1 < count {
+                script.made.push((option + 1, count));
+                return true;
+            }
+        }
+        false
+    }
+
+    fn below(&self, bound: u64) -> u64 {
+        let mut script = self.lock();
+        let options = (script.options)(bound);
+        let next = script.next;
+        script.next += 1;
+        match script.made.get(next) {
+            Some((option, count)) => {
+                assert_eq!(*count, options.len(), "the same answers lead to the same questions");
+                options[*option]
+            }
+            None => {
+                script.made.push((0, options.len()));
+                options[0]
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Script> {
+        self.0.lock().expect("never poisoned by what it asserts")
+    }
 }
 
 impl Random {
@@ -32,6 +92,7 @@ impl Random {
             RandomSource::Seeded(rng) => {
                 rng.lock().expect("never poisoned: no panic inside").fill_bytes(bytes)
             }
+            RandomSource::Chosen(_) => panic!("choices have bounds"),
         }
     }
 
@@ -50,6 +111,9 @@ impl Random {
     /// A random number below `bound` (which is at least 1). The bias is below `bound / 2^64`.
     pub fn below(&self, bound: u64) -> u64 {
         assert!(bound > 0, "below(0) has no answer");
+        if let RandomSource::Chosen(choices) = &self.0 {
+            return choices.below(bound);
+        }
         ((u128::from(self.u64()) * u128::from(bound)) >> 64) as u64
     }
 }
@@ -57,6 +121,22 @@ impl Random {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn choices_try_everything_once() {
+        let choices = Choices::new(|bound| (0..bound).collect());
+        let mut seen = Vec::new();
+        loop {
+            let random = choices.random();
+            // Whether there is a second question depends on the answer to the first.
+            let first = random.below(3);
+            seen.push((first, if first == 1 { 0 } else { random.below(2) }));
+            if !choices.advance() {
+                break;
+            }
+        }
+        assert_eq!(seen, [(0, 0), (0, 1), (1, 0), (2, 0), (2, 1)]);
+    }
 
     #[test]
     fn a_seed_replays() {

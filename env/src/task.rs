@@ -5,6 +5,7 @@
 //! from the owner's seed, so that a seed decides every order.
 
 mod owner;
+mod pool;
 mod queue;
 
 #[cfg(test)]
@@ -15,6 +16,7 @@ use std::future::Future;
 use types::{Error, Result};
 
 pub use owner::Owner;
+pub use pool::DiskPool;
 pub use queue::DiskQueue;
 pub use tokio::task::{AbortHandle, JoinError, JoinHandle};
 

@@ -84,6 +84,7 @@ fn suite(kv: &dyn Kv) {
     .unwrap();
     kv.write(Batch::new(), Durability::Synced).unwrap();
 
+    ingest(kv);
     for count in 0..1000u32 {
         let mut batch = Batch::new();
         batch.put(&count.to_be_bytes(), &[7; 100]);
@@ -93,6 +94,26 @@ fn suite(kv: &dyn Kv) {
     assert!(kv.approximate_size(&[0], &[1]).unwrap() > 1000);
     assert!(kv.approximate_size(b"", b"").unwrap() >= kv.approximate_size(&[0], &[1]).unwrap());
     assert_eq!(kv.approximate_size(&[1], &[0]).unwrap(), 0);
+}
+
+/// Later changes win, however they came.
+fn ingest(kv: &dyn Kv) {
+    kv.write(batch(&[("ia", Some("1")), ("ib", Some("1")), ("ic", Some("1"))]), Durability::Buffered)
+        .unwrap();
+    let before = kv.snapshot();
+    kv.ingest(batch(&[("ia", Some("2")), ("ib", None), ("id", Some("2"))])).unwrap();
+    kv.ingest(batch(&[("ic", None), ("id", Some("3"))])).unwrap();
+    kv.ingest(Batch::new()).unwrap();
+    assert_eq!(list(kv, "i", "j", Order::Forward), "ia=2 id=3");
+    assert_eq!(list(&*before, "i", "j", Order::Forward), "ia=1 ib=1 ic=1");
+    kv.write(batch(&[("ia", None), ("ib", Some("4"))]), Durability::Buffered).unwrap();
+    assert_eq!(list(kv, "i", "j", Order::Backward), "id=3 ib=4");
+    assert_eq!(kv.get(b"ia").unwrap(), None);
+    kv.write(batch(&[("ib", None), ("id", None)]), Durability::Buffered).unwrap();
+    for bad in [&[("b", Some("")), ("a", Some(""))], &[("a", Some("")), ("a", None)]] {
+        let bad = batch(bad);
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| kv.ingest(bad))).is_err());
+    }
 }
 
 /// Every kind of range over `a=3 b=1 c= d\u{1}=4`.

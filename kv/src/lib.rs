@@ -66,6 +66,12 @@ pub trait Snapshot: Read + Debug {}
 pub trait Kv: Read + Debug {
     /// Applies all operations of `batch` in their order, or none.
     fn write(&self, batch: Batch, durability: Durability) -> Result<()>;
+    /// Applies puts and deletes whose keys ascend, each of them once, all or none; durable on return, as
+    /// [`Durability::Synced`]. For batches of megabytes, which it takes several times faster than [`Kv::write`].
+    fn ingest(&self, batch: Batch) -> Result<()> {
+        check_ingest(&batch);
+        self.write(batch, Durability::Synced)
+    }
     /// The state now.
     fn snapshot(&self) -> Arc<dyn Snapshot>;
     /// Makes all earlier writes durable.
@@ -84,6 +90,16 @@ pub fn prefix_end(prefix: &[u8]) -> Vec<u8> {
         }
     }
     end
+}
+
+/// What [`Kv::ingest`] takes. Not all backends would notice.
+fn check_ingest(batch: &Batch) {
+    let key = |op| match op {
+        Op::Put(key, _) | Op::Delete(key) => key,
+        Op::DeleteRange(..) => panic!("ingest() takes no ranges"),
+    };
+    let keys: Vec<&[u8]> = batch.ops().map(key).collect();
+    assert!(keys.is_sorted_by(|a, b| a < b), "ingest() takes keys in order, each of them once");
 }
 
 /// True for a range without keys. Implementations answer it at once; not all backends allow `start > end`.

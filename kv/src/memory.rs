@@ -68,13 +68,24 @@ impl MemKv {
     /// Power loss: `Synced` batches survive, and a random prefix of the `Buffered` ones since the last flush.
     pub fn crash(&self) {
         let mut state = self.lock();
-        let is_buffered = |(_, durability): &&(Batch, Durability)| *durability == Durability::Buffered;
-        let buffered = state.unsynced.iter().filter(is_buffered).count() as u64;
+        let buffered = state.buffered_count();
         let kept = state.dice.random.below(buffered + 1);
         let survived = state.survivors(kept);
         state.replace(survived);
         state.dice.counts.crashes += 1;
         state.dice.counts.crash_lost_batches += buffered - kept;
+    }
+
+    /// Batches that a power loss could take.
+    pub fn unsynced_count(&self) -> u64 {
+        self.lock().buffered_count()
+    }
+
+    /// Another, healthy store, as this one would be after a power loss that left so many of the `Buffered` batches.
+    pub fn after_crash(&self, kept: u64) -> Self {
+        let store = Self::new(0);
+        store.lock().replace(self.lock().survivors(kept));
+        store
     }
 
     /// Gives the store to a new process: what was written stays, and all handles and snapshots from before, this one
@@ -179,6 +190,11 @@ impl MemKv {
 }
 
 impl State {
+    fn buffered_count(&self) -> u64 {
+        let is_buffered = |(_, durability): &&(Batch, Durability)| *durability == Durability::Buffered;
+        self.unsynced.iter().filter(is_buffered).count() as u64
+    }
+
     fn flush(&mut self) {
         self.durable = self.current.clone();
         self.unsynced.clear();

@@ -3,11 +3,12 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, DB, DBCompressionType, DBRawIterator, FlushOptions,
-    ReadOptions, WriteBatch, WriteOptions,
+    IngestExternalFileOptions, ReadOptions, SstFileWriter, WriteBatch, WriteOptions,
 };
 use types::limits::{KIB, MIB};
 use types::{Error, Result};
@@ -33,6 +34,9 @@ impl Default for Options {
 #[derive(Clone)]
 pub struct RocksKv {
     db: Arc<DB>,
+    options: Options,
+    /// Number of the next file that is ingested.
+    ingested: Arc<AtomicU64>,
 }
 
 struct RocksSnapshot {
@@ -46,7 +50,7 @@ impl RocksKv {
     /// its files are damaged, otherwise `Unavailable`.
     pub fn open(path: &Path, options: Options) -> Result<Self> {
         let db = DB::open(&db_options(options), path).map_err(|e| open_error(path, &e))?;
-        Ok(Self { db: Arc::new(db) })
+        Ok(Self { db: Arc::new(db), options, ingested: Arc::default() })
     }
 
     /// Where the store lives.
@@ -172,6 +176,30 @@ impl Kv for RocksKv {
             Durability::Buffered => options.disable_wal(true),
         }
         self.db.write_opt(to_rocks(&batch), &options).map_err(|e| rocks_error("write", &e))
+    }
+
+    fn ingest(&self, batch: Batch) -> Result<()> {
+        crate::check_ingest(&batch);
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let failed = |e: rocksdb::Error| rocks_error("ingest", &e);
+        // One that a crash left is written over: the names begin anew, and RocksDB does not know it.
+        let path = self.db.path().join(format!("ingest-{}", self.ingested.fetch_add(1, Relaxed)));
+        let options = db_options(self.options);
+        let mut file = SstFileWriter::create(&options);
+        file.open(&path).map_err(failed)?;
+        for op in batch.ops() {
+            match op {
+                Op::Put(key, value) => file.put(key, value).map_err(failed)?,
+                Op::Delete(key) => file.delete(key).map_err(failed)?,
+                Op::DeleteRange(..) => unreachable!("checked above"),
+            }
+        }
+        file.finish().map_err(failed)?;
+        let mut how = IngestExternalFileOptions::default();
+        how.set_move_files(true);
+        self.db.ingest_external_file_opts(&how, vec![path]).map_err(failed)
     }
 
     fn snapshot(&self) -> Arc<dyn Snapshot> {

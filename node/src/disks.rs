@@ -67,7 +67,8 @@ impl Opener {
         for path in paths {
             let expected = known.disks.get(path).copied();
             let config = DiskConfig::new(path, self.membership.cluster, self.membership.node, expected);
-            let disk = DiskStore::open(&self.env, config, |path| self.platform.open_kv(path))
+            let platform = self.platform.clone();
+            let disk = DiskStore::open(&self.env, config, move |path| platform.open_kv(path))
                 .map_err(|e| e.context(format!("disk {}", path.display())))?;
             if expected.is_none() {
                 known.disks.insert(path.clone(), disk.uuid());

@@ -9,6 +9,7 @@ use types::limits::KIB;
 
 use super::index::Entry;
 use super::record;
+use super::space::Purpose;
 
 /// One thing to do in a batch.
 #[derive(Debug)]
@@ -19,6 +20,7 @@ pub(crate) enum Change {
         payload: Bytes,
         /// What the payload's CRC must be, when it came from somewhere else.
         crc: Option<u32>,
+        purpose: Purpose,
     },
     Delete {
         key: ShardKey,
@@ -28,16 +30,36 @@ pub(crate) enum Change {
         key: ShardKey,
         entry: Entry,
     },
+    /// A reader elsewhere has proven that the shard is wrong, although it matches its checksums.
+    Distrust {
+        key: ShardKey,
+    },
 }
 
 impl Change {
+    pub(crate) fn key(&self) -> &ShardKey {
+        match self {
+            Change::Put { key, .. }
+            | Change::Delete { key }
+            | Change::Quarantine { key, .. }
+            | Change::Distrust { key } => key,
+        }
+    }
+
     /// Bytes it may append.
     pub(crate) fn size_max(&self) -> u64 {
         match self {
             Change::Put { payload, .. } => record::record_size(payload.len()),
-            Change::Delete { .. } => record::record_size(0),
-            Change::Quarantine { .. } => 0,
+            Change::Delete { .. } | Change::Quarantine { .. } | Change::Distrust { .. } => {
+                record::record_size(0)
+            }
         }
+    }
+
+    /// True when it still has an effect that is worth having where nothing can be appended any more: what is lost is
+    /// known to the index at least.
+    pub(crate) fn is_loss(&self) -> bool {
+        matches!(self, Change::Quarantine { .. } | Change::Distrust { .. })
     }
 
     /// Bytes it holds in memory while it waits.

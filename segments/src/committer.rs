@@ -12,8 +12,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use types::limits::{DISK_QUEUE_COUNT_MAX, DISK_QUEUE_RETRY_MS, GROUP_COMMIT_SIZE_MAX};
 use types::{Error, Result};
 
+use crate::background::Background;
 use crate::change::Change;
 use crate::engine::Engine;
+use crate::health::{Health, Kind, Operation};
 
 /// Bytes that wait for a group commit: one being written and three after it.
 const QUEUE_SIZE_MAX: usize = 4 * GROUP_COMMIT_SIZE_MAX;
@@ -23,13 +25,16 @@ const QUEUE_SIZE_MAX: usize = 4 * GROUP_COMMIT_SIZE_MAX;
 pub(crate) struct Committer {
     shared: Arc<CommitState>,
     root: PathBuf,
+    health: Arc<Health>,
     room: Arc<Semaphore>,
     queue: DiskQueue,
 }
 
 #[derive(Debug)]
 struct CommitState {
-    engine: Mutex<Engine>,
+    /// Before the engine, which unlocks the disk when it is dropped.
+    background: Background,
+    engine: Arc<Mutex<Engine>>,
     changes: Mutex<Changes>,
 }
 
@@ -46,18 +51,29 @@ struct WaitingChange {
     change: Change,
     done: oneshot::Sender<Result<()>>,
     _room: OwnedSemaphorePermit,
+    _operation: Operation,
 }
 
 impl Committer {
     pub(crate) fn start(engine: Engine) -> Self {
         let queue = DiskQueue::start("disk-committer", &engine.shared.disk);
         let root = engine.shared.root.clone();
-        let shared = Arc::new(CommitState { engine: Mutex::new(engine), changes: Mutex::default() });
-        Self { shared, root, room: Arc::new(Semaphore::new(QUEUE_SIZE_MAX)), queue }
+        let disk = engine.shared.clone();
+        let health = disk.health.clone();
+        let engine = Arc::new(Mutex::new(engine));
+        let background = Background::start(&disk, &engine);
+        let shared = Arc::new(CommitState { background, engine, changes: Mutex::default() });
+        Self { shared, root, health, room: Arc::new(Semaphore::new(QUEUE_SIZE_MAX)), queue }
     }
 
     /// Applies a change; durable on return. `Busy` when too much waits already.
     pub(crate) async fn submit(&self, change: Change) -> Result<()> {
+        let answer = self.enqueue(change)?;
+        answer.await.map_err(|_| Error::internal("the disk's committer stopped"))?
+    }
+
+    /// The same, for whoever does not wait here.
+    pub(crate) fn enqueue(&self, change: Change) -> Result<oneshot::Receiver<Result<()>>> {
         let weight =
             u32::try_from(change.weight()).map_err(|_| Error::invalid("a shard of more than 4 GiB"))?;
         let room = self.room.clone().try_acquire_many_owned(weight);
@@ -68,14 +84,33 @@ impl Committer {
             if changes.waiting.len() >= DISK_QUEUE_COUNT_MAX {
                 return Err(self.full("too many writes wait"));
             }
-            changes.waiting.push_back(WaitingChange { change, done, _room: room });
+            let _operation = self.health.begin(Kind::Sync);
+            changes.waiting.push_back(WaitingChange { change, done, _room: room, _operation });
             !std::mem::replace(&mut changes.is_scheduled, true)
         };
         if must_schedule {
             let shared = self.shared.clone();
             self.queue.push(move || shared.run());
         }
-        answer.await.map_err(|_| Error::internal("the disk's committer stopped"))?
+        Ok(answer)
+    }
+
+    /// Sees to it that what there is to do in the background is done.
+    pub(crate) fn wake(&self) {
+        self.shared.background.wake();
+    }
+
+    /// Runs work of minutes where nobody waits for it but the caller.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.shared.background.run(work).await
+    }
+
+    /// Waits until that is done.
+    pub(crate) async fn idle(&self) {
+        self.shared.background.idle().await;
     }
 
     fn full(&self, what: &str) -> Error {
@@ -90,14 +125,16 @@ impl CommitState {
         while let Some(batch) = self.next_batch() {
             let (changes, waiting): (Vec<Change>, Vec<_>) = batch
                 .into_iter()
-                .map(|WaitingChange { change, done, _room }| (change, (done, _room)))
+                .map(|WaitingChange { change, done, _room, _operation }| (change, (done, _room, _operation)))
                 .unzip();
             let results = engine.commit(&changes);
             assert_eq!(results.len(), waiting.len(), "everybody who waits gets an answer (I-ACK)");
-            for (result, (done, _room)) in results.into_iter().zip(waiting) {
+            for (result, (done, _room, operation)) in results.into_iter().zip(waiting) {
+                drop(operation);
                 // A caller that went away does not want to know.
                 let _ = done.send(result);
             }
+            self.background.wake();
         }
     }
 

@@ -3,60 +3,30 @@
 //! Owns: the active segment and the order append, sync, index. Called by one thread only.
 //! Knows nothing of: who waits for the batch.
 
-use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, RwLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use env::disk::Cause;
 use env::mutant::Mutant;
-use env::{Disk, File};
+use env::{File, Space};
 use proto::block::{ShardKey, ShardMeta};
-use types::limits::{DISK_FREE_BYTES_MIN, DISK_FULL_RETRY_MS, KIB, MIB, SEALED_SIZE_MAX};
-use types::{Error, Result};
+use types::limits::{DISK_FULL_RETRY_MS, KIB, SEALED_SIZE_MAX};
+use types::{Error, ErrorKind, Result};
 
-use super::change::Change;
-use super::index::{Damage, Entry, IndexChange, ShardIndex, Totals};
-use super::record::{self, ALIGNMENT, Header, Place, Tail};
-use super::segment;
-use super::superblock::{self, Superblock};
+use crate::active::Active;
+use crate::change::Change;
+use crate::fault::{Fault, Meaning};
+use crate::index::{Entry, IndexChange, Known, Mode, not_known};
+use crate::record::{self, ALIGNMENT, Content, Header, Tail};
+use crate::segment::SEGMENT_HEADER_SIZE;
+use crate::shared::Shared;
+use crate::space::{self, Purpose};
 
-/// Space is reserved in steps of this size, so that many small appends do not scatter a segment over the disk.
-const ALLOCATION_STEP: u64 = 16 * MIB as u64;
 /// A batch of at least this size does not stay in the system's page cache (decision 0010).
 const BULK_SIZE_MIN: u64 = 64 * KIB as u64;
 /// The system caches files in pages of this size, or of a multiple.
 const PAGE_SIZE: u64 = 4 * KIB as u64;
-
-/// What reading and writing share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) disk: Arc<dyn Disk>,
-    pub(crate) root: PathBuf,
-    pub(crate) index: ShardIndex,
-    pub(crate) superblock: Mutex<Superblock>,
-    /// Open files by segment number.
-    pub(crate) segments: RwLock<BTreeMap<u32, Arc<dyn File>>>,
-    pub(crate) status: Mutex<Status>,
-}
-
-/// What a disk can do at the moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DiskState {
-    /// Reads and writes.
-    Healthy,
-    /// Takes no new shards; reads and deletes go on.
-    Full,
-    /// Never takes anything again; says why. Reads go on.
-    ReadOnly(String),
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct Status {
-    pub(crate) state: DiskState,
-    pub(crate) totals: Totals,
-    pub(crate) damage: Damage,
-}
 
 #[derive(Debug)]
 pub(crate) struct Engine {
@@ -68,158 +38,125 @@ pub(crate) struct Engine {
     pub(crate) _lock: Arc<dyn File>,
 }
 
-/// The segment that is being written.
-#[derive(Debug)]
-pub(crate) struct Active {
-    pub(crate) number: u32,
-    pub(crate) file: Arc<dyn File>,
-    /// Everything before it is durable.
-    pub(crate) end: u64,
-    pub(crate) allocated: u64,
-}
-
 /// A batch in the making: bytes to append, in parts, and what they change.
-struct Group<'a> {
-    change: IndexChange<'a>,
+struct Group {
+    change: IndexChange,
     parts: Vec<Bytes>,
+    headers: Vec<u8>,
     size: u64,
-    is_full: bool,
-}
-
-impl Shared {
-    pub(crate) fn status(&self) -> MutexGuard<'_, Status> {
-        self.status.lock().expect("never poisoned: no panic inside")
-    }
-
-    pub(crate) fn superblock(&self) -> Superblock {
-        *self.superblock.lock().expect("poisoned by a broken promise only")
-    }
-
-    /// Writes the next generation of the superblock.
-    pub(crate) fn update_superblock(&self, update: impl FnOnce(&mut Superblock)) -> Result<()> {
-        let mut held = self.superblock.lock().expect("poisoned by a broken promise only");
-        let mut next = Superblock { generation: held.generation + 1, ..*held };
-        update(&mut next);
-        next.check_after(&held);
-        superblock::write(&*self.disk, &self.root, next)?;
-        *held = next;
-        Ok(())
-    }
-
-    pub(crate) fn place(&self, segment: u32) -> Place {
-        place(&self.superblock(), segment)
-    }
-
-    /// Starts a change of the index.
-    pub(crate) fn change(&self) -> IndexChange<'_> {
-        let status = self.status();
-        self.index.change(status.totals, status.damage)
-    }
-
-    /// Says what the disk can do from now on.
-    fn set_state(&self, state: DiskState) {
-        let before = std::mem::replace(&mut self.status().state, state.clone());
-        assert!(
-            !matches!(before, DiskState::ReadOnly(_)) || matches!(state, DiskState::ReadOnly(_)),
-            "a disk that failed is never written again (I-DISK)"
-        );
-    }
-
-    pub(crate) fn is_read_only(&self) -> bool {
-        matches!(self.status().state, DiskState::ReadOnly(_))
-    }
-
-    /// After a failed write or sync nobody knows what is on the disk: the kernel may have dropped the pages and call
-    /// the next sync a success. So this is final, also after a restart; reading goes on.
-    pub(crate) fn fail(&self, what: &str, error: &Error) -> Error {
-        let root = self.root.display();
-        let reason = format!("disk {root}: {what}: {error}; it is read-only from now on, replace it");
-        tracing::error!("{reason}");
-        self.set_state(DiskState::ReadOnly(reason.clone()));
-        if let Err(error) = self.update_superblock(|superblock| superblock.failed = true) {
-            tracing::error!("disk {root}: and its superblock cannot be written: {error}");
-        }
-        Error::unavailable(reason)
-    }
-}
-
-pub(crate) fn place(superblock: &Superblock, segment: u32) -> Place {
-    Place { disk: superblock.uuid.0[..8].try_into().expect("a uuid has 16 bytes"), segment }
+    /// Before anything of it is written.
+    space: Space,
 }
 
 impl Engine {
     /// Applies the changes in their order; on return those that succeeded are durable and visible.
     pub(crate) fn commit(&mut self, changes: &[Change]) -> Vec<Result<()>> {
-        let outcome = self.prepare(changes).and_then(|is_full| {
-            let shared = self.shared.clone();
-            let change = shared.change();
-            let mut group = Group { change, parts: Vec::new(), size: 0, is_full };
-            let results: Vec<Result<()>> =
-                changes.iter().map(|change| self.plan(&mut group, change)).collect();
-            self.write(group).map(|()| results)
-        });
-        outcome.unwrap_or_else(|error| vec![Err(error); changes.len()])
+        let reason = self.shared.status().read_only.clone();
+        if let Some(reason) = reason {
+            return changes.iter().map(|change| self.note_loss(change, &reason)).collect();
+        }
+        self.try_commit(changes).unwrap_or_else(|fault| vec![Err(self.settle(fault)); changes.len()])
     }
 
-    /// Makes sure that the disk may be written and that the batch fits in the active segment. True: full, no more puts.
-    fn prepare(&mut self, changes: &[Change]) -> Result<bool> {
-        if let DiskState::ReadOnly(reason) = &self.shared.status().state {
-            return Err(Error::unavailable(reason.clone()));
+    fn try_commit(&mut self, changes: &[Change]) -> Result<Vec<Result<()>>, Fault> {
+        if self.shared.index.mode() == Mode::Lost {
+            return Err(Fault::Refused(not_known()));
         }
+        let space = self.prepare(changes)?;
+        let shared = self.shared.clone();
+        let (change, parts, headers) = (shared.change(), Vec::new(), Vec::new());
+        let mut group = Group { change, parts, headers, size: 0, space };
+        let mut results = Vec::with_capacity(changes.len());
+        for change in changes {
+            match self.plan(&mut group, change) {
+                // Only the index can be that here.
+                Err(error) if error.kind() == ErrorKind::Corrupt => return Err(Fault::Index(error)),
+                result => results.push(result),
+            }
+        }
+        self.write(group)?;
+        Ok(results)
+    }
+
+    /// On a disk that takes nothing any more, the index at least can know of a loss.
+    fn note_loss(&self, change: &Change, reason: &str) -> Result<()> {
+        if !change.is_loss() {
+            return Err(Error::unavailable(reason));
+        }
+        if self.shared.index.mode() == Mode::Lost {
+            return Err(not_known());
+        }
+        let mut index = self.shared.change();
+        if let Some(entry) = self.suspect(&mut index, change)? {
+            index.lose(*change.key(), &entry.meta)?;
+        }
+        self.shared.commit(index, None)
+    }
+
+    /// Makes sure that the batch fits in the active segment; returns how much room there is.
+    fn prepare(&mut self, changes: &[Change]) -> Result<Space, Fault> {
         let size: u64 = changes.iter().map(Change::size_max).sum();
-        let space = self.shared.disk.space(&self.shared.root)?;
-        let is_full = space.free < DISK_FREE_BYTES_MIN + size;
-        self.shared.set_state(if is_full { DiskState::Full } else { DiskState::Healthy });
-        let is_long =
-            self.active.end > segment::SEGMENT_HEADER_SIZE && self.active.end + size > self.segment_size;
-        if is_long {
-            self.roll().map_err(|error| self.write_failed(error))?;
+        let space = self.shared.look_at_space().map_err(Fault::Refused)?;
+        self.active.clean().map_err(Fault::Write)?;
+        let has_records = self.active.end > SEGMENT_HEADER_SIZE;
+        let is_long = self.active.end + size > self.segment_size;
+        if has_records && (is_long || self.active.is_suspect) {
+            self.active.roll(&self.shared).map_err(Fault::Write)?;
         }
         assert!(
-            self.active.end == segment::SEGMENT_HEADER_SIZE || self.active.end + size <= self.segment_size,
+            self.active.end == SEGMENT_HEADER_SIZE || self.active.end + size <= self.segment_size,
             "only a batch that is larger than a segment passes its size"
         );
-        Ok(is_full)
-    }
-
-    /// Seals the active segment and starts the next one.
-    fn roll(&mut self) -> io::Result<()> {
-        let place = self.shared.place(self.active.number);
-        segment::write_footer(&*self.active.file, place, self.active.end)?;
-        let next = Active::create(&self.shared, self.active.number + 1)?;
-        assert!(next.number > self.active.number, "a sealed segment is never written again");
-        self.active = next;
-        Ok(())
+        Ok(space)
     }
 
     /// Adds one change to the batch.
-    fn plan(&self, group: &mut Group<'_>, change: &Change) -> Result<()> {
+    fn plan(&self, group: &mut Group, change: &Change) -> Result<()> {
         match change {
-            Change::Put { key, meta, payload, crc } => self.plan_put(group, *key, *meta, payload, *crc),
+            Change::Put { key, meta, payload, crc, purpose } => {
+                self.plan_put(group, *key, *meta, payload, (*crc, *purpose))
+            }
             Change::Delete { key } => {
-                if group.change.entry(key)?.is_some() {
-                    self.append(group, *key, None, &Bytes::new(), record::tail(&[]));
-                } else if !group.change.is_lost(key)? {
-                    return Ok(());
+                if group.change.known(key)? != Known::Absent {
+                    self.append(group, *key, Content::Deleted, &Bytes::new(), record::tail(&[]));
+                    group.change.delete(*key)?;
                 }
-                group.change.delete(*key)
+                Ok(())
             }
-            Change::Quarantine { key, entry } if group.change.entry(key)? == Some(*entry) => {
+            Change::Quarantine { key, .. } | Change::Distrust { key } => {
+                if let Some(entry) = self.suspect(&mut group.change, change)? {
+                    // As a record, too: a rebuilt index must not take the shard for a good one.
+                    let content = Content::Lost(entry.meta);
+                    self.append(group, *key, content, &Bytes::new(), record::tail(&[]));
+                    group.change.lose(*key, &entry.meta)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// The entry that is lost by this change; `None` when there is another one by now. Damaged bytes are taken out of
+    /// use.
+    fn suspect(&self, index: &mut IndexChange, change: &Change) -> Result<Option<Entry>> {
+        match (index.known(change.key())?, change) {
+            (Known::Stored(found), Change::Quarantine { entry, .. }) if found == *entry => {
                 let size = record::record_size(entry.payload_size as usize);
-                group.change.quarantine(entry.segment, entry.offset.into(), size);
-                group.change.lose(*key, *entry)
+                index.quarantine(entry.segment, entry.offset.into(), size);
+                Ok(Some(found))
             }
-            Change::Quarantine { .. } => Ok(()),
+            (Known::Stored(found), Change::Distrust { .. }) => Ok(Some(found)),
+            (Known::Unknown, Change::Distrust { .. }) => Err(not_known()),
+            _ => Ok(None),
         }
     }
 
     fn plan_put(
         &self,
-        group: &mut Group<'_>,
+        group: &mut Group,
         key: ShardKey,
         meta: ShardMeta,
         payload: &Bytes,
-        crc: Option<u32>,
+        (crc, purpose): (Option<u32>, Purpose),
     ) -> Result<()> {
         if !(1..=SEALED_SIZE_MAX).contains(&payload.len()) {
             return Err(Error::invalid(format!(
@@ -232,7 +169,7 @@ impl Engine {
         if crc.is_some_and(|crc| crc != tail.payload_crc) {
             return Err(Error::unavailable("a shard was damaged in transit: send it again"));
         }
-        if let Some(old) = group.change.entry(&key)? {
+        if let Known::Stored(old) = group.change.known(&key)? {
             let same = old.meta == meta
                 && old.payload_size as usize == payload.len()
                 && old.payload_crc == tail.payload_crc;
@@ -244,26 +181,23 @@ impl Engine {
                 ))),
             };
         }
-        if group.is_full {
-            return Err(Error::busy(
-                format!(
-                    "disk {} has less than {DISK_FREE_BYTES_MIN} bytes free; add a disk",
-                    self.shared.root.display()
-                ),
-                DISK_FULL_RETRY_MS,
-            ));
+        let size = group.size + record::record_size(payload.len());
+        if !space::has_room(group.space, size, purpose) {
+            let (root, Space { free, total }) = (self.shared.root.display(), group.space);
+            let what = format!("disk {root} is full, {free} of {total} bytes are free; add a disk");
+            return Err(Error::busy(what, DISK_FULL_RETRY_MS));
         }
-        let header = self.append(group, key, Some(meta), payload, tail);
-        let entry = entry(&header, self.active.number).expect("a record with meta is no tombstone");
+        let header = self.append(group, key, Content::Shard(meta), payload, tail);
+        let entry = Entry::of(&header, self.active.number).expect("a record of a shard");
         group.change.put(key, entry)
     }
 
     /// Appends a record to the batch.
     fn append(
         &self,
-        group: &mut Group<'_>,
+        group: &mut Group,
         key: ShardKey,
-        meta: Option<ShardMeta>,
+        content: Content,
         payload: &Bytes,
         tail: Tail,
     ) -> Header {
@@ -272,7 +206,7 @@ impl Engine {
         };
         let header = Header {
             key,
-            meta,
+            content,
             payload_size: u32::try_from(payload.len()).expect("checked against SEALED_SIZE_MAX"),
             payload_crc: tail.payload_crc,
             offset: offset(self.active.end + group.size),
@@ -283,93 +217,59 @@ impl Engine {
         let size = (bytes.len() + payload.len() + tail.bytes.len()) as u64;
         assert_eq!(size, record::record_size(payload.len()), "the next record begins where this one ends");
         group.parts.extend([Bytes::copy_from_slice(&bytes), payload.clone(), tail.bytes.into()]);
+        group.headers.extend_from_slice(&bytes);
         group.size += size;
         header
     }
 
-    /// Append, sync, index. Any failure other than a full disk ends writing here for good.
-    fn write(&mut self, group: Group<'_>) -> Result<()> {
+    /// Append, sync, index.
+    fn write(&mut self, group: Group) -> Result<(), Fault> {
         if group.change.len() == 0 {
             return Ok(());
         }
         if group.size > 0 {
-            self.append_parts(&group.parts, group.size)?;
-            if !Mutant::SkippedSync.is_planted()
-                && let Err(error) = self.active.file.sync_data()
-            {
-                return Err(self.shared.fail("a sync failed", &error.into()));
+            self.active.append(&group.parts, group.size, group.space.free).map_err(Fault::Write)?;
+            if !Mutant::SkippedSync.is_planted() {
+                self.active.file.sync_data().map_err(Fault::Sync)?;
             }
         }
-        let (uuid, end) = (self.shared.superblock().uuid, self.active.end + group.size);
+        let end = self.active.end + group.size;
         if group.size >= BULK_SIZE_MIN {
             // From the start of the page that the previous batch ended in: it stayed, because it was not full.
             self.active.file.uncache(self.active.end / PAGE_SIZE * PAGE_SIZE..end);
         }
-        match group.change.commit(uuid, Some((self.active.number, end))) {
-            Ok((totals, damage)) => {
-                assert!(end >= self.active.end, "the end of what is durable only grows (I-ACK)");
-                self.active.end = end;
-                let mut status = self.shared.status();
-                (status.totals, status.damage) = (totals, damage);
-                Ok(())
-            }
-            // A later batch must not put its checkpoint after a record that is in no index.
-            Err(error) => Err(self.shared.fail("the index could not be written", &error)),
-        }
-    }
-
-    fn append_parts(&mut self, parts: &[Bytes], size: u64) -> Result<()> {
-        let end = self.active.end + size;
-        let parts: Vec<&[u8]> = parts.iter().map(|part| &part[..]).collect();
-        debug_assert_eq!(parts.iter().map(|part| part.len() as u64).sum::<u64>(), size);
-        let written =
-            self.active.allocate(end).and_then(|()| self.active.file.write_at(&parts, self.active.end));
-        assert!(written.is_err() || self.active.allocated >= end, "space is reserved before it is written");
-        written.map_err(|error| self.write_failed(error))
-    }
-
-    /// What a failed write means. Only "no room" does not end writing: it is undone, so that nothing of it is left
-    /// where the next batch goes.
-    fn write_failed(&self, error: io::Error) -> Error {
-        if error.kind() != io::ErrorKind::StorageFull {
-            return self.shared.fail("a write failed", &error.into());
-        }
-        let root = self.shared.root.display();
-        match self.active.file.set_len(self.active.end) {
-            Err(error) => self.shared.fail("a failed write could not be undone", &error.into()),
-            Ok(()) => {
-                self.shared.set_state(DiskState::Full);
-                Error::busy(format!("disk {root} is full; add a disk or delete files"), DISK_FULL_RETRY_MS)
-            }
-        }
-    }
-}
-
-impl Active {
-    /// Creates segment `number`, to be written from its start.
-    pub(crate) fn create(shared: &Shared, number: u32) -> io::Result<Self> {
-        let file = segment::create(&*shared.disk, &shared.root, shared.superblock().uuid, number)?;
-        Ok(Self::resume(shared, number, file, segment::SEGMENT_HEADER_SIZE))
-    }
-
-    /// Continues a segment at `end`.
-    pub(crate) fn resume(shared: &Shared, number: u32, file: Arc<dyn File>, end: u64) -> Self {
-        shared.segments.write().expect("never poisoned: no panic inside").insert(number, file.clone());
-        Self { number, file, end, allocated: end }
-    }
-
-    fn allocate(&mut self, end: u64) -> io::Result<()> {
-        if end > self.allocated {
-            let allocated = end.next_multiple_of(ALLOCATION_STEP);
-            self.file.allocate(allocated)?;
-            self.allocated = allocated;
-        }
+        self.shared.commit(group.change, Some((self.active.number, end))).map_err(Fault::Index)?;
+        self.active.advance(end, &group.headers);
+        self.shared.set_frontier(self.active.number, end);
+        self.shared.status().had_no_room = false;
         Ok(())
     }
+
+    /// Does what a failure asks for; returns the answer to those who wait.
+    fn settle(&mut self, fault: Fault) -> Error {
+        let is_sync = matches!(fault, Fault::Sync(_));
+        match fault.meaning(&self.shared.root) {
+            Meaning::Answer(error) => error,
+            Meaning::Final(what, error) => self.shared.fail(what, &error),
+            // What was appended stays: it is durable, but nobody who waits is told so. A later batch cannot put its
+            // checkpoint behind it: there is none until the index is rebuilt.
+            Meaning::IndexLost(error) => self.shared.lose_index(&self.shared.index.tables(), &error),
+            Meaning::Passing { answer, is_full } => {
+                self.shared.status().had_no_room |= is_full;
+                // What a failed sync leaves of the file's last page is for the system to say; better not go on in it.
+                self.active.is_suspect |= is_sync;
+                match self.active.undo() {
+                    Err(error) if is_final(&error) => {
+                        self.shared.fail("a failed write could not be undone", &error.into())
+                    }
+                    // What is not undone now is undone before the next batch.
+                    _ => answer,
+                }
+            }
+        }
+    }
 }
 
-/// What the index says about a record in a segment; `None` for a tombstone.
-pub(crate) fn entry(header: &Header, segment: u32) -> Option<Entry> {
-    let Header { offset, payload_size, payload_crc, .. } = *header;
-    Some(Entry { segment, offset, payload_size, payload_crc, meta: header.meta? })
+fn is_final(error: &io::Error) -> bool {
+    matches!(Cause::of(error), Cause::Medium | Cause::Device)
 }

@@ -7,295 +7,153 @@
 //! ```text
 //! s chunk(32) generation(8, BE) slot(1) -> segment 4, offset 4, payload size 4, payload crc 4, layout 3, flags 1, plain 4, stored 4
 //! q segment(4, BE) offset(4, BE)        -> size 8        damaged bytes
-//! l chunk(32) generation(8, BE) slot(1) -> as under s    a shard that was there, until it is put again or deleted
+//! l chunk(32) generation(8, BE) slot(1) -> layout 3, flags 1, plain 4, stored 4, key 4    a shard that was there,
+//!                                          until it is put again or deleted
+//! f chunk(32) generation(8, BE) slot(1) -> state 1, then as under s or l    what happened while the index was rebuilt
+//! b                                     -> segment 4     all segments before it have footers, as far as they can
+//! k                                     -> segment 4, offset, checked, found, passes, last pass: 8 each    verifying
 //! c                                     -> version 1, disk uuid 16, segment 4, offset 8, records 8, bytes 8
 //! ```
 
+pub(crate) mod change;
 pub(crate) mod row;
+pub(crate) mod tables;
 
-use std::collections::BTreeMap;
-use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, RwLock};
 
-use kv::{Batch, Durability, Kv, Order};
-use proto::block::ShardKey;
-use types::{ChunkId, ChunkKey, DiskUuid, Generation, Result};
+use env::Disk;
+use kv::Kv;
+use types::{Error, ErrorKind, Result};
 
-pub(crate) use row::{Checkpoint, Entry, Totals};
-use row::{key_bytes, parse_key};
+pub(crate) use change::{IndexChange, Known};
+pub(crate) use row::{Entry, Totals};
+pub(crate) use tables::{Damage, Tables};
 
-const SHARDS: u8 = b's';
-const QUARANTINE: u8 = b'q';
-const LOST: u8 = b'l';
-const CHECKPOINT: &[u8] = b"c";
+/// Opens the store of an index in a directory.
+pub(crate) type OpenKv = Arc<dyn Fn(&Path) -> Result<Arc<dyn Kv>> + Send + Sync>;
 
-/// What is wrong with a disk's bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Damage {
-    /// Extents that were found damaged, ever.
-    pub(crate) quarantined: u64,
-    /// Shards among them that have not been put again.
-    pub(crate) lost: u64,
+/// What the index is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// It knows every record.
+    Ready,
+    /// It is to be thrown away.
+    Lost,
+    /// What it knows of segments before this one is not complete; what was written since is in a table of its own.
+    Rebuilding { before: u32 },
 }
 
-#[derive(Clone, Debug)]
+/// The index of a disk, which may be replaced while the disk is used.
 pub(crate) struct ShardIndex {
-    kv: Arc<dyn Kv>,
+    open: OpenKv,
+    current: RwLock<Current>,
+}
+
+#[derive(Clone)]
+struct Current {
+    tables: Tables,
+    mode: Mode,
+    path: PathBuf,
+}
+
+impl fmt::Debug for ShardIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ShardIndex({:?})", self.mode())
+    }
 }
 
 impl ShardIndex {
-    pub(crate) fn new(kv: Arc<dyn Kv>) -> Self {
-        Self { kv }
-    }
-
-    pub(crate) fn entry(&self, key: &ShardKey) -> Result<Option<Entry>> {
-        self.get(SHARDS, key)
-    }
-
-    fn get(&self, table: u8, key: &ShardKey) -> Result<Option<Entry>> {
-        self.kv.get(&key_bytes(table, key))?.map(|value| Entry::parse(&value)).transpose()
-    }
-
-    /// The entry of the newest generation that matches, of any slot when none is named.
-    pub(crate) fn newest(
-        &self,
-        chunk: ChunkKey,
-        slot: Option<u8>,
-        generation: Option<Generation>,
-    ) -> Result<Option<(ShardKey, Entry)>> {
-        self.newest_in(SHARDS, chunk, slot, generation)
-    }
-
-    /// The same among shards that were lost to damage.
-    pub(crate) fn newest_lost(
-        &self,
-        chunk: ChunkKey,
-        slot: Option<u8>,
-        generation: Option<Generation>,
-    ) -> Result<Option<(ShardKey, Entry)>> {
-        self.newest_in(LOST, chunk, slot, generation)
-    }
-
-    fn newest_in(
-        &self,
-        table: u8,
-        chunk: ChunkKey,
-        slot: Option<u8>,
-        generation: Option<Generation>,
-    ) -> Result<Option<(ShardKey, Entry)>> {
-        if let (Some(slot), Some(generation)) = (slot, generation) {
-            let key = ShardKey { chunk, generation, slot };
-            return Ok(self.get(table, &key)?.map(|entry| (key, entry)));
+    /// Opens the newest index of the disk at `root`, or makes one. A damaged one is thrown away.
+    pub(crate) fn open(disk: &dyn Disk, root: &Path, open: OpenKv) -> Result<Self> {
+        let old = paths(disk, root)?;
+        let path = old.last().cloned().unwrap_or_else(|| root.join(NAME));
+        for path in old.iter().rev().skip(1) {
+            disk.remove_dir_all(path)?;
         }
-        let asked = |key: &ShardKey| {
-            slot.is_none_or(|slot| key.slot == slot)
-                && generation.is_none_or(|generation| key.generation == generation)
+        let kv = match open(&path) {
+            Err(error) if error.kind() == ErrorKind::Corrupt && disk.exists(&path) => {
+                tracing::warn!("disk {}: {error}; rebuilding the index", root.display());
+                disk.remove_dir_all(&path)?;
+                open(&path)?
+            }
+            opened => opened?,
         };
-        let mut found = Ok(None);
-        let prefix = [&[table], &chunk.to_bytes()[..]].concat();
-        self.kv.scan(&prefix, &kv::prefix_end(&prefix), Order::Backward, &mut |key, value| {
-            match parse_key(key) {
-                Ok(key) if !asked(&key) => return ControlFlow::Continue(()),
-                Ok(key) => found = Entry::parse(value).map(|entry| Some((key, entry))),
-                Err(error) => found = Err(error),
-            }
-            ControlFlow::Break(())
-        })?;
-        found
+        let current = Current { tables: Tables::new(kv), mode: Mode::Lost, path };
+        Ok(Self { open, current: RwLock::new(current) })
     }
 
-    /// Entries of chunks from `first` to `last`, in order, after `after`, at most `limit`.
-    pub(crate) fn list(
-        &self,
-        (first, last): (ChunkId, ChunkId),
-        after: Option<ShardKey>,
-        limit: usize,
-    ) -> Result<Vec<(ShardKey, Entry)>> {
-        self.list_in(SHARDS, (first, last), after, limit)
+    /// The tables as they are, complete or not.
+    pub(crate) fn tables(&self) -> Tables {
+        self.current().tables
     }
 
-    /// Shards that were damaged and have not been put again, in order, after `after`, at most `limit`.
-    pub(crate) fn lost(&self, after: Option<ShardKey>, limit: usize) -> Result<Vec<(ShardKey, Entry)>> {
-        self.list_in(LOST, (ChunkId([0; 32]), ChunkId([0xff; 32])), after, limit)
+    pub(crate) fn mode(&self) -> Mode {
+        self.current().mode
     }
 
-    fn list_in(
-        &self,
-        table: u8,
-        (first, last): (ChunkId, ChunkId),
-        after: Option<ShardKey>,
-        limit: usize,
-    ) -> Result<Vec<(ShardKey, Entry)>> {
-        let mut start = [&[table], &first.0[..]].concat();
-        if let Some(after) = after {
-            // The next key in byte order.
-            start = start.max([&key_bytes(table, &after)[..], &[0]].concat());
+    /// The tables and what they are worth, at one moment.
+    pub(crate) fn view(&self) -> (Tables, Mode) {
+        let Current { tables, mode, .. } = self.current();
+        (tables, mode)
+    }
+
+    pub(crate) fn set_mode(&self, mode: Mode) {
+        self.write().mode = mode;
+    }
+
+    /// These tables are worth nothing any more. They may have been replaced since they were asked.
+    pub(crate) fn lose(&self, tables: &Tables) {
+        let mut current = self.write();
+        if current.tables.is_same(tables) {
+            current.mode = Mode::Lost;
         }
-        let end = kv::prefix_end(&[&[table], &last.0[..]].concat());
-        let mut found = Ok(Vec::new());
-        self.kv.scan(&start, &end, Order::Forward, &mut |key, value| {
-            let Ok(list) = &mut found else { return ControlFlow::Break(()) };
-            if list.len() == limit {
-                return ControlFlow::Break(());
-            }
-            match parse_key(key).and_then(|key| Ok((key, Entry::parse(value)?))) {
-                Ok(pair) => {
-                    let last = list.last().map(|(key, _)| *key).or(after);
-                    assert!(last < Some(pair.0), "a listing is in order, each shard once");
-                    list.push(pair);
-                }
-                Err(error) => found = Err(error),
-            }
-            ControlFlow::Continue(())
-        })?;
-        found
     }
 
-    /// `None` when there is none, or one of another disk or version: the index must be rebuilt.
-    pub(crate) fn checkpoint(&self, uuid: DiskUuid) -> Result<Option<Checkpoint>> {
-        let value = self.kv.get(CHECKPOINT)?;
-        Ok(value.and_then(|value| Checkpoint::parse(&value)).filter(|checkpoint| checkpoint.uuid == uuid))
-    }
-
-    /// How much damage is known.
-    pub(crate) fn damage(&self) -> Result<Damage> {
-        Ok(Damage { quarantined: self.count(QUARANTINE)?, lost: self.count(LOST)? })
-    }
-
-    fn count(&self, table: u8) -> Result<u64> {
-        let mut count = 0;
-        self.kv.scan(&[table], &kv::prefix_end(&[table]), Order::Forward, &mut |_, _| {
-            count += 1;
-            ControlFlow::Continue(())
-        })?;
-        Ok(count)
-    }
-
-    /// Forgets everything.
-    pub(crate) fn clear(&self) -> Result<()> {
-        let mut batch = Batch::new();
-        for prefix in [CHECKPOINT[0], LOST, QUARANTINE, SHARDS] {
-            batch.delete_range(&[prefix], &kv::prefix_end(&[prefix]));
+    /// Puts an empty index in the place of this one, which may be damaged in any way.
+    pub(crate) fn replace(&self, disk: &dyn Disk, root: &Path, before: u32) -> Result<()> {
+        let number = paths(disk, root)?.last().and_then(|path| number(path)).unwrap_or(0);
+        let path = root.join(format!("{NAME}-{}", number + 1));
+        disk.create_dir_durably(&path)?;
+        let tables = Tables::new((self.open)(&path)?);
+        tables.clear()?;
+        let new = Current { tables, mode: Mode::Rebuilding { before }, path };
+        let old = std::mem::replace(&mut *self.write(), new);
+        if disk.exists(&old.path) {
+            // Whoever still reads it has its files open. What is not removed now is removed at the next start.
+            let _ = disk.remove_dir_all(&old.path);
         }
-        self.kv.write(batch, Durability::Buffered)
+        Ok(())
     }
 
-    /// The next open rebuilds the index.
-    pub(crate) fn forget_checkpoint(&self) -> Result<()> {
-        let mut batch = Batch::new();
-        batch.delete(CHECKPOINT);
-        self.kv.write(batch, Durability::Buffered)
+    fn current(&self) -> Current {
+        self.current.read().expect("never poisoned: no panic inside").clone()
     }
 
-    /// Makes all changes durable.
-    pub(crate) fn flush(&self) -> Result<()> {
-        self.kv.flush()
-    }
-
-    /// Starts a change on top of these figures.
-    pub(crate) fn change(&self, totals: Totals, damage: Damage) -> IndexChange<'_> {
-        let (pending, lost) = (BTreeMap::new(), BTreeMap::new());
-        IndexChange { index: self, batch: Batch::new(), pending, lost, totals, damage }
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Current> {
+        self.current.write().expect("never poisoned: no panic inside")
     }
 }
 
-/// Changes that become visible together. Its own reads see them already.
-pub(crate) struct IndexChange<'a> {
-    index: &'a ShardIndex,
-    batch: Batch,
-    pending: BTreeMap<ShardKey, Option<Entry>>,
-    lost: BTreeMap<ShardKey, bool>,
-    pub(crate) totals: Totals,
-    pub(crate) damage: Damage,
+/// What to say while it does not know.
+pub(crate) fn not_known() -> Error {
+    Error::unavailable("the index of this disk is being rebuilt; ask another disk, or again later")
 }
 
-impl IndexChange<'_> {
-    pub(crate) fn entry(&self, key: &ShardKey) -> Result<Option<Entry>> {
-        match self.pending.get(key) {
-            Some(entry) => Ok(*entry),
-            None => self.index.entry(key),
-        }
-    }
+/// The first index of a disk has this name, its successors a number behind it.
+const NAME: &str = "index";
 
-    /// Number of changes.
-    pub(crate) fn len(&self) -> usize {
-        self.batch.len()
-    }
+/// Directories that hold an index, oldest first.
+fn paths(disk: &dyn Disk, root: &Path) -> Result<Vec<PathBuf>> {
+    let names = disk.read_dir(root)?;
+    let mut found: Vec<PathBuf> =
+        names.into_iter().map(|name| root.join(name)).filter(|path| number(path).is_some()).collect();
+    found.sort_by_key(|path| number(path));
+    Ok(found)
+}
 
-    pub(crate) fn put(&mut self, key: ShardKey, entry: Entry) -> Result<()> {
-        self.uncount(&key)?;
-        self.found(&key)?;
-        self.totals.records += 1;
-        self.totals.bytes += u64::from(entry.payload_size);
-        self.batch.put(&key_bytes(SHARDS, &key), &entry.to_bytes());
-        self.pending.insert(key, Some(entry));
-        Ok(())
-    }
-
-    pub(crate) fn delete(&mut self, key: ShardKey) -> Result<()> {
-        self.uncount(&key)?;
-        self.found(&key)?;
-        self.batch.delete(&key_bytes(SHARDS, &key));
-        self.pending.insert(key, None);
-        Ok(())
-    }
-
-    /// A shard whose record turned out to be damaged.
-    pub(crate) fn lose(&mut self, key: ShardKey, entry: Entry) -> Result<()> {
-        self.delete(key)?;
-        self.batch.put(&key_bytes(LOST, &key), &entry.to_bytes());
-        self.lost.insert(key, true);
-        self.damage.lost += 1;
-        Ok(())
-    }
-
-    pub(crate) fn is_lost(&self, key: &ShardKey) -> Result<bool> {
-        match self.lost.get(key) {
-            Some(lost) => Ok(*lost),
-            // A healthy disk is spared a lookup for every key.
-            None => Ok(self.damage.lost > 0 && self.index.get(LOST, key)?.is_some()),
-        }
-    }
-
-    /// A shard that was lost is back, or no longer wanted.
-    fn found(&mut self, key: &ShardKey) -> Result<()> {
-        if self.is_lost(key)? {
-            self.batch.delete(&key_bytes(LOST, key));
-            self.lost.insert(*key, false);
-            assert!(self.damage.lost > 0, "what is found was counted as lost");
-            self.damage.lost -= 1;
-        }
-        Ok(())
-    }
-
-    pub(crate) fn quarantine(&mut self, segment: u32, offset: u64, size: u64) {
-        let offset = u32::try_from(offset).expect("a segment is shorter than 4 GiB");
-        let key = [&[QUARANTINE], &segment.to_be_bytes()[..], &offset.to_be_bytes()].concat();
-        self.batch.put(&key, &size.to_le_bytes());
-        self.damage.quarantined += 1;
-    }
-
-    fn uncount(&mut self, key: &ShardKey) -> Result<()> {
-        if let Some(old) = self.entry(key)? {
-            let Totals { records, bytes } = self.totals;
-            assert!(
-                records > 0 && bytes >= old.payload_size.into(),
-                "what is taken away was counted: {old:?}"
-            );
-            self.totals.records -= 1;
-            self.totals.bytes -= u64::from(old.payload_size);
-        }
-        Ok(())
-    }
-
-    /// Makes the changes visible, and with them the position up to which the index is complete. The caller has made the
-    /// bytes before that durable: an entry must never point at bytes that a power cut can take away (I-ACK).
-    pub(crate) fn commit(mut self, uuid: DiskUuid, complete: Option<(u32, u64)>) -> Result<(Totals, Damage)> {
-        if let Some((segment, offset)) = complete {
-            let checkpoint = Checkpoint { uuid, segment, offset, totals: self.totals };
-            self.batch.put(CHECKPOINT, &checkpoint.to_bytes());
-        }
-        self.index.kv.write(self.batch, Durability::Buffered)?;
-        Ok((self.totals, self.damage))
-    }
+fn number(path: &Path) -> Option<u32> {
+    let rest = path.file_name()?.to_str()?.strip_prefix(NAME)?;
+    if rest.is_empty() { Some(0) } else { rest.strip_prefix('-')?.parse().ok() }
 }

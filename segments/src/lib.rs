@@ -7,18 +7,36 @@
 //! cache: it is completed from the segments at open, and rebuilt when it is lost. A read checks every block it
 //! touches and returns right bytes or an error (I-READ).
 
+mod active;
+mod background;
 mod change;
 mod committer;
 mod engine;
+mod fault;
+mod files;
+mod health;
 mod index;
+mod open;
+mod read;
+mod rebuild;
 mod record;
+mod records;
 mod recovery;
+mod scrub;
+mod seal;
 mod segment;
+mod shared;
+mod space;
+mod state;
 mod store;
 mod superblock;
 
-pub use engine::DiskState;
-pub use store::{DiskConfig, DiskStats, DiskStore, ShardFound};
+pub use health::{DiskFailures, is_slow};
+pub use open::DiskConfig;
+pub use scrub::ScrubProgress;
+pub use space::Purpose;
+pub use state::DiskState;
+pub use store::{DiskStats, DiskStore, ShardFound};
 
 #[cfg(test)]
 mod tests;

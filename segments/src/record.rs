@@ -1,4 +1,4 @@
-//! The record: one shard, one replica or one tombstone as it lies in a segment (docs/formats/segment.md).
+//! The record: one shard, one replica or one note about a shard as it lies in a segment (docs/formats/segment.md).
 //!
 //! Owns: the bytes of a record and every check on them. A header that parses says what it is and that it is where it
 //! was meant to be: a misdirected or stale write does not parse.
@@ -20,6 +20,7 @@ const VERSION: u8 = 1;
 const KIND_SHARD: u8 = 1;
 const KIND_REPLICA: u8 = 2;
 const KIND_TOMBSTONE: u8 = 3;
+const KIND_LOST: u8 = 4;
 const FLAG_COMPRESSED: u8 = 1;
 
 /// Offsets take 32 bits: a group commit may pass the size at which a segment is sealed, but not by this much.
@@ -37,8 +38,7 @@ pub(crate) struct Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) key: ShardKey,
-    /// `None`: a tombstone.
-    pub(crate) meta: Option<ShardMeta>,
+    pub(crate) content: Content,
     pub(crate) payload_size: u32,
     pub(crate) payload_crc: u32,
     /// Where the record is in its segment.
@@ -46,6 +46,26 @@ pub(crate) struct Header {
     /// Where its group commit began. When this was written, all before it was durable: so a bad record before the batch
     /// of a good one was good once, and is damaged, not torn.
     pub(crate) batch_offset: u32,
+}
+
+/// What a record says about its key. Of several records of a key the last one counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// Here it is; the payload follows.
+    Shard(ShardMeta),
+    /// It is deleted.
+    Deleted,
+    /// What was stored before turned out to be bad: it must be put again.
+    Lost(ShardMeta),
+}
+
+impl Content {
+    pub(crate) fn meta(&self) -> Option<&ShardMeta> {
+        match self {
+            Content::Shard(meta) | Content::Lost(meta) => Some(meta),
+            Content::Deleted => None,
+        }
+    }
 }
 
 /// Why bytes are not the record they should be.
@@ -56,13 +76,19 @@ impl Header {
         // What `parse` refuses must not be written: it would count as damage.
         assert!(self.payload_size as usize <= SEALED_SIZE_MAX, "plan_put() refuses larger payloads");
         assert!(self.batch_offset <= self.offset, "a record lies in its batch");
-        let (kind, code) = match self.meta.map(|meta| meta.layout) {
-            Some(Layout::Shard { k, m }) => (KIND_SHARD, CodeId::new(Profile { k, m }).number()),
-            Some(Layout::Replica) => (KIND_REPLICA, 0),
-            None => (KIND_TOMBSTONE, 0),
+        let meta = self.content.meta();
+        let code = match meta.map(|meta| meta.layout) {
+            Some(Layout::Shard { k, m }) => CodeId::new(Profile { k, m }).number(),
+            Some(Layout::Replica) | None => 0,
         };
-        let (plain, stored) = self.meta.map_or((0, 0), |meta| (meta.plain_size, meta.stored_size));
-        let flags = if self.meta.is_some_and(|meta| meta.compressed) { FLAG_COMPRESSED } else { 0 };
+        let kind = match self.content {
+            Content::Shard(ShardMeta { layout: Layout::Shard { .. }, .. }) => KIND_SHARD,
+            Content::Shard(_) => KIND_REPLICA,
+            Content::Deleted => KIND_TOMBSTONE,
+            Content::Lost(_) => KIND_LOST,
+        };
+        let (plain, stored) = meta.map_or((0, 0), |meta| (meta.plain_size, meta.stored_size));
+        let flags = if meta.is_some_and(|meta| meta.compressed) { FLAG_COMPRESSED } else { 0 };
         let mut bytes = [0; HEADER_SIZE];
         let mut at = 0;
         let mut put = |part: &[u8]| {
@@ -83,7 +109,7 @@ impl Header {
             place.segment,
             self.offset,
             self.batch_offset,
-            self.meta.map_or(0, |meta| meta.key.0),
+            meta.map_or(0, |meta| meta.key.0),
         ] {
             put(&number.to_le_bytes());
         }
@@ -113,22 +139,34 @@ impl Header {
         if bytes[88..96] != place.disk || number(72) != place.segment || number(76) != offset {
             return Err("the record was written for another place");
         }
-        let layout = match bytes[8] {
-            KIND_SHARD => {
+        let layout = match number(12) {
+            0 => Layout::Replica,
+            code => {
                 let Profile { k, m } =
-                    CodeId::parse(number(12)).map_err(|_| "the erasure code is unknown")?.profile();
-                Some(Layout::Shard { k, m })
+                    CodeId::parse(code).map_err(|_| "the erasure code is unknown")?.profile();
+                Layout::Shard { k, m }
             }
-            KIND_REPLICA => Some(Layout::Replica),
-            KIND_TOMBSTONE => None,
+        };
+        let meta = ShardMeta {
+            layout,
+            plain_size: number(56),
+            stored_size: number(60),
+            compressed: bytes[10] & FLAG_COMPRESSED != 0,
+            key: KeyId(number(84)),
+        };
+        let content = match (bytes[8], layout) {
+            (KIND_SHARD, Layout::Shard { .. }) | (KIND_REPLICA, Layout::Replica) => Content::Shard(meta),
+            (KIND_SHARD | KIND_REPLICA, _) => return Err("the header contradicts itself"),
+            (KIND_TOMBSTONE, _) => Content::Deleted,
+            (KIND_LOST, _) => Content::Lost(meta),
             _ => return Err("the record is of an unknown kind"),
         };
         let payload_size = number(64);
-        if payload_size as usize > SEALED_SIZE_MAX || number(80) > offset {
+        let has_payload = matches!(content, Content::Shard(_));
+        if payload_size as usize > SEALED_SIZE_MAX || has_payload != (payload_size > 0) || number(80) > offset
+        {
             return Err("the header contradicts itself");
         }
-        let (plain_size, stored_size, compressed) =
-            (number(56), number(60), bytes[10] & FLAG_COMPRESSED != 0);
         Ok(Header {
             key: ShardKey {
                 chunk: ChunkKey {
@@ -138,13 +176,7 @@ impl Header {
                 generation: Generation(u64::from_le_bytes(bytes[48..56].try_into().expect("eight bytes"))),
                 slot: bytes[11],
             },
-            meta: layout.map(|layout| ShardMeta {
-                layout,
-                plain_size,
-                stored_size,
-                compressed,
-                key: KeyId(number(84)),
-            }),
+            content,
             payload_size,
             payload_crc: number(68),
             offset,

@@ -3,21 +3,26 @@
 //! Owns: the decision between a torn tail, which is cut, and damage, which is kept and reported.
 //! Knows nothing of: superblocks' meaning, queues.
 
+use std::collections::BTreeMap;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use env::{Disk, File, OpenMode};
-use types::{Error, Result};
+use types::{Error, ErrorKind, Result};
 
-use super::engine::{Active, Shared, entry};
-use super::index::IndexChange;
-use super::record::Header;
-use super::segment::{self, SEGMENT_HEADER_SIZE, Step, Walk};
+use crate::active::Active;
+use crate::index::{Entry, IndexChange, Known, Mode};
+use crate::record::{Content, Header};
+use crate::records;
+use crate::segment::walk::{Bad, Step};
+use crate::segment::{self, Ended, Opening, SEGMENT_HEADER_SIZE, footer};
+use crate::shared::Shared;
 
-/// Index changes that are written together; bounds the memory of a rebuild.
+/// Index changes that are written together; bounds the memory of a replay.
 const BATCH_COUNT_MAX: usize = 4096;
 
-/// A segment that can be continued: its number, its file, and where its last good record ends.
-type Writable = (u32, Arc<dyn File>, u64);
+/// A segment that can be continued: its number, and where its last good record ends.
+type Writable = (u32, u64);
 
 /// Up to where the index is complete.
 #[derive(Clone, Copy, Debug)]
@@ -26,57 +31,128 @@ struct Position {
     offset: u64,
 }
 
-/// Completes the index and returns the segment to write.
+/// Places in segments of which nothing can be read any more.
+#[derive(Debug, Default)]
+struct Holes(BTreeMap<u32, Vec<Range<u64>>>);
+
+impl Holes {
+    fn add(&mut self, segment: u32, range: Range<u64>) {
+        self.0.entry(segment).or_default().push(range);
+    }
+
+    fn has(&self, entry: &Entry) -> bool {
+        let ranges = self.0.get(&entry.segment).into_iter().flatten();
+        ranges.into_iter().any(|range| range.contains(&entry.offset.into()))
+    }
+}
+
+/// Completes the index, or begins a new one, and returns the segment to write.
 pub(crate) fn recover(shared: &Shared) -> Result<Active> {
-    let disk = &*shared.disk;
     let numbers = usable_segments(shared)?;
-    for &number in &numbers {
-        let file = disk.open(&segment::path(&shared.root, number), OpenMode::ReadWrite)?;
-        shared.segments.write().expect("never poisoned: no panic inside").insert(number, file);
-    }
     keep_names(shared);
-    let known = known_position(shared)?;
-    let is_rebuild = known.is_none();
-    if is_rebuild {
-        if !numbers.is_empty() {
-            tracing::warn!(
-                "disk {}: the index is missing; rebuilding it from the segments",
-                shared.root.display()
-            );
+    let mut holes = Holes::default();
+    let known = known_position(shared, &mut holes);
+    let completed =
+        known.and_then(|known| known.map(|known| complete(shared, &numbers, known, holes)).transpose());
+    let active = match completed {
+        Ok(Some(active)) => active,
+        Ok(None) => begin(shared, &numbers)?,
+        Err(error) if error.kind() == ErrorKind::Corrupt => {
+            shared.lose_index(&shared.index.tables(), &error);
+            shared.index.replace(&*shared.disk, &shared.root, 0)?;
+            begin(shared, &usable_segments(shared)?)?
         }
-        shared.index.clear()?;
-    }
-    shared.status().damage = shared.index.damage()?;
-    let start = known.unwrap_or(Position { segment: 0, offset: SEGMENT_HEADER_SIZE });
-    let mut replay = Replay { shared, is_rebuild, last: numbers.last().copied().unwrap_or(0) };
-    let mut writable = None;
-    for &number in numbers.iter().filter(|&&number| number >= start.segment) {
-        if !is_durable(shared, number) && !replay.is_rebuild {
-            // What is in memory can be read as long as the process lives. The index may learn of it, but must not count
-            // as complete then: the next start rebuilds it from what is really there.
-            shared.index.forget_checkpoint()?;
-            replay.is_rebuild = true;
-        }
-        let offset = if number == start.segment { start.offset } else { SEGMENT_HEADER_SIZE };
-        writable = replay.segment(number, offset)?;
-    }
-    // Extents that were known before and are found again count once.
-    shared.status().damage = shared.index.damage()?;
-    if shared.is_read_only() {
-        return last_segment(shared);
-    }
-    let active = match writable {
-        Some((number, file, end)) => Active::resume(shared, number, file, end),
-        None => Active::create(shared, numbers.last().map_or(1, |last| last + 1))?,
+        Err(error) => return Err(error),
     };
     assert!(numbers.iter().max() <= Some(&active.number), "no segment comes after the one that is written");
-    assert!(active.end >= SEGMENT_HEADER_SIZE, "records begin after the header");
-    replay.commit(shared.change(), Some((active.number, active.end)))?;
-    if is_rebuild {
-        // Only now does it count as an index; from now on a missing one means that it was lost.
-        shared.index.flush()?;
-    }
+    shared.unsealed().look_until(active.number);
     Ok(active)
+}
+
+/// Without an index: nothing that was written before is known until it is rebuilt, in the background. What comes goes to
+/// a new segment.
+fn begin(shared: &Shared, numbers: &[u32]) -> Result<Active> {
+    let tables = shared.index.tables();
+    tables.clear()?;
+    let is_read_only = shared.is_read_only();
+    let active = match is_read_only {
+        true => last_segment(shared, numbers)?,
+        false => continue_writing(shared, numbers, empty_segment(shared, numbers)?, 0)?,
+    };
+    if !numbers.is_empty() {
+        let root = shared.root.display();
+        tracing::warn!("disk {root}: the index is missing; rebuilding it from the segments");
+        let before = if is_read_only { u32::MAX } else { active.number };
+        shared.index.set_mode(Mode::Rebuilding { before });
+        return Ok(active);
+    }
+    shared.index.set_mode(Mode::Ready);
+    shared.commit(shared.change(), Some((active.number, active.end)))?;
+    // From now on a missing one means that it was lost.
+    tables.flush()?;
+    Ok(active)
+}
+
+/// The last segment, if nothing was ever written to it: an earlier attempt to rebuild made it.
+fn empty_segment(shared: &Shared, numbers: &[u32]) -> Result<Option<Writable>> {
+    let Some(&last) = numbers.last() else { return Ok(None) };
+    let file = shared.files.get(last)?;
+    let opening = segment::opening(&*file, shared.superblock().uuid, last)?;
+    let is_empty = matches!(opening, Opening::Good(_)) && file.len()? == SEGMENT_HEADER_SIZE;
+    Ok(is_empty.then_some((last, SEGMENT_HEADER_SIZE)))
+}
+
+/// Completes the index from what was written after its checkpoint.
+fn complete(shared: &Shared, numbers: &[u32], known: Position, holes: Holes) -> Result<Active> {
+    shared.index.set_mode(Mode::Ready);
+    let tables = shared.index.tables();
+    shared.status().damage = tables.damage()?;
+    let last = numbers.last().copied().unwrap_or(0);
+    let mut replay = Replay { shared, is_durable: true, last, holes, missing: Vec::new() };
+    replay.missing_segments(numbers, known.segment)?;
+    let mut writable = None;
+    for &number in numbers.iter().filter(|&&number| number >= known.segment) {
+        if replay.is_durable && !is_durable(shared, number) {
+            // What is in memory can be read as long as the process lives. The index may learn of it, but must not count
+            // as complete then: the next start rebuilds it from what is really there.
+            tables.forget_checkpoint()?;
+            replay.is_durable = false;
+        }
+        let offset = if number == known.segment { known.offset } else { SEGMENT_HEADER_SIZE };
+        writable = replay.segment(number, offset)?;
+    }
+    replay.lose_in_holes()?;
+    // Extents that were known before and are found again count once.
+    shared.status().damage = tables.damage()?;
+    if shared.is_read_only() {
+        return last_segment(shared, numbers);
+    }
+    let active = continue_writing(shared, numbers, writable, known.segment)?;
+    assert!(active.end >= SEGMENT_HEADER_SIZE, "records begin after the header");
+    shared.commit(shared.change(), Some((active.number, active.end)))?;
+    Ok(active)
+}
+
+/// The last segment, if it can be continued, or a new one behind all that the index knows.
+fn continue_writing(
+    shared: &Shared,
+    numbers: &[u32],
+    writable: Option<Writable>,
+    known: u32,
+) -> Result<Active> {
+    let path = |number| segment::path(&shared.root, number);
+    if let Some((number, end)) = writable {
+        let file = shared.disk.open(&path(number), OpenMode::ReadWrite)?;
+        return Ok(Active::resume(shared, number, file, end));
+    }
+    let Some(&last) = numbers.last() else { return Ok(Active::create(shared, known + 1, None)?) };
+    // Whatever is in it counts, good or bad: nobody knows that it was never acknowledged.
+    let end = match footer::read(&*shared.files.get(last)?, shared.place(last))? {
+        Some(footer) => footer.start,
+        None => shared.disk.metadata(&path(last))?.size,
+    };
+    let end = u32::try_from(end).unwrap_or(u32::MAX);
+    Ok(Active::create(shared, known.max(last) + 1, Some(Ended { segment: last, end }))?)
 }
 
 /// Makes a segment durable as it is: a process that was killed left bytes that are read from memory and may still be
@@ -85,7 +161,7 @@ fn is_durable(shared: &Shared, number: u32) -> bool {
     if shared.is_read_only() {
         return false;
     }
-    let synced = shared.segments.read().expect("never poisoned: no panic inside")[&number].sync_data();
+    let synced = shared.files.get(number).and_then(|file| file.sync_data());
     // All who want to write are told of the failure; reading goes on.
     synced.map_err(|error| shared.fail("a sync failed", &error.into())).is_ok()
 }
@@ -101,15 +177,11 @@ fn keep_names(shared: &Shared) {
 }
 
 /// For a disk that is never written again: whatever is there.
-fn last_segment(shared: &Shared) -> Result<Active> {
-    let last = shared
-        .segments
-        .read()
-        .expect("never poisoned: no panic inside")
-        .last_key_value()
-        .map(|(n, f)| (*n, f.clone()));
-    let (number, file) =
-        last.ok_or_else(|| Error::unavailable("the disk failed before anything was written; replace it"))?;
+fn last_segment(shared: &Shared, numbers: &[u32]) -> Result<Active> {
+    let &number = numbers
+        .last()
+        .ok_or_else(|| Error::unavailable("the disk failed before anything was written; replace it"))?;
+    let file = shared.files.get(number)?;
     let end = file.len()?;
     Ok(Active::resume(shared, number, file, end))
 }
@@ -121,8 +193,8 @@ fn usable_segments(shared: &Shared) -> Result<Vec<u32>> {
     if let Some(&last) = numbers.last() {
         let path = segment::path(&shared.root, last);
         let file = disk.open(&path, OpenMode::Read)?;
-        let has_header = segment::has_header(&*file, shared.superblock().uuid, last);
-        if !has_header && file.len()? <= SEGMENT_HEADER_SIZE && !shared.is_read_only() {
+        let opening = segment::opening(&*file, shared.superblock().uuid, last)?;
+        if opening == Opening::Other && file.len()? <= SEGMENT_HEADER_SIZE && !shared.is_read_only() {
             disk.remove_file(&path)?;
             numbers.pop();
         }
@@ -137,19 +209,25 @@ fn usable_segments(shared: &Shared) -> Result<Vec<u32>> {
     Ok(numbers)
 }
 
-/// What the index knows, if that can be true.
-fn known_position(shared: &Shared) -> Result<Option<Position>> {
-    let Some(checkpoint) = shared.index.checkpoint(shared.superblock().uuid)? else { return Ok(None) };
-    let segments = shared.segments.read().expect("never poisoned: no panic inside");
-    let len = segments.get(&checkpoint.segment).map(|file| file.len()).transpose()?;
-    if len.is_none_or(|len| len < checkpoint.offset) {
+/// What the index knows, if that can be true. A segment that is shorter than it should be does not make the index
+/// wrong: it is the only one who still knows what is gone.
+fn known_position(shared: &Shared, holes: &mut Holes) -> Result<Option<Position>> {
+    let Some(checkpoint) = shared.index.tables().checkpoint(shared.superblock().uuid)? else {
+        return Ok(None);
+    };
+    let len = match shared.disk.metadata(&segment::path(&shared.root, checkpoint.segment)) {
+        Ok(found) => found.size,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
+        Err(error) => return Err(error.into()),
+    };
+    if len < checkpoint.offset {
         tracing::error!(
-            "disk {}: segment {} was written up to {} and ends before: bytes are lost; repair restores them",
+            "disk {}: segment {} was written up to {} and ends at {len}: bytes are lost; repair restores them",
             shared.root.display(),
             checkpoint.segment,
             checkpoint.offset
         );
-        return Ok(None);
+        holes.add(checkpoint.segment, len..u64::MAX);
     }
     shared.status().totals = checkpoint.totals;
     Ok(Some(Position { segment: checkpoint.segment, offset: checkpoint.offset }))
@@ -157,100 +235,139 @@ fn known_position(shared: &Shared) -> Result<Option<Position>> {
 
 struct Replay<'a> {
     shared: &'a Shared,
-    is_rebuild: bool,
+    /// All that was read so far survives a power cut.
+    is_durable: bool,
     last: u32,
+    holes: Holes,
+    /// Segments whose files are gone.
+    missing: Vec<u32>,
+}
+
+/// How far a segment was followed.
+struct Followed {
+    /// The end of the last good record.
+    end: u64,
+    is_whole: bool,
+    torn_at: Option<u64>,
 }
 
 impl Replay<'_> {
-    /// Brings one segment's records from `offset` on into the index. Returns the segment and its end if it can be
-    /// continued.
-    fn segment(&self, number: u32, offset: u64) -> Result<Option<Writable>> {
-        let file = self.shared.segments.read().expect("never poisoned: no panic inside")[&number].clone();
-        let place = self.shared.place(number);
-        if let Some(headers) = segment::read_footer(&*file, place) {
-            let new = headers.iter().filter(|header| u64::from(header.offset) >= offset);
-            self.apply(number, offset, new.map(|header| Step::Record(*header)))?;
-            return Ok(None);
-        }
-        let mut tail = None;
-        let walk = Walk::new(&*file, place, offset)?.inspect(|step| {
-            if let Step::Tail { offset, .. } = step {
-                tail = Some(*offset);
-            }
-        });
-        let end = self.apply(number, offset, walk)?;
-        match tail {
-            _ if number != self.last => Ok(None),
-            None => Ok(Some((number, file, end))),
-            // Without an index nobody knows whether this was acknowledged: it stays as it is, and is reported.
-            Some(_) if self.is_rebuild => Ok(None),
-            Some(torn) => {
-                tracing::info!("segment {number}: a crash tore the last batch; it is cut at {torn}");
-                file.set_len(torn)?;
-                file.sync_data()?;
-                Ok(Some((number, file, torn)))
+    /// Notices files that are gone. Whoever removes one on purpose leaves a note of it in the index.
+    fn missing_segments(&mut self, numbers: &[u32], known: u32) -> Result<()> {
+        for number in (1..=known.max(self.last)).filter(|number| numbers.binary_search(number).is_err()) {
+            if !self.shared.index.tables().is_quarantined(number, 0)? {
+                self.shared.report_damage(number, 0, u64::MAX, "the file is gone");
+                self.holes.add(number, 0..u64::MAX);
+                self.missing.push(number);
             }
         }
-    }
-
-    /// Returns the end of the last good record.
-    fn apply(&self, number: u32, offset: u64, steps: impl Iterator<Item = Step>) -> Result<u64> {
-        let mut end = offset;
-        let mut change = self.shared.change();
-        for step in steps {
-            match step {
-                Step::Record(header) => {
-                    apply_record(&mut change, &header, number)?;
-                    end = header.end();
-                }
-                Step::Damaged { offset, size, flaw } => {
-                    self.report(number, offset, size, flaw);
-                    change.quarantine(number, offset, size);
-                }
-                Step::Tail { offset, flaw } if number != self.last || self.is_rebuild => {
-                    let file_end = self.shared.segments.read().expect("never poisoned: no panic inside")
-                        [&number]
-                        .len()?;
-                    self.report(number, offset, file_end - offset, flaw);
-                    change.quarantine(number, offset, file_end - offset);
-                    end = file_end;
-                }
-                Step::Tail { .. } => {}
-            }
-            if change.len() >= BATCH_COUNT_MAX {
-                self.commit(change, self.checkpoint(number, end))?;
-                change = self.shared.change();
-            }
-        }
-        self.commit(change, self.checkpoint(number, end))?;
-        Ok(end)
-    }
-
-    /// A rebuild that is cut short starts over: half an index must not pass for one that knows what was acknowledged.
-    fn checkpoint(&self, number: u32, end: u64) -> Option<(u32, u64)> {
-        (!self.is_rebuild).then_some((number, end))
-    }
-
-    fn commit(&self, change: IndexChange<'_>, checkpoint: Option<(u32, u64)>) -> Result<()> {
-        let (totals, damage) = change.commit(self.shared.superblock().uuid, checkpoint)?;
-        let mut status = self.shared.status();
-        (status.totals, status.damage) = (totals, damage);
         Ok(())
     }
 
-    fn report(&self, number: u32, offset: u64, size: u64, flaw: &str) {
-        let error = Error::corrupt(format!("segment {number}: {size} bytes at {offset}: {flaw}"));
-        tracing::error!(
-            "disk {}: {error}; quarantined, repair restores what was there",
-            self.shared.root.display()
-        );
+    /// Brings one segment's records from `offset` on into the index. Returns the segment and its end if it can be
+    /// continued.
+    fn segment(&mut self, number: u32, offset: u64) -> Result<Option<Writable>> {
+        let file = self.shared.files.get(number)?;
+        // When not all is durable, nobody knows whether the last batch was acknowledged: it stays, and is reported.
+        let cuts = number == self.last && self.is_durable;
+        let mut followed = Followed { end: offset, is_whole: true, torn_at: None };
+        let shared = self.shared;
+        let mut change = shared.change();
+        let visited = records::visit(shared, number, &*file, offset, &mut |step| {
+            match step {
+                Step::Record(header) => {
+                    apply_record(&mut change, &header, number)?;
+                    followed.end = header.end();
+                }
+                Step::Bad(bad) if bad.may_be_torn && cuts => {
+                    followed.torn_at = Some(bad.offset);
+                    return Ok(ControlFlow::Break(()));
+                }
+                Step::Bad(bad) => {
+                    self.lose(&mut change, number, &bad)?;
+                    followed.end = bad.offset + bad.size;
+                    followed.is_whole = false;
+                }
+            }
+            if change.len() >= BATCH_COUNT_MAX {
+                let full = std::mem::replace(&mut change, shared.change());
+                self.commit(full, number, followed.end)?;
+                change = shared.change();
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        self.commit(change, number, followed.end)?;
+        let is_last = number == self.last && !visited.has_footer;
+        if !is_last || !followed.is_whole || visited.end < offset {
+            return Ok(None);
+        }
+        if let Some(torn) = followed.torn_at {
+            tracing::info!("segment {number}: a crash tore the last batch; it is cut at {torn}");
+            self.cut(number, torn)?;
+        }
+        Ok(Some((number, followed.end)))
+    }
+
+    fn cut(&self, number: u32, at: u64) -> Result<()> {
+        let file = self.shared.disk.open(&segment::path(&self.shared.root, number), OpenMode::ReadWrite)?;
+        file.set_len(at)?;
+        Ok(file.sync_data()?)
+    }
+
+    /// Bytes that were there once: whose they were is lost, not absent.
+    fn lose(&mut self, change: &mut IndexChange, number: u32, bad: &Bad) -> Result<()> {
+        self.shared.report_damage(number, bad.offset, bad.size, bad.flaw);
+        if bad.is_unreadable {
+            self.shared.health.count(|count| count.unreadable += 1);
+        }
+        change.quarantine(number, bad.offset, bad.size);
+        let known = bad.header.map(|header| change.known(&header.key)).transpose()?;
+        match bad.header {
+            // The bytes were there before this record: they still are.
+            Some(header) if matches!(known, Some(Known::Stored(entry)) if entry.is_copy(&header)) => Ok(()),
+            Some(Header { key, content: Content::Shard(meta), .. }) => change.lose(key, &meta),
+            // Its header says it all.
+            Some(header) => apply_record(change, &header, number),
+            None => {
+                self.holes.add(number, bad.offset..bad.offset + bad.size);
+                Ok(())
+            }
+        }
+    }
+
+    /// Entries that point where nothing can be read any more.
+    fn lose_in_holes(&mut self) -> Result<()> {
+        let holes = std::mem::take(&mut self.holes);
+        let mut after = None;
+        while !holes.0.is_empty() {
+            let page = self.shared.index.tables().find(&|entry| holes.has(entry), after, BATCH_COUNT_MAX)?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(*last);
+            let mut change = self.shared.change();
+            for (key, entry) in &page {
+                change.lose(*key, &entry.meta)?;
+            }
+            self.shared.commit(change, None)?;
+        }
+        let mut change = self.shared.change();
+        for number in std::mem::take(&mut self.missing) {
+            change.quarantine(number, 0, u64::MAX);
+        }
+        self.shared.commit(change, None)
+    }
+
+    fn commit(&self, change: IndexChange, number: u32, end: u64) -> Result<()> {
+        // Entries in holes are looked for at the end: until then the index must not say that it knows of them.
+        let is_complete = self.is_durable && self.holes.0.is_empty();
+        self.shared.commit(change, is_complete.then_some((number, end)))
     }
 }
 
-fn apply_record(change: &mut IndexChange<'_>, header: &Header, segment: u32) -> Result<()> {
-    match entry(header, segment) {
-        Some(entry) => change.put(header.key, entry),
-        None => change.delete(header.key),
+pub(crate) fn apply_record(change: &mut IndexChange, header: &Header, segment: u32) -> Result<()> {
+    match (Entry::of(header, segment), header.content) {
+        (Some(entry), _) => change.put(header.key, entry),
+        (None, Content::Lost(meta)) => change.lose(header.key, &meta),
+        (None, _) => change.delete(header.key),
     }
 }
 

@@ -1,57 +1,32 @@
 //! The door to a disk: what other parts of the node call.
 //!
-//! Owns: opening, the queue in front of the committer thread, reading.
+//! Owns: the threads that read, how long they may take, what an answer says of a shard.
+//! Knows nothing of: segments, batches.
 
 use std::ops::Range;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
-use env::Env;
+use bytes::Bytes;
+use env::task::DiskPool;
+use env::{Clock, Env, time};
 use kv::Kv;
 use proto::block::{ShardKey, ShardMeta};
-use types::limits::SEGMENT_SIZE_MAX;
-use types::{ChunkId, ChunkKey, ClusterId, DiskId, DiskUuid, Error, ErrorKind, Generation, NodeId, Result};
+use tokio::sync::oneshot;
+use types::limits::{
+    DISK_QUEUE_RETRY_MS, DISK_READ_QUEUE_COUNT_MAX, DISK_READ_THREAD_COUNT, DISK_READ_TIMEOUT,
+};
+use types::{ChunkId, ChunkKey, DiskId, DiskUuid, Error, ErrorKind, Generation, Result};
 
-use super::change::Change;
-use super::committer::Committer;
-use super::engine::{DiskState, Engine, Shared, Status, place};
-use super::index::{Damage, Entry, ShardIndex, Totals};
-use super::record::{self, Blocks, HEADER_SIZE, Header};
-use super::recovery;
-use super::segment;
-use super::superblock::{self, Expected, Superblock};
-
-/// A payload up to this size is read as a whole even for a part of it: one request to the disk instead of three.
-const WHOLE_READ_SIZE_MAX: usize = 2 * types::limits::RECORD_BLOCK_SIZE;
-
-/// Where a disk is and whose it must be.
-#[derive(Clone, Debug)]
-pub struct DiskConfig {
-    /// Its directory, normally a mount point.
-    pub root: PathBuf,
-    /// The cluster it must belong to.
-    pub cluster: ClusterId,
-    /// The node it must belong to.
-    pub node: NodeId,
-    /// The disk that this node has seen here before, remembered in the node's own directory: an empty or foreign mount
-    /// point is then refused. `None`: it has never seen one, and an empty directory is formatted.
-    pub expected: Option<DiskUuid>,
-    /// Size at which a segment is sealed.
-    pub segment_size: u64,
-}
-
-impl DiskConfig {
-    /// A disk at `root` with segments of the normal size.
-    pub fn new(
-        root: impl Into<PathBuf>,
-        cluster: ClusterId,
-        node: NodeId,
-        expected: Option<DiskUuid>,
-    ) -> Self {
-        Self { root: root.into(), cluster, node, expected, segment_size: SEGMENT_SIZE_MAX }
-    }
-}
+use crate::change::Change;
+use crate::committer::Committer;
+use crate::health::{DiskFailures, Kind};
+use crate::index::{Damage, Entry, Known, Mode, Totals, not_known};
+use crate::open::{DiskConfig, open_engine};
+use crate::read::read_record;
+use crate::scrub::{self, ScrubProgress, Stepped};
+use crate::shared::{Shared, Status};
+use crate::space::Purpose;
+use crate::state::DiskState;
 
 /// Figures of a disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +45,14 @@ pub struct DiskStats {
     pub quarantined: u64,
     /// Shards that were lost with them and have not been put again: see [`DiskStore::lost`].
     pub lost: u64,
+    /// The index is being rebuilt: of what is stored only a part is known, and the figures above are not.
+    pub is_rebuilding: bool,
+    /// Moving average of what reads take, waiting included, in microseconds; 0 before the first.
+    pub read_micros: u64,
+    /// The same for writes that are made durable.
+    pub sync_micros: u64,
+    /// What went wrong since it was opened.
+    pub failures: DiskFailures,
 }
 
 /// A shard, or a part of one, that was read.
@@ -88,22 +71,28 @@ pub struct ShardFound {
 /// An open disk. Dropping it waits for the batch in progress and unlocks the directory.
 #[derive(Debug)]
 pub struct DiskStore {
+    clock: Clock,
     shared: Arc<Shared>,
-    committer: Committer,
+    committer: Arc<Committer>,
+    readers: DiskPool,
 }
 
 impl DiskStore {
     /// Opens a disk, or formats an empty directory. `open_index` opens the index in the directory it is given, once
     /// this is known to be the right disk; when it says `Corrupt`, that directory is removed and it is called again.
-    /// `Invalid` for a disk that is not the expected one, `Conflict` for one in use. Blocks while it recovers.
+    /// `Invalid` for a disk that is not the expected one, `Conflict` for one in use. Blocks while it recovers. A new
+    /// index is made in the background: until it is complete, questions about what was stored before are `Unavailable`.
     pub fn open(
         env: &Env,
         config: DiskConfig,
-        open_index: impl Fn(&std::path::Path) -> Result<Arc<dyn Kv>>,
+        open_index: impl Fn(&std::path::Path) -> Result<Arc<dyn Kv>> + Send + Sync + 'static,
     ) -> Result<Arc<Self>> {
         let engine = open_engine(env, config, open_index)?;
         let shared = engine.shared.clone();
-        Ok(Arc::new(Self { shared, committer: Committer::start(engine) }))
+        let committer = Arc::new(Committer::start(engine));
+        let (count, waiting) = (DISK_READ_THREAD_COUNT, DISK_READ_QUEUE_COUNT_MAX);
+        let readers = DiskPool::start("disk-reader", &shared.disk, count, waiting);
+        Ok(Arc::new(Self { clock: env.clock.clone(), shared, committer, readers }))
     }
 
     /// Which physical disk this is.
@@ -127,20 +116,27 @@ impl DiskStore {
 
     /// Stores a shard; durable on return. Repeating it is a cheap success; other bytes under the same key are a
     /// `Conflict`. `crc` is what the payload's CRC was where it came from, `None` when it was coded here: `Unavailable` when
-    /// it differs, and when the disk is read-only; `Busy` when the queue or the disk is full.
+    /// it differs, and when the disk is read-only; `Busy` when the queue or, for this purpose, the disk is full.
     pub async fn put_shard(
         &self,
         key: ShardKey,
         meta: ShardMeta,
         payload: Bytes,
         crc: Option<u32>,
+        purpose: Purpose,
     ) -> Result<()> {
-        self.submit(Change::Put { key, meta, payload, crc }).await
+        self.submit(Change::Put { key, meta, payload, crc, purpose }).await
     }
 
     /// Deletes a shard, durably; deleting one that is not there is a success.
     pub async fn delete(&self, key: ShardKey) -> Result<()> {
         self.submit(Change::Delete { key }).await
+    }
+
+    /// Takes a shard out of use whose bytes are wrong although they match their checksums, as a reader elsewhere has
+    /// proven: it is lost from now on, durably.
+    pub async fn distrust(&self, key: ShardKey) -> Result<()> {
+        self.submit(Change::Distrust { key }).await
     }
 
     /// Reads a shard, or a range of its bytes: of the newest generation and of any slot unless they are named. A damaged
@@ -152,55 +148,51 @@ impl DiskStore {
         generation: Option<Generation>,
         range: Option<Range<u32>>,
     ) -> Result<ShardFound> {
+        let committer = self.committer.clone();
         let read = self.blocking(move |shared| {
-            let Some((key, entry)) = shared.index.newest(chunk, slot, generation)? else {
-                return Err(match shared.index.newest_lost(chunk, slot, generation)? {
-                    Some(_) => Error::corrupt(format!("chunk {chunk} was on this disk and is damaged")),
-                    None => Error::not_found(format!("chunk {chunk} is not on this disk")),
-                });
-            };
+            let (key, entry) = find(shared, chunk, slot, generation)?;
             assert!(
                 key.chunk == chunk
                     && slot.is_none_or(|slot| key.slot == slot)
                     && generation.is_none_or(|generation| key.generation == generation),
                 "the index answers what it was asked: {key:?}"
             );
-            let bytes = read_record(shared, &key, &entry, range);
-            Ok((key, entry, bytes))
-        });
-        let (key, entry, bytes) = read.await?;
-        match bytes {
-            Ok(bytes) => Ok(ShardFound { key, meta: entry.meta, size: entry.payload_size, bytes }),
-            Err(error) => {
-                if error.kind() == ErrorKind::Corrupt {
-                    tracing::error!("disk {}: {error}; quarantined", self.shared.root.display());
-                    self.submit(Change::Quarantine { key, entry }).await.map_err(|e| e.context(&error))?;
+            match read_record(shared, &key, &entry, range) {
+                Ok(bytes) => Ok(Ok(ShardFound { key, meta: entry.meta, size: entry.payload_size, bytes })),
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    // Here, not where the answer is awaited: a bad sector takes longer than most have patience.
+                    tracing::error!("disk {}: {error}; quarantined", shared.root.display());
+                    Ok(Err((error, committer.enqueue(Change::Quarantine { key, entry }))))
                 }
-                Err(error)
+                Err(error) => Err(error),
             }
+        });
+        let (error, noted) = match read.await? {
+            Ok(found) => return Ok(found),
+            Err(failed) => failed,
+        };
+        let noted = match noted {
+            Ok(answer) => answer.await.unwrap_or_else(|_| Err(Error::internal("the committer stopped"))),
+            Err(busy) => Err(busy),
+        };
+        if let Err(failed) = noted {
+            tracing::error!("disk {}: a loss is not written down: {failed}", self.shared.root.display());
         }
-    }
-
-    /// A shard whose bytes are wrong although they match their checksums counts as lost from now on.
-    pub async fn distrust(&self, key: ShardKey) -> Result<()> {
-        match self.blocking(move |shared| shared.index.entry(&key)).await? {
-            Some(entry) => self.submit(Change::Quarantine { key, entry }).await,
-            None => Ok(()),
-        }
+        Err(error)
     }
 
     /// True when the shard is here, as far as the index knows: its bytes are not checked.
     pub async fn has(&self, key: ShardKey) -> Result<bool> {
-        self.blocking(move |shared| Ok(shared.index.entry(&key)?.is_some())).await
+        self.blocking(move |shared| match known(shared, &key)? {
+            Known::Unknown => Err(not_known()),
+            known => Ok(matches!(known, Known::Stored(_))),
+        })
+        .await
     }
 
     /// Shards that were found damaged and must be rebuilt, in order, after `after`, at most `limit`.
     pub async fn lost(&self, after: Option<ShardKey>, limit: usize) -> Result<Vec<(ShardKey, ShardMeta)>> {
-        self.blocking(move |shared| {
-            let lost = shared.index.lost(after, limit)?;
-            Ok(lost.into_iter().map(|(key, entry)| (key, entry.meta)).collect())
-        })
-        .await
+        self.blocking(move |shared| shared.ask(|tables| tables.lost(after, limit))).await
     }
 
     /// Shards of the chunks from `first` to `last` in order, after `after`, at most `limit`.
@@ -212,134 +204,138 @@ impl DiskStore {
         limit: usize,
     ) -> Result<Vec<(ShardKey, ShardMeta)>> {
         self.blocking(move |shared| {
-            let found = shared.index.list((first, last), after, limit)?;
+            let found = shared.ask(|tables| tables.list((first, last), after, limit))?;
             Ok(found.into_iter().map(|(key, entry)| (key, entry.meta)).collect())
         })
         .await
     }
 
+    /// Verifies the next records on the medium, about `budget` bytes, and goes on where the last step ended, whichever
+    /// process did that. What is damaged or cannot be read is lost from now on. Whoever calls decides when; `Unavailable`
+    /// while the index is rebuilt.
+    pub async fn scrub_step(&self, budget: u64) -> Result<ScrubProgress> {
+        let (shared, now) = (self.shared.clone(), self.clock.wall());
+        let Stepped { progress, losses } =
+            self.committer.run(move || scrub::step(&shared, now, budget)).await?;
+        for change in losses {
+            // One that fails is found again: the progress is not kept.
+            self.submit(change).await?;
+        }
+        self.blocking(move |shared| {
+            shared.ask(|tables| tables.set_scrub_progress(&scrub::begin_pass(progress)))?;
+            Ok(progress)
+        })
+        .await
+    }
+
+    /// How far [`DiskStore::scrub_step`] has come.
+    pub async fn scrub_progress(&self) -> Result<ScrubProgress> {
+        self.blocking(|shared| shared.ask(|tables| tables.scrub_progress())).await
+    }
+
+    /// Waits for what the disk has to do on its own: to rebuild its index, to seal segments. Returns when it has tried.
+    pub async fn settled(&self) {
+        self.committer.idle().await;
+    }
+
+    /// Says whether it is slow compared with others of its kind which those know who know them all.
+    pub fn set_slow(&self, is_slow: bool) {
+        self.shared.status().is_slow = is_slow;
+    }
+
     /// Its figures. Asks the file system, which may block for a moment.
     pub fn stats(&self) -> Result<DiskStats> {
-        let space = self.shared.disk.space(&self.shared.root)?;
-        let Status { state, totals, damage } = self.shared.status().clone();
+        let space = self.shared.space_in_time()?;
+        let state = self.shared.state(space);
+        let Status { totals, damage, .. } = self.shared.status().clone();
         let (Totals { records, bytes }, Damage { quarantined, lost }) = (totals, damage);
-        Ok(DiskStats { state, records, bytes, free: space.free, total: space.total, quarantined, lost })
+        let (read_micros, sync_micros) = self.shared.health.averages();
+        self.committer.wake();
+        Ok(DiskStats {
+            state,
+            records,
+            bytes,
+            free: space.free,
+            total: space.total,
+            quarantined,
+            lost,
+            is_rebuilding: self.shared.index.mode() != Mode::Ready,
+            read_micros,
+            sync_micros,
+            failures: self.shared.health.failures(),
+        })
     }
 
     async fn submit(&self, change: Change) -> Result<()> {
         self.committer.submit(change).await
     }
 
+    /// Runs work that reads on one of the disk's threads. It runs to its end, even when that takes too long for those who
+    /// wait.
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Shared) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let shared = self.shared.clone();
-        self.shared.disk.submit(move |_| work(&shared)).await
-    }
-}
-
-/// Identifies, locks, formats if new, and recovers.
-pub(super) fn open_engine(
-    env: &Env,
-    config: DiskConfig,
-    open_index: impl Fn(&std::path::Path) -> Result<Arc<dyn Kv>>,
-) -> Result<Engine> {
-    let DiskConfig { root, cluster, node, expected, segment_size } = config;
-    assert!(segment_size <= SEGMENT_SIZE_MAX, "offsets in a segment take 32 bits");
-    let (disk, expected) = (env.disk.clone(), Expected { cluster, node, uuid: expected });
-    // Before anything is written: the directory may be the wrong one.
-    superblock::identify(&*disk, &root, expected)?;
-    disk.create_dir_durably(&segment::directory(&root))?;
-    let lock = recovery::lock(&*disk, &root)?;
-    let superblock = match superblock::identify(&*disk, &root, expected)? {
-        Some(found) if found.failed => found,
-        Some(found) => {
-            superblock::sync(&*disk, &root)?;
-            found
+        self.committer.wake();
+        let (done, answer) = oneshot::channel();
+        let (shared, operation) = (self.shared.clone(), self.shared.health.begin(Kind::Read));
+        let is_queued = self.readers.try_push(move || {
+            let result = work(&shared);
+            // Before anybody knows that it is done: what was asked may be closed then.
+            drop((operation, shared));
+            let _ = done.send(result);
+        });
+        let root = self.shared.root.display();
+        if !is_queued {
+            return Err(Error::busy(format!("disk {root}: too many reads wait"), DISK_QUEUE_RETRY_MS));
         }
-        None => {
-            let uuid = DiskUuid(env.random.bytes());
-            let new = Superblock { cluster, uuid, node, disk: None, failed: false, generation: 1 };
-            superblock::write(&*disk, &root, new)?;
-            new
-        }
-    };
-    let index_path = root.join("index");
-    let kv = match open_index(&index_path) {
-        Err(error) if error.kind() == ErrorKind::Corrupt && disk.exists(&index_path) => {
-            tracing::warn!("disk {}: {error}; rebuilding the index", root.display());
-            disk.remove_dir_all(&index_path)?;
-            open_index(&index_path)?
-        }
-        opened => opened?,
-    };
-    let state = match superblock.failed {
-        true => DiskState::ReadOnly(format!("disk {} failed a write before; replace it", root.display())),
-        false => DiskState::Healthy,
-    };
-    let shared = Arc::new(Shared {
-        disk,
-        root,
-        index: ShardIndex::new(kv),
-        superblock: Mutex::new(superblock),
-        segments: RwLock::default(),
-        status: Mutex::new(Status { state, totals: Totals::default(), damage: Damage::default() }),
-    });
-    let active = recovery::recover(&shared)?;
-    Ok(Engine { shared, active, segment_size, _lock: lock })
-}
-
-/// The bytes of a record, checked.
-pub(super) fn read_record(
-    shared: &Shared,
-    key: &ShardKey,
-    entry: &Entry,
-    range: Option<Range<u32>>,
-) -> Result<Bytes> {
-    let size = entry.payload_size as usize;
-    let range = range.map_or(0..size, |range| range.start as usize..range.end as usize);
-    if range.start > range.end || range.end > size {
-        return Err(Error::invalid(format!("bytes {range:?} of a shard of {size}")));
-    }
-    let corrupt = |flaw: &str| {
-        Error::corrupt(format!(
-            "slot {} of chunk {} in segment {} at {}: {flaw}",
-            key.slot, key.chunk, entry.segment, entry.offset
-        ))
-    };
-    let file = shared.segments.read().expect("never poisoned: no panic inside").get(&entry.segment).cloned();
-    let file = file.ok_or_else(|| corrupt("the segment is gone"))?;
-    let at = u64::from(entry.offset);
-    let read = |size: usize, at: u64| -> Result<Bytes> {
-        let mut bytes = BytesMut::with_capacity(size);
-        match file.read_append_exact(&mut bytes, size, at) {
-            Ok(()) => Ok(bytes.freeze()),
-            Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
-                Err(corrupt("the segment ends before it"))
+        match time::timeout(DISK_READ_TIMEOUT, answer).await {
+            Ok(result) => result.map_err(|_| Error::internal("a disk's thread failed"))?,
+            Err(time::Elapsed) => {
+                self.shared.health.count(|count| count.timeouts += 1);
+                Err(Error::unavailable(format!("disk {root} has not answered in time; ask another one")))
             }
-            // Perhaps a cable: the shard stays in the index, and the reader takes another.
-            Err(e) => Err(Error::from(e).context(corrupt("cannot be read").message())),
         }
-    };
-    let check_header = |bytes: &[u8]| {
-        let bytes: &[u8; HEADER_SIZE] = bytes.try_into().expect("HEADER_SIZE bytes were read");
-        let header = Header::parse(bytes, place(&shared.superblock(), entry.segment), entry.offset)
-            .map_err(corrupt)?;
-        let same = header.key == *key && super::engine::entry(&header, entry.segment) == Some(*entry);
-        if same { Ok(header) } else { Err(corrupt("another record is there")) }
-    };
-    if range.len() == size || size <= WHOLE_READ_SIZE_MAX {
-        let total = usize::try_from(record::record_size(size)).expect("a record fits in memory");
-        let bytes = read(total, at)?;
-        let header = check_header(&bytes[..HEADER_SIZE])?;
-        record::check_payload(&header, &bytes[HEADER_SIZE..]).map_err(corrupt)?;
-        return Ok(bytes.slice(HEADER_SIZE + range.start..HEADER_SIZE + range.end));
     }
-    check_header(&read(HEADER_SIZE, at)?)?;
-    let blocks = Blocks::of(size, &range);
-    let bytes = read(blocks.end - blocks.start, at + (HEADER_SIZE + blocks.start) as u64)?;
-    let table = read(blocks.table_end - blocks.table_start, at + blocks.table_start as u64)?;
-    blocks.check(&bytes, &table).map_err(corrupt)?;
-    Ok(bytes.slice(range.start - blocks.start..range.end - blocks.start))
+}
+
+/// What the index knows of a shard. While it is rebuilt, that is what has happened since.
+fn known(shared: &Shared, key: &ShardKey) -> Result<Known> {
+    let (tables, mode) = shared.index.view();
+    let known = match mode {
+        Mode::Lost => Ok(Known::Unknown),
+        Mode::Rebuilding { .. } => tables.fresh(key),
+        Mode::Ready => tables.known(key),
+    };
+    known.map_err(|error| shared.index_error(&tables, error))
+}
+
+/// The shard that is asked for: the newest one where several match.
+fn find(
+    shared: &Shared,
+    chunk: ChunkKey,
+    slot: Option<u8>,
+    generation: Option<Generation>,
+) -> Result<(ShardKey, Entry)> {
+    let lost = || Error::corrupt(format!("chunk {chunk} was on this disk and is damaged"));
+    let absent = || Error::not_found(format!("chunk {chunk} is not on this disk"));
+    if let (Some(slot), Some(generation)) = (slot, generation) {
+        let key = ShardKey { chunk, generation, slot };
+        return match known(shared, &key)? {
+            Known::Stored(entry) => Ok((key, entry)),
+            Known::Lost(_) => Err(lost()),
+            Known::Absent => Err(absent()),
+            Known::Unknown => Err(not_known()),
+        };
+    }
+    let found = shared.ask(|tables| {
+        let stored = tables.newest(chunk, slot, generation)?;
+        let is_lost = stored.is_none() && tables.newest_lost(chunk, slot, generation)?.is_some();
+        Ok((stored, is_lost))
+    });
+    match found? {
+        (Some(found), _) => Ok(found),
+        (None, true) => Err(lost()),
+        (None, false) => Err(absent()),
+    }
 }

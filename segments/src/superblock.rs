@@ -9,7 +9,7 @@ use env::Disk;
 use types::{ClusterId, DiskId, DiskUuid, Error, NodeId, Result};
 
 const MAGIC: [u8; 8] = *b"CSSUPER\0";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 const SIZE: usize = 80;
 const CRC_AT: usize = 76;
 const NAMES: [&str; 2] = ["SUPER.a", "SUPER.b"];
@@ -149,6 +149,11 @@ fn newest(disk: &dyn Disk, root: &Path) -> Result<Option<Superblock>> {
         }
         None => Ok(None),
     }
+}
+
+/// True when a superblock is there: what else is missing is missing, not the whole disk.
+pub(crate) fn is_there(disk: &dyn Disk, root: &Path) -> bool {
+    NAMES.iter().any(|name| disk.exists(&root.join(name)))
 }
 
 /// What a directory holds besides what a fresh file system or a crash during formatting leaves.

@@ -1,11 +1,20 @@
 //! I-DISK, I-ACK, I-READ on one disk: the engine on a disk that loses, tears, rots, fills and fails.
 
 mod crash;
+mod crash_states;
 mod damage;
+mod faults;
 mod faulty;
 mod formats;
+mod hanging;
 mod identity;
+mod rebuilding;
+mod scrubbing;
+mod sealing;
 mod service;
+mod space;
+mod speed;
+mod unreadable;
 
 use std::sync::Arc;
 
@@ -17,7 +26,12 @@ use types::{ChunkId, ClusterId, Error, Generation, KeyId, NodeId, Result, Scope}
 
 use super::change::Change;
 use super::engine::Engine;
-use super::store::{DiskConfig, open_engine, read_record};
+use super::index::Mode;
+use super::open::{DiskConfig, open_engine};
+use super::read::read_record;
+use super::rebuild;
+use super::seal;
+use super::space::Purpose;
 use faulty::FaultyDisk;
 
 fn key(n: u64) -> ShardKey {
@@ -46,7 +60,7 @@ fn meta(n: u64) -> ShardMeta {
 }
 
 fn put(n: u64) -> Change {
-    Change::Put { key: key(n), meta: meta(n), payload: payload(n), crc: None }
+    Change::Put { key: key(n), meta: meta(n), payload: payload(n), crc: None, purpose: Purpose::Store }
 }
 
 fn config() -> DiskConfig {
@@ -58,18 +72,33 @@ fn environment(disk: &FaultyDisk) -> Env {
     Env { disk: Arc::new(disk.clone()), ..Env::simulated(9) }
 }
 
+/// Opens a disk, and rebuilds its index if it must.
 fn open(disk: &FaultyDisk, kv: &MemKv) -> Result<Engine> {
-    open_engine(&environment(disk), config(), |_| Ok(Arc::new(kv.clone()) as Arc<dyn Kv>))
+    let mut engine = open_unready(disk, kv)?;
+    restore(&mut engine)?;
+    Ok(engine)
+}
+
+fn open_unready(disk: &FaultyDisk, kv: &MemKv) -> Result<Engine> {
+    let kv = kv.clone();
+    open_engine(&environment(disk), config(), move |_| Ok(Arc::new(kv.clone()) as Arc<dyn Kv>))
+}
+
+/// What the background does for an index that is not complete.
+fn restore(engine: &mut Engine) -> Result<()> {
+    let (tables, Mode::Rebuilding { before }) = engine.shared.index.view() else { return Ok(()) };
+    let totals = rebuild::rebuild(&engine.shared, &tables, before)?;
+    engine.adopt(totals)
 }
 
 /// The payload under a key; `NotFound` when there is none.
 fn read(engine: &Engine, n: u64) -> Result<Bytes> {
-    let entry = engine.shared.index.entry(&key(n))?.ok_or_else(|| Error::not_found("nothing"))?;
+    let entry = engine.shared.index.tables().entry(&key(n))?.ok_or_else(|| Error::not_found("nothing"))?;
     assert_eq!(entry.meta, meta(n));
     read_record(&engine.shared, &key(n), &entry, None)
 }
 
 fn count(engine: &Engine) -> u64 {
     let all = (ChunkId([0; 32]), ChunkId([0xff; 32]));
-    engine.shared.index.list(all, None, usize::MAX).unwrap().len() as u64
+    engine.shared.index.tables().list(all, None, usize::MAX).unwrap().len() as u64
 }

@@ -22,6 +22,7 @@ use std::time::Duration;
 use types::{Millis, Nanos};
 
 use super::{Disk, File, Metadata, OpenMode, Space};
+use crate::Random;
 use file::SimFile;
 use state::State;
 
@@ -36,7 +37,7 @@ pub struct SimDisk {
 }
 
 /// What was durable on a disk at one moment, to be put back. Clones share it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct DiskImage(Arc<[(PathBuf, Option<Vec<u8>>)]>);
 
 impl SimDisk {
@@ -51,6 +52,12 @@ impl SimDisk {
     /// released, and files that are open fail with ESTALE from now on.
     pub fn crash(&self) {
         self.lock().crash();
+    }
+
+    /// Another, healthy disk, as this one would be after a power loss in which chance decided so.
+    pub fn after_crash(&self, chance: &Random) -> Self {
+        let state = self.lock().after_crash(chance);
+        Self { life: state.life, state: Arc::new(Mutex::new(state)) }
     }
 
     /// Gives the disk to a new process: what was written stays, locks are released, and all handles from before, this

@@ -77,7 +77,7 @@ async fn run_simulated(owner: Owner, disk: Arc<dyn Disk>, mut jobs: mpsc::Receiv
 }
 
 /// What the next operation of a simulated disk has to wait for.
-async fn wait_for(owner: &Owner, disk: &dyn Disk) {
+pub(super) async fn wait_for(owner: &Owner, disk: &dyn Disk) {
     time::sleep(owner.draw_delay()).await;
     loop {
         match disk.delay() {

@@ -176,3 +176,57 @@ fn a_seed_decides_the_order() {
     assert_eq!(order(1), order(1));
     assert_ne!(order(1), order(2));
 }
+
+/// One disk that hangs: its jobs wait, and what is too much is refused at once; another disk does not notice.
+#[test]
+fn a_pool_whose_jobs_hang_is_full() {
+    let disk: Arc<dyn Disk> = Arc::new(SimDisk::new(1));
+    let (hung, other) = (DiskPool::start("hung", &disk, 2, 3), DiskPool::start("other", &disk, 2, 3));
+    let (started, is_started) = std::sync::mpsc::channel();
+    let gate = Arc::new(Mutex::new(()));
+    let held = gate.lock().unwrap();
+    let job = || {
+        let (gate, started) = (gate.clone(), started.clone());
+        move || {
+            started.send(()).unwrap();
+            drop(gate.lock());
+        }
+    };
+    for _ in 0..2 {
+        assert!(hung.try_push(job()));
+        is_started.recv().unwrap();
+    }
+    assert!((0..3).all(|_| hung.try_push(job())));
+    assert!(!hung.try_push(job()));
+    let (done, is_done) = std::sync::mpsc::channel();
+    assert!(other.try_push(|| panic!("one job")));
+    assert!(other.try_push(move || done.send(()).unwrap()));
+    is_done.recv().unwrap();
+    drop(hung);
+    drop(held);
+    drop(other);
+}
+
+/// In a simulation its jobs belong to the node, and run after delays that the seed decides.
+#[tokio::test(start_paused = true)]
+async fn a_pool_of_a_simulation_dies_with_its_owner() {
+    let (seen, owner) = (Seen::default(), owner("a"));
+    let inner = seen.clone();
+    owner.spawn(async move {
+        let disk: Arc<dyn Disk> = Arc::new(SimDisk::new(1));
+        let pool = DiskPool::start("test", &disk, 2, 2);
+        for n in 0..6 {
+            let seen = inner.clone();
+            if !pool.try_push(move || say(&seen, "works")) {
+                say(&inner, &format!("refused {n}"));
+            }
+        }
+        time::sleep(Duration::from_secs(1)).await;
+        let seen = inner.clone();
+        assert!(pool.try_push(move || say(&seen, "too late")));
+        Owner::current().unwrap().kill();
+    });
+    time::sleep(Duration::from_secs(2)).await;
+    let refused = ["a refused 4", "a refused 5"];
+    assert_eq!(said(&seen), [&refused[..], &["a works"; 4]].concat());
+}

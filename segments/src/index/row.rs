@@ -5,16 +5,20 @@
 
 use proto::block::{Layout, ShardKey, ShardMeta};
 use types::limits::SEALED_SIZE_MAX;
-use types::{ChunkKey, DiskUuid, Error, Generation, KeyId, Profile, Result};
+use types::{ChunkKey, DiskUuid, Error, Generation, KeyId, Millis, Profile, Result};
 
-use crate::record::ALIGNMENT;
+use super::change::Known;
+use crate::record::{ALIGNMENT, Content, Header};
+use crate::scrub::ScrubProgress;
 use crate::segment::SEGMENT_HEADER_SIZE;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Table, chunk, generation, slot.
 const KEY_SIZE: usize = 1 + ChunkKey::SIZE + 8 + 1;
-const ENTRY_SIZE: usize = 32;
+const META_SIZE: usize = 16;
+const ENTRY_SIZE: usize = 16 + META_SIZE;
 const CHECKPOINT_SIZE: usize = 45;
+const SCRUB_SIZE: usize = 44;
 
 /// Where a record is, and what it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,8 +47,15 @@ pub(crate) struct Checkpoint {
     pub(crate) totals: Totals,
 }
 
-pub(crate) fn key_bytes(table: u8, key: &ShardKey) -> Vec<u8> {
-    [&[table], &key.chunk.to_bytes()[..], &key.generation.0.to_be_bytes(), &[key.slot]].concat()
+/// In the order of these bytes shards are listed.
+pub(crate) fn key_bytes(table: u8, key: &ShardKey) -> [u8; KEY_SIZE] {
+    let mut bytes = [0; KEY_SIZE];
+    let (start, end) = bytes.split_at_mut(1 + ChunkKey::SIZE);
+    start[0] = table;
+    start[1..].copy_from_slice(&key.chunk.to_bytes());
+    end[..8].copy_from_slice(&key.generation.0.to_be_bytes());
+    end[8] = key.slot;
+    bytes
 }
 
 pub(crate) fn parse_key(bytes: &[u8]) -> Result<ShardKey> {
@@ -59,12 +70,104 @@ pub(crate) fn parse_key(bytes: &[u8]) -> Result<ShardKey> {
 }
 
 fn damaged() -> Error {
-    Error::corrupt(
-        "the disk's index is damaged; stop the node, delete the disk's `index` directory, and start it",
-    )
+    Error::corrupt("the disk's index is damaged; it is thrown away and rebuilt")
+}
+
+/// What the index keeps of a shard that was lost.
+pub(crate) fn meta_bytes(meta: &ShardMeta) -> [u8; META_SIZE] {
+    let mut bytes = [0; META_SIZE];
+    if let Layout::Shard { k, m } = meta.layout {
+        bytes[..3].copy_from_slice(&[1, k, m]);
+    }
+    bytes[3] = meta.compressed.into();
+    bytes[4..8].copy_from_slice(&meta.plain_size.to_le_bytes());
+    bytes[8..12].copy_from_slice(&meta.stored_size.to_le_bytes());
+    bytes[12..].copy_from_slice(&meta.key.0.to_le_bytes());
+    bytes
+}
+
+pub(crate) fn parse_meta(bytes: &[u8]) -> Result<ShardMeta> {
+    let bytes: &[u8; META_SIZE] = bytes.try_into().map_err(|_| damaged())?;
+    let layout = match bytes[..3] {
+        [0, 0, 0] => Layout::Replica,
+        [1, k, m] if Profile::new(k, m).is_ok() => Layout::Shard { k, m },
+        _ => return Err(damaged()),
+    };
+    Ok(ShardMeta {
+        layout,
+        plain_size: word(bytes, 4),
+        stored_size: word(bytes, 8),
+        compressed: bytes[3] != 0,
+        key: KeyId(word(bytes, 12)),
+    })
+}
+
+/// What the index keeps of a shard that changed while it was rebuilt.
+pub(crate) fn fresh_bytes(known: &Known) -> Vec<u8> {
+    match known {
+        Known::Stored(entry) => [&[1], &entry.to_bytes()[..]].concat(),
+        Known::Lost(meta) => [&[2], &meta_bytes(meta)[..]].concat(),
+        Known::Absent | Known::Unknown => vec![0],
+    }
+}
+
+pub(crate) fn parse_fresh(bytes: &[u8]) -> Result<Known> {
+    match bytes.split_first() {
+        Some((0, [])) => Ok(Known::Absent),
+        Some((1, rest)) => Ok(Known::Stored(Entry::parse(rest)?)),
+        Some((2, rest)) => Ok(Known::Lost(parse_meta(rest)?)),
+        _ => Err(damaged()),
+    }
+}
+
+pub(crate) fn scrub_bytes(progress: &ScrubProgress) -> Vec<u8> {
+    let ScrubProgress { segment, offset, checked, found, passes, last_pass } = *progress;
+    let mut bytes = segment.to_le_bytes().to_vec();
+    for number in [offset, checked, found, passes, last_pass.map_or(0, |time| time.0)] {
+        bytes.extend_from_slice(&number.to_le_bytes());
+    }
+    bytes
+}
+
+/// `None` for what cannot be: then it begins anew.
+pub(crate) fn parse_scrub(bytes: &[u8]) -> Option<ScrubProgress> {
+    let bytes: &[u8; SCRUB_SIZE] = bytes.try_into().ok()?;
+    let number = |index: usize| {
+        let at = 4 + 8 * index;
+        u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
+    };
+    let is_place = number(0).is_multiple_of(ALIGNMENT as u64) && number(0) <= u32::MAX.into();
+    is_place.then(|| ScrubProgress {
+        segment: word(bytes, 0),
+        offset: number(0),
+        checked: number(1),
+        found: number(2),
+        passes: number(3),
+        last_pass: Some(Millis(number(4))).filter(|time| time.0 > 0),
+    })
+}
+
+fn word(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
 }
 
 impl Entry {
+    /// True when this is where the payload of that record is, too: it was put twice.
+    pub(crate) fn is_copy(&self, header: &Header) -> bool {
+        let Entry { payload_size, payload_crc, meta, .. } = *self;
+        header.content == Content::Shard(meta)
+            && (header.payload_size, header.payload_crc) == (payload_size, payload_crc)
+    }
+
+    /// What the index says about a record in a segment; `None` when it has no payload.
+    pub(crate) fn of(header: &Header, segment: u32) -> Option<Entry> {
+        let Header { offset, payload_size, payload_crc, .. } = *header;
+        match header.content {
+            Content::Shard(meta) => Some(Entry { segment, offset, payload_size, payload_crc, meta }),
+            Content::Deleted | Content::Lost(_) => None,
+        }
+    }
+
     pub(crate) fn to_bytes(self) -> [u8; ENTRY_SIZE] {
         let mut bytes = [0; ENTRY_SIZE];
         for (i, number) in
@@ -72,40 +175,22 @@ impl Entry {
         {
             bytes[4 * i..4 * i + 4].copy_from_slice(&number.to_le_bytes());
         }
-        if let Layout::Shard { k, m } = self.meta.layout {
-            bytes[16..19].copy_from_slice(&[1, k, m]);
-        }
-        bytes[19] = self.meta.compressed.into();
-        bytes[20..24].copy_from_slice(&self.meta.plain_size.to_le_bytes());
-        bytes[24..28].copy_from_slice(&self.meta.stored_size.to_le_bytes());
-        bytes[28..32].copy_from_slice(&self.meta.key.0.to_le_bytes());
+        bytes[16..].copy_from_slice(&meta_bytes(&self.meta));
         bytes
     }
 
     pub(crate) fn parse(bytes: &[u8]) -> Result<Entry> {
         let bytes: &[u8; ENTRY_SIZE] = bytes.try_into().map_err(|_| damaged())?;
-        let number = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
-        let layout = match bytes[16..19] {
-            [0, 0, 0] => Layout::Replica,
-            [1, k, m] if Profile::new(k, m).is_ok() => Layout::Shard { k, m },
-            _ => return Err(damaged()),
-        };
         // Before so many bytes are read.
-        if !(1..=SEALED_SIZE_MAX).contains(&(number(8) as usize)) {
+        if !(1..=SEALED_SIZE_MAX).contains(&(word(bytes, 8) as usize)) {
             return Err(damaged());
         }
         Ok(Entry {
-            segment: number(0),
-            offset: number(4),
-            payload_size: number(8),
-            payload_crc: number(12),
-            meta: ShardMeta {
-                layout,
-                plain_size: number(20),
-                stored_size: number(24),
-                compressed: bytes[19] != 0,
-                key: KeyId(number(28)),
-            },
+            segment: word(bytes, 0),
+            offset: word(bytes, 4),
+            payload_size: word(bytes, 8),
+            payload_crc: word(bytes, 12),
+            meta: parse_meta(&bytes[16..])?,
         })
     }
 }

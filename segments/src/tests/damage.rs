@@ -64,7 +64,7 @@ fn a_flipped_bit_is_never_read() {
 #[test]
 fn ranges_are_checked_too() {
     let (disk, _, engine) = filled(2);
-    let entry = engine.shared.index.entry(&key(0)).unwrap().unwrap();
+    let entry = engine.shared.index.tables().entry(&key(0)).unwrap().unwrap();
     let read = |range| read_record(&engine.shared, &key(0), &entry, Some(range));
     let end = entry.payload_size;
     for range in [0..1, 0..65_536, 65_535..65_537, 65_536..end, 1..end, end - 1..end, 500..500] {
@@ -110,7 +110,7 @@ fn a_rebuild_loses_only_what_is_damaged() {
 #[test]
 fn damage_behind_the_checkpoint_is_quarantined_and_what_follows_is_kept() {
     let (disk, _, engine) = filled(4);
-    let third = engine.shared.index.entry(&key(3)).unwrap().unwrap();
+    let third = engine.shared.index.tables().entry(&key(3)).unwrap().unwrap();
     drop(engine);
     // The checkpoint was set back by a crash to before all records: replay meets the damage.
     let kv = MemKv::new(4);
@@ -127,7 +127,7 @@ fn damage_behind_the_checkpoint_is_quarantined_and_what_follows_is_kept() {
 #[test]
 fn a_quarantined_shard_can_be_put_again() {
     let (disk, _, mut engine) = filled(5);
-    let entry = engine.shared.index.entry(&key(2)).unwrap().unwrap();
+    let entry = engine.shared.index.tables().entry(&key(2)).unwrap().unwrap();
     disk.sim.flip_bit(&segment_path(1), u64::from(entry.offset) + 97, 0);
     assert_eq!(read(&engine, 2).unwrap_err().kind(), ErrorKind::Corrupt);
     assert_eq!(engine.commit(&[Change::Quarantine { key: key(2), entry }, put(2)]), [Ok(()), Ok(())]);
@@ -148,7 +148,7 @@ fn a_quarantined_shard_can_be_put_again() {
 #[test]
 fn an_index_entry_that_points_at_another_record_is_noticed() {
     let (_, _, engine) = filled(11);
-    let entry = engine.shared.index.entry(&key(3)).unwrap().unwrap();
+    let entry = engine.shared.index.tables().entry(&key(3)).unwrap().unwrap();
     assert_eq!(read_record(&engine.shared, &key(1), &entry, None).unwrap_err().kind(), ErrorKind::Corrupt);
     let other = Entry { payload_crc: 0, ..entry };
     assert_eq!(read_record(&engine.shared, &key(3), &other, None).unwrap_err().kind(), ErrorKind::Corrupt);
@@ -178,10 +178,10 @@ fn an_index_that_says_what_cannot_be_is_damaged() {
     // The offset up to which the index is complete: before all records, within one, beyond what a record can name.
     let (shared, end) = (engine.shared.clone(), engine.active.end);
     let uuid = shared.superblock().uuid;
-    assert_eq!(shared.index.checkpoint(uuid).unwrap().map(|c| c.offset), Some(end));
+    assert_eq!(shared.index.tables().checkpoint(uuid).unwrap().map(|c| c.offset), Some(end));
     for offset in [0, 4095, end - 1, 1 << 32] {
         write(b"c", &checkpoint, 21, &u64::to_le_bytes(offset));
-        assert_eq!(shared.index.checkpoint(uuid), Ok(None), "{offset}");
+        assert_eq!(shared.index.tables().checkpoint(uuid), Ok(None), "{offset}");
     }
     drop(engine);
     let mut engine = open(&disk, &kv).unwrap();
@@ -194,7 +194,8 @@ fn an_index_that_says_what_cannot_be_is_damaged() {
 fn totals_do_not_fall_below_nothing() {
     let (_, _, engine) = filled(14);
     let status = engine.shared.status().clone();
-    let mut change = engine.shared.index.change(crate::index::Totals::default(), status.damage);
+    let mut change =
+        engine.shared.index.tables().change(false, crate::index::Totals::default(), status.damage);
     let _ = change.delete(key(1));
 }
 
@@ -210,7 +211,7 @@ fn a_segment_after_which_there_is_none_is_refused() {
 #[test]
 fn a_misdirected_write_is_not_taken_for_the_record_it_hit() {
     let (disk, _, engine) = filled(6);
-    let [a, b] = [1, 3].map(|n| engine.shared.index.entry(&key(n)).unwrap().unwrap());
+    let [a, b] = [1, 3].map(|n| engine.shared.index.tables().entry(&key(n)).unwrap().unwrap());
     let file = env::Disk::open(&disk.sim, &segment_path(1), env::OpenMode::ReadWrite).unwrap();
     let mut record = vec![0; 96 + b.payload_size.min(a.payload_size) as usize];
     file.read_exact_at(&mut record, b.offset.into()).unwrap();
@@ -222,7 +223,7 @@ fn a_misdirected_write_is_not_taken_for_the_record_it_hit() {
 #[test]
 fn a_stale_payload_is_not_taken_for_the_new_one() {
     let (disk, _, engine) = filled(10);
-    let entry = engine.shared.index.entry(&key(1)).unwrap().unwrap();
+    let entry = engine.shared.index.tables().entry(&key(1)).unwrap().unwrap();
     // As after a lost write: all that follows the header is consistent, but belongs to another record.
     let stale = vec![0xee; entry.payload_size as usize];
     let file = env::Disk::open(&disk.sim, &segment_path(1), env::OpenMode::ReadWrite).unwrap();
@@ -236,7 +237,7 @@ fn a_segment_of_another_disk_is_not_read() {
     let (other, other_kv) = (FaultyDisk::new(7), MemKv::new(8));
     let foreign = Env { random: env::Random::seeded(1234), ..environment(&other) };
     let mut writer =
-        open_engine(&foreign, config(), |_| Ok(Arc::new(other_kv.clone()) as Arc<dyn Kv>)).unwrap();
+        open_engine(&foreign, config(), move |_| Ok(Arc::new(other_kv.clone()) as Arc<dyn Kv>)).unwrap();
     assert_eq!(writer.commit(&[put(1)]), [Ok(())]);
     let bytes = env::Disk::read(&other.sim, &segment_path(1)).unwrap();
     drop(engine);
@@ -249,13 +250,28 @@ fn a_segment_of_another_disk_is_not_read() {
 #[test]
 fn a_shortened_segment_is_noticed_and_the_rest_is_found() {
     let (disk, kv, engine) = filled(8);
-    let tenth = engine.shared.index.entry(&key(10)).unwrap().unwrap();
+    let tenth = engine.shared.index.tables().entry(&key(10)).unwrap().unwrap();
     drop(engine);
     let file = env::Disk::open(&disk.sim, &segment_path(1), env::OpenMode::ReadWrite).unwrap();
     file.set_len(tenth.offset.into()).unwrap();
     file.sync_data().unwrap();
     let engine = open(&disk, &kv).unwrap();
+    // Not absent: the index still knows what there was.
     assert_eq!(check_reads(&engine, &[ErrorKind::NotFound], "shortened"), 2);
+    let mut lost: Vec<ShardKey> = (10..COUNT).map(key).collect();
+    lost.sort();
+    assert_eq!(
+        engine
+            .shared
+            .index
+            .tables()
+            .lost(None, 9)
+            .unwrap()
+            .into_iter()
+            .map(|(key, _)| key)
+            .collect::<Vec<_>>(),
+        lost
+    );
 }
 
 #[test]
@@ -269,6 +285,7 @@ fn footers_give_the_index_back_even_where_one_is_damaged() {
     assert_eq!(engine.commit(&[Change::Delete { key: key(5) }]), [Ok(())]);
     let number = engine.active.number;
     assert!(number > 5);
+    crate::seal::seal_all(&engine.shared);
     drop(engine);
     let len = env::Disk::metadata(&disk.sim, &segment_path(3)).unwrap().size;
     for damage in [None, Some(len - 3), Some(len - 60)] {
@@ -279,7 +296,8 @@ fn footers_give_the_index_back_even_where_one_is_damaged() {
         for n in 1..COUNT {
             assert_eq!(read(&engine, n).ok(), (n != 5).then(|| payload(n)), "{n}, damage {damage:?}");
         }
-        assert_eq!(engine.shared.status().damage.quarantined, u64::from(damage.is_some()));
-        assert_eq!(engine.active.number, number, "no torn tail: the last segment goes on");
+        // The next segment says where the records end: what comes after them is no damage.
+        assert_eq!(engine.shared.status().damage.quarantined, 0);
+        assert_eq!(engine.active.number, number + 1, "one that is empty is not left behind");
     }
 }

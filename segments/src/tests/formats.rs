@@ -7,8 +7,8 @@ use expect_test::{Expect, expect};
 use types::{DiskId, DiskUuid};
 
 use super::*;
-use crate::record::{self, HEADER_SIZE, Header, Place};
-use crate::segment;
+use crate::record::{self, Content, HEADER_SIZE, Header, Place};
+use crate::segment::{self, Ended, Opening, footer};
 use crate::superblock::Superblock;
 
 const PLACE: Place = Place { disk: *b"diskuuid", segment: 0x0a0b };
@@ -17,7 +17,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-fn header(meta: Option<ShardMeta>, payload: &[u8]) -> Header {
+fn header(content: Content, payload: &[u8]) -> Header {
     let key = ShardKey {
         chunk: ChunkId([0xc1; 32]).within(Scope(0x0506)),
         generation: Generation(0x0102_0304_0506),
@@ -25,12 +25,12 @@ fn header(meta: Option<ShardMeta>, payload: &[u8]) -> Header {
     };
     let payload_crc = record::tail(payload).payload_crc;
     let payload_size = u32::try_from(payload.len()).unwrap();
-    Header { key, meta, payload_size, payload_crc, offset: 8192, batch_offset: 4096 }
+    Header { key, content, payload_size, payload_crc, offset: 8192, batch_offset: 4096 }
 }
 
 #[track_caller]
-fn check_header(meta: Option<ShardMeta>, payload: &[u8], want: Expect) {
-    let header = header(meta, payload);
+fn check_header(content: Content, payload: &[u8], want: Expect) {
+    let header = header(content, payload);
     let bytes = header.to_bytes(PLACE);
     want.assert_eq(&hex(&bytes));
     assert_eq!(Header::parse(&bytes, PLACE, 8192), Ok(header));
@@ -47,24 +47,42 @@ fn check_header(meta: Option<ShardMeta>, payload: &[u8], want: Expect) {
 #[test]
 fn record_headers() {
     check_header(
-        Some(meta(1)),
+        Content::Shard(meta(1)),
         b"payload",
         expect![
             "4353524350996f040101000302041d11c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c10605040302010000e0930400400d030007000000156a2c420b0a00000020000000100000010000006469736b757569640605000000000000"
         ],
     );
     check_header(
-        Some(meta(6)),
+        Content::Shard(meta(6)),
         b"payload",
         expect![
             "43535243de86687a0201010300000000c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c10605040302010000e0930400400d030007000000156a2c420b0a00000020000000100000060000006469736b757569640605000000000000"
         ],
     );
     check_header(
-        None,
+        Content::Deleted,
         b"",
         expect![
             "43535243c71602f90301000300000000c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c10605040302010000000000000000000000000000000000000b0a00000020000000100000000000006469736b757569640605000000000000"
+        ],
+    );
+}
+
+#[test]
+fn records_of_what_is_lost() {
+    check_header(
+        Content::Lost(meta(1)),
+        b"",
+        expect![
+            "43535243fdfe84c80401000302041d11c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c10605040302010000e0930400400d030000000000000000000b0a00000020000000100000010000006469736b757569640605000000000000"
+        ],
+    );
+    check_header(
+        Content::Lost(meta(6)),
+        b"",
+        expect![
+            "435352437471f90c0401010300000000c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c10605040302010000e0930400400d030000000000000000000b0a00000020000000100000060000006469736b757569640605000000000000"
         ],
     );
 }
@@ -112,7 +130,7 @@ fn a_block_without_a_checksum_is_not_good() {
 #[test]
 #[should_panic(expected = "a record lies in its batch")]
 fn a_header_that_no_reader_takes_is_not_written() {
-    let _ = Header { batch_offset: 9000, ..header(None, b"") }.to_bytes(PLACE);
+    let _ = Header { batch_offset: 9000, ..header(Content::Deleted, b"") }.to_bytes(PLACE);
 }
 
 #[test]
@@ -126,7 +144,7 @@ fn superblocks() {
         generation: 9,
     };
     let bytes = superblock.to_bytes();
-    expect!["43535355504552000100000102010000c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d107000000000000000900000000000000000000000000000000000000ef2c4dc0"].assert_eq(&hex(&bytes));
+    expect!["43535355504552000200000102010000c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d10700000000000000090000000000000000000000000000000000000089840b6f"].assert_eq(&hex(&bytes));
     assert_eq!(Superblock::parse(&bytes), Ok(superblock));
     let without = Superblock { disk: None, failed: true, ..superblock };
     assert_eq!(Superblock::parse(&without.to_bytes()), Ok(without));
@@ -143,19 +161,25 @@ fn a_sealed_segment() {
     let root = Path::new("/disk");
     disk.create_dir_all(&segment::directory(root)).unwrap();
     let uuid = DiskUuid(*b"diskuuid-and-the");
-    let file = segment::create(&disk, root, uuid, PLACE.segment).unwrap();
-    let header = Header { offset: 4096, batch_offset: 4096, ..header(Some(meta(1)), b"payload") };
-    file.write_at(&[&header.to_bytes(PLACE), b"payload", &record::tail(b"payload").bytes], 4096).unwrap();
-    segment::write_footer(&*file, PLACE, header.end()).unwrap();
+    let before = Some(Ended { segment: PLACE.segment - 1, end: 0x0102_0304 });
+    let file = segment::create(&disk, root, uuid, PLACE.segment, before).unwrap();
+    let content = Content::Shard(meta(1));
+    let header = Header { offset: 4096, batch_offset: 4096, ..header(content, b"payload") };
+    let record = header.to_bytes(PLACE);
+    file.write_at(&[&record, b"payload", &record::tail(b"payload").bytes], 4096).unwrap();
+    footer::write(&*file, PLACE, header.end(), &record).unwrap();
     let bytes = disk.read(&segment::path(root, PLACE.segment)).unwrap();
-    expect!["43535345474d5400010000000b0a00006469736b757569642d616e642d7468658e2de58c00000000"]
-        .assert_eq(&hex(&bytes[..40]));
-    assert!(bytes[36..4096].iter().all(|b| *b == 0));
+    expect![
+        "43535345474d5400020000000b0a00006469736b757569642d616e642d7468650a0a0000040302015cf7dc8b00000000"
+    ]
+    .assert_eq(&hex(&bytes[..48]));
+    assert!(bytes[44..4096].iter().all(|b| *b == 0));
     let end = usize::try_from(header.end()).unwrap();
-    assert_eq!(bytes[end..end + HEADER_SIZE], header.to_bytes(PLACE));
+    assert_eq!(bytes[end..end + HEADER_SIZE], record);
     expect!["4353464f4f5445520b0a000001000000881000009035154a6469736b757569649aba186000000000"]
         .assert_eq(&hex(&bytes[end + HEADER_SIZE..]));
-    assert_eq!(segment::read_footer(&*file, PLACE), Some(vec![header]));
-    assert!(segment::has_header(&*file, uuid, PLACE.segment));
-    assert!(!segment::has_header(&*file, uuid, 1));
+    let found = footer::read(&*file, PLACE).unwrap().unwrap();
+    assert_eq!((found.start, found.headers), (header.end(), vec![header]));
+    assert_eq!(segment::opening(&*file, uuid, PLACE.segment).unwrap(), Opening::Good(before));
+    assert_eq!(segment::opening(&*file, uuid, 1).unwrap(), Opening::Other);
 }

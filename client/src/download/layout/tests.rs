@@ -11,7 +11,12 @@ fn id(n: u8) -> ChunkId {
 }
 
 fn ticket(n: u8) -> Ticket {
-    ClusterSecret::first([7; 32]).ticket("reader", types::NamespaceId(1), &id(n).within(Scope::FIRST), Millis(0))
+    ClusterSecret::first([7; 32]).ticket(
+        "reader",
+        types::NamespaceId(1),
+        &id(n).within(Scope::FIRST),
+        Millis(0),
+    )
 }
 
 /// Chunks 0, 1, 2 … of these sizes.

@@ -14,7 +14,7 @@ const PAGE_SIZE: u64 = 4096;
 const PENDING_SIZE_MAX: usize = 16 * types::limits::MIB;
 
 /// Invariant: `durable` with all of `pending` applied has the length of `current`.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Content {
     /// What a crash cannot take away.
     durable: Vec<u8>,

@@ -21,7 +21,7 @@ pub struct InodeNumber(pub u64);
 pub const ROOT: InodeNumber = InodeNumber(0);
 
 /// All names of a disk.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Links {
     current: Names,
     durable: Names,

@@ -7,6 +7,7 @@ use super::content::{Content, Losses};
 use super::faults::{Dice, DiskFault, FaultRule, When, is_below};
 use super::names::InodeNumber;
 use super::tree::Tree;
+use crate::Random;
 
 /// A sector of another place begins at a multiple of this.
 const SECTOR_SIZE: u64 = 512;
@@ -25,6 +26,15 @@ pub struct State {
 impl State {
     pub fn new(seed: u64) -> Self {
         Self { tree: Tree::new(), dice: Dice::new(seed), life: 0, epoch: 0 }
+    }
+
+    /// What would be left after a power loss in which `chance` decided so.
+    pub fn after_crash(&self, chance: &Random) -> Self {
+        let dice = Dice { random: chance.clone(), ..Dice::new(0) };
+        let mut state = Self { tree: self.tree.clone(), dice, life: self.life, epoch: self.epoch };
+        state.crash();
+        state.dice = Dice::new(0);
+        state
     }
 
     /// Power loss.

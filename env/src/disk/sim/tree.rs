@@ -13,7 +13,7 @@ use super::names::{InodeNumber, Links, ROOT};
 use crate::Random;
 
 /// All files and directories.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Tree {
     links: Links,
     files: BTreeMap<InodeNumber, Body>,
@@ -24,7 +24,7 @@ pub struct Tree {
 }
 
 /// A file without its name.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Body {
     pub content: Content,
     pub locked: bool,
