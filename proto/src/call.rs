@@ -73,8 +73,8 @@ calls! {
     ListVersions = 34, META => namespace::ListVersions => namespace::Versions;
     PullJournal = 35, META => namespace::PullJournal => namespace::JournalPage;
     FetchNamespace = 36, META => namespace::FetchNamespace => namespace::NamespaceStats;
-    RenewTickets = 38, META => namespace::RenewTickets => namespace::TicketsRenewed;
     ListTrash = 37, META => namespace::ListTrash => namespace::TrashPage;
+    RenewTickets = 38, META => namespace::RenewTickets => namespace::TicketsRenewed;
     SetOwner = 40, META => catalog::SetOwner => ();
     DeleteNamespace = 41, META => catalog::DeleteNamespace => ();
     ListNamespaces = 42, META => catalog::ListNamespaces => catalog::NamespacePage;
