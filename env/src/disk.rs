@@ -58,7 +58,7 @@ pub struct Metadata {
 pub struct Space {
     /// Bytes that can still be written.
     pub free: u64,
-    /// Bytes in all, used or free.
+    /// Bytes in all, used or free; not those that are kept for the system.
     pub total: u64,
 }
 

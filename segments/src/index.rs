@@ -27,8 +27,8 @@ use env::Disk;
 use kv::Kv;
 use types::{Error, ErrorKind, Result};
 
-pub(crate) use change::{IndexChange, Known};
-pub(crate) use row::{Entry, Totals};
+pub(crate) use change::IndexChange;
+pub(crate) use row::{Entry, Known, Totals};
 pub(crate) use tables::{Damage, Tables};
 
 /// Opens the store of an index in a directory.
@@ -51,7 +51,6 @@ pub(crate) struct ShardIndex {
     current: RwLock<Current>,
 }
 
-#[derive(Clone)]
 struct Current {
     tables: Tables,
     mode: Mode,
@@ -86,17 +85,17 @@ impl ShardIndex {
 
     /// The tables as they are, complete or not.
     pub(crate) fn tables(&self) -> Tables {
-        self.current().tables
+        self.read().tables.clone()
     }
 
     pub(crate) fn mode(&self) -> Mode {
-        self.current().mode
+        self.read().mode
     }
 
     /// The tables and what they are worth, at one moment.
     pub(crate) fn view(&self) -> (Tables, Mode) {
-        let Current { tables, mode, .. } = self.current();
-        (tables, mode)
+        let current = self.read();
+        (current.tables.clone(), current.mode)
     }
 
     pub(crate) fn set_mode(&self, mode: Mode) {
@@ -127,8 +126,8 @@ impl ShardIndex {
         Ok(())
     }
 
-    fn current(&self) -> Current {
-        self.current.read().expect("never poisoned: no panic inside").clone()
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Current> {
+        self.current.read().expect("never poisoned: no panic inside")
     }
 
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, Current> {

@@ -14,10 +14,10 @@ use crate::engine::Engine;
 use crate::files::SegmentFiles;
 use crate::index::ShardIndex;
 use crate::recovery;
-use crate::seal::Unsealed;
 use crate::segment;
 use crate::shared::{Shared, Status};
 use crate::superblock::{self, Expected, Superblock};
+use crate::unsealed::Unsealed;
 
 /// Where a disk is and whose it must be.
 #[derive(Clone, Debug)]

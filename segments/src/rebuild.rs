@@ -14,7 +14,7 @@ use types::limits::REBUILD_RUN_COUNT;
 use types::{Error, Result};
 
 use crate::engine::Engine;
-use crate::index::{Entry, Known, Mode, Tables, Totals, tables};
+use crate::index::{Entry, IndexChange, Known, Mode, Tables, Totals, tables};
 use crate::record::{Content, Header};
 use crate::records;
 use crate::segment::walk::{Bad, Step};
@@ -171,13 +171,13 @@ impl Engine {
             let page = tables.all_fresh(after, REBUILD_PAGE_COUNT)?;
             let Some((last, _)) = page.last() else { break };
             after = Some(*last);
-            let mut change = tables.change(false, totals, damage);
+            let mut change = IndexChange::new(tables.clone(), false, totals, damage);
             for (key, known) in page {
                 change.set(key, known)?;
             }
             (totals, damage) = change.commit(uuid, None)?;
         }
-        let mut change = tables.change(false, totals, damage);
+        let mut change = IndexChange::new(tables.clone(), false, totals, damage);
         change.forget_fresh();
         // What a disk that failed shows may still be lost with its power: the next start looks again.
         let complete = (!shared.is_read_only()).then_some((self.active.number, self.active.end));

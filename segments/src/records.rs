@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use env::File;
+use env::disk::Cause;
 use types::Result;
 
 use crate::segment::footer::{self, Footer};
@@ -75,7 +76,9 @@ pub(crate) fn visit(
 fn end_of(shared: &Shared, number: u32) -> io::Result<Option<u64>> {
     let next = number + 1;
     let file: Arc<dyn File> = match shared.files.get(next) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound || Cause::of(&error) == Cause::Medium => {
+            return Ok(None);
+        }
         opened => opened?,
     };
     Ok(match segment::opening(&*file, shared.superblock().uuid, next)? {

@@ -3,14 +3,15 @@
 //! Owns: the decision between a torn tail, which is cut, and damage, which is kept and reported.
 //! Knows nothing of: superblocks' meaning, queues.
 
-use std::collections::BTreeMap;
-use std::ops::{ControlFlow, Range};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use env::disk::Cause;
 use env::{Disk, File, OpenMode};
 use types::{Error, ErrorKind, Result};
 
 use crate::active::Active;
+use crate::holes::Holes;
 use crate::index::{Entry, IndexChange, Known, Mode};
 use crate::record::{Content, Header};
 use crate::records;
@@ -29,21 +30,6 @@ type Writable = (u32, u64);
 struct Position {
     segment: u32,
     offset: u64,
-}
-
-/// Places in segments of which nothing can be read any more.
-#[derive(Debug, Default)]
-struct Holes(BTreeMap<u32, Vec<Range<u64>>>);
-
-impl Holes {
-    fn add(&mut self, segment: u32, range: Range<u64>) {
-        self.0.entry(segment).or_default().push(range);
-    }
-
-    fn has(&self, entry: &Entry) -> bool {
-        let ranges = self.0.get(&entry.segment).into_iter().flatten();
-        ranges.into_iter().any(|range| range.contains(&entry.offset.into()))
-    }
 }
 
 /// Completes the index, or begins a new one, and returns the segment to write.
@@ -73,12 +59,17 @@ pub(crate) fn recover(shared: &Shared) -> Result<Active> {
 /// a new segment.
 fn begin(shared: &Shared, numbers: &[u32]) -> Result<Active> {
     let tables = shared.index.tables();
-    tables.clear()?;
+    let cleared = tables.clear();
     let is_read_only = shared.is_read_only();
     let active = match is_read_only {
         true => last_segment(shared, numbers)?,
         false => continue_writing(shared, numbers, empty_segment(shared, numbers)?, 0)?,
     };
+    if let Err(error) = cleared {
+        // The background puts another one in its place.
+        shared.lose_index(&tables, &error);
+        return Ok(active);
+    }
     if !numbers.is_empty() {
         let root = shared.root.display();
         tracing::warn!("disk {root}: the index is missing; rebuilding it from the segments");
@@ -96,7 +87,10 @@ fn begin(shared: &Shared, numbers: &[u32]) -> Result<Active> {
 /// The last segment, if nothing was ever written to it: an earlier attempt to rebuild made it.
 fn empty_segment(shared: &Shared, numbers: &[u32]) -> Result<Option<Writable>> {
     let Some(&last) = numbers.last() else { return Ok(None) };
-    let file = shared.files.get(last)?;
+    let file = match shared.files.get(last) {
+        Err(error) if Cause::of(&error) == Cause::Medium => return Ok(None),
+        opened => opened?,
+    };
     let opening = segment::opening(&*file, shared.superblock().uuid, last)?;
     let is_empty = matches!(opening, Opening::Good(_)) && file.len()? == SEGMENT_HEADER_SIZE;
     Ok(is_empty.then_some((last, SEGMENT_HEADER_SIZE)))
@@ -147,7 +141,11 @@ fn continue_writing(
     }
     let Some(&last) = numbers.last() else { return Ok(Active::create(shared, known + 1, None)?) };
     // Whatever is in it counts, good or bad: nobody knows that it was never acknowledged.
-    let end = match footer::read(&*shared.files.get(last)?, shared.place(last))? {
+    let footer = match shared.files.get(last) {
+        Err(error) if Cause::of(&error) == Cause::Medium => None,
+        opened => footer::read(&*opened?, shared.place(last))?,
+    };
+    let end = match footer {
         Some(footer) => footer.start,
         None => shared.disk.metadata(&path(last))?.size,
     };
@@ -161,7 +159,11 @@ fn is_durable(shared: &Shared, number: u32) -> bool {
     if shared.is_read_only() {
         return false;
     }
-    let synced = shared.files.get(number).and_then(|file| file.sync_data());
+    let synced = match shared.files.get(number) {
+        // Nothing of it can be read, so nothing of it can be lost any more.
+        Err(error) if Cause::of(&error) == Cause::Medium => Ok(()),
+        opened => opened.and_then(|file| file.sync_data()),
+    };
     // All who want to write are told of the failure; reading goes on.
     synced.map_err(|error| shared.fail("a sync failed", &error.into())).is_ok()
 }
@@ -192,9 +194,15 @@ fn usable_segments(shared: &Shared) -> Result<Vec<u32>> {
     let mut numbers = segment::list(disk, &shared.root)?;
     if let Some(&last) = numbers.last() {
         let path = segment::path(&shared.root, last);
-        let file = disk.open(&path, OpenMode::Read)?;
-        let opening = segment::opening(&*file, shared.superblock().uuid, last)?;
-        if opening == Opening::Other && file.len()? <= SEGMENT_HEADER_SIZE && !shared.is_read_only() {
+        let is_left_over = match disk.open(&path, OpenMode::Read) {
+            Err(error) if Cause::of(&error) == Cause::Medium => false,
+            opened => {
+                let file = opened?;
+                let opening = segment::opening(&*file, shared.superblock().uuid, last)?;
+                opening == Opening::Other && file.len()? <= SEGMENT_HEADER_SIZE
+            }
+        };
+        if is_left_over && !shared.is_read_only() {
             disk.remove_file(&path)?;
             numbers.pop();
         }
@@ -267,7 +275,14 @@ impl Replay<'_> {
     /// Brings one segment's records from `offset` on into the index. Returns the segment and its end if it can be
     /// continued.
     fn segment(&mut self, number: u32, offset: u64) -> Result<Option<Writable>> {
-        let file = self.shared.files.get(number)?;
+        let file = match self.shared.files.get(number) {
+            Err(error) if Cause::of(&error) == Cause::Medium => {
+                self.shared.report_damage(number, 0, u64::MAX, "it cannot be opened");
+                self.holes.add(number, 0..u64::MAX);
+                return Ok(None);
+            }
+            opened => opened?,
+        };
         // When not all is durable, nobody knows whether the last batch was acknowledged: it stays, and is reported.
         let cuts = number == self.last && self.is_durable;
         let mut followed = Followed { end: offset, is_whole: true, torn_at: None };
@@ -339,7 +354,7 @@ impl Replay<'_> {
     fn lose_in_holes(&mut self) -> Result<()> {
         let holes = std::mem::take(&mut self.holes);
         let mut after = None;
-        while !holes.0.is_empty() {
+        while !holes.is_empty() {
             let page = self.shared.index.tables().find(&|entry| holes.has(entry), after, BATCH_COUNT_MAX)?;
             let Some((last, _)) = page.last() else { break };
             after = Some(*last);
@@ -358,7 +373,7 @@ impl Replay<'_> {
 
     fn commit(&self, change: IndexChange, number: u32, end: u64) -> Result<()> {
         // Entries in holes are looked for at the end: until then the index must not say that it knows of them.
-        let is_complete = self.is_durable && self.holes.0.is_empty();
+        let is_complete = self.is_durable && self.holes.is_empty();
         self.shared.commit(change, is_complete.then_some((number, end)))
     }
 }

@@ -14,10 +14,10 @@ use crate::files::SegmentFiles;
 use crate::health::Health;
 use crate::index::{Damage, IndexChange, Mode, ShardIndex, Tables, Totals, not_known};
 use crate::record::Place;
-use crate::seal::Unsealed;
 use crate::space::{self, Purpose};
 use crate::state::DiskState;
 use crate::superblock::{self, Superblock};
+use crate::unsealed::Unsealed;
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -80,7 +80,7 @@ impl Shared {
     pub(crate) fn change(&self) -> IndexChange {
         let (tables, mode) = self.index.view();
         let status = self.status();
-        tables.change(mode != Mode::Ready, status.totals, status.damage)
+        IndexChange::new(tables, mode != Mode::Ready, status.totals, status.damage)
     }
 
     /// Asks an index that knows everything. When it turns out to be damaged, it is lost.

@@ -93,7 +93,10 @@ impl Disk for RealDisk {
             }
             found
         };
-        Ok(Space { free: found.f_bavail * found.f_frsize, total: found.f_blocks * found.f_frsize })
+        // Without what the file system keeps for root: a disk would seem full long before it is.
+        let used = found.f_blocks - found.f_bfree;
+        let (free, total) = (found.f_bavail, used + found.f_bavail);
+        Ok(Space { free: free * found.f_frsize, total: total * found.f_frsize })
     }
 }
 

@@ -7,17 +7,15 @@ use std::sync::{Arc, Mutex, mpsc};
 
 use tokio::sync::Semaphore;
 
-use super::queue::wait_for;
+use super::queue::{Job, wait_for};
 use super::{Owner, thread};
 use crate::Disk;
 
-type Job = Box<dyn FnOnce() + Send>;
-
 /// Runs jobs of one disk, several at a time: on threads of their own, or in a simulation each after a delay. Dropping it
 /// waits for threads that have nothing to do; one that hangs is left behind.
-pub struct DiskPool(Inner);
+pub struct DiskPool(Workers);
 
-enum Inner {
+enum Workers {
     Threads {
         jobs: Option<mpsc::SyncSender<Job>>,
         threads: Vec<std::thread::JoinHandle<()>>,
@@ -36,7 +34,7 @@ impl DiskPool {
     pub fn start(name: &str, disk: &Arc<dyn Disk>, count: usize, waiting_max: usize) -> Self {
         if let Some(owner) = Owner::current() {
             let room = Arc::new(Semaphore::new(count + waiting_max));
-            return Self(Inner::Simulated { owner, disk: disk.clone(), room });
+            return Self(Workers::Simulated { owner, disk: disk.clone(), room });
         }
         let (jobs, queued) = mpsc::sync_channel::<Job>(waiting_max);
         let (queued, busy) = (Arc::new(Mutex::new(queued)), Arc::new(AtomicUsize::new(0)));
@@ -45,18 +43,18 @@ impl DiskPool {
             thread(name, move || run(&queued, &busy))
         };
         let threads = std::iter::repeat_with(start).take(count).collect();
-        Self(Inner::Threads { jobs: Some(jobs), threads, busy })
+        Self(Workers::Threads { jobs: Some(jobs), threads, busy })
     }
 
     /// Queues a job; false, without it, when too many wait. It runs to its end whoever gives up meanwhile.
     #[must_use]
     pub fn try_push(&self, job: impl FnOnce() + Send + 'static) -> bool {
         match &self.0 {
-            Inner::Threads { jobs, .. } => {
+            Workers::Threads { jobs, .. } => {
                 let jobs = jobs.as_ref().expect("only drop() takes it");
                 jobs.try_send(Box::new(job)).is_ok()
             }
-            Inner::Simulated { owner, disk, room } => {
+            Workers::Simulated { owner, disk, room } => {
                 let Ok(place) = room.clone().try_acquire_owned() else { return false };
                 let (inner, disk) = (owner.clone(), disk.clone());
                 owner.spawn(async move {
@@ -83,7 +81,7 @@ fn run(queued: &Mutex<mpsc::Receiver<Job>>, busy: &AtomicUsize) {
 
 impl Drop for DiskPool {
     fn drop(&mut self) {
-        if let Inner::Threads { jobs, threads, busy } = &mut self.0 {
+        if let Workers::Threads { jobs, threads, busy } = &mut self.0 {
             *jobs = None;
             if busy.load(SeqCst) == 0 {
                 threads.drain(..).for_each(|thread| drop(thread.join()));

@@ -9,7 +9,7 @@ use super::{Owner, thread};
 use crate::Disk;
 use crate::time;
 
-type Job = Box<dyn FnOnce() + Send>;
+pub(super) type Job = Box<dyn FnOnce() + Send>;
 
 /// Runs jobs one at a time, in the order in which they came: on a thread of their own, or in a simulation each after a
 /// delay. Dropping it waits for the jobs in the queue; in a simulation nobody waits.

@@ -8,21 +8,8 @@ use kv::{Batch, Durability};
 use proto::block::{ShardKey, ShardMeta};
 use types::{DiskUuid, Result};
 
-use super::row::{Checkpoint, Entry, Totals, fresh_bytes, key_bytes, meta_bytes};
+use super::row::{Checkpoint, Entry, Known, Totals, fresh_bytes, key_bytes, meta_bytes};
 use super::tables::{CHECKPOINT, Damage, FRESH, LOST, SHARDS, Tables, extent_key};
-
-/// What an index knows of a shard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Known {
-    /// Here it is.
-    Stored(Entry),
-    /// It was here, and must be put again.
-    Lost(ShardMeta),
-    /// It is not here, and not missed.
-    Absent,
-    /// Nothing yet: the index is being rebuilt.
-    Unknown,
-}
 
 /// Its own reads see the changes already.
 pub(crate) struct IndexChange {
@@ -35,7 +22,8 @@ pub(crate) struct IndexChange {
 }
 
 impl IndexChange {
-    pub(super) fn new(tables: Tables, is_fresh: bool, totals: Totals, damage: Damage) -> Self {
+    /// Starts a change on top of these figures; of an index that is being rebuilt, in a table of its own.
+    pub(crate) fn new(tables: Tables, is_fresh: bool, totals: Totals, damage: Damage) -> Self {
         Self { tables, is_fresh, batch: Batch::new(), pending: BTreeMap::new(), totals, damage }
     }
 

@@ -7,9 +7,8 @@ use proto::block::{Layout, ShardKey, ShardMeta};
 use types::limits::SEALED_SIZE_MAX;
 use types::{ChunkKey, DiskUuid, Error, Generation, KeyId, Millis, Profile, Result};
 
-use super::change::Known;
+use crate::progress::ScrubProgress;
 use crate::record::{ALIGNMENT, Content, Header};
-use crate::scrub::ScrubProgress;
 use crate::segment::SEGMENT_HEADER_SIZE;
 
 const VERSION: u8 = 2;
@@ -28,6 +27,19 @@ pub(crate) struct Entry {
     pub(crate) payload_size: u32,
     pub(crate) payload_crc: u32,
     pub(crate) meta: ShardMeta,
+}
+
+/// What an index knows of a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// Here it is.
+    Stored(Entry),
+    /// It was here, and must be put again.
+    Lost(ShardMeta),
+    /// It is not here, and not missed.
+    Absent,
+    /// Nothing yet: the index is being rebuilt.
+    Unknown,
 }
 
 /// Live records of a disk.

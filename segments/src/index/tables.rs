@@ -9,12 +9,11 @@ use kv::{Batch, Durability, Kv, Order};
 use proto::block::{ShardKey, ShardMeta};
 use types::{ChunkId, ChunkKey, DiskUuid, Generation, Result};
 
-use super::change::{IndexChange, Known};
 use super::row::{
-    Checkpoint, Entry, Totals, key_bytes, meta_bytes, parse_fresh, parse_key, parse_meta, parse_scrub,
+    Checkpoint, Entry, Known, Totals, key_bytes, meta_bytes, parse_fresh, parse_key, parse_meta, parse_scrub,
     scrub_bytes,
 };
-use crate::scrub::ScrubProgress;
+use crate::progress::ScrubProgress;
 
 pub(super) const SHARDS: u8 = b's';
 pub(super) const QUARANTINE: u8 = b'q';
@@ -285,11 +284,6 @@ impl Tables {
     /// Makes all changes durable.
     pub(crate) fn flush(&self) -> Result<()> {
         self.kv.flush()
-    }
-
-    /// Starts a change on top of these figures; of one that is being rebuilt, in a table of its own.
-    pub(crate) fn change(&self, is_fresh: bool, totals: Totals, damage: Damage) -> IndexChange {
-        IndexChange::new(self.clone(), is_fresh, totals, damage)
     }
 }
 

@@ -54,7 +54,7 @@ struct Search {
 }
 
 /// Why a record is bad.
-struct Fault {
+struct Defect {
     flaw: Flaw,
     is_unreadable: bool,
 }
@@ -80,7 +80,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Goes on behind what is bad at the current offset.
-    fn bad(&mut self, Fault { flaw, is_unreadable }: Fault, header: Option<Header>) -> io::Result<Bad> {
+    fn bad(&mut self, Defect { flaw, is_unreadable }: Defect, header: Option<Header>) -> io::Result<Bad> {
         let offset = self.offset;
         // A good header says how long its record is; otherwise the next good header ends what is bad.
         let known_end = header.map(|header| header.end().min(self.end));
@@ -101,16 +101,16 @@ impl<'a> Walk<'a> {
         Ok(Bad { offset, size: self.offset - offset, flaw, header, may_be_torn, is_unreadable })
     }
 
-    fn check_record(&self, header: &Header) -> io::Result<Result<(), Fault>> {
+    fn check_record(&self, header: &Header) -> io::Result<Result<(), Defect>> {
         if header.end() > self.end {
-            return Ok(Err(Fault { flaw: "the record is cut short", is_unreadable: false }));
+            return Ok(Err(Defect { flaw: "the record is cut short", is_unreadable: false }));
         }
         let start = u64::from(header.offset) + HEADER_SIZE as u64;
         let size = usize::try_from(header.end() - start).expect("a record fits in memory");
         let mut bytes = vec![0; size];
         Ok(match read_twice(self.file, &mut bytes, start)? {
             Bytes::Read => {
-                record::check_payload(header, &bytes).map_err(|flaw| Fault { flaw, is_unreadable: false })
+                record::check_payload(header, &bytes).map_err(|flaw| Defect { flaw, is_unreadable: false })
             }
             other => Err(fault(other)),
         })
@@ -177,21 +177,21 @@ impl Iterator for Walk<'_> {
     }
 }
 
-fn fault(read: Bytes) -> Fault {
+fn fault(read: Bytes) -> Defect {
     match read {
-        Bytes::Unreadable => Fault { flaw: "it cannot be read", is_unreadable: true },
-        _ => Fault { flaw: "the segment ends before it", is_unreadable: false },
+        Bytes::Unreadable => Defect { flaw: "it cannot be read", is_unreadable: true },
+        _ => Defect { flaw: "the segment ends before it", is_unreadable: false },
     }
 }
 
 /// The header of the record at `offset`.
-fn read_header(file: &dyn File, place: Place, offset: u64) -> io::Result<Result<Header, Fault>> {
+fn read_header(file: &dyn File, place: Place, offset: u64) -> io::Result<Result<Header, Defect>> {
     let mut bytes = [0; HEADER_SIZE];
     Ok(match read_twice(file, &mut bytes, offset)? {
         Bytes::Read => u32::try_from(offset)
             .map_err(|_| "no segment is this long")
             .and_then(|offset| Header::parse(&bytes, place, offset))
-            .map_err(|flaw| Fault { flaw, is_unreadable: false }),
+            .map_err(|flaw| Defect { flaw, is_unreadable: false }),
         other => Err(fault(other)),
     })
 }

@@ -194,8 +194,12 @@ fn an_index_that_says_what_cannot_be_is_damaged() {
 fn totals_do_not_fall_below_nothing() {
     let (_, _, engine) = filled(14);
     let status = engine.shared.status().clone();
-    let mut change =
-        engine.shared.index.tables().change(false, crate::index::Totals::default(), status.damage);
+    let mut change = crate::index::IndexChange::new(
+        engine.shared.index.tables(),
+        false,
+        crate::index::Totals::default(),
+        status.damage,
+    );
     let _ = change.delete(key(1));
 }
 

@@ -38,6 +38,8 @@ struct Faults {
     opened: Condvar,
     /// Bytes that the medium does not give.
     unreadable: Mutex<Vec<(PathBuf, Range<u64>)>>,
+    /// Files of which the medium does not give the inode.
+    unopenable: Mutex<Vec<PathBuf>>,
     /// What the next operations of a kind answer.
     errors: Mutex<Vec<(Op, i32)>>,
 }
@@ -76,6 +78,7 @@ impl FaultyDisk {
             gate: Mutex::new(false),
             opened: Condvar::new(),
             unreadable: Mutex::default(),
+            unopenable: Mutex::default(),
             errors: Mutex::default(),
         };
         Self { sim, faults: Arc::new(faults) }
@@ -124,6 +127,11 @@ impl FaultyDisk {
         }
     }
 
+    /// From now on this file cannot be opened.
+    pub(super) fn make_unopenable(&self, path: &Path) {
+        self.faults.unopenable.lock().unwrap().push(path.to_owned());
+    }
+
     /// The next operations of this kind fail with these error codes, one each.
     pub(super) fn fail_next(&self, op: Op, codes: &[i32]) {
         self.faults.errors.lock().unwrap().extend(codes.iter().map(|code| (op, *code)));
@@ -158,6 +166,9 @@ impl Faults {
 impl Disk for FaultyDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
         self.faults.check(Op::Open)?;
+        if self.faults.unopenable.lock().unwrap().iter().any(|bad| bad == path) {
+            return Err(io::Error::from_raw_os_error(EIO));
+        }
         let open = || self.sim.open(path, mode);
         let makes = matches!(mode, OpenMode::Create | OpenMode::CreateNew) && !self.sim.exists(path);
         let file = if makes { self.faults.change(open)? } else { open()? };

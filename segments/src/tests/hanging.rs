@@ -11,10 +11,8 @@ use super::*;
 use crate::{DiskState, DiskStore};
 
 /// Runs a test as a node of a simulation.
-fn simulate(test: impl Future<Output = ()> + Send + 'static) {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(async { Owner::new("node", env::Random::seeded(1)).spawn(test).await.unwrap() });
+async fn simulate(test: impl Future<Output = ()> + Send + 'static) {
+    Owner::new("node", env::Random::seeded(1)).spawn(test).await.unwrap();
 }
 
 fn store(disk: &SimDisk) -> Arc<DiskStore> {
@@ -31,8 +29,8 @@ async fn get(store: &DiskStore, n: u64) -> Result<Bytes> {
     store.get_shard(key.chunk, Some(key.slot), Some(key.generation), None).await.map(|found| found.bytes)
 }
 
-#[test]
-fn a_disk_that_hangs_says_so_and_comes_back() {
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_hangs_says_so_and_comes_back() {
     simulate(async {
         let disk = SimDisk::new(1);
         let store = store(&disk);
@@ -67,11 +65,12 @@ fn a_disk_that_hangs_says_so_and_comes_back() {
         time::sleep(Duration::from_secs(1)).await;
         assert_eq!(store.stats().unwrap().state, DiskState::Healthy);
         assert_eq!(get(&store, 2).await.unwrap(), payload(2));
-    });
+    })
+    .await;
 }
 
-#[test]
-fn a_slow_disk_shows_it() {
+#[tokio::test(start_paused = true)]
+async fn a_slow_disk_shows_it() {
     simulate(async {
         let disks = [1, 2, 3].map(SimDisk::new);
         let stores = disks.each_ref().map(store);
@@ -91,12 +90,13 @@ fn a_slow_disk_shows_it() {
             assert!(crate::is_slow(micros[0], &micros[1..]));
             assert!(!crate::is_slow(micros[1], &[micros[0], micros[2]]));
         }
-    });
+    })
+    .await;
 }
 
 /// Who gave up waiting for a bad sector does not have to come back for the loss to be known.
-#[test]
-fn a_loss_is_noted_although_nobody_waits() {
+#[tokio::test(start_paused = true)]
+async fn a_loss_is_noted_although_nobody_waits() {
     simulate(async {
         let disk = SimDisk::new(1);
         let store = store(&disk);
@@ -107,5 +107,6 @@ fn a_loss_is_noted_although_nobody_waits() {
         disk.set_faults(DiskFaults::default());
         time::sleep(Duration::from_secs(1)).await;
         assert_eq!(store.stats().unwrap().lost, 1);
-    });
+    })
+    .await;
 }

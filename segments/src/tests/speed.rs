@@ -1,4 +1,4 @@
-//! Goal: numbers. Ignored: they depend on the machine. `cargo test --release -p segments speed -- --ignored --nocapture`
+//! Goal: numbers, on request: they depend on the machine. `MEASURE=1 cargo test --release -p segments speed -- --nocapture`
 
 use super::*;
 use crate::record::{Content, Header};
@@ -10,8 +10,10 @@ const RECORDS: u32 = 200_000;
 
 /// How fast an index is made from footers, on a real disk with a real store.
 #[test]
-#[ignore = "measures"]
 fn rebuild_from_footers() {
+    if std::env::var_os("MEASURE").is_none() {
+        return;
+    }
     let dir = env::testing::temp_dir();
     let disk_config = DiskConfig { root: dir.join("disk"), ..config() };
     let open = || {

@@ -184,3 +184,29 @@ fn a_disk_that_is_not_there_has_lost_nothing() {
     engine.shared.files.close(1);
     assert_eq!(read(&engine, 1).unwrap_err().kind(), ErrorKind::Corrupt, "one file of many is gone");
 }
+
+/// A file of which not even the inode can be read: what it had is lost, the disk goes on.
+#[tokio::test]
+async fn a_segment_that_cannot_be_opened_is_lost() {
+    for number in [1, 2] {
+        let (disk, kv, engine) = filled(4096 + 900);
+        let in_it =
+            |n: &u64| engine.shared.index.tables().entry(&key(*n)).unwrap().unwrap().segment == number;
+        let lost: Vec<u64> = (1..7).filter(in_it).collect();
+        drop(engine);
+        disk.make_unopenable(&segment_path(number));
+        let store = store(&disk, &kv);
+        for n in 1..7 {
+            let want = if lost.contains(&n) { Err(ErrorKind::Corrupt) } else { Ok(payload(n)) };
+            assert_eq!(get(&store, n).await.map_err(|error| error.kind()), want, "{number}: {n}");
+        }
+        check_lost(&store, &lost, "opened").await;
+        for n in &lost {
+            store.put_shard(key(*n), meta(*n), payload(*n), None, Purpose::Store).await.unwrap();
+        }
+        check_lost(&store, &[], "put again").await;
+        drop(store);
+        let store = self::store(&disk, &MemKv::new(5));
+        check_lost(&store, &[], "rebuilt").await;
+    }
+}
