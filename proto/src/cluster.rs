@@ -36,6 +36,8 @@ pub struct DiskReport {
     pub state: DiskState,
     /// What is wrong (also with a healthy disk, such as a full one), or empty.
     pub problem: String,
+    /// Where it is on its node, or was when it was there last.
+    pub path: String,
     /// Payload bytes of its shards and replicas.
     pub used_bytes: u64,
     /// Bytes that the file system can still take.
@@ -82,6 +84,8 @@ pub struct Heartbeat {
     pub epoch: Epoch,
     /// State of each of its disks.
     pub disks: BTreeMap<DiskId, DiskReport>,
+    /// What is wrong beside these: directories that are no disk of this node, or that there is no disk at all.
+    pub disk_problems: Vec<String>,
     /// What its metadata store says of itself; `None` while it takes no part.
     pub stamp: Option<Stamp>,
     /// What is wrong with its metadata store, as what one would say of it; empty when all is well.
@@ -204,7 +208,8 @@ pub struct NodeRemoved {
     pub is_voter: bool,
 }
 
-/// A node says which disks it found; new ones get an id. `Invalid` when one belongs to another node.
+/// A node says which disks it found; new ones get an id. One that was another node's is this one's from now on, when that
+/// node is down or gone: somebody has moved it here. `Invalid` when that node is up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegisterDisks {
     /// The node that found them, which must be the caller.
@@ -218,6 +223,8 @@ pub struct RegisterDisks {
 pub struct DisksRegistered {
     /// In the order of the request.
     pub ids: Vec<DiskId>,
+    /// The map has had them since this epoch at the latest: one that lacks them later has lost them on purpose.
+    pub epoch: Epoch,
 }
 
 /// A node has filled slots that were `Syncing`.
@@ -265,6 +272,8 @@ pub struct ClusterStatus {
     pub map: ClusterMap,
     /// All nodes of the map.
     pub nodes: BTreeMap<NodeId, NodeStatus>,
+    /// For how many more milliseconds disks that are away are waited for. In a storm they are for longer.
+    pub waits_ms: BTreeMap<DiskId, u64>,
 }
 
 /// Asks for the digest of a replica of a partition. For administrators; answered by any node that has one.

@@ -15,6 +15,7 @@ mod engine;
 mod fault;
 mod files;
 mod health;
+mod identity;
 mod index;
 mod open;
 mod read;
@@ -32,6 +33,7 @@ mod store;
 mod superblock;
 
 pub use health::{DiskFailures, is_slow};
+pub use identity::{DiskIdentity, hand_over, identify};
 pub use open::DiskConfig;
 pub use scrub::ScrubProgress;
 pub use space::Purpose;

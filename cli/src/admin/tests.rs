@@ -16,7 +16,7 @@ fn with_node_2_down() -> ClusterStatus {
 
 #[test]
 fn a_cluster_that_is_well() {
-    let outcome = cluster(&status(2));
+    let outcome = cluster(&status(2), None);
     expect![[r#"
         cluster  01010101010101010101010101010101
         state    healthy
@@ -48,7 +48,7 @@ fn a_partition_without_a_leader() {
     let mut status = status(1);
     let last = status.nodes.get_mut(&NodeId(1)).unwrap().last.as_mut().unwrap();
     last.partitions[1].leading = false;
-    let outcome = cluster(&status);
+    let outcome = cluster(&status, None);
     assert_eq!(outcome.exit, Exit::Degraded);
     assert!(outcome.text.contains("\n1          tree   0-16383  none       3  1:0\n"), "{}", outcome.text);
     let partition = &outcome.json["partitions"][1];
@@ -57,7 +57,7 @@ fn a_partition_without_a_leader() {
 
 #[test]
 fn a_cluster_that_is_not_well() {
-    let outcome = cluster(&with_node_2_down());
+    let outcome = cluster(&with_node_2_down(), None);
     assert_eq!(outcome.exit, Exit::Degraded);
     assert!(outcome.text.contains("state    degraded\n"), "{}", outcome.text);
     assert!(
