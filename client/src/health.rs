@@ -8,16 +8,12 @@ mod groups;
 
 use placement::SlotState;
 use proto::cluster::ClusterStatus;
-<<<<<<< HEAD
-use proto::map::{ClusterMap, DiskInfo, DiskState};
-use types::limits::CLOCK_APART_MS_MAX;
-=======
 use proto::index::IndexStats;
 use proto::map::ClusterMap;
->>>>>>> 195785e (A node runs with the disks it has: found by uuid, opened apart, told of when away; adopt, remove-lost, lost list)
+use types::limits::CLOCK_APART_MS_MAX;
 use types::{DiskId, NodeId, counted};
 
-pub use disks::{disk_problem, disk_report, node_disk_problems};
+pub use disks::{disk_problem, disk_report, disk_trouble, node_disk_problems};
 pub use groups::{ReplicaStatus, leader, replicas};
 
 /// What is wrong, and what is good to know.
@@ -48,11 +44,8 @@ impl Health {
         health.problems.extend(map.nodes.keys().filter_map(|id| node_problem(status, *id)));
         health.problems.extend(map.nodes.keys().flat_map(|id| meta_problems(status, *id)));
         health.problems.extend(groups::problems(status));
-<<<<<<< HEAD
         health.problems.extend(clock_problems(status));
-=======
         health.problems.extend(map.nodes.keys().flat_map(|id| node_disk_problems(status, *id)));
->>>>>>> 195785e (A node runs with the disks it has: found by uuid, opened apart, told of when away; adopt, remove-lost, lost list)
         health.problems.extend(map.disks.keys().filter_map(|id| disk_problem(status, *id)));
         health.problems.extend(disks::storm(map));
         health.judge_placement(map);

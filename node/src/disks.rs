@@ -6,6 +6,7 @@
 mod adopt;
 mod judge;
 mod keeper;
+mod naming;
 mod record;
 mod spot;
 

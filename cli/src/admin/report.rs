@@ -1,12 +1,12 @@
 //! The status of a cluster as tables and JSON. Pure.
 
 use client::health::{
-    Health, Slots, disk_problem, disk_report, leader, node_disk_problems, node_problem, replicas,
+    Health, Slots, disk_report, disk_trouble, leader, node_disk_problems, node_problem, replicas,
 };
 use node::config::role_name;
 use proto::cluster::{ClusterStatus, Heartbeat};
 use proto::index::IndexStats;
-use proto::map::{Partition, PartitionKind};
+use proto::map::{DiskState, Partition, PartitionKind};
 use serde_json::{Value, json};
 use types::{DiskId, PartitionId};
 
@@ -220,13 +220,12 @@ fn disk(status: &ClusterStatus, id: DiskId) -> ([String; 12], Value, bool) {
         _ => "down",
     };
     let slots = Slots::on_disk(map, id);
-    let problem = match (node, disk_problem(status, id)) {
-        (Some(node), _) if !node.up => format!("node {} is down", disk.node),
-        (_, Some(problem)) => problem,
-        _ => String::new(),
+    let problem = match node {
+        Some(node) if !node.up => format!("node {} is down", disk.node),
+        _ => disk_trouble(status, id),
     };
     // Of what the file system has for it: others may use it as well.
-    let fill = report.filter(|_| disk.capacity > 0).map(|report| {
+    let fill = report.filter(|report| disk.capacity > 0 && report.state.is_readable()).map(|report| {
         100 - (u128::from(report.free_bytes) * 100 / u128::from(disk.capacity)).min(100) as u64
     });
     let path = report.map(|report| report.path.as_str()).unwrap_or_default();
@@ -261,7 +260,7 @@ fn disk(status: &ClusterStatus, id: DiskId) -> ([String; 12], Value, bool) {
         "slots": slots,
         "problem": problem,
     });
-    (row, value, is_up && problem.is_empty())
+    (row, value, state == DiskState::Healthy.name() && problem.is_empty())
 }
 
 fn state_word(is_up: bool) -> &'static str {

@@ -16,19 +16,24 @@ pub fn disk_report(status: &ClusterStatus, id: DiskId) -> Option<&DiskReport> {
 pub fn disk_problem(status: &ClusterStatus, id: DiskId) -> Option<String> {
     let disk = status.map.disks.get(&id)?;
     let report = disk_report(status, id);
-    let said = report.map(|report| report.problem.as_str()).filter(|problem| !problem.is_empty());
-    let state = match report.map_or(disk.state, |report| report.state) {
-        DiskState::Healthy => said?.to_owned(),
-        state => match said {
-            Some(said) => format!("is {}: {said}", state.name()),
-            None => format!("is {}", state.name()),
-        },
+    let trouble = disk_trouble(status, id);
+    let what = match (report.map_or(disk.state, |report| report.state), trouble.is_empty()) {
+        (DiskState::Healthy, true) => return None,
+        (DiskState::Healthy, false) => trouble,
+        (state, true) => format!("is {}", state.name()),
+        (state, false) => format!("is {}: {trouble}", state.name()),
     };
     let path = report.map(|report| report.path.as_str()).filter(|path| !path.is_empty());
     let path = path.map(|path| format!(" in {path}")).unwrap_or_default();
-    let is_up = status.map.nodes.get(&disk.node).is_some_and(|node| node.up);
-    let waiting = waiting(status, id).filter(|_| is_up).map(|waiting| format!("; it is {waiting}"));
-    Some(format!("disk {id} of node {}{path} {state}{}", disk.node, waiting.unwrap_or_default()))
+    Some(format!("disk {id} of node {}{path} {what}", disk.node))
+}
+
+/// What can be said of a disk beside its state: why it has that, and what comes of it. Empty when there is nothing to say.
+pub fn disk_trouble(status: &ClusterStatus, id: DiskId) -> String {
+    let said = disk_report(status, id).map(|report| report.problem.clone()).filter(|said| !said.is_empty());
+    let node = status.map.disks.get(&id).and_then(|disk| status.map.nodes.get(&disk.node));
+    let waiting = waiting(status, id).filter(|_| node.is_some_and(|node| node.up));
+    said.into_iter().chain(waiting).collect::<Vec<_>>().join("; ")
 }
 
 /// What is wrong with the disks of a node beside what it says of each.
@@ -73,7 +78,7 @@ fn waiting(status: &ClusterStatus, id: DiskId) -> Option<String> {
     }
     let seconds = status.waits_ms.get(&id)?.div_ceil(1000);
     Some(match seconds {
-        0..120 => format!("waited for for another {seconds} s"),
-        _ => format!("waited for for another {} min", seconds.div_ceil(60)),
+        0..120 => format!("waited for {seconds} s more"),
+        _ => format!("waited for {} min more", seconds.div_ceil(60)),
     })
 }

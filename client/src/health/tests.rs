@@ -53,10 +53,10 @@ fn disks_that_are_broken() {
     check(&status, &[missing]);
     for (ms, want) in [(30_000, "30 s"), (0, "0 s"), (500_500, "9 min")] {
         status.waits_ms.insert(DiskId(1), ms);
-        check(&status, &[&format!("{missing}; it is waited for for another {want}")]);
+        check(&status, &[&format!("{missing}; waited for {want} more")]);
     }
     status.map.disks.get_mut(&DiskId(1)).unwrap().is_out = true;
-    check(&status, &[&format!("{missing}; it is out: what it had goes to others")]);
+    check(&status, &[&format!("{missing}; out: what it had goes to others")]);
 }
 
 fn client_report(state: DiskState, problem: &str) -> proto::cluster::DiskReport {
@@ -78,7 +78,7 @@ fn disks_of_nodes_that_are_down_are_waited_for_together() {
     status.map.nodes.get_mut(&NodeId(2)).unwrap().up = false;
     status.waits_ms.insert(DiskId(2), 90_000);
     let node = "node 2 (zone2, 127.0.0.1:7404) is down: silent for 0 s; its disks are";
-    check(&status, &[&format!("{node} waited for for another 90 s")]);
+    check(&status, &[&format!("{node} waited for 90 s more")]);
     status.map.disks.get_mut(&DiskId(2)).unwrap().is_out = true;
     check(&status, &[&format!("{node} out: what it had goes to others")]);
 }
@@ -93,7 +93,7 @@ fn a_storm_is_no_failure() {
     let storm =
         "repair waits: 3 disks in 3 nodes are away at once, which looks like a mistake; bring them back";
     assert!(health.problems.iter().any(|problem| problem.starts_with(storm)), "{:?}", health.problems);
-    assert!(health.problems[0].ends_with("it is waited for"), "{:?}", health.problems);
+    assert!(health.problems[0].ends_with("is missing: waited for"), "{:?}", health.problems);
 }
 
 #[test]

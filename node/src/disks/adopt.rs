@@ -129,7 +129,8 @@ impl DiskKeeper {
         let (root, env) = (path.to_owned(), self.duties.env.clone());
         let space = env.disk.submit(move |disk| Ok(disk.space(&root)?)).await?;
         let DiskIdentity { uuid, node, .. } = *identity;
-        let id = self.register(uuid, space.total).await?;
+        let ids = self.register(vec![(uuid, space.total)]).await?;
+        let id = ids.first().copied().expect("register() has one for each");
         info!(disk = %id, path = %path.display(), "a disk of node {node} is this node's from now on");
         let (root, own) = (path.to_owned(), self.duties.membership.node);
         env.disk.submit(move |disk| segments::hand_over(disk, &root, uuid, own, id)).await

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use blockserver::{Disks, report_of};
@@ -12,12 +13,12 @@ use client::Cluster;
 use env::Env;
 use env::task::JoinSet;
 use env::time::Duration;
-use proto::cluster::{DiskReport, RegisterDisks};
+use proto::cluster::DiskReport;
 use proto::map::DiskState;
 use segments::{DiskConfig, DiskStore};
 use tokio::sync::Notify;
 use tracing::{info, warn};
-use types::limits::{DISK_LOOK_PATIENCE, DISK_LOOK_PERIOD, DISK_OPEN_PATIENCE, DISK_REGISTER_PAUSE};
+use types::limits::{DISK_LOOK_PATIENCE, DISK_LOOK_PERIOD, DISK_OPEN_PATIENCE};
 use types::{DiskId, DiskUuid, Error, Result};
 
 use super::judge::{Away, Facts, Finding, Judgement, judge};
@@ -43,6 +44,9 @@ pub struct Duties {
     pub configured: Vec<PathBuf>,
 }
 
+/// An open disk; its id and what it says of itself, when it has an id.
+type Opened = (Arc<DiskStore>, Option<(DiskId, DiskReport)>);
+
 /// Keeps the disks of a node.
 pub struct DiskKeeper {
     pub(super) duties: Duties,
@@ -52,6 +56,8 @@ pub struct DiskKeeper {
     saving: tokio::sync::Mutex<()>,
     /// Somebody wants a look before it is due.
     pub(super) wanted: Notify,
+    /// New disks are being named.
+    pub(super) is_naming: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -75,8 +81,8 @@ impl DiskKeeper {
         let home = duties.home.clone();
         let record = env::task::blocking(move || Record::load(&home)).await?;
         let state = Mutex::new(State { record, ..State::default() });
-        let (disks, saving, wanted) = Default::default();
-        Ok(Arc::new(Self { duties, disks, state, saving, wanted }))
+        let (disks, saving, wanted, is_naming) = Default::default();
+        Ok(Arc::new(Self { duties, disks, state, saving, wanted, is_naming }))
     }
 
     /// The disks that are open, and what is said of the others.
@@ -112,7 +118,9 @@ impl DiskKeeper {
         let (state, now) = (self.state(), env::time::now());
         let places = state.record.places(&self.duties.configured);
         let is_done = |path| match state.spots.get(path) {
-            Some(spot) => spot.finding(now).is_some() && !matches!(spot.stage, Stage::Opening),
+            Some(spot) => {
+                spot.finding(now).is_some() && !matches!(spot.stage, Stage::Opening | Stage::New(_))
+            }
             None => false,
         };
         // What is found is judged before anything is said of it.
@@ -167,7 +175,7 @@ impl DiskKeeper {
         let places = state.record.places(&self.duties.configured);
         let State { spots, .. } = &mut *state;
         spots.retain(|path, spot| {
-            places.contains(path) || matches!(spot.stage, Stage::Opening | Stage::Open(..))
+            places.contains(path) || !matches!(spot.stage, Stage::Idle | Stage::Failed { .. })
         });
         let mut begin = |path: PathBuf| {
             let number = spots.entry(path.clone()).or_default().begin_look(now)?;
@@ -212,6 +220,7 @@ impl DiskKeeper {
             let pause = self.begin_open(&path);
             env::task::spawn(self.clone().take(path, identity, pause));
         }
+        self.begin_naming();
     }
 
     fn forget(&self, uuid: &DiskUuid) {
@@ -266,74 +275,54 @@ impl DiskKeeper {
         }
     }
 
-    /// Opens the disk in a directory, or formats that, and lets it serve.
+    /// Opens the disk in a directory, or formats that, and lets it serve once it has an id.
     async fn open(self: Arc<Self>, path: PathBuf, uuid: Option<DiskUuid>, pause: Duration) {
         let opened = self.try_open(&path, uuid).await;
         let mut state = self.state();
-        let spot = state.spots.entry(path.clone()).or_default();
         match opened {
-            Ok((store, id, report)) => {
-                info!(disk = %id, path = %path.display(), "open");
-                self.disks.insert(id, store.clone(), report);
-                spot.enter(Stage::Open(store, id));
-            }
+            Ok((store, Some((id, report)))) => self.serve(&mut state, &path, store, id, report),
+            Ok((store, None)) => state.spots.entry(path).or_default().enter(Stage::New(store)),
             Err(e) => {
                 warn!(path = %path.display(), "the disk cannot be opened: {e}");
-                spot.fail(env::time::now(), e.message().to_owned(), pause);
+                state.spots.entry(path).or_default().fail(env::time::now(), e.message().to_owned(), pause);
             }
         }
         self.wanted.notify_one();
     }
 
-    async fn try_open(
-        &self,
-        path: &Path,
-        uuid: Option<DiskUuid>,
-    ) -> Result<(Arc<DiskStore>, DiskId, DiskReport)> {
+    async fn try_open(&self, path: &Path, uuid: Option<DiskUuid>) -> Result<Opened> {
         let Duties { env, platform, membership, .. } = self.duties.clone();
         let config = DiskConfig::new(path, membership.cluster, membership.node, uuid);
-        let open = move || DiskStore::open(&env, config, |path| platform.open_kv(path));
-        let store = env::task::blocking(open).await?;
-        self.state().record.see(store.uuid(), path);
-        self.save().await;
-        let id = self.id_of(&store).await?;
-        let (named, at) = (store.clone(), path.display().to_string());
-        let report = env::task::blocking(move || {
-            named.assign(id)?;
-            Ok(report_of(&named, at))
-        });
-        Ok((store, id, report.await?))
-    }
-
-    /// The id of an open disk; a new one is given one by the cluster.
-    async fn id_of(&self, store: &Arc<DiskStore>) -> Result<DiskId> {
-        if let Some(id) = store.id() {
-            self.state().record.name(store.uuid(), id, self.duties.cluster.map().epoch);
-            self.save().await;
-            return Ok(id);
-        }
-        let asked = store.clone();
-        let total = env::task::blocking(move || Ok(asked.stats()?.total)).await?;
-        self.register(store.uuid(), total).await
-    }
-
-    /// Asks the root partition for an id until it answers: a cluster that is just starting has no leader yet.
-    pub(super) async fn register(&self, uuid: DiskUuid, capacity: u64) -> Result<DiskId> {
-        let question = RegisterDisks { node: self.duties.membership.node, disks: vec![(uuid, capacity)] };
-        loop {
-            match self.duties.cluster.ask_root(&question).await {
-                Ok(registered) => {
-                    let id = registered.ids.first().copied();
-                    let id = id.ok_or_else(|| Error::internal("the cluster has registered nothing"))?;
-                    self.state().record.name(uuid, id, registered.epoch);
-                    self.save().await;
-                    return Ok(id);
-                }
-                Err(e) if e.is_transient() => warn!("a disk is not registered yet, trying again: {e}"),
-                Err(e) => return Err(e.context("registering the disk")),
+        let at = path.display().to_string();
+        let open = move || {
+            let store = DiskStore::open(&env, config, |path| platform.open_kv(path))?;
+            let named = store.id().map(|id| (id, report_of(&store, at)));
+            Ok((store, named))
+        };
+        let (store, named) = env::task::blocking(open).await?;
+        {
+            let mut state = self.state();
+            state.record.see(store.uuid(), path);
+            if let Some((id, _)) = &named {
+                state.record.name(store.uuid(), *id, self.duties.cluster.map().epoch);
             }
-            env::time::sleep(DISK_REGISTER_PAUSE).await;
         }
+        self.save().await;
+        Ok((store, named))
+    }
+
+    /// A disk serves from now on.
+    pub(super) fn serve(
+        &self,
+        state: &mut State,
+        path: &Path,
+        store: Arc<DiskStore>,
+        id: DiskId,
+        report: DiskReport,
+    ) {
+        info!(disk = %id, path = %path.display(), "open");
+        self.disks.insert(id, store.clone(), report);
+        state.spots.entry(path.to_owned()).or_default().enter(Stage::Open(store, id));
     }
 
     /// Writes down what is remembered. A failure is told and otherwise borne: the disks say themselves who they are.

@@ -32,6 +32,8 @@ pub enum Stage {
     Idle,
     /// Its disk is being opened.
     Opening,
+    /// Its disk is open and has no id yet.
+    New(Arc<DiskStore>),
     /// Its disk is open, under this id.
     Open(Arc<DiskStore>, DiskId),
     /// Its disk could not be opened.
@@ -88,7 +90,7 @@ impl Spot {
     pub fn used(&self, now: Instant) -> Option<Use> {
         match &self.stage {
             Stage::Idle => None,
-            Stage::Opening => Some(Use::Opening),
+            Stage::Opening | Stage::New(_) => Some(Use::Opening),
             Stage::Open(store, _) => Some(Use::Open(store.uuid())),
             Stage::Failed { why, until, .. } => (now < *until).then(|| Use::Failed(why.clone())),
         }
