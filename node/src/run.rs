@@ -129,6 +129,9 @@ impl Node {
                 partitions: meta.as_ref().map(|meta| meta.partitions()).unwrap_or_default(),
                 epoch: cluster.map().epoch,
                 heard: heard.ago(),
+                disks: service.disks.get().map(|disks| disks.disks().reports()).unwrap_or_default(),
+                disk_problems: service.disks.get().map(|disks| disks.problems()).unwrap_or_default(),
+                indexes: meta.as_ref().map(|meta| meta.index_stats()).unwrap_or_default(),
                 polls: meta.as_ref().map_or(0, |meta| meta.poll_count()),
                 polls_woken: meta.as_ref().map_or(0, |meta| meta.poll_woken_count()),
             }
