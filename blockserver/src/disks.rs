@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use proto::cluster::DiskReport;
+use proto::cluster::{DiskErrors, DiskReport};
 use proto::map::DiskState;
 use segments::DiskStore;
 use types::DiskId;
@@ -54,8 +54,7 @@ impl Disks {
         why: String,
         path: String,
     ) -> Option<Arc<DiskStore>> {
-        let (used_bytes, free_bytes, records) = Default::default();
-        let report = DiskReport { state, problem: why, path, used_bytes, free_bytes, records };
+        let report = DiskReport { state, problem: why, path, ..DiskReport::default() };
         self.known_mut().insert(id, Known { open: None, report })?.open
     }
 
@@ -92,31 +91,53 @@ impl FromIterator<(DiskId, Arc<DiskStore>)> for Disks {
 
 /// What an open disk says of itself. Asks its file system, which blocks, for as long as the disk hangs.
 pub fn report_of(disk: &DiskStore, path: String) -> DiskReport {
-    match disk.stats() {
-        Ok(stats) => {
-            let (state, problem) = match stats.state {
-                segments::DiskState::Healthy if stats.is_rebuilding => {
-                    (DiskState::Healthy, "its index is being rebuilt".to_owned())
-                }
-                segments::DiskState::Healthy if stats.lost > 0 => {
-                    (DiskState::Healthy, format!("{} damaged parts are being rebuilt", stats.lost))
-                }
-                segments::DiskState::Healthy => (DiskState::Healthy, String::new()),
-                segments::DiskState::Slow => (DiskState::Slow, "much slower than the others".to_owned()),
-                segments::DiskState::BackfillFull => {
-                    (DiskState::BackfillFull, "nearly full: add disks or remove data".to_owned())
-                }
-                segments::DiskState::Full => (DiskState::Full, "full: add disks or remove data".to_owned()),
-                segments::DiskState::ReadOnly(why) => (DiskState::ReadOnly, why),
-                segments::DiskState::Failed(why) => (DiskState::Failed, why),
-            };
-            let (used_bytes, free_bytes, records) = (stats.bytes, stats.free, stats.records);
-            DiskReport { state, problem, path, used_bytes, free_bytes, records }
-        }
+    let stats = match disk.stats() {
+        Ok(stats) => stats,
         Err(e) => {
-            let (used_bytes, free_bytes, records) = Default::default();
-            let (state, problem) = (DiskState::Failed, e.to_string());
-            DiskReport { state, problem, path, used_bytes, free_bytes, records }
+            return DiskReport {
+                state: DiskState::Failed,
+                problem: e.to_string(),
+                path,
+                ..DiskReport::default()
+            };
         }
+    };
+    let (state, problem) = state_of(&stats);
+    let segments::DiskFailures { media_read_errors, media_write_errors, unreadable, damaged, timeouts } =
+        stats.failures;
+    let errors = DiskErrors {
+        media_read: media_read_errors,
+        media_write: media_write_errors,
+        unreadable,
+        damaged,
+        timeouts,
+    };
+    DiskReport {
+        state,
+        problem,
+        path,
+        used_bytes: stats.bytes,
+        free_bytes: stats.free,
+        records: stats.records,
+        read_micros: stats.read_micros,
+        sync_micros: stats.sync_micros,
+        errors,
+    }
+}
+
+/// What a disk can do, and what is wrong with it.
+fn state_of(stats: &segments::DiskStats) -> (DiskState, String) {
+    use segments::DiskState as Own;
+    match &stats.state {
+        Own::Healthy if stats.is_rebuilding => (DiskState::Healthy, "its index is being rebuilt".to_owned()),
+        Own::Healthy if stats.lost > 0 => {
+            (DiskState::Healthy, format!("{} damaged parts are being rebuilt", stats.lost))
+        }
+        Own::Healthy => (DiskState::Healthy, String::new()),
+        Own::Slow => (DiskState::Slow, "much slower than the others".to_owned()),
+        Own::BackfillFull => (DiskState::BackfillFull, "nearly full: add disks or remove data".to_owned()),
+        Own::Full => (DiskState::Full, "full: add disks or remove data".to_owned()),
+        Own::ReadOnly(why) => (DiskState::ReadOnly, why.clone()),
+        Own::Failed(why) => (DiskState::Failed, why.clone()),
     }
 }

@@ -22,6 +22,7 @@ fn heartbeat(id: u8, native: SocketAddr) -> Heartbeat {
         used_bytes: 2_000,
         free_bytes: 8_000,
         records: 5,
+        ..DiskReport::default()
     };
     Heartbeat {
         node: NodeId(id.into()),

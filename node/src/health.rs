@@ -198,8 +198,9 @@ mod tests {
     }
 
     fn disk() -> DiskReport {
-        let (state, problem, path) = (DiskState::Slow, String::new(), "/d".to_owned());
-        DiskReport { state, problem, path, used_bytes: 11, free_bytes: 12, records: 13 }
+        let (state, read_micros) = (DiskState::Slow, 900);
+        let errors = proto::cluster::DiskErrors { damaged: 2, ..Default::default() };
+        DiskReport { state, free_bytes: 12, read_micros, errors, ..DiskReport::default() }
     }
 
     fn healthy() -> Health {
@@ -253,6 +254,8 @@ mod tests {
             "cloudsync_disk_state{disk=\"7\",state=\"slow\"} 1",
             "cloudsync_disk_state{disk=\"7\",state=\"healthy\"} 0",
             "cloudsync_disk_free_bytes{disk=\"7\"} 12",
+            "cloudsync_disk_read_micros{disk=\"7\"} 900",
+            "cloudsync_disk_errors_total{disk=\"7\",kind=\"damaged\"} 2",
             "cloudsync_disk_problems 1",
             "cloudsync_chunks_flagged{partition=\"2\",flag=\"lost\"} 3",
             "cloudsync_requests_total{transport=\"quic\"} 0",

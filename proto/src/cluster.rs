@@ -29,8 +29,23 @@ pub struct MapFetched {
     pub map: Option<ClusterMap>,
 }
 
+/// What went wrong on a disk since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskErrors {
+    /// Reads that the medium failed.
+    pub media_read: u64,
+    /// Writes and syncs that the medium failed.
+    pub media_write: u64,
+    /// Shards that could not be read.
+    pub unreadable: u64,
+    /// Shards that did not match their checksums.
+    pub damaged: u64,
+    /// Requests that it did not answer in time.
+    pub timeouts: u64,
+}
+
 /// State of one disk, as its node sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskReport {
     /// What it can do.
     pub state: DiskState,
@@ -44,6 +59,12 @@ pub struct DiskReport {
     pub free_bytes: u64,
     /// Shards and replicas on it.
     pub records: u64,
+    /// What reads take on average, in microseconds; 0 before the first.
+    pub read_micros: u64,
+    /// What writes take until they are durable.
+    pub sync_micros: u64,
+    /// What went wrong.
+    pub errors: DiskErrors,
 }
 
 /// State of one partition, as a node with a copy of it sees it.

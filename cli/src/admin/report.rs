@@ -186,8 +186,8 @@ fn led_by(heartbeat: Option<&Heartbeat>) -> Vec<PartitionId> {
 /// One line per disk.
 pub fn disks(status: &ClusterStatus) -> Outcome {
     let headings = [
-        "disk", "node", "zone", "state", ">used", ">free", ">size", ">fill", ">shards", ">slots", "path",
-        "problem",
+        "disk", "node", "zone", "state", ">used", ">free", ">size", ">fill", ">shards", ">slots", ">read",
+        "path", "problem",
     ];
     let mut table = Table::new(&headings);
     let mut values = Vec::new();
@@ -208,7 +208,7 @@ pub fn disks(status: &ClusterStatus) -> Outcome {
     Outcome { text: table.render(), json: Value::Array(values), complaints, exit }
 }
 
-fn disk(status: &ClusterStatus, id: DiskId) -> ([String; 12], Value, bool) {
+fn disk(status: &ClusterStatus, id: DiskId) -> ([String; 13], Value, bool) {
     let map = &status.map;
     let disk = &map.disks[&id];
     let node = map.nodes.get(&disk.node);
@@ -240,6 +240,7 @@ fn disk(status: &ClusterStatus, id: DiskId) -> ([String; 12], Value, bool) {
         fill.map(|fill| format!("{fill}%")).unwrap_or_default(),
         report.map(|r| r.records.to_string()).unwrap_or_default(),
         slots.to_string(),
+        report.filter(|r| r.read_micros > 0).map(|r| millis(r.read_micros)).unwrap_or_default(),
         path.to_owned(),
         problem.clone(),
     ];
@@ -258,9 +259,15 @@ fn disk(status: &ClusterStatus, id: DiskId) -> ([String; 12], Value, bool) {
         "fill_percent": fill,
         "records": report.map(|r| r.records),
         "slots": slots,
+        "read_micros": report.map(|r| r.read_micros),
+        "sync_micros": report.map(|r| r.sync_micros),
         "problem": problem,
     });
     (row, value, state == DiskState::Healthy.name() && problem.is_empty())
+}
+
+fn millis(micros: u64) -> String {
+    format!("{}.{} ms", micros / 1000, micros % 1000 / 100)
 }
 
 fn state_word(is_up: bool) -> &'static str {

@@ -51,14 +51,7 @@ pub(super) fn map() -> ClusterMap {
 
 /// What a node says whose disks are as given.
 fn says(node: u64, disks: &[(u32, DiskState)]) -> Heartbeat {
-    let report = |state| DiskReport {
-        state,
-        problem: String::new(),
-        path: String::new(),
-        used_bytes: 0,
-        free_bytes: 0,
-        records: 0,
-    };
+    let report = |state| DiskReport { state, ..DiskReport::default() };
     Heartbeat {
         node: NodeId(node),
         native: address(node),

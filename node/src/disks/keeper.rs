@@ -15,7 +15,7 @@ use env::task::JoinSet;
 use env::time::Duration;
 use proto::cluster::DiskReport;
 use proto::map::DiskState;
-use segments::{DiskConfig, DiskStore};
+use segments::{DiskConfig, DiskStore, is_slow};
 use tokio::sync::Notify;
 use tracing::{info, warn};
 use types::limits::{DISK_LOOK_PATIENCE, DISK_LOOK_PERIOD, DISK_OPEN_PATIENCE};
@@ -129,6 +129,7 @@ impl DiskKeeper {
 
     async fn round(self: &Arc<Self>) {
         self.look().await;
+        self.compare();
         let judgement = {
             // Nobody opens or closes a disk between the judgement and what is said.
             let mut state = self.state();
@@ -141,6 +142,17 @@ impl DiskKeeper {
             judgement
         };
         self.perform(judgement).await;
+    }
+
+    /// Which of the open disks are much slower than the others.
+    fn compare(&self) {
+        let reports = self.disks.reports();
+        for (id, store) in self.disks.open() {
+            let Some(own) = reports.get(&id) else { continue };
+            let peers = reports.iter().filter(|(peer, report)| **peer != id && report.read_micros > 0);
+            let peers: Vec<u64> = peers.map(|(_, report)| report.read_micros).collect();
+            store.set_slow(is_slow(own.read_micros, &peers));
+        }
     }
 
     fn judge(&self, state: &State) -> Judgement {
@@ -295,7 +307,7 @@ impl DiskKeeper {
         let config = DiskConfig::new(path, membership.cluster, membership.node, uuid);
         let at = path.display().to_string();
         let open = move || {
-            let store = DiskStore::open(&env, config, |path| platform.open_kv(path))?;
+            let store = DiskStore::open(&env, config, move |path| platform.open_kv(path))?;
             let named = store.id().map(|id| (id, report_of(&store, at)));
             Ok((store, named))
         };

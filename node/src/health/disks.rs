@@ -1,6 +1,6 @@
 //! The numbers of disks, and of chunks that are not whole.
 
-use proto::cluster::DiskReport;
+use proto::cluster::{DiskErrors, DiskReport};
 use proto::index::IndexStats;
 use proto::map::DiskState;
 
@@ -16,10 +16,12 @@ pub(super) fn add(text: &mut Metrics, health: &Health) {
         }
     }
     type Number = fn(&DiskReport) -> u64;
-    let numbers: [(&str, &str, Number); 4] = [
+    let numbers: [(&str, &str, Number); 6] = [
         ("used_bytes", "Payload bytes of shards and replicas on a disk", |disk| disk.used_bytes),
         ("free_bytes", "Bytes that the file system of a disk can still take", |disk| disk.free_bytes),
         ("records", "Shards and replicas on a disk", |disk| disk.records),
+        ("read_micros", "What reads of a disk take on average", |disk| disk.read_micros),
+        ("sync_micros", "What durable writes to a disk take on average", |disk| disk.sync_micros),
         ("troubled", "1 when something is to be said of a disk", |disk| (!disk.problem.is_empty()).into()),
     ];
     for (name, help, number) in numbers {
@@ -28,9 +30,27 @@ pub(super) fn add(text: &mut Metrics, health: &Health) {
             text.add(&format!("disk=\"{id}\""), number(report));
         }
     }
+    add_errors(text, health);
     let problems = health.disk_problems.len() as u64;
     text.family("disk_problems", "gauge", "Directories that are no disk of the node").add("", problems);
     add_chunks(text, health);
+}
+
+fn add_errors(text: &mut Metrics, health: &Health) {
+    type Number = fn(&DiskErrors) -> u64;
+    let kinds: [(&str, Number); 5] = [
+        ("media_read", |errors| errors.media_read),
+        ("media_write", |errors| errors.media_write),
+        ("unreadable", |errors| errors.unreadable),
+        ("damaged", |errors| errors.damaged),
+        ("timeout", |errors| errors.timeouts),
+    ];
+    text.family("disk_errors_total", "counter", "What went wrong on a disk since it was opened");
+    for (id, report) in &health.disks {
+        for (kind, number) in kinds {
+            text.add(&format!("disk=\"{id}\",kind=\"{kind}\""), number(&report.errors));
+        }
+    }
 }
 
 fn add_chunks(text: &mut Metrics, health: &Health) {
