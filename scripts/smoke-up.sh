@@ -87,5 +87,6 @@ check "and finds everything" bash -c "'$bin' cat /kept | cmp - '$work/file'"
 check "and is healthy" exits 0 cloudsync admin cluster status
 check "SIGTERM stops it, exit code 0" stop TERM 0
 mv "$work/data/disk3" "$work/disk3"
-check "a missing disk is named" says "disk3" timeout 20 "$bin" up --data "$work/data" --listen "127.0.0.1:$port"
+check "without one of its disks it starts" start
+check "and names it: exit code 3" bash -c "'$bin' admin disk list >'$work/disks'; [ \$? -eq 3 ] && grep -q 'missing.*disk3 ' '$work/disks'"
 sum_up

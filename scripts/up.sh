@@ -8,10 +8,10 @@ server=
 cloudsync() { "$bin" "$@"; }
 end_server() { [ -z "$server" ] || kill -9 "$server" 2>/dev/null; }
 
-# Starts the cluster and waits until it says that it is up.
+# start [OPTION…]: starts the cluster and waits until it says that it is up.
 start() {
     : >"$home/up.out"
-    "$bin" up --data "$home/data" --listen "$listen" >"$home/up.out" 2>"$home/up.log" &
+    "$bin" up --data "$home/data" --listen "$listen" "$@" >"$home/up.out" 2>"$home/up.log" &
     server=$!
     until grep -q "CloudSync is up" "$home/up.out"; do
         kill -0 "$server" 2>/dev/null || { cat "$home/up.log"; return 1; }

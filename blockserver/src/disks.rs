@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use proto::cluster::DiskReport;
+use proto::cluster::{DiskErrors, DiskReport};
 use proto::map::DiskState;
 use segments::DiskStore;
 use types::DiskId;
@@ -14,60 +14,58 @@ pub struct Disks(RwLock<BTreeMap<DiskId, Known>>);
 
 /// What the node has of a disk.
 #[derive(Debug)]
-enum Known {
-    Open(Arc<DiskStore>),
-    /// Missing or failed.
-    Away(DiskReport),
+struct Known {
+    /// `None` while it is missing or failed.
+    open: Option<Arc<DiskStore>>,
+    /// As it was when somebody looked at it last: a disk that hangs must not keep those who only ask for its state.
+    report: DiskReport,
 }
 
 impl Disks {
     /// An open disk.
     pub fn get(&self, id: &DiskId) -> Option<Arc<DiskStore>> {
-        match self.known().get(id) {
-            Some(Known::Open(disk)) => Some(disk.clone()),
-            _ => None,
-        }
+        self.known().get(id)?.open.clone()
     }
 
     /// All open disks.
     pub fn open(&self) -> BTreeMap<DiskId, Arc<DiskStore>> {
         let known = self.known();
-        let open = known.iter().filter_map(|(id, known)| match known {
-            Known::Open(disk) => Some((*id, disk.clone())),
-            Known::Away(_) => None,
-        });
-        open.collect()
+        known.iter().filter_map(|(id, known)| Some((*id, known.open.clone()?))).collect()
     }
 
-    /// A disk is open from now on, in place of what was known of it.
-    pub fn insert(&self, id: DiskId, disk: Arc<DiskStore>) {
-        self.known_mut().insert(id, Known::Open(disk));
+    /// A disk is open from now on, in place of what was known of it; `report` is what [`report_of`] says of it.
+    pub fn insert(&self, id: DiskId, disk: Arc<DiskStore>, report: DiskReport) {
+        self.known_mut().insert(id, Known { open: Some(disk), report });
     }
 
-    /// A disk of this node is not there, or answers nothing: `why`. Returns the store that was open.
-    pub fn set_away(&self, id: DiskId, state: DiskState, why: String) -> Option<Arc<DiskStore>> {
-        let report = DiskReport { state, problem: why, used_bytes: 0, free_bytes: 0, records: 0 };
-        match self.known_mut().insert(id, Known::Away(report)) {
-            Some(Known::Open(disk)) => Some(disk),
-            _ => None,
+    /// What is said of an open disk from now on.
+    pub fn set_report(&self, id: DiskId, report: DiskReport) {
+        if let Some(known) = self.known_mut().get_mut(&id).filter(|known| known.open.is_some()) {
+            known.report = report;
         }
+    }
+
+    /// A disk of this node is not there, or answers nothing: `why`; `path` is where it was. Returns the store that was
+    /// open.
+    pub fn set_away(
+        &self,
+        id: DiskId,
+        state: DiskState,
+        why: String,
+        path: String,
+    ) -> Option<Arc<DiskStore>> {
+        let report = DiskReport { state, problem: why, path, ..DiskReport::default() };
+        self.known_mut().insert(id, Known { open: None, report })?.open
     }
 
     /// Nothing more is said of a disk. Returns the store that was open.
     pub fn forget(&self, id: DiskId) -> Option<Arc<DiskStore>> {
-        match self.known_mut().remove(&id) {
-            Some(Known::Open(disk)) => Some(disk),
-            _ => None,
-        }
+        self.known_mut().remove(&id)?.open
     }
 
     /// What this node says of each of its disks.
     pub fn reports(&self) -> BTreeMap<DiskId, DiskReport> {
-        let report = |known: &Known| match known {
-            Known::Open(disk) => report(disk),
-            Known::Away(report) => report.clone(),
-        };
-        self.known().iter().map(|(id, known)| (*id, report(known))).collect()
+        self.known().iter().map(|(id, known)| (*id, known.report.clone())).collect()
     }
 
     fn known(&self) -> RwLockReadGuard<'_, BTreeMap<DiskId, Known>> {
@@ -79,43 +77,67 @@ impl Disks {
     }
 }
 
+/// For nodes whose disks do not come and go.
 impl FromIterator<(DiskId, Arc<DiskStore>)> for Disks {
     fn from_iter<T: IntoIterator<Item = (DiskId, Arc<DiskStore>)>>(open: T) -> Self {
-        let known = open.into_iter().map(|(id, disk)| (id, Known::Open(disk)));
-        Self(RwLock::new(known.collect()))
+        let disks = Self::default();
+        for (id, disk) in open {
+            let report = report_of(&disk, String::new());
+            disks.insert(id, disk, report);
+        }
+        disks
     }
 }
 
-fn report(disk: &DiskStore) -> DiskReport {
-    match disk.stats() {
-        Ok(stats) => {
-            let (state, problem) = match stats.state {
-                segments::DiskState::Healthy if stats.is_rebuilding => {
-                    (DiskState::Healthy, "its index is being rebuilt".to_owned())
-                }
-                segments::DiskState::Healthy if stats.lost > 0 => {
-                    (DiskState::Healthy, format!("{} damaged parts are being rebuilt", stats.lost))
-                }
-                segments::DiskState::Healthy => (DiskState::Healthy, String::new()),
-                segments::DiskState::Slow => (DiskState::Slow, "much slower than the others".to_owned()),
-                segments::DiskState::BackfillFull => {
-                    (DiskState::BackfillFull, "nearly full: add disks or remove data".to_owned())
-                }
-                segments::DiskState::Full => (DiskState::Full, "full: add disks or remove data".to_owned()),
-                segments::DiskState::ReadOnly(why) => (DiskState::ReadOnly, why),
-                segments::DiskState::Failed(why) => (DiskState::Failed, why),
-            };
-            DiskReport {
-                state,
-                problem,
-                used_bytes: stats.bytes,
-                free_bytes: stats.free,
-                records: stats.records,
-            }
-        }
+/// What an open disk says of itself. Asks its file system, which blocks, for as long as the disk hangs.
+pub fn report_of(disk: &DiskStore, path: String) -> DiskReport {
+    let stats = match disk.stats() {
+        Ok(stats) => stats,
         Err(e) => {
-            let (used_bytes, free_bytes, records) = Default::default();
-            DiskReport { state: DiskState::Failed, problem: e.to_string(), used_bytes, free_bytes, records }
+            return DiskReport {
+                state: DiskState::Failed,
+                problem: e.to_string(),
+                path,
+                ..DiskReport::default()
+            };
         }
+    };
+    let (state, problem) = state_of(&stats);
+    let segments::DiskFailures { media_read_errors, media_write_errors, unreadable, damaged, timeouts } =
+        stats.failures;
+    let errors = DiskErrors {
+        media_read: media_read_errors,
+        media_write: media_write_errors,
+        unreadable,
+        damaged,
+        timeouts,
+    };
+    DiskReport {
+        state,
+        problem,
+        path,
+        used_bytes: stats.bytes,
+        free_bytes: stats.free,
+        records: stats.records,
+        read_micros: stats.read_micros,
+        sync_micros: stats.sync_micros,
+        errors,
+    }
+}
+
+/// What a disk can do, and what is wrong with it.
+fn state_of(stats: &segments::DiskStats) -> (DiskState, String) {
+    use segments::DiskState as Own;
+    match &stats.state {
+        Own::Healthy if stats.is_rebuilding => (DiskState::Healthy, "its index is being rebuilt".to_owned()),
+        Own::Healthy if stats.lost > 0 => {
+            (DiskState::Healthy, format!("{} damaged parts are being rebuilt", stats.lost))
+        }
+        Own::Healthy => (DiskState::Healthy, String::new()),
+        Own::Slow => (DiskState::Slow, "much slower than the others".to_owned()),
+        Own::BackfillFull => (DiskState::BackfillFull, "nearly full: add disks or remove data".to_owned()),
+        Own::Full => (DiskState::Full, "full: add disks or remove data".to_owned()),
+        Own::ReadOnly(why) => (DiskState::ReadOnly, why.clone()),
+        Own::Failed(why) => (DiskState::Failed, why.clone()),
     }
 }

@@ -20,7 +20,7 @@ mod server;
 mod sources;
 mod yielding;
 
-pub use disks::Disks;
+pub use disks::{Disks, report_of};
 pub use links::Links;
 pub use server::{Blockserver, Config};
 

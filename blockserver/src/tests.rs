@@ -31,7 +31,7 @@ use types::{
     NodeId, PartitionId, PgId, Profile, Result, Scope, TenantId,
 };
 
-use crate::disks::Disks;
+use crate::disks::{Disks, report_of};
 use crate::links::Links;
 use crate::reconcile::{Reconciled, Task};
 use crate::server::{Blockserver, Config};
@@ -537,7 +537,7 @@ async fn damaged_parts_are_made_again() {
         bench.look_at(node, &chunks).await;
     }
     assert!(bench.lost(2) > 0 && bench.lost(3) > 0);
-    let report = &bench.server(2).disk_reports()[&DiskId(2)];
+    let report = report_of(&bench.server(2).disks.get(&DiskId(2)).unwrap(), String::new());
     assert!(
         report.state == DiskState::Healthy && report.problem.contains("damaged parts are being rebuilt"),
         "{report:?}"

@@ -1,8 +1,10 @@
 //! Commands of administrators: health, nodes, disks, who gets in, namespaces, keys.
 
 mod compare;
+mod disk;
 mod entry;
 mod keys;
+mod lost;
 mod namespaces;
 mod repair;
 mod report;
@@ -13,13 +15,13 @@ use std::fmt::Write;
 
 use proto::cluster::{ClusterStatus, RemoveNode};
 use serde_json::json;
-use types::{ErrorKind, NodeId};
+use types::{DiskId, ErrorKind, NodeId};
 
 pub use entry::{recover as recover_credentials, warning};
 pub use repair::{readdress, recover, skip};
 pub use report::{cluster, disks, nodes};
 
-use crate::args::{Admin, AdminCluster, AdminDisk, AdminKey, AdminMeta, AdminNode};
+use crate::args::{Admin, AdminCluster, AdminDisk, AdminKey, AdminLost, AdminMeta, AdminNode};
 use crate::exit::{self, Exit, Failure};
 use crate::output::Outcome;
 use crate::session::Session;
@@ -27,7 +29,12 @@ use crate::session::Session;
 /// Runs a command.
 pub async fn run(session: &Session, command: Admin) -> exit::Result<Outcome> {
     match command {
-        Admin::Cluster(AdminCluster::Status) => Ok(cluster(&health(session).await?)),
+        Admin::Cluster(AdminCluster::Status) => {
+            let status = health(session).await?;
+            // When a partition of the index does not answer, that is one of the problems.
+            let chunks = session.blocks().stats().await.ok();
+            Ok(cluster(&status, chunks.as_ref()))
+        }
         Admin::Node(AdminNode::List) => Ok(nodes(&health(session).await?)),
         Admin::Node(AdminNode::Remove { node, force, yes }) => {
             remove_node(session, NodeId(node), force, yes).await
@@ -37,6 +44,11 @@ pub async fn run(session: &Session, command: Admin) -> exit::Result<Outcome> {
             unreachable!("needs no cluster: done without a session")
         }
         Admin::Disk(AdminDisk::List) => Ok(disks(&health(session).await?)),
+        Admin::Disk(AdminDisk::Adopt { path, node }) => disk::adopt(session, &path, node.map(NodeId)).await,
+        Admin::Disk(AdminDisk::RemoveLost { disk, force, yes }) => {
+            disk::remove_lost(session, DiskId(disk), force, yes).await
+        }
+        Admin::Lost(AdminLost::List) => lost::list(session).await,
         Admin::Token(command) => Ok(entry::token(session, command).await?),
         Admin::Cert(command) => entry::cert(session, command).await,
         Admin::Namespace(command) => namespaces::run(session, command).await,

@@ -12,8 +12,8 @@ use clap::{Args, Parser, Subcommand};
 use types::{Profile, VersionId};
 
 pub use admin::{
-    Admin, AdminCert, AdminCluster, AdminDisk, AdminKey, AdminMeta, AdminNamespace, AdminNode, AdminToken,
-    TokenRole,
+    Admin, AdminCert, AdminCluster, AdminDisk, AdminKey, AdminLost, AdminMeta, AdminNamespace, AdminNode,
+    AdminToken, TokenRole,
 };
 
 use crate::output::Format;
@@ -71,9 +71,9 @@ pub enum Command {
         /// Where everything is kept
         #[arg(long, value_name = "DIR", default_value = "./cloudsync-data")]
         data: PathBuf,
-        /// Number of disks
-        #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u16).range(2..=128))]
-        disks: u16,
+        /// Number of disks: 6 in a new cluster, otherwise those that it has
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(2..=128))]
+        disks: Option<u16>,
         /// Where to listen; administration uses the next port
         #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7400")]
         listen: SocketAddr,

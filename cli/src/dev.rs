@@ -90,7 +90,7 @@ async fn status(cluster: &DevCluster) -> Result<Outcome> {
     }
     Ok(match cluster.fetch_status().await {
         Ok(status) => {
-            let health = admin::cluster(&status);
+            let health = admin::cluster(&status, None);
             let text = format!("{}\n{}", table.render(), health.text);
             Outcome { text, json: json!({ "processes": values, "cluster": health.json }), ..health }
         }

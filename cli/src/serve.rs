@@ -20,10 +20,10 @@ use crate::credentials::issue;
 use crate::output::{Outcome, write_out};
 
 /// Runs a whole cluster in this process until it is told to stop. Says on standard output what to do next.
-pub async fn up(env: Env, data: &Path, disk_count: u16, listen: SocketAddr) -> Result<Outcome> {
+pub async fn up(env: Env, data: &Path, disk_count: Option<u16>, listen: SocketAddr) -> Result<Outcome> {
     let (mut stop, platform) = (pin!(told_to_stop()?), RealPlatform(env.clone()));
     let Embedded { config, created } =
-        node::prepare_embedded(&env, &platform, data, disk_count.into(), listen)?;
+        node::prepare_embedded(&env, &platform, data, disk_count.map(usize::from), listen)?;
     let node_env = env.clone();
     if let Some(node) = start(env, Arc::new(platform), config, stop.as_mut()).await? {
         last_longer(&node_env, data).await;

@@ -11,9 +11,10 @@ use env::time::Instant;
 use net::{Dial, Reply, Request, Target, Transport};
 use proto::Call;
 use proto::cluster::{ClusterStatus, FetchDigest, FetchMap, FetchStatus, PartitionDigest};
+use proto::disks::{AdoptDisk, DiskAdopted};
 use proto::map::{ClusterMap, ROOT};
 use tokio::sync::watch;
-use types::limits::{CLIENT_BACKOFF_MS, DIGEST_TIMEOUT, LEADER_ATTEMPT_TIMEOUT};
+use types::limits::{CLIENT_BACKOFF_MS, DIGEST_TIMEOUT, DISK_ADOPT_PATIENCE, LEADER_ATTEMPT_TIMEOUT};
 use types::{Advice, Epoch, Error, ErrorKind, NodeId, PartitionId, Result};
 
 /// Where to find the cluster at first.
@@ -160,6 +161,14 @@ impl Cluster {
     pub async fn fetch_digest(&self, node: NodeId, partition: PartitionId) -> Result<PartitionDigest> {
         let request = Request::of(&FetchDigest { partition }, Bytes::new());
         self.call_node(node, request, DIGEST_TIMEOUT).await?.answer::<FetchDigest>()
+    }
+
+    /// Gives a node a directory to use as a disk. For administrators.
+    pub async fn adopt_disk(&self, node: NodeId, path: String) -> Result<DiskAdopted> {
+        let left = self.deadline.max(DISK_ADOPT_PATIENCE * 2);
+        self.call_node(node, Request::of(&AdoptDisk { path }, Bytes::new()), left)
+            .await?
+            .answer::<AdoptDisk>()
     }
 
     /// Sends one request to one node, once. `StaleEpoch` when the map does not have the node.

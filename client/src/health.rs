@@ -3,14 +3,17 @@
 //! Owns: what counts as degraded, who leads a partition, when a cluster is whole, and the words for all of it.
 //! Knows nothing of: how the status was fetched.
 
+mod disks;
 mod groups;
 
 use placement::SlotState;
 use proto::cluster::ClusterStatus;
-use proto::map::{ClusterMap, DiskInfo, DiskState};
+use proto::index::IndexStats;
+use proto::map::ClusterMap;
 use types::limits::CLOCK_APART_MS_MAX;
 use types::{DiskId, NodeId, counted};
 
+pub use disks::{disk_problem, disk_report, disk_trouble, node_disk_problems};
 pub use groups::{ReplicaStatus, leader, replicas};
 
 /// What is wrong, and what is good to know.
@@ -42,9 +45,30 @@ impl Health {
         health.problems.extend(map.nodes.keys().flat_map(|id| meta_problems(status, *id)));
         health.problems.extend(groups::problems(status));
         health.problems.extend(clock_problems(status));
+        health.problems.extend(map.nodes.keys().flat_map(|id| node_disk_problems(status, *id)));
         health.problems.extend(map.disks.keys().filter_map(|id| disk_problem(status, *id)));
+        health.problems.extend(disks::storm(map));
         health.judge_placement(map);
         health
+    }
+
+    /// Judges what the index knows of the chunks, too.
+    pub fn judge_chunks(&mut self, stats: &IndexStats) {
+        let IndexStats { displaced, thin, lost, .. } = *stats;
+        if lost > 0 {
+            self.problems.push(format!(
+                "{} cannot be read: `cloudsync admin lost list` names the files; what is stored again heals",
+                counted(lost, "chunk")
+            ));
+        }
+        if thin > 0 {
+            self.problems.push(format!("{} being given back parts that are lost", counted(thin, "chunk")));
+        }
+        if displaced > thin {
+            let rest = counted(displaced - thin, "chunk");
+            self.notes
+                .push(format!("{rest} with parts on other disks than their own: they go home by and by"));
+        }
     }
 
     /// True when nobody has to act.
@@ -155,7 +179,9 @@ pub fn node_problem(status: &ClusterStatus, id: NodeId) -> Option<String> {
         Some(ms) => format!("silent for {} s", ms / 1000),
         None => "not heard from since the leader started listening".to_owned(),
     };
-    Some(format!("node {id} ({}, {}) is down: {silence}", node.zone, node.native))
+    let disks = disks::waiting_of(status, id).map(|waiting| format!("; its disks are {waiting}"));
+    let disks = disks.unwrap_or_default();
+    Some(format!("node {id} ({}, {}) is down: {silence}{disks}", node.zone, node.native))
 }
 
 /// The nodes whose clocks are not as those of most.
@@ -187,20 +213,6 @@ pub fn meta_problems(status: &ClusterStatus, id: NodeId) -> Vec<String> {
     let store = (!last.store_problem.is_empty())
         .then(|| format!("the metadata store of node {id} {}", last.store_problem));
     store.into_iter().chain(silent).collect()
-}
-
-/// Why a disk is not healthy; `None` when it is. That its node is down is the node's problem.
-pub fn disk_problem(status: &ClusterStatus, id: DiskId) -> Option<String> {
-    let disk: &DiskInfo = status.map.disks.get(&id)?;
-    let report = status.nodes.get(&disk.node).and_then(|n| n.last.as_ref()).and_then(|h| h.disks.get(&id));
-    let problem = match report {
-        Some(report) if !report.problem.is_empty() => report.problem.clone(),
-        _ => match disk.state {
-            DiskState::Healthy => return None,
-            state => format!("is {}", state.name()),
-        },
-    };
-    Some(format!("disk {id} of node {}: {problem}", disk.node))
 }
 
 #[cfg(test)]

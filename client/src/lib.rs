@@ -12,6 +12,7 @@ mod credentials;
 mod download;
 pub mod health;
 mod local;
+pub mod lost;
 mod mirror;
 mod namespace;
 pub mod testing;

@@ -18,9 +18,11 @@ fn heartbeat(id: u8, native: SocketAddr) -> Heartbeat {
     let disk = DiskReport {
         state: DiskState::Healthy,
         problem: String::new(),
+        path: format!("/mnt/{id}"),
         used_bytes: 2_000,
         free_bytes: 8_000,
         records: 5,
+        ..DiskReport::default()
     };
     Heartbeat {
         node: NodeId(id.into()),
@@ -29,6 +31,7 @@ fn heartbeat(id: u8, native: SocketAddr) -> Heartbeat {
         level: FeatureLevel::FIRST,
         epoch: Epoch(9),
         disks: BTreeMap::from([(DiskId(id.into()), disk)]),
+        disk_problems: Vec::new(),
         stamp: None,
         store_problem: String::new(),
         partitions: (0..=2).map(|partition| report(PartitionId(partition), id == 1)).collect(),
@@ -106,5 +109,5 @@ pub fn status(count: u8) -> ClusterStatus {
     }
     let pg = vec![PgSlot::serving(DiskId(1)), PgSlot::serving(DiskId(2))];
     map.table = Some(Table { pgs: vec![pg.clone(), pg] });
-    ClusterStatus { map, nodes }
+    ClusterStatus { map, nodes, waits_ms: BTreeMap::new() }
 }

@@ -4,6 +4,7 @@
 
 mod cause;
 mod conformance;
+mod faulty;
 mod real;
 mod sim;
 
@@ -19,6 +20,8 @@ use bytes::BytesMut;
 use types::Nanos;
 
 pub use cause::Cause;
+pub(crate) use faulty::real_or_faulty;
+pub use faulty::{FAULTS_VARIABLE, FaultyDisk};
 pub use real::RealDisk;
 pub use sim::{DiskCounts, DiskFault, DiskFaults, DiskImage, FaultRule, SimDisk, When};
 

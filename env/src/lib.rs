@@ -34,9 +34,9 @@ pub struct Env {
 }
 
 impl Env {
-    /// The machine this process runs on.
+    /// The machine this process runs on; with faults on purpose when [`disk::FAULTS_VARIABLE`] says so.
     pub fn real() -> Self {
-        Self { clock: Clock::real(), random: Random::real(), disk: Arc::new(disk::RealDisk) }
+        Self { clock: Clock::real(), random: Random::real(), disk: disk::real_or_faulty() }
     }
 
     /// A machine whose randomness comes from `seed`, with a disk in memory that loses what was not synced in a crash.

@@ -7,6 +7,7 @@ mod catalog;
 mod change;
 mod cluster;
 mod digest;
+mod disks;
 mod entry;
 mod groups;
 mod handover;
@@ -283,6 +284,8 @@ fn routes() -> Routes<Metaserver> {
         .on(|s: &Metaserver, caller, question| s.confirm_join(caller, question).boxed())
         .on(|s: &Metaserver, caller, question| s.register_store(caller, question).boxed())
         .on(|s: &Metaserver, caller, question| s.remove_node(caller, question).boxed())
+        .on(|s: &Metaserver, caller, question| s.remove_disk(caller, question).boxed())
+        .on(|s: &Metaserver, caller, question| s.list_lost(caller, question).boxed())
         .on(|s: &Metaserver, caller, question| s.fetch_digest(caller, question).boxed())
         .on(|s: &Metaserver, caller, question| s.write_namespace(caller, question).boxed())
         .on(|s: &Metaserver, caller, question| s.stat(caller, question).boxed())

@@ -23,17 +23,18 @@ impl Lane {
     /// Where a request belongs.
     pub fn of(caller: &Identity, method: u16) -> Self {
         use Method::{
-            CreateNamespace, CreateToken, DestroyKeys, FetchKeys, FetchMap, FetchStatus, FindNamespace,
-            FinishSync, Heartbeat, IssueCertificate, Join, ListCertificates, ListKeys, ListTokens, Raft,
-            RegisterDisks, RenewCertificate, RevokeCertificates, RevokeToken, RotateKeys,
+            AdoptDisk, CreateNamespace, CreateToken, DestroyKeys, FetchKeys, FetchMap, FetchStatus,
+            FindNamespace, FinishSync, Heartbeat, IssueCertificate, Join, ListCertificates, ListKeys,
+            ListTokens, Raft, RegisterDisks, RemoveDisk, RenewCertificate, RevokeCertificates, RevokeToken,
+            RotateKeys,
         };
         match Method::from_number(method) {
             Some(Raft | Heartbeat) if caller.is_node() => Lane::Consensus,
             Some(
-                CreateNamespace | CreateToken | DestroyKeys | FetchKeys | FetchMap | FetchStatus
+                AdoptDisk | CreateNamespace | CreateToken | DestroyKeys | FetchKeys | FetchMap | FetchStatus
                 | FindNamespace | FinishSync | IssueCertificate | Join | ListCertificates | ListKeys
-                | ListTokens | RegisterDisks | RenewCertificate | RevokeCertificates | RevokeToken
-                | RotateKeys,
+                | ListTokens | RegisterDisks | RemoveDisk | RenewCertificate | RevokeCertificates
+                | RevokeToken | RotateKeys,
             ) => Lane::Control,
             _ if caller.is_node() => Lane::Nodes,
             _ => Lane::Clients,

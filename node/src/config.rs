@@ -24,8 +24,13 @@ pub use settings::{ClusterConfig, NATIVE_PORT, NodeConfig};
 /// Variables that override a key begin with this.
 const VARIABLE_PREFIX: &str = "CLOUDSYNC_";
 /// Variables with that prefix that are not keys: they belong to commands, logging, and the build.
-const OTHER_VARIABLES: [&str; 4] =
-    ["CLOUDSYNC_CREDENTIALS", "CLOUDSYNC_LOG", "CLOUDSYNC_CACHE", "CLOUDSYNC_BIN"];
+const OTHER_VARIABLES: [&str; 5] = [
+    "CLOUDSYNC_CREDENTIALS",
+    "CLOUDSYNC_LOG",
+    "CLOUDSYNC_CACHE",
+    "CLOUDSYNC_BIN",
+    env::disk::FAULTS_VARIABLE,
+];
 /// Directory below `data` of the only disk when none is named.
 const DISK_DEFAULT: &str = "disk1";
 

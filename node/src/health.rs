@@ -3,14 +3,18 @@
 //! Owns: what makes a node ready, and the names of the numbers.
 //! Knows nothing of: HTTP.
 
+mod disks;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use net::{BusyReason, Counters, Lane, Page, Transport};
+use proto::cluster::DiskReport;
+use proto::index::IndexStats;
 use raft::{GroupStatus, Role};
 use types::limits::NODE_SILENCE_MS_MAX;
-use types::{Epoch, PartitionId};
+use types::{DiskId, Epoch, PartitionId};
 
 /// What is known of a node at one moment.
 #[derive(Clone, Debug)]
@@ -23,6 +27,12 @@ pub struct Health {
     pub epoch: Epoch,
     /// How long ago a leader of the root partition has heard it; `None` when none has.
     pub heard: Option<Duration>,
+    /// What it says of its disks.
+    pub disks: BTreeMap<DiskId, DiskReport>,
+    /// What is wrong with its directories beside that.
+    pub disk_problems: Vec<String>,
+    /// What the partitions of the index know that it leads.
+    pub indexes: BTreeMap<PartitionId, IndexStats>,
     /// Readers of journals that wait.
     pub polls: usize,
     /// How often one of them was woken.
@@ -81,6 +91,7 @@ impl Health {
         text.family("polls", "gauge", "Readers of journals that wait").add("", self.polls as u64);
         text.family("polls_woken_total", "counter", "Readers woken by a change").add("", self.polls_woken);
         self.add_partitions(&mut text);
+        disks::add(&mut text, self);
         add_traffic(&mut text, counters);
         text.0
     }
@@ -159,6 +170,9 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use proto::map::DiskState;
     use types::{NodeId, ReplicaId};
 
     use super::*;
@@ -183,12 +197,21 @@ mod tests {
         }
     }
 
+    fn disk() -> DiskReport {
+        let (state, read_micros) = (DiskState::Slow, 900);
+        let errors = proto::cluster::DiskErrors { damaged: 2, ..Default::default() };
+        DiskReport { state, free_bytes: 12, read_micros, errors, ..DiskReport::default() }
+    }
+
     fn healthy() -> Health {
         Health {
             starting: vec![],
             partitions: [(PartitionId(0), group(Role::Leader, Some(1)))].into(),
             epoch: Epoch(5),
             heard: Some(Duration::from_millis(300)),
+            disks: [(DiskId(7), disk())].into(),
+            disk_problems: vec!["/x: no disk".into()],
+            indexes: [(PartitionId(2), IndexStats { lost: 3, ..IndexStats::default() })].into(),
             polls: 4,
             polls_woken: 9,
         }
@@ -228,6 +251,13 @@ mod tests {
             "cloudsync_polls 4",
             "cloudsync_partition_leading{partition=\"0\"} 1",
             "cloudsync_partition_lag{partition=\"0\"} 2",
+            "cloudsync_disk_state{disk=\"7\",state=\"slow\"} 1",
+            "cloudsync_disk_state{disk=\"7\",state=\"healthy\"} 0",
+            "cloudsync_disk_free_bytes{disk=\"7\"} 12",
+            "cloudsync_disk_read_micros{disk=\"7\"} 900",
+            "cloudsync_disk_errors_total{disk=\"7\",kind=\"damaged\"} 2",
+            "cloudsync_disk_problems 1",
+            "cloudsync_chunks_flagged{partition=\"2\",flag=\"lost\"} 3",
             "cloudsync_requests_total{transport=\"quic\"} 0",
             "cloudsync_lane_bytes_total{lane=\"consensus\",direction=\"sent\"} 0",
             "cloudsync_refused_total{lane=\"clients\",reason=\"share\"} 0",
@@ -238,5 +268,27 @@ mod tests {
             line.starts_with("# ") || line.rsplit(' ').next().is_some_and(|n| n.parse::<u64>().is_ok())
         };
         assert!(text.lines().all(is_sound), "{text}");
+    }
+    /// The names of all metrics in a text.
+    fn metrics_in(text: &str) -> BTreeSet<&str> {
+        let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let words = text.split(|c| !is_part(c)).filter(|word| word.starts_with("cloudsync_"));
+        words.collect()
+    }
+
+    /// What the examples for operators ask for is there.
+    #[test]
+    fn every_metric_of_the_examples_exists() {
+        let page = healthy().page("/metrics", &Counters::default()).unwrap().text;
+        let known = metrics_in(&page);
+        for (name, text) in [
+            ("alerts.yml", include_str!("../../deploy/prometheus/alerts.yml")),
+            ("dashboard.json", include_str!("../../deploy/grafana/dashboard.json")),
+        ] {
+            let unknown: Vec<_> =
+                metrics_in(text).into_iter().filter(|metric| !known.contains(metric)).collect();
+            assert_eq!(unknown, [""; 0], "{name}");
+            assert!(metrics_in(text).len() > 5, "{name} is about our metrics");
+        }
     }
 }

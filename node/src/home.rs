@@ -117,6 +117,18 @@ impl Home {
         Ok(self.env.disk.write_atomic(&self.join(name), &proto::encode(value))?)
     }
 
+    /// Writes a file of this directory as a whole, durably, whose bytes have a form of their own.
+    pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let path = self.join(name);
+        self.env.disk.write_atomic(&path, bytes).map_err(|e| Error::from(e).context(path.display()))
+    }
+
+    /// The bytes of a file of this directory.
+    pub(crate) fn read(&self, name: &str) -> Result<Vec<u8>> {
+        let path = self.join(name);
+        self.env.disk.read(&path).map_err(|e| Error::from(e).context(path.display()))
+    }
+
     /// Removes a file of this directory, if there is one.
     pub(crate) fn remove(&self, name: &str) -> Result<()> {
         if self.has(name) {
@@ -127,8 +139,6 @@ impl Home {
 
     /// Reads a file of this directory.
     pub(crate) fn load<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<T> {
-        let path = self.join(name);
-        let bytes = self.env.disk.read(&path).map_err(|e| Error::from(e).context(path.display()))?;
-        proto::decode(&bytes).map_err(|e| e.context(path.display()))
+        proto::decode(&self.read(name)?).map_err(|e| e.context(self.join(name).display()))
     }
 }

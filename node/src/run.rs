@@ -17,7 +17,7 @@ use types::limits::{NODE_HEARTBEAT_PERIOD, NODE_REQUEST_DEADLINE};
 use types::{ErrorKind, NodeId, Result};
 
 use crate::config::NodeConfig;
-use crate::disks;
+use crate::disks::{DiskKeeper, Duties};
 use crate::health::Health;
 use crate::home::{Home, Membership};
 use crate::links::BlockLinks;
@@ -129,6 +129,9 @@ impl Node {
                 partitions: meta.as_ref().map(|meta| meta.partitions()).unwrap_or_default(),
                 epoch: cluster.map().epoch,
                 heard: heard.ago(),
+                disks: service.disks.get().map(|disks| disks.disks().reports()).unwrap_or_default(),
+                disk_problems: service.disks.get().map(|disks| disks.problems()).unwrap_or_default(),
+                indexes: meta.as_ref().map(|meta| meta.index_stats()).unwrap_or_default(),
                 polls: meta.as_ref().map_or(0, |meta| meta.poll_count()),
                 polls_woken: meta.as_ref().map_or(0, |meta| meta.poll_woken_count()),
             }
@@ -164,9 +167,19 @@ impl Node {
         };
         self.tasks.0.push(env::task::spawn(report.run()));
         if config.roles.contains(&Role::Block) {
-            let disks =
-                Arc::new(disks::open(env, platform, &self.home, config, membership, &self.cluster).await?);
-
+            let keeper = DiskKeeper::new(Duties {
+                env: env.clone(),
+                platform: platform.clone(),
+                home: self.home.clone(),
+                membership: membership.clone(),
+                cluster: self.cluster.clone(),
+                configured: config.disks.clone(),
+            });
+            let keeper = keeper.await?;
+            let disks = keeper.disks().clone();
+            self.tasks.0.push(env::task::spawn(keeper.clone().run()));
+            let _ = self.service.disks.set(keeper.clone());
+            keeper.wait_a_while().await;
             let secret = membership.secret.clone();
             let block = blockserver::Config { node: self.id, secret, disks };
             let links = Arc::new(BlockLinks::new(self.cluster.clone()));
@@ -305,7 +318,7 @@ impl Reporter {
     }
 
     fn heartbeat(&self) -> Heartbeat {
-        let block = self.service.block.get();
+        let (block, disks) = (self.service.block.get(), self.service.disks.get());
         let meta = self.service.meta();
         // Clients speak QUIC, nodes TLS/TCP.
         let traffic = self.counters.of(Transport::Quic);
@@ -316,6 +329,7 @@ impl Reporter {
             level: LEVEL_NEWEST,
             epoch: self.cluster.map().epoch,
             disks: block.map(|block| block.disk_reports()).unwrap_or_default(),
+            disk_problems: disks.map(|disks| disks.problems()).unwrap_or_default(),
             stamp: meta.as_ref().map(|meta| meta.stamp()),
             store_problem: self.service.store_problem(),
             partitions: meta.map(|meta| meta.partition_reports()).unwrap_or_default(),

@@ -10,9 +10,12 @@ use metaserver::Metaserver;
 use net::{Caller, Reply, Request, Routes, Service};
 use proto::Method;
 use proto::cluster::{FetchMap, MapFetched};
+use proto::disks::{AdoptDisk, DiskAdopted};
 use proto::map::{ClusterMap, Role};
 use tokio::sync::watch;
 use types::{Error, Result};
+
+use crate::disks::DiskKeeper;
 
 /// What one says of a metadata store whose disk is full: it votes and counts, but keeps nothing new.
 const SHORT_OF_SPACE: &str =
@@ -27,6 +30,8 @@ pub struct NodeService {
     meta: Mutex<Option<Arc<Metaserver>>>,
     /// Why the metadata store is not open, as what one would say of it, or empty.
     store_problem: Mutex<String>,
+    /// Who keeps the node's disks, if it has that role.
+    pub disks: OnceLock<Arc<DiskKeeper>>,
     /// Set when the blockserver has started, if the node has that role.
     pub block: OnceLock<Arc<Blockserver>>,
 }
@@ -53,9 +58,10 @@ impl NodeService {
     /// A node whose rooms have not started yet; `map` is what it knows of the cluster.
     pub fn new(map: watch::Sender<Arc<ClusterMap>>) -> Self {
         let routes = Routes::new()
-            .on(|s: &Self, caller, question| std::future::ready(s.fetch_map(caller, question)).boxed());
+            .on(|s: &Self, caller, question| std::future::ready(s.fetch_map(caller, question)).boxed())
+            .on(|s: &Self, caller, question| s.adopt_disk(caller, question).boxed());
         let (meta, store_problem) = Default::default();
-        Self { routes, map, meta, store_problem, block: OnceLock::new() }
+        Self { routes, map, meta, store_problem, disks: OnceLock::new(), block: OnceLock::new() }
     }
 
     /// The metaserver, while its store is open.
@@ -79,6 +85,14 @@ impl NodeService {
     /// Says why the metadata store is not open: "is closed: …".
     pub fn set_store_problem(&self, why: String) {
         *self.store_problem.lock().expect("no panic while it is held") = why;
+    }
+
+    async fn adopt_disk(&self, caller: &Caller, question: AdoptDisk) -> Result<DiskAdopted> {
+        authorize(&caller.identity, Action::AdministerCluster)?;
+        match self.disks.get() {
+            Some(disks) => disks.adopt(&question.path).await,
+            None => Err(Error::invalid("this node does not hold disks: add \"block\" to its key `roles`")),
+        }
     }
 
     fn fetch_map(&self, caller: &Caller, question: FetchMap) -> Result<MapFetched> {

@@ -94,7 +94,7 @@ async fn start_node(env: Env, data: PathBuf, listen: SocketAddr, prepared: bool)
             ..NodeConfig::default()
         }
     } else {
-        let Embedded { config, .. } = prepare_embedded(&env, &platform, &data, 6, listen)?;
+        let Embedded { config, .. } = prepare_embedded(&env, &platform, &data, None, listen)?;
         config
     };
     Node::start(env, Arc::new(platform), NodeConfig { admin: None, ..config }).await

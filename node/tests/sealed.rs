@@ -107,7 +107,7 @@ impl Bench {
 
 async fn start_node(env: Env, data: PathBuf, listen: SocketAddr) -> Result<Node> {
     let platform = RealPlatform(env.clone());
-    let Embedded { config, .. } = prepare_embedded(&env, &platform, &data, 6, listen)?;
+    let Embedded { config, .. } = prepare_embedded(&env, &platform, &data, None, listen)?;
     Node::start(env, Arc::new(platform), NodeConfig { admin: None, ..config }).await
 }
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::map::Role;
-use crate::{block, catalog, certificates, cluster, index, keys, namespace};
+use crate::{block, catalog, certificates, cluster, disks, index, keys, namespace};
 
 /// A question that one process asks another.
 pub trait Call: Serialize + DeserializeOwned + Send + Sync + 'static {
@@ -60,6 +60,9 @@ calls! {
     FetchDigest = 15, META => cluster::FetchDigest => cluster::PartitionDigest;
     ListTokens = 16, META => certificates::ListTokens => certificates::TokenList;
     RevokeToken = 17, META => certificates::RevokeToken => ();
+    RemoveDisk = 18, META => disks::RemoveDisk => disks::DiskRemoved;
+    // Any node that holds disks, also while all of them are away.
+    AdoptDisk = 19, None => disks::AdoptDisk => disks::DiskAdopted;
     // Between the Raft hosts of two nodes: opaque bytes in the body, no question.
     Raft = 20, META;
     RenewCertificate = 21, META => certificates::RenewCertificate => certificates::CertificateRenewed;
@@ -84,6 +87,7 @@ calls! {
     ListChunks = 53, META => index::ListChunks => index::ChunkList;
     LookUp = 54, META => index::LookUp => index::LookedUp;
     Amend = 55, META => index::Amend => index::Amended;
+    ListLost = 56, META => disks::ListLost => disks::LostPage;
     FetchKeys = 60, META => keys::FetchKeys => keys::Keys;
     ListKeys = 61, META => keys::ListKeys => keys::KeyList;
     RotateKeys = 62, META => keys::RotateKeys => keys::KeyList;

@@ -29,19 +29,42 @@ pub struct MapFetched {
     pub map: Option<ClusterMap>,
 }
 
+/// What went wrong on a disk since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskErrors {
+    /// Reads that the medium failed.
+    pub media_read: u64,
+    /// Writes and syncs that the medium failed.
+    pub media_write: u64,
+    /// Shards that could not be read.
+    pub unreadable: u64,
+    /// Shards that did not match their checksums.
+    pub damaged: u64,
+    /// Requests that it did not answer in time.
+    pub timeouts: u64,
+}
+
 /// State of one disk, as its node sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskReport {
     /// What it can do.
     pub state: DiskState,
     /// What is wrong (also with a healthy disk, such as a full one), or empty.
     pub problem: String,
+    /// Where it is on its node, or was when it was there last.
+    pub path: String,
     /// Payload bytes of its shards and replicas.
     pub used_bytes: u64,
     /// Bytes that the file system can still take.
     pub free_bytes: u64,
     /// Shards and replicas on it.
     pub records: u64,
+    /// What reads take on average, in microseconds; 0 before the first.
+    pub read_micros: u64,
+    /// What writes take until they are durable.
+    pub sync_micros: u64,
+    /// What went wrong.
+    pub errors: DiskErrors,
 }
 
 /// State of one partition, as a node with a copy of it sees it.
@@ -82,6 +105,8 @@ pub struct Heartbeat {
     pub epoch: Epoch,
     /// State of each of its disks.
     pub disks: BTreeMap<DiskId, DiskReport>,
+    /// What is wrong beside these: directories that are no disk of this node, or that there is no disk at all.
+    pub disk_problems: Vec<String>,
     /// What its metadata store says of itself; `None` while it takes no part.
     pub stamp: Option<Stamp>,
     /// What is wrong with its metadata store, as what one would say of it; empty when all is well.
@@ -204,7 +229,8 @@ pub struct NodeRemoved {
     pub is_voter: bool,
 }
 
-/// A node says which disks it found; new ones get an id. `Invalid` when one belongs to another node.
+/// A node says which disks it found; new ones get an id. One that was another node's is this one's from now on, when that
+/// node is down or gone: somebody has moved it here. `Invalid` when that node is up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegisterDisks {
     /// The node that found them, which must be the caller.
@@ -218,6 +244,8 @@ pub struct RegisterDisks {
 pub struct DisksRegistered {
     /// In the order of the request.
     pub ids: Vec<DiskId>,
+    /// The map has had them since this epoch at the latest: one that lacks them later has lost them on purpose.
+    pub epoch: Epoch,
 }
 
 /// A node has filled slots that were `Syncing`.
@@ -265,6 +293,8 @@ pub struct ClusterStatus {
     pub map: ClusterMap,
     /// All nodes of the map.
     pub nodes: BTreeMap<NodeId, NodeStatus>,
+    /// For how many more milliseconds disks that are away are waited for. In a storm they are for longer.
+    pub waits_ms: BTreeMap<DiskId, u64>,
 }
 
 /// Asks for the digest of a replica of a partition. For administrators; answered by any node that has one.

@@ -9,6 +9,7 @@ pub mod catalog;
 pub mod certificates;
 pub mod cluster;
 pub mod command;
+pub mod disks;
 mod entry;
 mod envelope;
 mod golden;

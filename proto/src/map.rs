@@ -90,6 +90,17 @@ pub enum DiskState {
 }
 
 impl DiskState {
+    /// All states, the best first.
+    pub const ALL: [DiskState; 7] = [
+        Self::Healthy,
+        Self::Slow,
+        Self::BackfillFull,
+        Self::Full,
+        Self::ReadOnly,
+        Self::Failed,
+        Self::Missing,
+    ];
+
     /// It takes new shards.
     pub fn is_writable(self) -> bool {
         self <= Self::BackfillFull

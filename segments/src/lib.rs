@@ -16,6 +16,7 @@ mod fault;
 mod files;
 mod health;
 mod holes;
+mod identity;
 mod index;
 mod open;
 mod progress;
@@ -35,6 +36,7 @@ mod superblock;
 mod unsealed;
 
 pub use health::{DiskFailures, is_slow};
+pub use identity::{DiskIdentity, hand_over, identify};
 pub use open::DiskConfig;
 pub use progress::ScrubProgress;
 pub use space::Purpose;

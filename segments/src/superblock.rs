@@ -123,7 +123,7 @@ pub(crate) fn identify(disk: &dyn Disk, root: &Path, expected: Expected) -> Resu
 }
 
 /// The newer of the good copies; `None` when nothing says that the directory was ever a disk.
-fn newest(disk: &dyn Disk, root: &Path) -> Result<Option<Superblock>> {
+pub(crate) fn newest(disk: &dyn Disk, root: &Path) -> Result<Option<Superblock>> {
     let mut best: Option<Superblock> = None;
     let mut problem = Error::invalid("not a disk of this cluster");
     for path in NAMES.map(|name| root.join(name)) {

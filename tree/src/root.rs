@@ -29,7 +29,7 @@ use crate::replica::Machine;
 use crate::row::load;
 pub use certificates::{list_certificates, revoked};
 use change::Registry;
-pub use change::check_removal;
+pub use change::{check_disk_removal, check_removal};
 pub use keys::{Draw, Secrets, destroy_keys, doomed_keys, found_ring, list_keys, open_ring, rotate_ring};
 pub use plan::desired_voters;
 use row::{SealedSecrets, TokenRow};

@@ -460,6 +460,23 @@ pub const REPAIR_YIELD_MAX: Duration = Duration::from_millis(50);
 pub const REPAIR_YIELD_STEP: Duration = Duration::from_millis(5);
 /// A disk that has just failed to take a part is spared for so long.
 pub const DISK_SUSPECT_TIME: Duration = Duration::from_secs(2);
+/// How often a node looks at the directories of its disks: whether they are there, and what they say.
+pub const DISK_LOOK_PERIOD: Duration = Duration::from_secs(2);
+/// A directory that does not answer a look by then is not waited for.
+pub const DISK_LOOK_PATIENCE: Duration = Duration::from_millis(1_000);
+/// A directory that has not answered a look for so long counts as failed: disks that turn up after a minute exist, but
+/// nobody wants to wait for them.
+pub const DISK_SILENCE_MAX: Duration = Duration::from_secs(10);
+/// A node that starts waits so long for its disks to open before it serves with those that have.
+pub const DISK_OPEN_PATIENCE: Duration = Duration::from_secs(5);
+/// Between a failed attempt to open a disk and the next. Doubles with every failure.
+pub const DISK_OPEN_PAUSE_MIN: Duration = Duration::from_secs(1);
+/// The longest pause: each attempt may read much of the disk.
+pub const DISK_OPEN_PAUSE_MAX: Duration = Duration::from_secs(60);
+/// Who gives a node a disk waits so long until it serves; a large one goes on being opened.
+pub const DISK_ADOPT_PATIENCE: Duration = Duration::from_secs(6);
+/// How often it looks whether it does.
+pub const DISK_ADOPT_LOOK_PERIOD: Duration = Duration::from_millis(50);
 
 /// In a simulation a piece of blocking work takes at most this long.
 pub const SIMULATED_WORK_MS_MAX: u64 = 2;
@@ -573,3 +590,6 @@ const _: () = assert!(ms(NODE_CERTIFICATE_VALIDITY) > 100 * ms(CERTIFICATE_LOOK_
 const _: () = assert!(ms(PERSON_CERTIFICATE_VALIDITY_MAX) < ms(AUTHORITY_VALIDITY));
 const _: () = assert!(ms(MEMBERSHIP_CHANGE_TIMEOUT) > ms(SNAPSHOT_PIECE_TIMEOUT));
 const _: () = assert!(ms(JOIN_ATTEMPT_TIMEOUT) < ms(JOIN_TIMEOUT));
+/// A disk that answers at all is not silent, and whoever gives a node a disk hears what came of it.
+const _: () = assert!(ms(DISK_SILENCE_MAX) > ms(DISK_LOOK_PERIOD) + ms(DISK_LOOK_PATIENCE));
+const _: () = assert!(ms(DISK_ADOPT_PATIENCE) < REQUEST_DEADLINE_MS_DEFAULT as u64);

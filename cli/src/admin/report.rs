@@ -1,19 +1,23 @@
 //! The status of a cluster as tables and JSON. Pure.
 
-use client::health::{Health, Slots, disk_problem, leader, node_problem, replicas};
+use client::health::{
+    Health, Slots, disk_report, disk_trouble, leader, node_disk_problems, node_problem, replicas,
+};
 use node::config::role_name;
 use proto::cluster::{ClusterStatus, Heartbeat};
-use proto::map::{Partition, PartitionKind};
+use proto::index::IndexStats;
+use proto::map::{DiskState, Partition, PartitionKind};
 use serde_json::{Value, json};
 use types::{DiskId, PartitionId};
 
 use crate::exit::Exit;
 use crate::output::{Outcome, Table, describe, size};
 
-/// The cluster as a whole.
-pub fn cluster(status: &ClusterStatus) -> Outcome {
+/// The cluster as a whole; `chunks` is what its index knows, as far as that answers.
+pub fn cluster(status: &ClusterStatus, chunks: Option<&IndexStats>) -> Outcome {
     let map = &status.map;
-    let health = Health::of(status);
+    let mut health = Health::of(status);
+    chunks.into_iter().for_each(|chunks| health.judge_chunks(chunks));
     let (state, exit) = if health.is_good() { ("healthy", Exit::Ok) } else { ("degraded", Exit::Degraded) };
     let up = map.nodes.values().filter(|node| node.up).count();
     let writable = map.disks.keys().filter(|id| map.is_live(**id)).count();
@@ -44,6 +48,12 @@ pub fn cluster(status: &ClusterStatus) -> Outcome {
         "disks": map.disks.len(),
         "disks_writable": writable,
         "slots": { "serving": slots.serving, "syncing": slots.syncing, "offline": slots.offline },
+        "chunks": chunks.map(|chunks| json!({
+            "displaced": chunks.displaced,
+            "thin": chunks.thin,
+            "lost": chunks.lost,
+        })),
+        "storm": map.is_storm(),
         "has_table": map.table.is_some(),
         "relaxed": map.relaxed_count,
         "partitions": map.partitions.iter().map(|partition| partition_json(status, partition)).collect::<Vec<_>>(),
@@ -175,45 +185,63 @@ fn led_by(heartbeat: Option<&Heartbeat>) -> Vec<PartitionId> {
 
 /// One line per disk.
 pub fn disks(status: &ClusterStatus) -> Outcome {
-    let headings =
-        ["disk", "node", "zone", "state", ">used", ">free", ">size", ">shards", ">slots", "problem"];
+    let headings = [
+        "disk", "node", "zone", "state", ">used", ">free", ">size", ">fill", ">shards", ">slots", ">read",
+        "path", "problem",
+    ];
     let mut table = Table::new(&headings);
     let mut values = Vec::new();
     let mut exit = Exit::Ok;
     for id in status.map.disks.keys() {
-        let (row, value, problem) = disk(status, *id);
+        let (row, value, is_good) = disk(status, *id);
         table.row(row);
         values.push(value);
-        if problem {
+        if !is_good {
             exit = Exit::Degraded;
         }
     }
-    Outcome { text: table.render(), json: Value::Array(values), complaints: Vec::new(), exit }
+    let nodes = status.map.nodes.iter().filter(|(_, node)| node.up).map(|(id, _)| *id);
+    let complaints: Vec<String> = nodes.flat_map(|id| node_disk_problems(status, id)).collect();
+    if !complaints.is_empty() {
+        exit = Exit::Degraded;
+    }
+    Outcome { text: table.render(), json: Value::Array(values), complaints, exit }
 }
 
-fn disk(status: &ClusterStatus, id: DiskId) -> ([String; 10], Value, bool) {
+fn disk(status: &ClusterStatus, id: DiskId) -> ([String; 13], Value, bool) {
     let map = &status.map;
     let disk = &map.disks[&id];
     let node = map.nodes.get(&disk.node);
     let zone = node.map(|n| n.zone.as_str()).unwrap_or_default();
-    let report = status.nodes.get(&disk.node).and_then(|n| n.last.as_ref()).and_then(|h| h.disks.get(&id));
+    let report = disk_report(status, id);
     let is_up = map.is_live(id);
-    let slots = Slots::on_disk(map, id);
-    let problem = match (node, disk_problem(status, id)) {
-        (_, Some(problem)) => problem,
-        (Some(node), None) if !node.up => format!("node {} is down", disk.node),
-        _ => String::new(),
+    let state = match node {
+        Some(node) if node.up => report.map_or(disk.state, |report| report.state).name(),
+        _ => "down",
     };
+    let slots = Slots::on_disk(map, id);
+    let problem = match node {
+        Some(node) if !node.up => format!("node {} is down", disk.node),
+        _ => disk_trouble(status, id),
+    };
+    // Of what the file system has for it: others may use it as well.
+    let fill = report.filter(|report| disk.capacity > 0 && report.state.is_readable()).map(|report| {
+        100 - (u128::from(report.free_bytes) * 100 / u128::from(disk.capacity)).min(100) as u64
+    });
+    let path = report.map(|report| report.path.as_str()).unwrap_or_default();
     let row = [
         id.to_string(),
         disk.node.to_string(),
         zone.to_owned(),
-        state_word(is_up).to_owned(),
+        if disk.is_out { format!("{state}, out") } else { state.to_owned() },
         report.map(|r| size(r.used_bytes)).unwrap_or_default(),
         report.map(|r| size(r.free_bytes)).unwrap_or_default(),
         size(disk.capacity),
+        fill.map(|fill| format!("{fill}%")).unwrap_or_default(),
         report.map(|r| r.records.to_string()).unwrap_or_default(),
         slots.to_string(),
+        report.filter(|r| r.read_micros > 0).map(|r| millis(r.read_micros)).unwrap_or_default(),
+        path.to_owned(),
         problem.clone(),
     ];
     let value = json!({
@@ -222,14 +250,24 @@ fn disk(status: &ClusterStatus, id: DiskId) -> ([String; 10], Value, bool) {
         "zone": zone,
         "uuid": disk.uuid.to_string(),
         "up": is_up,
+        "state": state,
+        "out": disk.is_out,
+        "path": path,
         "used_bytes": report.map(|r| r.used_bytes),
         "free_bytes": report.map(|r| r.free_bytes),
         "capacity": disk.capacity,
+        "fill_percent": fill,
         "records": report.map(|r| r.records),
         "slots": slots,
+        "read_micros": report.map(|r| r.read_micros),
+        "sync_micros": report.map(|r| r.sync_micros),
         "problem": problem,
     });
-    (row, value, !is_up || !problem.is_empty())
+    (row, value, state == DiskState::Healthy.name() && problem.is_empty())
+}
+
+fn millis(micros: u64) -> String {
+    format!("{}.{} ms", micros / 1000, micros % 1000 / 100)
 }
 
 fn state_word(is_up: bool) -> &'static str {

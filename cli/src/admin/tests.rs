@@ -16,7 +16,7 @@ fn with_node_2_down() -> ClusterStatus {
 
 #[test]
 fn a_cluster_that_is_well() {
-    let outcome = cluster(&status(2));
+    let outcome = cluster(&status(2), None);
     expect![[r#"
         cluster  01010101010101010101010101010101
         state    healthy
@@ -48,7 +48,7 @@ fn a_partition_without_a_leader() {
     let mut status = status(1);
     let last = status.nodes.get_mut(&NodeId(1)).unwrap().last.as_mut().unwrap();
     last.partitions[1].leading = false;
-    let outcome = cluster(&status);
+    let outcome = cluster(&status, None);
     assert_eq!(outcome.exit, Exit::Degraded);
     assert!(outcome.text.contains("\n1          tree   0-16383  none       3  1:0\n"), "{}", outcome.text);
     let partition = &outcome.json["partitions"][1];
@@ -57,7 +57,7 @@ fn a_partition_without_a_leader() {
 
 #[test]
 fn a_cluster_that_is_not_well() {
-    let outcome = cluster(&with_node_2_down());
+    let outcome = cluster(&with_node_2_down(), None);
     assert_eq!(outcome.exit, Exit::Degraded);
     assert!(outcome.text.contains("state    degraded\n"), "{}", outcome.text);
     assert!(
@@ -85,16 +85,21 @@ fn node_lists() {
 
 #[test]
 fn disk_lists() {
-    let outcome = disks(&with_node_2_down());
+    let mut status = with_node_2_down();
+    let last = status.nodes.get_mut(&NodeId(1)).unwrap().last.as_mut().unwrap();
+    last.disks.get_mut(&types::DiskId(1)).unwrap().read_micros = 1_590;
+    let outcome = disks(&status);
     expect![[r#"
-        disk  node  zone   state    used    free   size  shards  slots  problem
-        1     1     zone1  up     2.0 kB  8.0 kB  10 kB       5      2
-        2     2     zone2  down   2.0 kB  8.0 kB  10 kB       5      2  node 2 is down
+        disk  node  zone   state      used    free   size  fill  shards  slots    read  path    problem
+        1     1     zone1  healthy  2.0 kB  8.0 kB  10 kB   20%       5      2  1.5 ms  /mnt/1
+        2     2     zone2  down     2.0 kB  8.0 kB  10 kB   20%       5      2          /mnt/2  node 2 is down
     "#]]
     .assert_eq(&outcome.text);
     assert_eq!(outcome.exit, Exit::Degraded);
-    assert_eq!(disks(&status(2)).exit, Exit::Ok);
+    assert_eq!(disks(&client::testing::status(2)).exit, Exit::Ok);
     assert_eq!(outcome.json[1]["up"], false);
+    let words = (&outcome.json[0]["state"], &outcome.json[0]["out"], &outcome.json[0]["path"]);
+    assert_eq!(words, (&json!("healthy"), &json!(false), &json!("/mnt/1")));
 }
 
 #[test]

@@ -25,6 +25,9 @@ pub enum Admin {
     /// Disks of the cluster
     #[command(subcommand)]
     Disk(AdminDisk),
+    /// What cannot be read any more
+    #[command(subcommand)]
+    Lost(AdminLost),
     /// Tokens that let nodes join, or come back
     #[command(subcommand)]
     Token(AdminToken),
@@ -115,6 +118,32 @@ pub enum AdminMeta {
 #[derive(Debug, Subcommand)]
 pub enum AdminDisk {
     /// List disks; exit code 3 when one is not healthy
+    List,
+    /// Give a node that runs a directory: an empty one, a disk that was away, or one of a node that is down or gone
+    Adopt {
+        /// The directory, on the machine of the node
+        path: PathBuf,
+        /// Number of the node; may be left out when the cluster has only one with disks
+        #[arg(long, value_name = "N")]
+        node: Option<u64>,
+    },
+    /// Take a disk that does not come back out of the cluster for ever
+    RemoveLost {
+        /// Number of the disk
+        disk: u32,
+        /// Also when it still counts for the redundancy of what is stored
+        #[arg(long)]
+        force: bool,
+        /// Do it; without this, only show what would happen
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// Commands of `admin lost`.
+#[derive(Debug, Subcommand)]
+pub enum AdminLost {
+    /// List the files that need chunks which are lost; exit code 3 when anything is
     List,
 }
 

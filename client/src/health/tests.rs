@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use proto::cluster::{Heartbeat, PartitionReport};
-use proto::map::ROOT;
+use proto::map::{DiskState, ROOT};
 use types::limits::REPLICA_BEHIND_MS_MAX;
 use types::{PartitionId, ReplicaId};
 
@@ -37,13 +37,76 @@ fn nodes_that_are_down() {
 #[test]
 fn disks_that_are_broken() {
     let mut status = status(2);
+    last(&mut status, 1).disks.clear();
     status.map.disks.get_mut(&DiskId(1)).unwrap().state = DiskState::Missing;
-    check(&status, &["disk 1 of node 1: is missing"]);
-    let report =
-        status.nodes.get_mut(&NodeId(1)).unwrap().last.as_mut().unwrap().disks.get_mut(&DiskId(1)).unwrap();
-    report.state = DiskState::ReadOnly;
-    report.problem = "write failed: I/O error".to_owned();
-    check(&status, &["disk 1 of node 1: write failed: I/O error"]);
+    check(&status, &["disk 1 of node 1 is missing"]);
+    let mut say = |state, problem: &str| {
+        status.map.disks.get_mut(&DiskId(1)).unwrap().state = state;
+        let report = client_report(state, problem);
+        last(&mut status, 1).disks.insert(DiskId(1), report);
+        status.clone()
+    };
+    check(&say(DiskState::ReadOnly, ""), &["disk 1 of node 1 in /mnt/1 is read-only"]);
+    check(&say(DiskState::Healthy, "is filthy"), &["disk 1 of node 1 in /mnt/1 is filthy"]);
+    let missing = "disk 1 of node 1 in /mnt/1 is missing: its directory is empty";
+    let mut status = say(DiskState::Missing, "its directory is empty");
+    check(&status, &[missing]);
+    for (ms, want) in [(30_000, "30 s"), (0, "0 s"), (500_500, "9 min")] {
+        status.waits_ms.insert(DiskId(1), ms);
+        check(&status, &[&format!("{missing}; waited for {want} more")]);
+    }
+    status.map.disks.get_mut(&DiskId(1)).unwrap().is_out = true;
+    check(&status, &[&format!("{missing}; out: what it had goes to others")]);
+}
+
+fn client_report(state: DiskState, problem: &str) -> proto::cluster::DiskReport {
+    let (problem, path) = (problem.to_owned(), "/mnt/1".to_owned());
+    proto::cluster::DiskReport { state, problem, path, ..Default::default() }
+}
+
+#[test]
+fn directories_that_are_no_disk() {
+    let mut status = status(2);
+    last(&mut status, 2).disk_problems = vec!["/mnt/x: belongs to another cluster".to_owned()];
+    check(&status, &["node 2: /mnt/x: belongs to another cluster"]);
+}
+
+#[test]
+fn disks_of_nodes_that_are_down_are_waited_for_together() {
+    let mut status = status(3);
+    status.map.nodes.get_mut(&NodeId(2)).unwrap().up = false;
+    status.waits_ms.insert(DiskId(2), 90_000);
+    let node = "node 2 (zone2, 127.0.0.1:7404) is down: silent for 0 s; its disks are";
+    check(&status, &[&format!("{node} waited for 90 s more")]);
+    status.map.disks.get_mut(&DiskId(2)).unwrap().is_out = true;
+    check(&status, &[&format!("{node} out: what it had goes to others")]);
+}
+
+#[test]
+fn a_storm_is_no_failure() {
+    let mut status = status(4);
+    for disk in [1, 2, 3] {
+        status.map.disks.get_mut(&DiskId(disk)).unwrap().state = DiskState::Missing;
+    }
+    let health = Health::of(&status);
+    let storm =
+        "repair waits: 3 disks in 3 nodes are away at once, which looks like a mistake; bring them back";
+    assert!(health.problems.iter().any(|problem| problem.starts_with(storm)), "{:?}", health.problems);
+    assert!(health.problems[0].ends_with("is missing: waited for"), "{:?}", health.problems);
+}
+
+#[test]
+fn chunks_that_are_not_whole() {
+    let judge = |displaced, thin, lost| {
+        let mut health = Health::default();
+        health.judge_chunks(&IndexStats { displaced, thin, lost, ..IndexStats::default() });
+        (health.problems, health.notes)
+    };
+    assert_eq!(judge(0, 0, 0), (vec![], vec![]));
+    let (problems, notes) = judge(5, 2, 1);
+    assert!(problems[0].starts_with("1 chunk cannot be read: `cloudsync admin lost list`"), "{problems:?}");
+    assert_eq!(problems[1], "2 chunks being given back parts that are lost");
+    assert_eq!(notes, ["3 chunks with parts on other disks than their own: they go home by and by"]);
 }
 
 #[test]

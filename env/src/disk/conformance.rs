@@ -6,13 +6,19 @@ use std::path::Path;
 
 use bytes::BytesMut;
 
-use super::{Disk, OpenMode, RealDisk, SimDisk};
+use super::{Disk, FaultyDisk, OpenMode, RealDisk, SimDisk};
 use crate::testing::temp_dir;
 
 #[test]
 fn real() {
     let dir = temp_dir();
     suite(&RealDisk, dir.path());
+}
+
+#[test]
+fn faulty_without_rules() {
+    let dir = temp_dir();
+    suite(&FaultyDisk::new(dir.path().join("no rules")), dir.path());
 }
 
 #[test]

@@ -28,6 +28,12 @@ impl Absences {
         };
         map.disks.iter().filter_map(decide).collect()
     }
+
+    /// How much longer each disk that is away is waited for, as far as nothing else keeps it.
+    pub fn left_ms(&self, now_ms: u64, down_out_ms: u64) -> BTreeMap<DiskId, u64> {
+        let left = |since: &u64| (since + down_out_ms).saturating_sub(now_ms);
+        self.0.iter().map(|(id, since)| (*id, left(since))).collect()
+    }
 }
 
 #[cfg(test)]
@@ -116,6 +122,8 @@ mod tests {
         assert_eq!(absences.decide(90, WAIT_MS, &map), []);
         set(&mut map, Missing, false);
         assert_eq!(absences.decide(110, WAIT_MS, &map), []);
+        assert_eq!(absences.left_ms(150, WAIT_MS), [(DiskId(5), 60)].into());
+        assert_eq!(absences.left_ms(500, WAIT_MS), [(DiskId(5), 0)].into());
         assert_eq!(absences.decide(211, WAIT_MS, &map), [(DiskId(5), true)]);
         set(&mut map, Healthy, true);
         assert_eq!(absences.decide(220, WAIT_MS, &map), [(DiskId(5), false)]);

@@ -51,14 +51,14 @@ pub(super) fn map() -> ClusterMap {
 
 /// What a node says whose disks are as given.
 fn says(node: u64, disks: &[(u32, DiskState)]) -> Heartbeat {
-    let report =
-        |state| DiskReport { state, problem: String::new(), used_bytes: 0, free_bytes: 0, records: 0 };
+    let report = |state| DiskReport { state, ..DiskReport::default() };
     Heartbeat {
         node: NodeId(node),
         native: address(node),
         control: address(100 + node),
         level: FeatureLevel(1),
         epoch: Epoch(1),
+        disk_problems: Vec::new(),
         disks: disks.iter().map(|(id, state)| (DiskId(*id), report(*state))).collect(),
         stamp: None,
         store_problem: String::new(),

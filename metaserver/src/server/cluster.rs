@@ -1,12 +1,12 @@
-//! Requests about the cluster: heartbeats, stores, disks.
+//! Requests about the cluster: heartbeats, stores, slots.
 
 use std::collections::BTreeMap;
 
 use access::{Action, acting_node, authorize};
 use net::Caller;
 use proto::cluster::{
-    ClusterStatus, ConfirmJoin, DisksRegistered, FetchStatus, FinishSync, Heartbeat, HeartbeatSeen,
-    NodeRemoved, NodeStatus, RegisterDisks, RegisterStore, RemoveNode, StoreRegistered,
+    ClusterStatus, ConfirmJoin, FetchStatus, FinishSync, Heartbeat, HeartbeatSeen, NodeRemoved, NodeStatus,
+    RegisterStore, RemoveNode, StoreRegistered,
 };
 use proto::command::MapChange;
 use proto::map::{ClusterMap, Role};
@@ -127,7 +127,8 @@ impl Metaserver {
             (*id, NodeStatus { silent_ms, last, ahead_ms, behind_ms })
         };
         let nodes: BTreeMap<NodeId, NodeStatus> = map.nodes.keys().map(status).collect();
-        Ok(ClusterStatus { nodes, map })
+        let waits_ms = liveness.as_ref().map(|l| l.absences.left_ms(now_ms, self.down_out_ms));
+        Ok(ClusterStatus { nodes, map, waits_ms: waits_ms.unwrap_or_default() })
     }
 
     /// What this node has said of its groups is older than what it knows. How far they have come stays, as it is compared
@@ -138,17 +139,6 @@ impl Metaserver {
         for report in &mut heartbeat.partitions {
             report.applied = said.get(&report.id).copied().unwrap_or(report.applied);
         }
-    }
-
-    pub(super) async fn register_disks(
-        &self,
-        caller: &Caller,
-        request: RegisterDisks,
-    ) -> Result<DisksRegistered> {
-        authorize(&caller.identity, Action::ActFor(request.node))?;
-        let RegisterDisks { node, disks } = request;
-        let registered = self.change_map(MapChange::RegisterDisks { node, disks }).await?;
-        Ok(DisksRegistered { ids: registered.disks })
     }
 
     pub(super) async fn finish_sync(&self, caller: &Caller, request: FinishSync) -> Result<()> {

@@ -164,7 +164,7 @@ impl Metaserver {
         self.read_newest(&group, move |state| index.machine().stats(state)).await
     }
 
-    fn index(&self, partition: PartitionId) -> Result<Arc<Replica<IndexMachine>>> {
+    pub(super) fn index(&self, partition: PartitionId) -> Result<Arc<Replica<IndexMachine>>> {
         let index = self.indexes().get(&partition).cloned();
         index.ok_or_else(|| Error::invalid(format!("partition {partition} is not one of the index")))
     }

@@ -79,13 +79,16 @@ impl Registry {
         for (uuid, capacity) in disks {
             let known = self.map.disks.iter().find(|(_, disk)| disk.uuid == *uuid);
             let id = match known {
-                Some((id, disk)) if disk.node != node => {
+                Some((id, disk))
+                    if disk.node != node && self.map.nodes.get(&disk.node).is_some_and(|node| node.up) =>
+                {
                     return Err(Error::invalid(format!(
-                        "disk {id} belongs to node {}, but node {node} found it: move it back, or wipe it to use it here",
+                        "disk {id} belongs to node {}, which is up, but node {node} found it: put it back, or wipe it to \
+                         use it here",
                         disk.node
                     )));
                 }
-                Some((id, disk)) if disk.capacity == *capacity => *id,
+                Some((id, disk)) if (disk.node, disk.capacity) == (node, *capacity) => *id,
                 Some((id, _)) => self.set_disk(*id, node, *uuid, *capacity),
                 None => {
                     self.disk_count += 1;

@@ -99,8 +99,7 @@ async fn the_map_follows_what_a_node_says_of_itself() {
     let world = World::one().await;
     let disks = vec![(DiskUuid([1; 16]), 100), (DiskUuid([2; 16]), 100)];
     world.ask(1, &node(1), &RegisterDisks { node: NodeId(1), disks }).await.unwrap();
-    let report =
-        |state| DiskReport { state, problem: String::new(), used_bytes: 0, free_bytes: 0, records: 0 };
+    let report = |state| DiskReport { state, ..DiskReport::default() };
     let say = |states: [DiskState; 2]| {
         let disks = [1, 2].map(DiskId).into_iter().zip(states.map(report)).collect();
         world.net.say(Heartbeat { disks, native: "127.0.0.1:9000".parse().unwrap(), ..heartbeat(1) });

@@ -138,6 +138,7 @@ pub fn heartbeat(id: u64) -> Heartbeat {
         level: FeatureLevel::FIRST,
         epoch: Epoch(0),
         disks: BTreeMap::new(),
+        disk_problems: Vec::new(),
         stamp: Some(Stamp { replica: replica(id), start: start(id), mark: 0 }),
         store_problem: String::new(),
         partitions: Vec::new(),

@@ -1,0 +1,70 @@
+//! The numbers of disks, and of chunks that are not whole.
+
+use proto::cluster::{DiskErrors, DiskReport};
+use proto::index::IndexStats;
+use proto::map::DiskState;
+
+use super::{Health, Metrics};
+
+/// Writes the numbers of the disks.
+pub(super) fn add(text: &mut Metrics, health: &Health) {
+    text.family("disk_state", "gauge", "1 for the state that a disk is in");
+    for (id, report) in &health.disks {
+        for state in DiskState::ALL {
+            let labels = format!("disk=\"{id}\",state=\"{}\"", state.name());
+            text.add(&labels, (report.state == state).into());
+        }
+    }
+    type Number = fn(&DiskReport) -> u64;
+    let numbers: [(&str, &str, Number); 6] = [
+        ("used_bytes", "Payload bytes of shards and replicas on a disk", |disk| disk.used_bytes),
+        ("free_bytes", "Bytes that the file system of a disk can still take", |disk| disk.free_bytes),
+        ("records", "Shards and replicas on a disk", |disk| disk.records),
+        ("read_micros", "What reads of a disk take on average", |disk| disk.read_micros),
+        ("sync_micros", "What durable writes to a disk take on average", |disk| disk.sync_micros),
+        ("troubled", "1 when something is to be said of a disk", |disk| (!disk.problem.is_empty()).into()),
+    ];
+    for (name, help, number) in numbers {
+        text.family(&format!("disk_{name}"), "gauge", help);
+        for (id, report) in &health.disks {
+            text.add(&format!("disk=\"{id}\""), number(report));
+        }
+    }
+    add_errors(text, health);
+    let problems = health.disk_problems.len() as u64;
+    text.family("disk_problems", "gauge", "Directories that are no disk of the node").add("", problems);
+    add_chunks(text, health);
+}
+
+fn add_errors(text: &mut Metrics, health: &Health) {
+    type Number = fn(&DiskErrors) -> u64;
+    let kinds: [(&str, Number); 5] = [
+        ("media_read", |errors| errors.media_read),
+        ("media_write", |errors| errors.media_write),
+        ("unreadable", |errors| errors.unreadable),
+        ("damaged", |errors| errors.damaged),
+        ("timeout", |errors| errors.timeouts),
+    ];
+    text.family("disk_errors_total", "counter", "What went wrong on a disk since it was opened");
+    for (id, report) in &health.disks {
+        for (kind, number) in kinds {
+            text.add(&format!("disk=\"{id}\",kind=\"{kind}\""), number(&report.errors));
+        }
+    }
+}
+
+fn add_chunks(text: &mut Metrics, health: &Health) {
+    type Number = fn(&IndexStats) -> u64;
+    let flags: [(&str, Number); 3] =
+        [("displaced", |stats| stats.displaced), ("thin", |stats| stats.thin), ("lost", |stats| stats.lost)];
+    text.family("chunks", "gauge", "Chunks of a partition of the index, on its leader");
+    for (id, stats) in &health.indexes {
+        text.add(&format!("partition=\"{id}\""), stats.chunks);
+    }
+    text.family("chunks_flagged", "gauge", "Chunks that are not whole, on the leader of their partition");
+    for (id, stats) in &health.indexes {
+        for (flag, number) in flags {
+            text.add(&format!("partition=\"{id}\",flag=\"{flag}\""), number(stats));
+        }
+    }
+}
