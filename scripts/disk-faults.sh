@@ -35,8 +35,8 @@ whole() {
 # problem TEXT [SECONDS]: waits until the status says this.
 problem() {
     local deadline=$((SECONDS + ${2:-30}))
-    until cloudsync --timeout 5 admin cluster status 2>&1 | grep -qF -- "$1"; do
-        [ "$SECONDS" -lt "$deadline" ] || { echo "status does not say \"$1\" but:"; cloudsync admin cluster status; return 1; }
+    until says "$1" cloudsync --timeout 5 admin cluster status >/dev/null; do
+        [ "$SECONDS" -lt "$deadline" ] || { says "$1" cloudsync admin cluster status; return 1; }
         sleep 0.3
     done
 }
