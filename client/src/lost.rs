@@ -23,13 +23,13 @@ use crate::namespace::Namespace;
 pub struct LostVersion {
     /// In which namespace.
     pub namespace: String,
-    /// Where.
+    /// Its path there, when it was looked for.
     pub path: Path,
-    /// Which one.
+    /// Counted from 1.
     pub version: VersionId,
     /// It is the newest.
     pub is_newest: bool,
-    /// Bytes of it.
+    /// Length in bytes.
     pub size: u64,
     /// Chunks of it that are lost. Nodes of its manifest count as well: what they name cannot be told.
     pub chunks: BTreeSet<ChunkId>,

@@ -4,9 +4,9 @@
 //! Knows nothing of: HTTP.
 
 mod disks;
+mod text;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use net::{BusyReason, Counters, Lane, Page, Transport};
@@ -15,6 +15,8 @@ use proto::index::IndexStats;
 use raft::{GroupStatus, Role};
 use types::limits::NODE_SILENCE_MS_MAX;
 use types::{DiskId, Epoch, PartitionId};
+
+use text::Metrics;
 
 /// What is known of a node at one moment.
 #[derive(Clone, Debug)]
@@ -91,9 +93,10 @@ impl Health {
         text.family("polls", "gauge", "Readers of journals that wait").add("", self.polls as u64);
         text.family("polls_woken_total", "counter", "Readers woken by a change").add("", self.polls_woken);
         self.add_partitions(&mut text);
-        disks::add(&mut text, self);
+        disks::add(&mut text, &self.disks, self.disk_problems.len());
+        disks::add_chunks(&mut text, &self.indexes);
         add_traffic(&mut text, counters);
-        text.0
+        text.finish()
     }
 
     fn add_partitions(&self, text: &mut Metrics) {
@@ -145,26 +148,6 @@ fn add_traffic(text: &mut Metrics, counters: &Counters) {
         for (reason, count) in BusyReason::ALL.iter().zip(counters.lane(lane).refused) {
             text.add(&format!("{},reason=\"{}\"", of_lane(lane), reason.name()), count);
         }
-    }
-}
-
-/// Numbers as text, family by family.
-#[derive(Default)]
-struct Metrics(String, String);
-
-impl Metrics {
-    fn family(&mut self, name: &str, kind: &str, help: &str) -> &mut Self {
-        self.1 = format!("cloudsync_{name}");
-        let name = &self.1;
-        // Writing to a string cannot fail.
-        let _ = writeln!(self.0, "# HELP {name} {help}.\n# TYPE {name} {kind}");
-        self
-    }
-
-    /// A number of the last family.
-    fn add(&mut self, labels: &str, number: u64) {
-        let labels = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
-        let _ = writeln!(self.0, "{}{labels} {number}", self.1);
     }
 }
 

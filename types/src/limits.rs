@@ -525,6 +525,8 @@ pub const SIM_REST_LOOK_PERIOD: Duration = Duration::from_millis(37);
 pub const SIM_STOP_TIMEOUT: Duration = Duration::from_secs(240);
 /// Real time after which a simulation hangs: a hundred times what a minute of eight nodes takes.
 pub const SIM_RUN_TIMEOUT: Duration = Duration::from_secs(240);
+/// How often something that hangs on purpose looks whether it still has to: nobody measures how fast it goes on.
+pub const HUNG_DISK_PERIOD: Duration = Duration::from_millis(50);
 /// How often a simulated disk that hangs is asked whether it still does.
 pub const SIM_HUNG_DISK_PERIOD: Duration = Duration::from_millis(10);
 /// How long a client of a simulation looks for its cluster, in simulated time.

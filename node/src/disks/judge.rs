@@ -23,7 +23,7 @@ pub enum Finding {
     Absent,
     /// Nothing is in it.
     Empty,
-    /// This disk.
+    /// A disk, by its superblocks.
     Disk(DiskIdentity),
     /// Something that cannot be used: why.
     Unusable(String),

@@ -27,7 +27,7 @@ pub struct Spot {
 /// What is done with a directory.
 #[derive(Debug, Default)]
 pub enum Stage {
-    /// Nothing.
+    /// It is left alone.
     #[default]
     Idle,
     /// Its disk is being opened.
@@ -38,7 +38,7 @@ pub enum Stage {
     Open(Arc<DiskStore>, DiskId),
     /// Its disk could not be opened.
     Failed {
-        /// Why.
+        /// What was wrong, in words.
         why: String,
         /// Until when it is left alone.
         until: Instant,

@@ -1,15 +1,19 @@
 //! The numbers of disks, and of chunks that are not whole.
 
+use std::collections::BTreeMap;
+
 use proto::cluster::{DiskErrors, DiskReport};
 use proto::index::IndexStats;
 use proto::map::DiskState;
 
-use super::{Health, Metrics};
+use types::{DiskId, PartitionId};
 
-/// Writes the numbers of the disks.
-pub(super) fn add(text: &mut Metrics, health: &Health) {
+use super::text::Metrics;
+
+/// Adds the numbers of disks, and how many directories are none.
+pub fn add(text: &mut Metrics, disks: &BTreeMap<DiskId, DiskReport>, problem_count: usize) {
     text.family("disk_state", "gauge", "1 for the state that a disk is in");
-    for (id, report) in &health.disks {
+    for (id, report) in disks {
         for state in DiskState::ALL {
             let labels = format!("disk=\"{id}\",state=\"{}\"", state.name());
             text.add(&labels, (report.state == state).into());
@@ -26,17 +30,16 @@ pub(super) fn add(text: &mut Metrics, health: &Health) {
     ];
     for (name, help, number) in numbers {
         text.family(&format!("disk_{name}"), "gauge", help);
-        for (id, report) in &health.disks {
+        for (id, report) in disks {
             text.add(&format!("disk=\"{id}\""), number(report));
         }
     }
-    add_errors(text, health);
-    let problems = health.disk_problems.len() as u64;
-    text.family("disk_problems", "gauge", "Directories that are no disk of the node").add("", problems);
-    add_chunks(text, health);
+    add_errors(text, disks);
+    text.family("disk_problems", "gauge", "Directories that are no disk of the node");
+    text.add("", problem_count as u64);
 }
 
-fn add_errors(text: &mut Metrics, health: &Health) {
+fn add_errors(text: &mut Metrics, disks: &BTreeMap<DiskId, DiskReport>) {
     type Number = fn(&DiskErrors) -> u64;
     let kinds: [(&str, Number); 5] = [
         ("media_read", |errors| errors.media_read),
@@ -46,23 +49,24 @@ fn add_errors(text: &mut Metrics, health: &Health) {
         ("timeout", |errors| errors.timeouts),
     ];
     text.family("disk_errors_total", "counter", "What went wrong on a disk since it was opened");
-    for (id, report) in &health.disks {
+    for (id, report) in disks {
         for (kind, number) in kinds {
             text.add(&format!("disk=\"{id}\",kind=\"{kind}\""), number(&report.errors));
         }
     }
 }
 
-fn add_chunks(text: &mut Metrics, health: &Health) {
+/// Adds the numbers of chunks in the partitions of the index that this node leads.
+pub fn add_chunks(text: &mut Metrics, indexes: &BTreeMap<PartitionId, IndexStats>) {
     type Number = fn(&IndexStats) -> u64;
     let flags: [(&str, Number); 3] =
         [("displaced", |stats| stats.displaced), ("thin", |stats| stats.thin), ("lost", |stats| stats.lost)];
     text.family("chunks", "gauge", "Chunks of a partition of the index, on its leader");
-    for (id, stats) in &health.indexes {
+    for (id, stats) in indexes {
         text.add(&format!("partition=\"{id}\""), stats.chunks);
     }
     text.family("chunks_flagged", "gauge", "Chunks that are not whole, on the leader of their partition");
-    for (id, stats) in &health.indexes {
+    for (id, stats) in indexes {
         for (flag, number) in flags {
             text.add(&format!("partition=\"{id}\",flag=\"{flag}\""), number(stats));
         }
