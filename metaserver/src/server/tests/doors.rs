@@ -13,6 +13,7 @@ use proto::certificates::{
 use proto::cluster::{
     ConfirmJoin, FetchDigest, FetchStatus, FinishSync, RegisterDisks, RegisterStore, RemoveNode,
 };
+use proto::disks::{ListLost, RemoveDisk};
 use proto::index::{Amend, FetchIndexStats, ListChunks, LookUp, Pin, Register};
 use proto::keys::{DestroyKeys, FetchKeys, ListKeys, RotateKeys};
 use proto::map::Role;
@@ -21,8 +22,8 @@ use proto::namespace::{
 };
 use proto::{Call, Method};
 use types::{
-    ChunkId, DiskUuid, Epoch, ErrorKind, Identity, NamespaceName, NodeId, PartitionId, Scope, Seq, TenantId,
-    TokenId,
+    ChunkId, DiskId, DiskUuid, Epoch, ErrorKind, Identity, NamespaceName, NodeId, PartitionId, Scope, Seq,
+    TenantId, TokenId,
 };
 
 use super::super::routes;
@@ -54,6 +55,7 @@ pub async fn questions(world: &World) -> Vec<Request> {
         of(ConfirmJoin { node: NodeId(1) }),
         of(RegisterStore { node: NodeId(1), store: store(1) }),
         of(RemoveNode { node: NodeId(9), force: false, dry_run: true }),
+        of(RemoveDisk { disk: DiskId(9), force: false, dry_run: true }),
         of(FetchDigest { partition }),
         of(ListTokens {}),
         of(RevokeToken { id: TokenId([1; 8]) }),
@@ -87,6 +89,7 @@ pub async fn questions(world: &World) -> Vec<Request> {
         }),
         of(LookUp { partition, chunks: vec![] }),
         of(Amend { partition, amendments: vec![] }),
+        of(ListLost { partition, after: None }),
         of(FetchKeys { stale_ok: false }),
         of(ListKeys {}),
         of(RotateKeys {}),
@@ -134,6 +137,7 @@ async fn who_may_ask_what() {
         ConfirmJoin 1.....
         RegisterStore 1.....
         RemoveNode ..A...
+        RemoveDisk ..A...
         FetchDigest ..A...
         ListTokens ..A...
         RevokeToken ..A...
@@ -160,6 +164,7 @@ async fn who_may_ask_what() {
         ListChunks 12....
         LookUp 12....
         Amend 12....
+        ListLost ..A...
         FetchKeys 12....
         ListKeys ..A...
         RotateKeys ..A...

@@ -52,6 +52,7 @@ async fn what_a_follower_answers() {
         ConfirmJoin StaleEpoch
         RegisterStore StaleEpoch
         RemoveNode Denied
+        RemoveDisk Denied
         FetchDigest Denied
         ListTokens Denied
         RevokeToken Denied
@@ -66,6 +67,7 @@ async fn what_a_follower_answers() {
         OpenVersion StaleEpoch
         ListVersions StaleEpoch
         PullJournal ok
+        RenewTickets StaleEpoch
         FetchNamespace StaleEpoch
         ListTrash StaleEpoch
         SetOwner Denied
@@ -74,6 +76,10 @@ async fn what_a_follower_answers() {
         Pin StaleEpoch
         Register StaleEpoch
         FetchIndexStats StaleEpoch
+        ListChunks StaleEpoch
+        LookUp StaleEpoch
+        Amend StaleEpoch
+        ListLost Denied
         FetchKeys StaleEpoch
         ListKeys Denied
         RotateKeys Denied
