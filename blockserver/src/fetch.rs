@@ -34,7 +34,7 @@ impl Blockserver {
         request: GetChunk,
     ) -> Result<(ChunkRead, Bytes)> {
         let _busy = self.users.serve();
-        let (now, reader) = (self.env.clock.wall(), identity.to_string());
+        let (now, reader) = (self.env.clock.agreed(), identity.to_string());
         let scope = request.ticket.scope;
         let chunk = ChunkKey { id: request.id, scope };
         if authorize(identity, Action::ReadAnyChunk).is_err() {

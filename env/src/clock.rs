@@ -7,8 +7,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use types::Millis;
 
 /// Tells the wall-clock time, which is never used to measure durations or to order events, and the boot-time clock.
+/// Clones are the same clock.
 #[derive(Clone, Debug)]
-pub struct Clock(ClockSource);
+pub struct Clock {
+    source: ClockSource,
+    /// By how many milliseconds the clock that all go by is ahead of this one.
+    ahead: Arc<AtomicI64>,
+}
 
 #[derive(Clone, Debug)]
 enum ClockSource {
@@ -22,16 +27,17 @@ const SIMULATED_START: Millis = Millis(1_767_225_600_000);
 
 impl Clock {
     pub(crate) fn real() -> Self {
-        Self(ClockSource::Real)
+        Self { source: ClockSource::Real, ahead: Arc::default() }
     }
 
     pub(crate) fn simulated() -> Self {
-        Self(ClockSource::Simulated(tokio::time::Instant::now(), Arc::default()))
+        let source = ClockSource::Simulated(tokio::time::Instant::now(), Arc::default());
+        Self { source, ahead: Arc::default() }
     }
 
     /// The time now.
     pub fn wall(&self) -> Millis {
-        match &self.0 {
+        match &self.source {
             ClockSource::Real => {
                 let since =
                     SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is set after 1970");
@@ -44,10 +50,24 @@ impl Clock {
         }
     }
 
+    /// The time that machines which work together go by, as far as this one has heard of it: what one of them vouches for
+    /// until then, another accepts until then, however wrong their clocks are.
+    pub fn agreed(&self) -> Millis {
+        Millis(self.wall().0.saturating_add_signed(self.ahead.load(Ordering::Relaxed)))
+    }
+
+    /// Hears what time it is for all.
+    pub fn hear(&self, now: Millis) {
+        let own = self.wall();
+        let ms = |by: u64| i64::try_from(by).unwrap_or(i64::MAX);
+        let ahead = if now >= own { ms(now.since(own)) } else { -ms(own.since(now)) };
+        self.ahead.store(ahead, Ordering::Relaxed);
+    }
+
     /// Time since some moment in the past. Goes on while the machine is suspended, where [`crate::time::now`] stands
     /// still: the difference of the two says that it was.
     pub fn boot(&self) -> Duration {
-        match &self.0 {
+        match &self.source {
             ClockSource::Real => crate::process::boot_time(),
             ClockSource::Simulated(start, _) => start.elapsed(),
         }
@@ -55,7 +75,7 @@ impl Clock {
 
     /// Sets a simulated clock by `ms` milliseconds forward or back, for this machine alone; a real one is not ours.
     pub fn jump(&self, ms: i64) {
-        if let ClockSource::Simulated(_, skew) = &self.0 {
+        if let ClockSource::Simulated(_, skew) = &self.source {
             skew.fetch_add(ms, Ordering::Relaxed);
         }
     }
@@ -65,6 +85,23 @@ impl Clock {
 mod tests {
     use super::*;
     use crate::task::Owner;
+
+    #[tokio::test(start_paused = true)]
+    async fn machines_whose_clocks_are_wrong_agree_on_a_time() {
+        let [right, fast, slow] = [(); 3].map(|()| Clock::simulated());
+        fast.jump(10_800_000);
+        slow.jump(-10_800_000);
+        let check = || {
+            for clock in [&right, &fast.clone(), &slow] {
+                clock.hear(fast.wall());
+                assert_eq!(clock.agreed(), fast.wall());
+            }
+        };
+        check();
+        fast.jump(-20_000_000);
+        check();
+        assert_ne!(right.wall(), right.agreed());
+    }
 
     /// What a suspended machine shows, on real clocks and simulated ones.
     #[tokio::test(start_paused = true)]

@@ -117,6 +117,8 @@ impl<T: Send + 'static> JoinSet<T> {
 pub fn run<F: Future>(program: F) -> F::Output {
     crate::memory::tune();
     crate::process::prefer_throughput();
+    // Without more of them a node with many disks and clients answers "busy" early: no reason not to start.
+    let _ = crate::process::raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.expect("the system can start a runtime").block_on(program)
 }

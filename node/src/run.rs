@@ -281,7 +281,8 @@ impl Reporter {
             let heartbeat = self.heartbeat();
             let seen = self.cluster.ask_until(ROOT, &heartbeat, NODE_HEARTBEAT_PERIOD * 2, deadline).await;
             match seen {
-                Ok(HeartbeatSeen { map, level, keys, revoked, refused }) => {
+                Ok(HeartbeatSeen { map, level, keys, revoked, wall, refused }) => {
+                    self.cluster.env.clock.hear(wall);
                     (silent, refused_for) = (false, None);
                     if let Some(list) = revoked {
                         self.refusals.hear(list).await;

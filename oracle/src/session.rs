@@ -28,7 +28,7 @@ pub struct Session {
     pub namespace: Arc<Namespace>,
     /// Every request gives up after this time.
     pub timeout: Duration,
-    blocks: Arc<Blocks>,
+    pub(crate) blocks: Arc<Blocks>,
     uploader: Uploader,
 }
 

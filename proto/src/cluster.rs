@@ -136,6 +136,8 @@ pub struct HeartbeatSeen {
     pub keys: Option<KeyRing>,
     /// Whom to turn away, when the sender has another version of that.
     pub revoked: Option<Revoked>,
+    /// What the clock of the leader says, which all go by.
+    pub wall: Millis,
     /// Why the sender's metadata store must not take part: others have heard more of it than it says.
     pub refused: Option<String>,
 }

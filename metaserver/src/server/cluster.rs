@@ -49,7 +49,7 @@ impl Metaserver {
         let map = self.map.borrow();
         liveness.get_or_insert_with(|| Liveness::new(now_ms)).heard(now_ms, heartbeat, &map);
         let map = (map.epoch > have).then(|| ClusterMap::clone(&map));
-        Ok(HeartbeatSeen { map, level, keys, revoked, refused })
+        Ok(HeartbeatSeen { map, level, keys, revoked, wall: self.env.clock.wall(), refused })
     }
 
     pub(super) async fn confirm_join(&self, caller: &Caller, request: ConfirmJoin) -> Result<()> {

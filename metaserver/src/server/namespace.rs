@@ -133,7 +133,7 @@ impl Metaserver {
         let (seq, scope, version, manifest) = self.ask_namespace(caller, view, open).await?;
         let manifest = self.open_content(manifest)?;
         let reader = caller.identity.to_string();
-        let now = self.env.clock.wall();
+        let now = self.env.clock.agreed();
         let ticket = |(id, _)| self.secret.ticket(&reader, view.namespace, &ChunkKey { id, scope }, now);
         let tickets: Vec<Ticket> = listed_chunks(&manifest).into_iter().map(ticket).collect();
         Ok(Opened { seq, version, manifest, tickets })
@@ -154,7 +154,7 @@ impl Metaserver {
         }
         self.ask_namespace(caller, view, move |state, _| namespace::head(state, view.namespace).map(drop))
             .await?;
-        let (reader, now) = (caller.identity.to_string(), self.env.clock.wall());
+        let (reader, now) = (caller.identity.to_string(), self.env.clock.agreed());
         let renew = |(id, ticket): &(ChunkId, Ticket)| {
             if ticket.namespace != view.namespace {
                 return Err(Error::denied("the ticket is for another namespace"));

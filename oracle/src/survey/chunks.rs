@@ -12,7 +12,7 @@ use proto::map::Role;
 use proto::namespace::Opened;
 use proto::seal::Ticket;
 use types::limits::{CHUNK_ATTEMPT_TIMEOUT, MIB};
-use types::{ChunkId, Error, NodeId, Result};
+use types::{ChunkId, Error, ErrorKind, NodeId, Result};
 
 use super::found::Served;
 use super::patience::{READS_IN_FLIGHT, patiently};
@@ -72,11 +72,22 @@ async fn ask_all(session: &Session, source: Source, nodes: &[NodeId]) -> (Vec<Se
     let mut served = Vec::new();
     let mut below = Vec::new();
     for node in nodes {
-        let answer = patiently(async || ask(session, source, *node).await).await;
+        let answer = patiently(async || ask_anew(session, source, *node).await).await;
         let outcome = answer.map(|sources| below = sources);
         served.push(Served { chunk: source.id, node: *node, outcome });
     }
     (served, below)
+}
+
+/// A survey takes longer than a ticket lasts.
+async fn ask_anew(session: &Session, source: Source, node: NodeId) -> Result<Vec<Source>> {
+    match ask(session, source, node).await {
+        Err(e) if e.kind() == ErrorKind::Denied => {
+            let ticket = session.blocks.renew(source.id, source.ticket).await?;
+            ask(session, Source { ticket, ..source }, node).await
+        }
+        answer => answer,
+    }
 }
 
 async fn ask(session: &Session, source: Source, node: NodeId) -> Result<Vec<Source>> {
