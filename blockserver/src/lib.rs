@@ -16,6 +16,7 @@ mod patience;
 mod put;
 mod reconcile;
 mod scatter;
+mod scrub;
 mod server;
 mod sources;
 mod yielding;

@@ -12,6 +12,7 @@ use futures::{FutureExt, TryFutureExt};
 use net::{Caller, Reply, Request, Routes, Service};
 use proto::block::{DeleteShard, DistrustShard, GetShard, ListShards, PutShard, ShardList, ShardRead};
 use proto::cluster::DiskReport;
+use proto::disks::{ControlScrub, Scrubbed};
 use proto::map::ClusterMap;
 use proto::seal::ClusterSecret;
 use segments::{DiskStore, Purpose};
@@ -24,6 +25,7 @@ use crate::links::Links;
 use crate::patience::Patience;
 use crate::reconcile::Task;
 use crate::scatter::Detours;
+use crate::scrub::Scrubs;
 use crate::yielding::Users;
 
 /// Entries of one [`ShardList`].
@@ -58,6 +60,7 @@ pub struct Blockserver {
     pub(crate) syncing_slots: std::sync::atomic::AtomicU32,
     pub(crate) detours: Mutex<Detours>,
     pub(crate) users: Users,
+    pub(crate) scrubs: Scrubs,
     /// How long reads of parts take.
     pub(crate) reads: Mutex<Patience>,
     /// The slot that was looked through last.
@@ -99,10 +102,12 @@ impl Blockserver {
             syncing_slots: std::sync::atomic::AtomicU32::new(0),
             detours: Mutex::default(),
             users: Users::default(),
+            scrubs: Scrubs::default(),
             reads: Mutex::default(),
             audited: Mutex::default(),
         });
         crate::heal::start(&server);
+        crate::scrub::start(&server);
         Ok(server)
     }
 
@@ -172,6 +177,11 @@ impl Blockserver {
         self.disk(request.disk)?.delete(request.key).await
     }
 
+    async fn handle_scrub(&self, caller: &Caller, request: ControlScrub) -> Result<Scrubbed> {
+        authorize(&caller.identity, Action::AdministerCluster)?;
+        self.control_scrub(request)
+    }
+
     async fn distrust_shard(&self, caller: &Caller, request: DistrustShard) -> Result<()> {
         authorize(&caller.identity, Action::ActAsNode)?;
         self.disk(request.disk)?.distrust(request.key).await
@@ -192,6 +202,7 @@ fn routes() -> Routes<Blockserver> {
         .on(|s: &Blockserver, caller, question| s.list_shards(caller, question).boxed())
         .on(|s: &Blockserver, caller, question| s.delete_shard(caller, question).boxed())
         .on(|s: &Blockserver, caller, question| s.distrust_shard(caller, question).boxed())
+        .on(|s: &Blockserver, caller, question| s.handle_scrub(caller, question).boxed())
 }
 
 /// An answer without a body.

@@ -44,6 +44,7 @@ pub async fn run(session: &Session, command: Admin) -> exit::Result<Outcome> {
             unreachable!("needs no cluster: done without a session")
         }
         Admin::Disk(AdminDisk::List) => Ok(disks(&health(session).await?)),
+        Admin::Disk(AdminDisk::Scrub { order, disk }) => disk::scrub(session, order, disk.map(DiskId)).await,
         Admin::Disk(AdminDisk::Adopt { path, node }) => disk::adopt(session, &path, node.map(NodeId)).await,
         Admin::Disk(AdminDisk::RemoveLost { disk, force, yes }) => {
             disk::remove_lost(session, DiskId(disk), force, yes).await

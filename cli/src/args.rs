@@ -13,7 +13,7 @@ use types::{Profile, VersionId};
 
 pub use admin::{
     Admin, AdminCert, AdminCluster, AdminDisk, AdminKey, AdminLost, AdminMeta, AdminNamespace, AdminNode,
-    AdminToken, TokenRole,
+    AdminToken, ScrubOrder, TokenRole,
 };
 
 use crate::output::Format;

@@ -11,7 +11,7 @@ use env::time::Instant;
 use net::{Dial, Reply, Request, Target, Transport};
 use proto::Call;
 use proto::cluster::{ClusterStatus, FetchDigest, FetchMap, FetchStatus, PartitionDigest};
-use proto::disks::{AdoptDisk, DiskAdopted};
+use proto::disks::{AdoptDisk, ControlScrub, DiskAdopted, Scrubbed};
 use proto::map::{ClusterMap, ROOT};
 use tokio::sync::watch;
 use types::limits::{CLIENT_BACKOFF_MS, DIGEST_TIMEOUT, DISK_ADOPT_PATIENCE, LEADER_ATTEMPT_TIMEOUT};
@@ -169,6 +169,12 @@ impl Cluster {
         self.call_node(node, Request::of(&AdoptDisk { path }, Bytes::new()), left)
             .await?
             .answer::<AdoptDisk>()
+    }
+
+    /// Tells a node how to verify its disks, and hears how far it is. For administrators.
+    pub async fn control_scrub(&self, node: NodeId, question: ControlScrub) -> Result<Scrubbed> {
+        let request = Request::of(&question, Bytes::new());
+        self.call_node(node, request, LEADER_ATTEMPT_TIMEOUT).await?.answer::<ControlScrub>()
     }
 
     /// Sends one request to one node, once. `StaleEpoch` when the map does not have the node.

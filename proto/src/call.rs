@@ -99,6 +99,7 @@ calls! {
     ListShards = 74, BLOCK => block::ListShards => block::ShardList;
     DeleteShard = 75, BLOCK => block::DeleteShard => ();
     DistrustShard = 76, BLOCK => block::DistrustShard => ();
+    ControlScrub = 77, BLOCK => disks::ControlScrub => disks::Scrubbed;
 }
 
 const META: Option<Role> = Some(Role::Meta);

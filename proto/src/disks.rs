@@ -1,7 +1,9 @@
 //! Messages of administrators about disks, and about what was lost with them.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
-use types::{ChunkKey, DiskId, DiskUuid, NodeId, PartitionId};
+use types::{ChunkKey, DiskId, DiskUuid, Millis, NodeId, PartitionId};
 
 /// Gives a node a directory to use as a disk, while it runs and after every start: an empty one, a disk that it knows, or
 /// one of another node of this cluster that is down or gone. Answered by that node.
@@ -61,4 +63,46 @@ pub struct LostPage {
     pub chunks: Vec<ChunkKey>,
     /// Where to go on; `None` after the last page.
     pub next: Option<ChunkKey>,
+}
+
+/// Says how a node verifies its disks, or only asks. For administrators.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ControlScrub {
+    /// Which disk; `None` for all of the node.
+    pub disk: Option<DiskId>,
+    /// What it is to do from now on; `None` for what it does.
+    pub mode: Option<ScrubMode>,
+}
+
+/// How a disk is verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ScrubMode {
+    /// A little at a time, all of it within a month.
+    Scheduled,
+    /// As fast as users allow, until all of it was read.
+    Now,
+    /// Not at all, until the node starts again.
+    Paused,
+}
+
+/// Answer to [`ControlScrub`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scrubbed {
+    /// The disks that were asked about.
+    pub disks: BTreeMap<DiskId, ScrubStatus>,
+}
+
+/// How far a disk is verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScrubStatus {
+    /// How it goes on.
+    pub mode: ScrubMode,
+    /// Bytes that this pass has read.
+    pub checked: u64,
+    /// Damaged or unreadable places that it has found.
+    pub found: u64,
+    /// Complete passes.
+    pub passes: u64,
+    /// When the last of them was.
+    pub last_pass: Option<Millis>,
 }

@@ -458,6 +458,14 @@ pub const SHARD_HEDGE_PER_HUNDRED: u32 = 1;
 pub const REPAIR_YIELD_MAX: Duration = Duration::from_millis(50);
 /// See [`REPAIR_YIELD_MAX`].
 pub const REPAIR_YIELD_STEP: Duration = Duration::from_millis(5);
+/// All that is on a disk is verified within this time.
+pub const SCRUB_PASS_TIME: Duration = Duration::from_secs(30 * DAY_SECONDS);
+/// How often a part of that is done.
+pub const SCRUB_PERIOD: Duration = Duration::from_secs(10);
+/// Bytes that are verified in a period at least.
+pub const SCRUB_STEP_MIN: u64 = MIB as u64;
+/// And at once at most.
+pub const SCRUB_STEP_SIZE: u64 = 16 * MIB as u64;
 /// A disk that has just failed to take a part is spared for so long.
 pub const DISK_SUSPECT_TIME: Duration = Duration::from_secs(2);
 /// How often a node looks at the directories of its disks: whether they are there, and what they say.

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use proto::disks::{DiskAdopted, RemoveDisk};
+use proto::disks::{ControlScrub, DiskAdopted, RemoveDisk, ScrubMode, ScrubStatus};
 use proto::map::Role;
 use serde_json::json;
 use types::{DiskId, Error, ErrorKind, NodeId};
 
+use crate::args::ScrubOrder;
 use crate::exit::{self, Exit, Failure};
-use crate::output::Outcome;
+use crate::output::{Outcome, Table, size};
 use crate::session::Session;
 
 /// Gives a node a directory.
@@ -69,4 +70,56 @@ pub async fn remove_lost(session: &Session, disk: DiskId, force: bool, yes: bool
         true => Ok(Outcome::ok(format!("removed {text}"), json)),
         false => Err(Failure::refused(format!("this would remove {text}: add --yes to do it"))),
     }
+}
+
+/// Says how disks are verified, after telling their nodes what to do.
+pub async fn scrub(session: &Session, order: ScrubOrder, disk: Option<DiskId>) -> exit::Result<Outcome> {
+    let mode = match order {
+        ScrubOrder::Status => None,
+        ScrubOrder::Start => Some(ScrubMode::Now),
+        ScrubOrder::Pause => Some(ScrubMode::Paused),
+        ScrubOrder::Resume => Some(ScrubMode::Scheduled),
+    };
+    let map = session.cluster.map();
+    let is_asked = |node: &NodeId| {
+        let info = &map.nodes[node];
+        let has_it = disk.is_none_or(|disk| map.disks.get(&disk).is_some_and(|disk| disk.node == *node));
+        info.roles.contains(&Role::Block) && info.up && has_it
+    };
+    if let Some(disk) = disk.filter(|disk| !map.disks.contains_key(disk)) {
+        return Err(Error::not_found(format!("there is no disk {disk} in the cluster")).into());
+    }
+    let mut table = Table::new(&["disk", "node", "verified", ">this pass", ">found", ">passes", "last pass"]);
+    let mut values = Vec::new();
+    for node in map.nodes.keys().copied().filter(is_asked) {
+        for (id, status) in session.cluster.control_scrub(node, ControlScrub { disk, mode }).await?.disks {
+            let ScrubStatus { mode, checked, found, passes, last_pass } = status;
+            let mode = match mode {
+                ScrubMode::Scheduled => "by and by",
+                ScrubMode::Now => "now",
+                ScrubMode::Paused => "not now",
+            };
+            let last = last_pass.map_or("-".to_owned(), |time| time.to_string());
+            table.row([
+                id.to_string(),
+                node.to_string(),
+                mode.to_owned(),
+                size(checked),
+                found.to_string(),
+                passes.to_string(),
+                last,
+            ]);
+            values.push(json!({
+                "disk": id.0,
+                "node": node.0,
+                "mode": mode,
+                "checked": checked,
+                "found": found,
+                "passes": passes,
+                "last_pass": last_pass.map(|time| time.0),
+            }));
+        }
+    }
+    let (text, json) = (table.render(), serde_json::Value::Array(values));
+    Ok(Outcome { text, json, complaints: Vec::new(), exit: Exit::Ok })
 }

@@ -127,6 +127,14 @@ pub enum AdminDisk {
         #[arg(long, value_name = "N")]
         node: Option<u64>,
     },
+    /// Verify what lies on disks: say how far that is, or have it done at once, paused or resumed
+    Scrub {
+        /// What to do
+        #[arg(value_enum, default_value = "status")]
+        order: ScrubOrder,
+        /// Number of the disk; all without it
+        disk: Option<u32>,
+    },
     /// Take a disk that does not come back out of the cluster for ever
     RemoveLost {
         /// Number of the disk
@@ -145,6 +153,19 @@ pub enum AdminDisk {
 pub enum AdminLost {
     /// List the files that need chunks which are lost; exit code 3 when anything is
     List,
+}
+
+/// What `admin disk scrub` does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum ScrubOrder {
+    /// Say how far it is
+    Status,
+    /// Verify all of it now, as fast as users allow
+    Start,
+    /// Leave it until the node starts again
+    Pause,
+    /// A little at a time, as usual
+    Resume,
 }
 
 /// Commands of `admin token`.
