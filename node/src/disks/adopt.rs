@@ -94,6 +94,9 @@ impl DiskKeeper {
                     _ => {}
                 }
                 if now >= deadline {
+                    if let Some(problem) = state.problem_in(path) {
+                        return Err(Error::conflict(problem));
+                    }
                     let uuid = state.record.seen.get(path).copied();
                     let known = uuid.and_then(|uuid| state.record.disks.get(&uuid)?.id);
                     return Ok((known.map(|(id, _)| id), uuid));

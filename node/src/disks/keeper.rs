@@ -69,6 +69,14 @@ pub(super) struct State {
     away: BTreeMap<DiskId, Away>,
 }
 
+impl State {
+    /// What was said of a directory last, beside what was said of its disk.
+    pub(super) fn problem_in(&self, path: &Path) -> Option<String> {
+        let start = format!("{}: ", path.display());
+        self.problems.iter().find(|problem| problem.starts_with(&start)).cloned()
+    }
+}
+
 impl std::fmt::Debug for DiskKeeper {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("DiskKeeper").field("disks", &self.disks.open().keys()).finish()

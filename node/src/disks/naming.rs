@@ -32,10 +32,10 @@ impl DiskKeeper {
         });
     }
 
-    /// New disks, in the order of the configuration; none while one that was never seen is being opened.
+    /// New disks, in the order of the configuration; none while one that may be new as well is being opened.
     fn unnamed(&self, state: &State) -> Vec<(PathBuf, Arc<DiskStore>)> {
         let is_coming = |(path, spot): (&PathBuf, &super::spot::Spot)| {
-            matches!(spot.stage, Stage::Opening) && !state.record.seen.contains_key(path)
+            matches!(spot.stage, Stage::Opening) && !state.record.has_named(path)
         };
         if state.spots.iter().any(is_coming) {
             return Vec::new();

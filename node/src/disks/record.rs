@@ -96,6 +96,12 @@ impl Record {
         path.clone_into(&mut known.path);
     }
 
+    /// The disk that was last seen in a directory has an id.
+    pub fn has_named(&self, path: &Path) -> bool {
+        let known = self.seen.get(path).and_then(|uuid| self.disks.get(uuid));
+        known.is_some_and(|known| known.id.is_some())
+    }
+
     /// A disk has this id, and the map of this epoch knows it.
     pub fn name(&mut self, uuid: DiskUuid, id: DiskId, since: Epoch) {
         if let Some(known) = self.disks.get_mut(&uuid)
@@ -161,6 +167,7 @@ mod tests {
     fn where_to_look() {
         let mut record = record();
         record.see(DiskUuid([9; 16]), Path::new("/e"));
+        assert_eq!(["/a", "/e", "/x"].map(|path| record.has_named(Path::new(path))), [true, false, false]);
         record.see(DiskUuid([7; 16]), Path::new("/f"));
         let places = record.places(&["/x".into(), "/b".into()]);
         assert_eq!(places, ["/b", "/e", "/f", "/x"].map(PathBuf::from).into());
