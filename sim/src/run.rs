@@ -30,6 +30,8 @@ const VOTER_COUNT: usize = 3;
 const ASKER_COUNT: u64 = 1;
 /// How often we look at what a cluster at rest holds.
 const REST_LOOK_COUNT: usize = 100;
+/// And how often at most in the end: disks are looked through all the time, some task or other goes on at most moments.
+const LAST_LOOK_COUNT: usize = 1000;
 /// Bytes of chunks that a survey asks every node for.
 const SERVED_BYTES_MAX: u64 = 64 << 20;
 
@@ -103,7 +105,7 @@ async fn run_in(mut world: World, plan: &Plan, trace: &Trace) -> Result<Report> 
     };
     let harness = world.client(0).await?;
     wait_until_whole(&harness, whole).await?;
-    let held = at_rest(&world).await;
+    let held = at_rest(&world, Inventory::default(), REST_LOOK_COUNT).await;
     let name = NamespaceName::parse(NAMESPACE)?;
     let mut sessions = Vec::new();
     for client in 1..=plan.clients + ASKER_COUNT {
@@ -145,7 +147,7 @@ async fn run_in(mut world: World, plan: &Plan, trace: &Trace) -> Result<Report> 
         let chunks = survey.iter().flat_map(|survey| &survey.served).map(|served| served.chunk).collect();
         verdicts.push(parts::judge(&world, &harness.map(), &chunks).await);
     }
-    let after = at_rest(&world).await;
+    let after = at_rest(&world, held, LAST_LOOK_COUNT).await;
     trace.note(format_args!("held: {held:?}, {after:?}"));
     verdicts.push(oracle::leaks(held, after));
     let acknowledged = history.operations.iter().filter(|operation| operation.is_done()).count();
@@ -158,10 +160,15 @@ async fn run_in(mut world: World, plan: &Plan, trace: &Trace) -> Result<Report> 
     })
 }
 
-/// The least that is held at any of many moments: what comes and goes is no leak.
-async fn at_rest(world: &World) -> Inventory {
+/// The least that is held at any of many moments: what comes and goes is no leak. Looks no longer once it is no more than
+/// `before`.
+async fn at_rest(world: &World, before: Inventory, look_count: usize) -> Inventory {
     let mut least = world.inventory();
-    for _ in 0..REST_LOOK_COUNT {
+    for _ in 0..look_count {
+        if least.permits <= before.permits && least.tasks <= before.tasks && least.requests <= before.requests
+        {
+            break;
+        }
         time::sleep(SIM_REST_LOOK_PERIOD).await;
         let now = world.inventory();
         least = Inventory {

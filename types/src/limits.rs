@@ -315,6 +315,8 @@ pub const KEYS_REFRESH_PERIOD: Duration = Duration::from_secs(30);
 pub const TICKET_MS_MAX: u64 = 60 * 1000;
 /// Tickets issued in the same step are equal, so that they can be cached.
 pub const TICKET_STEP_MS: u64 = 15 * 1000;
+/// How often a reader whose ticket is refused has it renewed.
+pub const TICKET_ATTEMPT_COUNT: usize = 4;
 /// Tickets that are renewed with one request.
 pub const TICKET_RENEW_COUNT_MAX: usize = 256;
 /// For how long after its end a ticket can be renewed.

@@ -15,7 +15,9 @@ use futures::stream::{self, StreamExt};
 use proto::block::ChunkKind;
 use proto::namespace::Opened;
 use proto::seal::Ticket;
-use types::limits::{DOWNLOAD_CHUNK_COUNT_MAX, TICKET_RENEW_AFTER};
+use types::limits::{
+    DOWNLOAD_CHUNK_COUNT_MAX, NODE_HEARTBEAT_PERIOD, TICKET_ATTEMPT_COUNT, TICKET_RENEW_AFTER,
+};
 use types::{ChunkId, ErrorKind, Result};
 
 use super::Download;
@@ -95,15 +97,19 @@ async fn get_chunk(
 ) -> Result<(Bytes, Vec<Ticket>)> {
     // By the time that has passed here: this machine's clock may be wrong.
     let is_old = env::time::now().saturating_duration_since(since) > TICKET_RENEW_AFTER;
-    let ticket = if is_old { blocks.renew(id, ticket).await? } else { ticket };
-    match blocks.get_chunk(id, kind, ticket).await {
-        // Who waits long for others comes late.
-        Err(e) if e.kind() == ErrorKind::Denied => {
-            let ticket = blocks.renew(id, ticket).await?;
-            blocks.get_chunk(id, kind, ticket).await
+    let mut ticket = if is_old { blocks.renew(id, ticket).await? } else { ticket };
+    for _ in 0..TICKET_ATTEMPT_COUNT {
+        match blocks.get_chunk(id, kind, ticket).await {
+            // Who waits long for others comes late, and nodes hear of a time that was set with their next heartbeats. Who may
+            // not read any more is told so by the renewal.
+            Err(e) if e.kind() == ErrorKind::Denied => {
+                env::time::sleep(NODE_HEARTBEAT_PERIOD).await;
+                ticket = blocks.renew(id, ticket).await?;
+            }
+            read => return read,
         }
-        read => read,
     }
+    blocks.get_chunk(id, kind, ticket).await
 }
 
 async fn read_node(blocks: &Blocks, id: ChunkId, ticket: Ticket, since: Instant) -> Result<DownloadFact> {
