@@ -47,6 +47,7 @@ check "node 8 is killed" dev kill 8
 mkdir "$work/moved"
 mv "$(disk_of 8)" "$work/moved/disk"
 check "its disk is refused by a node that was not told" exits 1 cloudsync admin disk adopt "$work/moved/nothing" --node 7
+check "node 8 is down" until_status 30 "v['nodes_up'] == 7"
 check "given to node 7" cloudsync --timeout 20 admin disk adopt "$work/moved/disk" --node 7
 check "it serves there" until_disks 60 "any(d['node'] == 7 and d['path'].endswith('moved/disk') and d['state'] == 'healthy' for d in v)"
 check "the files are there" files_there

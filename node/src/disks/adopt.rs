@@ -12,7 +12,7 @@ use proto::disks::DiskAdopted;
 use segments::DiskIdentity;
 use tracing::{info, warn};
 use types::limits::{DISK_ADOPT_LOOK_PERIOD, DISK_ADOPT_PATIENCE, NODE_DISK_COUNT_MAX};
-use types::{DiskId, Error, Result};
+use types::{DiskId, Error, ErrorKind, Result};
 
 use super::judge::{Finding, Use};
 use super::keeper::{DiskKeeper, find};
@@ -116,7 +116,13 @@ impl DiskKeeper {
                 Ok(()) => {
                     state.record.given.remove(&path);
                 }
-                Err(e) => warn!(path = %path.display(), "the disk of another node cannot be taken: {e}"),
+                Err(e) => {
+                    warn!(path = %path.display(), "the disk of another node cannot be taken: {e}");
+                    if e.kind() == ErrorKind::Invalid {
+                        // Its node is up. When that is down one day, this must not be done unasked.
+                        state.record.given.remove(&path);
+                    }
+                }
             }
             let spot = state.spots.entry(path).or_default();
             match taken {
