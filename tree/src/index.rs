@@ -4,6 +4,7 @@
 //! look at the rows; "perhaps" costs one. A filter that is too old costs bytes, never data.
 
 mod filter;
+mod golden;
 mod row;
 
 #[cfg(test)]

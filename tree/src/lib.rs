@@ -9,6 +9,7 @@ mod answer;
 mod digest;
 mod draft;
 mod failure;
+mod golden;
 pub mod index;
 mod level;
 pub mod namespace;

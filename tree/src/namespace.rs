@@ -6,6 +6,7 @@
 
 mod answers;
 mod catalog;
+mod golden;
 mod key;
 mod listing;
 mod machine;

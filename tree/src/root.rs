@@ -2,6 +2,7 @@
 
 mod certificates;
 mod change;
+mod golden;
 mod keys;
 mod plan;
 mod row;
