@@ -146,6 +146,14 @@ fault_eio_writes() {
     fault
     check "eio_writes: its slots go to others" until_disks 180 "all(d['slots'] == 0 for d in v if d['path'] == '$(dir 8)')"
     check "eio_writes: all files are there" files_there
+    filled() {
+        local deadline=$((SECONDS + 180))
+        until cloudsync admin cluster status -o json >"$work/status.json" 2>/dev/null; [ "$(value "$work/status.json" 'v["slots"]["syncing"]')" = 0 ]; do
+            [ "$SECONDS" -lt "$deadline" ] || { cloudsync admin cluster status; return 1; }
+            sleep 1
+        done
+    }
+    check "eio_writes: and are filled there" filled
     disks
     local lost
     lost=$(id 8)

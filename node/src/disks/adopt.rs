@@ -84,16 +84,15 @@ impl DiskKeeper {
             let now = env::time::now();
             {
                 let state = self.state();
-                match state.spots.get(path).map(|spot| &spot.stage) {
-                    Some(Stage::Open(store, id)) => return Ok((Some(*id), Some(store.uuid()))),
-                    Some(Stage::Failed { .. }) => {
-                        if let Some(Use::Failed(why)) = state.spots[path].used(now) {
-                            return Err(Error::conflict(format!("{}: {why}", path.display())));
-                        }
-                    }
-                    _ => {}
+                let spot = state.spots.get(path);
+                if let Some(Stage::Open(store, id)) = spot.map(|spot| &spot.stage) {
+                    return Ok((Some(*id), Some(store.uuid())));
                 }
                 if now >= deadline {
+                    // Not before: what fails at first, because it was used a moment ago, is tried again.
+                    if let Some(Use::Failed(why)) = spot.and_then(|spot| spot.used(now)) {
+                        return Err(Error::conflict(format!("{}: {why}", path.display())));
+                    }
                     if let Some(problem) = state.problem_in(path) {
                         return Err(Error::conflict(problem));
                     }
