@@ -87,7 +87,7 @@ impl Blockserver {
     /// asked where it is.
     pub(crate) async fn read_payload(&self, map: &ClusterMap, chunk: ChunkKey) -> Result<Sealed> {
         let slots = map.slots(map.pg(&chunk.id))?;
-        let error = match self.read_from(map, chunk, Sources::of(slots, None)).await {
+        let error = match self.read_from(map, chunk, Sources::of(map, slots, None)).await {
             Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Unavailable) => e,
             done => return done,
         };
@@ -100,7 +100,7 @@ impl Blockserver {
                 return Err(error);
             }
         };
-        let read = self.read_from(map, chunk, Sources::of(slots, Some(&known))).await;
+        let read = self.read_from(map, chunk, Sources::of(map, slots, Some(&known))).await;
         match read {
             Err(_) if known.state == ChunkState::Lost => Err(Error::corrupt(format!(
                 "chunk {chunk} is lost: too few of its parts are left. Put the file again, or bring back its disks"

@@ -166,7 +166,7 @@ impl Blockserver {
         }
         self.users.give_way().await;
         let slots = map.slots(map.pg(&key.chunk.id))?;
-        let sources = Sources::of(slots, Some(known));
+        let sources = Sources::of(map, slots, Some(known));
         let found = match self.obtain_from(map, &sources, key).await {
             Ok(None) => {
                 // Before a chunk is given up everybody is asked who can be.

@@ -2,6 +2,7 @@
 
 use placement::PgSlot;
 use proto::index::{Holder, KnownChunk};
+use proto::map::ClusterMap;
 use types::DiskId;
 
 /// The disks that may have each part of a chunk, the likeliest first.
@@ -9,8 +10,9 @@ use types::DiskId;
 pub(crate) struct Sources(Vec<Vec<DiskId>>);
 
 impl Sources {
-    /// By the table, and by what the index knows of the chunk if it was asked.
-    pub(crate) fn of(slots: &[PgSlot], known: Option<&KnownChunk>) -> Self {
+    /// By the table, and by what the index knows of the chunk if it was asked. A disk that is not in the cluster any more
+    /// has nothing, and nobody waits for its answer.
+    pub(crate) fn of(map: &ClusterMap, slots: &[PgSlot], known: Option<&KnownChunk>) -> Self {
         let of_slot = |(index, slot): (usize, &PgSlot)| {
             let exception = match known.map(|known| known.holder(index as u8)) {
                 Some(Holder::Disk(disk)) => Some(disk),
@@ -18,7 +20,7 @@ impl Sources {
             };
             let mut disks = Vec::new();
             for disk in exception.into_iter().chain([slot.disk]).chain(slot.previous) {
-                if !disks.contains(&disk) {
+                if !disks.contains(&disk) && map.disks.contains_key(&disk) {
                     disks.push(disk);
                 }
             }
@@ -83,7 +85,9 @@ mod tests {
         let exception = |(slot, disk): &(u8, Option<u32>)| Exception { slot: *slot, disk: disk.map(DiskId) };
         let exceptions = exceptions.iter().map(exception).collect();
         let known = KnownChunk { stored, state: ChunkState::Live, exceptions };
-        let sources = Sources::of(&slots, Some(&known));
+        let mut map = crate::tests::first_map();
+        map.disks.remove(&DiskId(6));
+        let sources = Sources::of(&map, &slots, Some(&known));
         let disks = |ids: &[u32]| ids.iter().copied().map(DiskId).collect::<Vec<_>>();
         let found: Vec<&[DiskId]> = (0..slots.len() as u8).map(|slot| sources.of_slot(slot)).collect();
         assert_eq!(found, want.iter().map(|ids| disks(ids)).collect::<Vec<_>>());
@@ -99,5 +103,8 @@ mod tests {
         check(&[(3, Some(1)), (1, Some(3))], &[], &[&[3, 1], &[1, 3]], &[3, 1]);
         check(&[(3, Some(2)), (1, None)], &[(0, Some(7)), (1, None)], &[&[7, 3, 2], &[1]], &[7, 3, 2, 1]);
         check(&[(3, Some(2))], &[(0, Some(2))], &[&[2, 3]], &[2, 3]);
+        // Disk 6 was taken out of the cluster.
+        check(&[(6, Some(2)), (1, Some(6))], &[(1, Some(6))], &[&[2], &[1]], &[2, 1]);
+        check(&[(6, None)], &[], &[&[]], &[]);
     }
 }

@@ -284,7 +284,7 @@ fn key(id: u32) -> SealKey {
     SealKey { tenant: TenantId::FIRST, id: KeyId(id), secret: [id as u8; 32] }
 }
 
-fn first_map() -> ClusterMap {
+pub(crate) fn first_map() -> ClusterMap {
     let address = "127.0.0.1:1".parse().unwrap();
     let node = NodeInfo {
         zone: "z".into(),
@@ -594,6 +594,29 @@ async fn what_is_lost_is_known_and_healed_by_a_put() {
     bench.put(1, lost).await.unwrap();
     assert_eq!(bench.state_of(lost), ChunkState::Live);
     assert_eq!(bench.get(5, chunk::chunk_id(lost)).await.unwrap(), *lost);
+}
+
+/// Disks that were given up have nothing: what they alone had is lost, and said to be.
+#[tokio::test]
+async fn what_was_on_disks_that_were_given_up_is_lost() {
+    let bench = Bench::new();
+    let bytes = noise(31, 300_000);
+    bench.put(1, &bytes).await.unwrap();
+    bench.change_map(|map| {
+        for (slot, disk) in [(3, 7), (4, 8)] {
+            let gone = map.table.as_ref().unwrap().pgs[0][slot].disk;
+            map.disks.remove(&gone);
+            let state = SlotState::Syncing;
+            let new =
+                PgSlot { disk: DiskId(disk), state, previous: Some(gone), returns: false, since: map.epoch };
+            map.table.as_mut().unwrap().pgs[0][slot] = new;
+        }
+        map.disks.remove(&DiskId(6));
+    });
+    bench.away(&[4, 5, 6]);
+    bench.until(|| bench.state_of(&bytes) == ChunkState::Lost).await;
+    bench.put(1, &bytes).await.unwrap();
+    assert_eq!(bench.get(2, chunk::chunk_id(&bytes)).await.unwrap(), bytes);
 }
 
 /// What a disk lacks is found without anybody asking for it.
