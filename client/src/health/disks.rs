@@ -17,7 +17,8 @@ pub fn disk_problem(status: &ClusterStatus, id: DiskId) -> Option<String> {
     let disk = status.map.disks.get(&id)?;
     let report = disk_report(status, id);
     let trouble = disk_trouble(status, id);
-    let what = match (report.map_or(disk.state, |report| report.state), trouble.is_empty()) {
+    let state = report.map_or(disk.state, |report| report.state.max(disk.state));
+    let what = match (state, trouble.is_empty()) {
         (DiskState::Healthy, true) => return None,
         (DiskState::Healthy, false) => trouble,
         (state, true) => format!("is {}", state.name()),
