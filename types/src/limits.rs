@@ -1,12 +1,14 @@
-//! Every bound of the system, each with its reason (I-BOUND): sizes, counts and times; those of a disk are in `disk.rs`.
-//! What must hold between them is asserted at the end, at compile time.
+//! Every bound of the system, each with its reason (I-BOUND): sizes, counts and times; those of a disk are in `disk.rs`,
+//! those of repair in `repair.rs`. What must hold between them is asserted at the end, at compile time.
 
 mod disk;
+mod repair;
 mod units;
 
 use std::time::Duration;
 
 pub use disk::*;
+pub use repair::*;
 pub use units::*;
 
 // ---- names -------------------------------------------------------------------------------------------------------
@@ -446,30 +448,6 @@ pub const SHARD_HEDGE_MIN: Duration = Duration::from_millis(20);
 pub const SHARD_HEDGE_AFTER: Duration = Duration::from_millis(150);
 /// One request for a page of a disk's shards.
 pub const SHARD_LIST_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often a node looks for something to heal when nothing wakes it.
-pub const HEAL_PERIOD: Duration = Duration::from_secs(2);
-/// The longest that a node waits before it asks again for parts that are not at home, when none were.
-pub const HEAL_PERIOD_MAX: Duration = Duration::from_secs(16);
-/// Between two slots that a node looks through for what is missing, when nothing says that anything is.
-pub const AUDIT_PAUSE: Duration = Duration::from_secs(10);
-/// A part that takes longer than this, and far longer than others, is given to a second disk.
-pub const SHARD_PATIENCE_MIN: Duration = Duration::from_millis(50);
-/// Of a hundred parts so many may be given to a second disk for being slow.
-pub const SHARD_HEDGE_PER_HUNDRED: u32 = 1;
-/// How long the making of a part waits for users at most, and how often it looks whether they are served.
-pub const REPAIR_YIELD_MAX: Duration = Duration::from_millis(50);
-/// See [`REPAIR_YIELD_MAX`].
-pub const REPAIR_YIELD_STEP: Duration = Duration::from_millis(5);
-/// All that is on a disk is verified within this time.
-pub const SCRUB_PASS_TIME: Duration = Duration::from_secs(30 * DAY_SECONDS);
-/// How often a part of that is done.
-pub const SCRUB_PERIOD: Duration = Duration::from_secs(10);
-/// Bytes that are verified in a period at least.
-pub const SCRUB_STEP_MIN: u64 = MIB as u64;
-/// And at once at most.
-pub const SCRUB_STEP_SIZE: u64 = 16 * MIB as u64;
-/// A disk that has just failed to take a part is spared for so long.
-pub const DISK_SUSPECT_TIME: Duration = Duration::from_secs(2);
 /// How often a node looks at the directories of its disks: whether they are there, and what they say.
 pub const DISK_LOOK_PERIOD: Duration = Duration::from_secs(2);
 /// A directory that does not answer a look by then is not waited for.

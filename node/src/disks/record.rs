@@ -129,14 +129,15 @@ mod tests {
     fn its_bytes_are_frozen() {
         let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
         let (seven, eight) = ("10".to_owned() + &"07".repeat(16), "10".to_owned() + &"08".repeat(16));
-        let want = format!(
-            "01004353444b02{}{}{}{}{}",
-            "01022f62",
+        let parts = [
+            "01004353444b02".to_owned(),
+            "01022f62".to_owned(),
             format!("01022f61{seven}"),
-            "01022f64",
+            "01022f64".to_owned(),
             format!("01022f63{eight}"),
-            format!("01{seven}022f61010309")
-        );
+            format!("01{seven}022f61010309"),
+        ];
+        let want = parts.concat();
         assert_eq!(hex(&record().to_bytes()), want);
         assert_eq!(Record::parse(&record().to_bytes()), Ok(record()));
     }
