@@ -19,16 +19,17 @@ use tracing::{debug, info, warn};
 use types::limits::{AUDIT_PAUSE, HEAL_PERIOD, HEAL_PERIOD_MAX};
 use types::{ChunkId, DiskId, PgId, Result};
 
-use crate::reconcile::{Reconciled, Task};
+use crate::reconcile::Reconciled;
 use crate::server::Blockserver;
+use crate::task::Task;
 
 /// Slots that are filled at once.
 const SLOTS_IN_FLIGHT: usize = 8;
 /// Damaged parts listed at once.
 const PART_COUNT: usize = 256;
 
-/// Starts healing for as long as the server lives.
-pub fn start(server: &Arc<Blockserver>) {
+/// Restores redundancy on the disks of a server for as long as it lives.
+pub fn keep_redundancy(server: &Arc<Blockserver>) {
     let this = Arc::downgrade(server);
     let (filler, bringer, mender, auditor) = (this.clone(), this.clone(), this.clone(), this);
     let mut map = server.map.clone();

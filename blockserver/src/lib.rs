@@ -5,6 +5,7 @@
 //! Knows nothing of: the namespace; which chunks belong to which file; how a disk stores shards (`segments`); how other
 //! nodes are reached and who keeps the keys ([`Links`]).
 
+mod detours;
 mod disks;
 mod fetch;
 mod gather;
@@ -17,12 +18,17 @@ mod put;
 mod reconcile;
 mod scatter;
 mod scrub;
+mod scrubs;
 mod server;
 mod sources;
+mod task;
+mod writing;
 mod yielding;
 
 pub use disks::{Disks, report_of};
+pub use heal::keep_redundancy;
 pub use links::Links;
+pub use scrub::keep_verifying;
 pub use server::{Blockserver, Config};
 
 #[cfg(test)]

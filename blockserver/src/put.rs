@@ -11,7 +11,7 @@ use chunk::erasure::{CodeId, shard_size};
 use chunk::manifest::{node_id, parse_node};
 use chunk::sealed::{fingerprint, seal};
 use env::mutant::Mutant;
-use futures::future::{BoxFuture, FutureExt};
+use futures::future::FutureExt;
 use proto::block::{ChunkKind, ChunkStored, Layout, PutChunk, ShardKey, ShardMeta};
 use proto::index::{Locator, Registration, Sizes, StoredChunk};
 use proto::map::ClusterMap;
@@ -21,9 +21,6 @@ use types::{ChunkKey, DiskId, Error, GcEpoch, Generation, Identity, Possession, 
 
 use crate::scatter::Part;
 use crate::server::Blockserver;
-
-/// A chunk that is being stored; whoever brings the same chunk meanwhile waits for the same outcome.
-pub(crate) type Shared = futures::future::Shared<BoxFuture<'static, Result<Receipt>>>;
 
 /// A chunk as it came.
 struct Incoming {

@@ -15,23 +15,14 @@ use proto::map::ClusterMap;
 use segments::{DiskStore, Purpose};
 use tracing::{debug, error, info};
 use types::limits::SHARD_READ_TIMEOUT;
-use types::{DiskId, Epoch, Error, PgId, Result};
+use types::{DiskId, Error, Result};
 
 use crate::server::Blockserver;
 use crate::sources::Sources;
+use crate::task::Task;
 
 /// Parts that are made at once, for one slot.
 const PARTS_IN_FLIGHT: usize = 8;
-
-/// A slot of a disk of this node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Task {
-    pub(crate) pg: PgId,
-    pub(crate) slot: u8,
-    pub(crate) disk: DiskId,
-    /// Since when it is being filled.
-    pub(crate) since: Epoch,
-}
 
 /// What a comparison has come to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,7 +44,7 @@ impl Reconciled {
 }
 
 /// How a part was come by.
-enum Part {
+enum Obtained {
     Here,
     Made(ShardMeta, Bytes),
     /// Too few parts of the chunk are left, and everybody has said so.
@@ -123,12 +114,12 @@ impl Blockserver {
         let say = |news| self.links.amend(Amendment { chunk, generation, news });
         let mut made = 0;
         match self.obtain(map, known, slot, &store).await? {
-            Part::Here => {}
-            Part::Made(meta, bytes) => {
+            Obtained::Here => {}
+            Obtained::Made(meta, bytes) => {
                 store.put_shard(key_of(known, slot), meta, bytes, None, Purpose::Repair).await?;
                 made = 1;
             }
-            Part::Gone => {
+            Obtained::Gone => {
                 if known.state != ChunkState::Lost && say(News::Lost).await? {
                     error!(%chunk, "too few parts are left to read a chunk: put its files again, or bring back its disks");
                 }
@@ -157,12 +148,12 @@ impl Blockserver {
         known: &KnownChunk,
         slot: u8,
         store: &DiskStore,
-    ) -> Result<Part> {
+    ) -> Result<Obtained> {
         let key = key_of(known, slot);
         let was_lost = known.state == ChunkState::Lost;
         let is_here = store.has(key).await?;
         if is_here && !was_lost {
-            return Ok(Part::Here);
+            return Ok(Obtained::Here);
         }
         self.users.give_way().await;
         let slots = map.slots(map.pg(&key.chunk.id))?;
@@ -177,9 +168,9 @@ impl Blockserver {
         };
         Ok(match found {
             // It was lost, and it is made of the others: they are there again.
-            Some(_) if is_here => Part::Here,
-            Some((meta, bytes)) => Part::Made(meta, bytes),
-            None => Part::Gone,
+            Some(_) if is_here => Obtained::Here,
+            Some((meta, bytes)) => Obtained::Made(meta, bytes),
+            None => Obtained::Gone,
         })
     }
 

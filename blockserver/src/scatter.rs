@@ -9,7 +9,7 @@ use std::sync::{Arc, MutexGuard};
 
 use bytes::Bytes;
 use env::mutant::Mutant;
-use env::time::{Duration, Instant};
+use env::time::Duration;
 use futures::stream::{FuturesUnordered, StreamExt};
 use net::Request;
 use placement::{Candidate, Ladder};
@@ -18,9 +18,9 @@ use proto::map::{ClusterMap, DiskState};
 use segments::Purpose;
 use tracing::debug;
 use types::limits::{DISK_SUSPECT_TIME, SHARD_PATIENCE_MIN, SHARD_STRAGGLER_TIMEOUT, SHARD_WRITE_TIMEOUT};
-use types::{DiskId, Epoch, Error, Profile, Result};
+use types::{DiskId, Error, Profile, Result};
 
-use crate::patience::Patience;
+use crate::detours::Detours;
 use crate::server::Blockserver;
 
 /// One shard or replica, and the disk of its slot.
@@ -50,15 +50,6 @@ impl Scatter {
         let is_waiting = |slot: &u8| !self.durable.contains_key(slot) && self.asked[slot].len() < 2;
         self.asked.keys().copied().filter(is_waiting).collect()
     }
-}
-
-/// What lets coordinators go around disks: known for one map, or learned from them.
-#[derive(Debug, Default)]
-pub(crate) struct Detours {
-    ladder: Option<(Epoch, Arc<Ladder>)>,
-    /// Disks that have just failed, and until when they are spared: their node may be gone, and the map not know it yet.
-    suspects: BTreeMap<DiskId, Instant>,
-    patience: Patience,
 }
 
 impl Blockserver {

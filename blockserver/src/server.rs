@@ -23,9 +23,6 @@ use crate::disks::Disks;
 use crate::keys::KnownKeys;
 use crate::links::Links;
 use crate::patience::Patience;
-use crate::reconcile::Task;
-use crate::scatter::Detours;
-use crate::scrub::Scrubs;
 use crate::yielding::Users;
 
 /// Entries of one [`ShardList`].
@@ -56,15 +53,15 @@ pub struct Blockserver {
     pub(crate) keys: Arc<KnownKeys>,
     kernel: Kernel,
     stripes: Mutex<BTreeMap<(u8, u8), Arc<Stripe>>>,
-    pub(crate) writing: Mutex<BTreeMap<ChunkKey, crate::put::Shared>>,
+    pub(crate) writing: Mutex<BTreeMap<ChunkKey, crate::writing::Shared>>,
     pub(crate) syncing_slots: std::sync::atomic::AtomicU32,
-    pub(crate) detours: Mutex<Detours>,
+    pub(crate) detours: Mutex<crate::detours::Detours>,
     pub(crate) users: Users,
-    pub(crate) scrubs: Scrubs,
+    pub(crate) scrubs: crate::scrubs::Scrubs,
     /// How long reads of parts take.
     pub(crate) reads: Mutex<Patience>,
     /// The slot that was looked through last.
-    pub(crate) audited: Mutex<Option<Task>>,
+    pub(crate) audited: Mutex<Option<crate::task::Task>>,
 }
 
 impl std::fmt::Debug for Blockserver {
@@ -77,7 +74,7 @@ impl std::fmt::Debug for Blockserver {
 }
 
 impl Blockserver {
-    /// Checks the codec on this machine (an error if it computes wrongly), then starts serving and healing.
+    /// Checks the codec on this machine (an error if it computes wrongly), then serves: `keep_redundancy` and `keep_verifying` look after its disks.
     pub fn start(
         env: Env,
         config: Config,
@@ -102,12 +99,10 @@ impl Blockserver {
             syncing_slots: std::sync::atomic::AtomicU32::new(0),
             detours: Mutex::default(),
             users: Users::default(),
-            scrubs: Scrubs::default(),
+            scrubs: Default::default(),
             reads: Mutex::default(),
             audited: Mutex::default(),
         });
-        crate::heal::start(&server);
-        crate::scrub::start(&server);
         Ok(server)
     }
 

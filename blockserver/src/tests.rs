@@ -33,8 +33,9 @@ use types::{
 
 use crate::disks::{Disks, report_of};
 use crate::links::Links;
-use crate::reconcile::{Reconciled, Task};
+use crate::reconcile::Reconciled;
 use crate::server::{Blockserver, Config};
+use crate::task::Task;
 
 mod repair;
 mod sealed;
@@ -165,6 +166,7 @@ impl Bench {
             let config = Config { node: id, secret: SECRET, disks };
             let links = Arc::new(WorldLinks(world.clone()));
             let server = Blockserver::start(env.clone(), config, map.subscribe(), links).unwrap();
+            crate::heal::keep_redundancy(&server);
             world.servers.lock().unwrap().insert(id, server);
         }
         Self { world, map, env }

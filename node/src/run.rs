@@ -184,6 +184,8 @@ impl Node {
             let block = blockserver::Config { node: self.id, secret, disks };
             let links = Arc::new(BlockLinks::new(self.cluster.clone()));
             let block = Blockserver::start(env.clone(), block, map.subscribe(), links)?;
+            blockserver::keep_redundancy(&block);
+            blockserver::keep_verifying(&block);
             let _ = self.service.block.set(block);
         }
         Ok(())

@@ -27,7 +27,7 @@ struct Domains {
 /// A disk for a part that is not its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spare {
-    /// The disk.
+    /// Whose it will be.
     pub disk: DiskId,
     /// It breaks no rule of placement; otherwise the chunk survives less than promised until the part is at home.
     pub is_clean: bool,

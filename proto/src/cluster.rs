@@ -253,7 +253,7 @@ pub struct DisksRegistered {
 /// A node has filled slots that were `Syncing`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FinishSync {
-    /// Which.
+    /// Each complete on its disk.
     pub slots: Vec<FilledSlot>,
 }
 

@@ -247,7 +247,7 @@ pub enum MapChange {
     },
     /// Slots' new holders have everything.
     FinishSync {
-        /// Which.
+        /// Each complete on its disk.
         slots: Vec<FilledSlot>,
     },
     /// Sets who votes in partitions.

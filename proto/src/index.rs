@@ -138,7 +138,7 @@ pub struct ListChunks {
 /// Answer to [`ListChunks`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChunkList {
-    /// The page.
+    /// In the order of their keys, at most `CHUNK_PAGE_COUNT`.
     pub chunks: Vec<KnownChunk>,
     /// There are more after the last one.
     pub more: bool,

@@ -72,7 +72,7 @@ pub struct DiskInfo {
 /// What a disk can do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum DiskState {
-    /// Everything.
+    /// It reads and writes as it should.
     #[default]
     Healthy,
     /// Everything, but much more slowly than its neighbours: it is asked last.
