@@ -14,11 +14,14 @@ mod secret;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
+
 use bytes::Bytes;
+use types::limits::SEALED_HEADER_SIZE;
 use types::{ChunkId, KeyId, Result, TenantId};
 
 use crate::compress::Stored;
-use frames::Frames;
+use frames::{Frames, Span};
 use header::{Header, NO_SALT};
 pub use key::SealKey;
 pub use secret::{open_secret, seal_secret};
@@ -47,6 +50,33 @@ pub fn open(key: &SealKey, id: &ChunkId, sealed: &[u8]) -> Result<Bytes> {
 pub fn open_range(key: &SealKey, id: &ChunkId, sealed: &[u8], offset: usize, count: usize) -> Result<Bytes> {
     let (frames, bytes) = Frames::of(key, id, sealed)?;
     frames.open(bytes, offset..offset.saturating_add(count))
+}
+
+/// A few bytes of a chunk of which no more is read than the frames that they are in.
+#[derive(Debug)]
+pub struct Excerpt {
+    /// Bytes of the chunk.
+    size: usize,
+    range: Range<usize>,
+}
+
+impl Excerpt {
+    /// Bytes `offset..offset + count` of a chunk of `size` bytes, cut at its end.
+    pub fn new(size: usize, offset: usize, count: usize) -> Self {
+        Self { size, range: offset..offset.saturating_add(count) }
+    }
+
+    /// Which bytes of the sealed payload must be read, when it was not compressed.
+    pub fn sealed_range(&self) -> Range<usize> {
+        let frames = Span::of(self.size, self.range.clone()).bytes();
+        SEALED_HEADER_SIZE + frames.start..SEALED_HEADER_SIZE + frames.end
+    }
+
+    /// Opens what was read; `Corrupt`, and nothing of it, unless it is as it was sealed, with this key and for this chunk.
+    pub fn open(&self, key: &SealKey, id: &ChunkId, read: &[u8]) -> Result<Bytes> {
+        let header = Header { tenant: key.tenant, key: key.id, salt: NO_SALT };
+        Frames::new(key, id, header).open_span(read, &Span::of(self.size, self.range.clone()))
+    }
 }
 
 /// A number that is equal for equal sealed bytes of one chunk that are coded in the same way (`code`, 0 for copies): what

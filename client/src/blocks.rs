@@ -17,9 +17,22 @@ use types::{
 
 use crate::batch::{BatchLimits, Batcher};
 use crate::cluster::Cluster;
+use crate::under_way::UnderWay;
 
 /// A chunk that may be stored already, and the proof that its bytes are here.
-type Wanted = (ChunkKey, Possession);
+type Shown = (ChunkKey, Possession);
+
+/// What is wanted of a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// All bytes of a piece of a file.
+    Data,
+    /// So many bytes of one, from this one on. Who answers has opened the seal of the frames that have them; the name of
+    /// the chunk proves nothing of them.
+    Excerpt((u32, u32)),
+    /// A manifest node, and tickets for its entries.
+    Node,
+}
 
 /// A ticket, and the chunk that it is for.
 type Held = (ChunkId, Ticket);
@@ -28,8 +41,9 @@ type Held = (ChunkId, Ticket);
 #[derive(Debug)]
 pub struct Blocks {
     cluster: Arc<Cluster>,
-    pins: BTreeMap<PartitionId, Batcher<Wanted, Option<Receipt>>>,
+    pins: BTreeMap<PartitionId, Batcher<Shown, Option<Receipt>>>,
     renewals: BTreeMap<PartitionId, Batcher<Held, Ticket>>,
+    pub(crate) under_way: UnderWay,
 }
 
 impl Blocks {
@@ -47,7 +61,7 @@ impl Blocks {
             (partition, Batcher::start(limits, move |held| renew(cluster.clone(), partition, held)))
         };
         let renewals = cluster.map().of_kind(PartitionKind::Tree).map(batched).collect();
-        Self { cluster, pins, renewals }
+        Self { cluster, pins, renewals, under_way: UnderWay::default() }
     }
 
     /// A ticket that lasts longer, for who may still read; `Denied` for others.
@@ -63,7 +77,7 @@ impl Blocks {
         let partition = self.cluster.map().chunk_partition(&chunk.id);
         let batcher =
             self.pins.get(&partition).ok_or_else(|| Error::stale_epoch("the partitions have changed"))?;
-        batcher.call((chunk, possession), size_of::<Wanted>()).await
+        batcher.call((chunk, possession), size_of::<Shown>()).await
     }
 
     /// Stores a chunk: durable and registered on return.
@@ -80,18 +94,25 @@ impl Blocks {
         Ok(reply.map_err(|e| e.context(format!("storing chunk {id}")))?.receipt)
     }
 
-    /// Reads a chunk and checks that it is the one asked for (I-READ). A manifest node comes with its entries' tickets.
+    /// Reads a chunk, or a part of it, and checks that it is the one asked for (I-READ). A manifest node comes with its
+    /// entries' tickets.
     pub async fn get_chunk(
         &self,
         id: ChunkId,
-        kind: ChunkKind,
+        wanted: Wanted,
         ticket: Ticket,
     ) -> Result<(Bytes, Vec<Ticket>)> {
-        let request = Request::of(&GetChunk { id, ticket, kind, range: None }, Bytes::new());
+        let (kind, range) = match wanted {
+            Wanted::Data => (ChunkKind::Data, None),
+            Wanted::Excerpt(range) => (ChunkKind::Data, Some(range)),
+            Wanted::Node => (ChunkKind::ManifestNode, None),
+        };
+        let request = Request::of(&GetChunk { id, ticket, kind, range }, Bytes::new());
         let checked = |reply: net::Reply| {
-            let found = match kind {
-                ChunkKind::Data => chunk::chunk_id(&reply.body),
-                ChunkKind::ManifestNode => chunk::manifest::node_id(&reply.body),
+            let found = match wanted {
+                Wanted::Data => chunk::chunk_id(&reply.body),
+                Wanted::Excerpt(_) => id,
+                Wanted::Node => chunk::manifest::node_id(&reply.body),
             };
             if found != id {
                 return Err(Error::unavailable(format!("a node answered with {found}")));
@@ -204,7 +225,7 @@ async fn renew(
 async fn pin(
     cluster: Arc<Cluster>,
     partition: PartitionId,
-    wanted: Vec<Wanted>,
+    wanted: Vec<Shown>,
 ) -> Result<Vec<Result<Option<Receipt>>>> {
     let mut receipts = vec![Ok(None); wanted.len()];
     let scopes: BTreeSet<Scope> = wanted.iter().map(|(chunk, _)| chunk.scope).collect();

@@ -11,7 +11,7 @@ use env::time::Instant;
 use net::{Dial, Reply, Request, Target, Transport};
 use proto::Call;
 use proto::cluster::{ClusterStatus, FetchDigest, FetchMap, FetchStatus, PartitionDigest};
-use proto::disks::{AdoptDisk, ControlScrub, DiskAdopted, Scrubbed};
+use proto::disks::{AdoptDisk, ControlScrub, DiskAdopted, FetchHealing, Healing, Scrubbed};
 use proto::map::{ClusterMap, ROOT};
 use tokio::sync::watch;
 use types::limits::{CLIENT_BACKOFF_MS, DIGEST_TIMEOUT, DISK_ADOPT_PATIENCE, LEADER_ATTEMPT_TIMEOUT};
@@ -175,6 +175,12 @@ impl Cluster {
     pub async fn control_scrub(&self, node: NodeId, question: ControlScrub) -> Result<Scrubbed> {
         let request = Request::of(&question, Bytes::new());
         self.call_node(node, request, LEADER_ATTEMPT_TIMEOUT).await?.answer::<ControlScrub>()
+    }
+
+    /// How the repair of a node's disks goes on.
+    pub async fn fetch_healing(&self, node: NodeId) -> Result<Healing> {
+        let request = Request::of(&FetchHealing {}, Bytes::new());
+        self.call_node(node, request, LEADER_ATTEMPT_TIMEOUT).await?.answer::<FetchHealing>()
     }
 
     /// Sends one request to one node, once. `StaleEpoch` when the map does not have the node.

@@ -8,6 +8,7 @@ mod flow;
 mod layout;
 mod plan;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use env::time::Instant;
@@ -22,6 +23,8 @@ pub use flow::download_file;
 pub struct Download {
     blocks: Arc<Blocks>,
     layout: FileLayout,
+    /// What of it can be read.
+    range: Range<u64>,
     /// When the oldest of its tickets was handed out, or later.
     since: Instant,
 }

@@ -13,7 +13,7 @@ use proto::map::ClusterMap;
 use types::limits::CLOCK_APART_MS_MAX;
 use types::{DiskId, NodeId, counted};
 
-pub use disks::{disk_problem, disk_report, disk_trouble, node_disk_problems};
+pub use disks::{disk_problem, disk_report, disk_trouble, node_disk_problems, storm};
 pub use groups::{ReplicaStatus, leader, replicas};
 
 /// What is wrong, and what is good to know.

@@ -17,6 +17,7 @@ mod mirror;
 mod namespace;
 pub mod testing;
 mod tree;
+mod under_way;
 mod upload;
 
 pub use batch::{BatchLimits, Batcher};

@@ -7,14 +7,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chunk::manifest::{Content, parse_node};
-use proto::block::ChunkKind;
 use proto::disks::ListLost;
 use proto::map::PartitionKind;
 use proto::namespace::{Kind, Opened, Version};
 use proto::seal::Ticket;
 use types::{ChunkId, ChunkKey, Name, PartitionId, Path, Result, VersionId};
 
-use crate::blocks::Blocks;
+use crate::blocks::{Blocks, Wanted};
 use crate::cluster::Cluster;
 use crate::namespace::Namespace;
 
@@ -146,7 +145,7 @@ impl Walk<'_> {
                     needed.insert(id);
                     continue;
                 }
-                let (bytes, tickets) = self.blocks.get_chunk(id, ChunkKind::ManifestNode, ticket).await?;
+                let (bytes, tickets) = self.blocks.get_chunk(id, Wanted::Node, ticket).await?;
                 let entries = parse_node(&bytes)?.entries.into_iter().map(|entry| entry.id);
                 match level {
                     0 => needed.extend(entries.filter(is_lost)),

@@ -60,9 +60,10 @@ impl Session {
 
     /// Reads what was opened, all of it or a range, and hashes it.
     pub async fn read(&self, opened: Opened, range: Option<Range<u64>>) -> Result<Hash> {
-        let download = Download::open(self.blocks.clone(), opened).await?;
+        let range = range.unwrap_or(0..u64::MAX);
+        let download = Download::open(self.blocks.clone(), opened, range.clone()).await?;
         let mut hasher = blake3::Hasher::new();
-        let mut parts = std::pin::pin!(download.read(range.unwrap_or(0..download.size())));
+        let mut parts = std::pin::pin!(download.read(range));
         while let Some(part) = parts.next().await {
             hasher.update(&part?);
         }

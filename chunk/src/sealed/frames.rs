@@ -60,12 +60,19 @@ impl<'a> Frames<'a> {
         if count == 0 || frames.len() - (count - 1) * FRAME_SIZE < SEALED_TAG_SIZE {
             return Err(self.damaged(&format!("{} bytes are no frames", frames.len())));
         }
-        let size = frames.len() - count * SEALED_TAG_SIZE;
-        let (start, end) = (range.start.min(size), range.end.min(size).max(range.start.min(size)));
-        let first = (start / SEALED_FRAME_SIZE).min(count - 1);
-        let last = end.div_ceil(SEALED_FRAME_SIZE).clamp(first + 1, count);
-        let mut payload = Vec::with_capacity((last - first) * SEALED_FRAME_SIZE + SEALED_TAG_SIZE);
-        for (index, frame) in frames.chunks(FRAME_SIZE).enumerate().take(last).skip(first) {
+        let span = Span::of(frames.len() - count * SEALED_TAG_SIZE, range);
+        self.open_span(&frames[span.bytes()], &span)
+    }
+
+    /// The same, of a payload of which only these frames are here.
+    pub(super) fn open_span(&self, frames: &[u8], span: &Span) -> Result<Bytes> {
+        if frames.len() != span.bytes().len() {
+            let (found, wanted) = (frames.len(), span.bytes().len());
+            return Err(self.damaged(&format!("{found} bytes of frames instead of {wanted}")));
+        }
+        let count = span.count;
+        let mut payload = Vec::with_capacity(frames.len());
+        for (index, frame) in span.frames.clone().zip(frames.chunks(FRAME_SIZE)) {
             let at = payload.len();
             payload.extend_from_slice(frame);
             let (nonce, aad) = (nonce(index, count), Aad::from(&self.header));
@@ -74,8 +81,7 @@ impl<'a> Frames<'a> {
             }
             payload.truncate(payload.len() - SEALED_TAG_SIZE);
         }
-        let skipped = first * SEALED_FRAME_SIZE;
-        Ok(Bytes::from(payload).slice(start - skipped..end - skipped))
+        Ok(Bytes::from(payload).slice(span.wanted()))
     }
 
     /// The key is wrong, or the bytes are: nobody can tell which.
@@ -85,6 +91,41 @@ impl<'a> Frames<'a> {
             "what is stored of chunk {} does not fit key {id} of tenant {tenant}: {what}",
             self.id
         ))
+    }
+}
+
+/// The frames that some bytes of a payload are in.
+pub(super) struct Span {
+    /// Of the payload.
+    size: usize,
+    /// Frames that the payload has.
+    count: usize,
+    frames: Range<usize>,
+    /// Which bytes of the payload.
+    range: Range<usize>,
+}
+
+impl Span {
+    /// Of a payload of `size` bytes; the range is cut at its end. One frame at least: it proves that there is no more.
+    pub(super) fn of(size: usize, range: Range<usize>) -> Self {
+        let count = size.div_ceil(SEALED_FRAME_SIZE).max(1);
+        let start = range.start.min(size);
+        let range = start..range.end.clamp(start, size);
+        let first = (range.start / SEALED_FRAME_SIZE).min(count - 1);
+        let last = range.end.div_ceil(SEALED_FRAME_SIZE).clamp(first + 1, count);
+        Self { size, count, frames: first..last, range }
+    }
+
+    /// Where they are among all frames.
+    pub(super) fn bytes(&self) -> Range<usize> {
+        let end = self.size + self.count * SEALED_TAG_SIZE;
+        self.frames.start * FRAME_SIZE..(self.frames.end * FRAME_SIZE).min(end)
+    }
+
+    /// Where the range is in what they hold.
+    fn wanted(&self) -> Range<usize> {
+        let skipped = self.frames.start * SEALED_FRAME_SIZE;
+        self.range.start - skipped..self.range.end - skipped
     }
 }
 

@@ -68,10 +68,36 @@ fn payloads_come_back_in_whole_and_in_part() {
         for offset in [0, 1, SEALED_FRAME_SIZE - 1, SEALED_FRAME_SIZE, size, size + 1, usize::MAX] {
             for count in [0, 1, 2, SEALED_FRAME_SIZE + 1, usize::MAX] {
                 let want = plain.slice(offset.min(size)..offset.saturating_add(count).min(size));
-                assert_eq!(open_range(&key, &id, &sealed, offset, count), Ok(want), "{offset}+{count}");
+                assert_eq!(
+                    open_range(&key, &id, &sealed, offset, count),
+                    Ok(want.clone()),
+                    "{offset}+{count}"
+                );
+                let excerpt = Excerpt::new(size, offset, count);
+                let read = &sealed[excerpt.sealed_range()];
+                assert_eq!(excerpt.open(&key, &id, read), Ok(want), "{offset}+{count}");
+                assert!(read.len() <= count.saturating_add(2 * FRAME), "{offset}+{count}");
             }
         }
     }
+}
+
+#[test]
+fn an_excerpt_of_something_else_does_not_open() {
+    let plain = noise(3 * SEALED_FRAME_SIZE);
+    let (key, id) = (key(1, 1), chunk_id(&plain));
+    let sealed = seal(&key, &id, &as_is(plain.clone()));
+    let excerpt = Excerpt::new(plain.len(), SEALED_FRAME_SIZE, 10);
+    let right = excerpt.sealed_range();
+    let mut flipped = sealed[right.clone()].to_vec();
+    flipped[100] ^= 1;
+    let other = Excerpt::new(plain.len(), 0, 10).sealed_range();
+    for read in [&flipped[..], &sealed[other], &sealed[right.start..right.end - 1], &[]] {
+        assert_eq!(excerpt.open(&key, &id, read).unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+    let longer = Excerpt::new(plain.len() + SEALED_FRAME_SIZE, SEALED_FRAME_SIZE, 10);
+    let error = longer.open(&key, &id, &sealed[right]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "of a chunk of another size");
 }
 
 #[test]

@@ -36,9 +36,9 @@ fn description(path: &Path, entry: &Entry) -> Outcome {
 /// Writes a file, or a range of it, to standard output as it arrives.
 pub async fn cat(session: &Session, path: &Path, range: Option<ByteRange>) -> Result<Outcome> {
     let opened = session.namespace().await?.open_version(path, None).await?;
-    let download = Download::open(session.blocks(), opened).await?;
     let range =
         range.map_or(0..u64::MAX, |r| r.first..r.last.map_or(u64::MAX, |last| last.saturating_add(1)));
+    let download = Download::open(session.blocks(), opened, range.clone()).await?;
     let mut bytes = std::pin::pin!(download.read(range));
     while let Some(bytes) = bytes.next().await {
         write_out(&bytes?)?;

@@ -12,7 +12,6 @@ use bytes::Bytes;
 use env::time::Instant;
 use env::{Disk, File, OpenMode};
 use futures::stream::{self, StreamExt};
-use proto::block::ChunkKind;
 use proto::namespace::Opened;
 use proto::seal::Ticket;
 use types::limits::{
@@ -23,22 +22,23 @@ use types::{ChunkId, ErrorKind, Result};
 use super::Download;
 use super::layout::ReadStep;
 use super::plan::{DownloadFact, DownloadPlan, DownloadStep, partial_path};
-use crate::blocks::Blocks;
+use crate::blocks::{Blocks, Wanted};
 use crate::local::local;
 use crate::upload::Progress;
 
 impl Download {
-    /// Prepares a version: for long files this reads the nodes of its manifest tree, one level after the other.
+    /// Prepares to read a range of a version: for long files this reads the nodes of its manifest tree that the range
+    /// needs, one level after the other.
     ///
     /// `Corrupt` when the manifest contradicts itself, `Internal` when it came without the tickets it needs.
-    pub async fn open(blocks: Arc<Blocks>, opened: Opened) -> Result<Self> {
+    pub async fn open(blocks: Arc<Blocks>, opened: Opened, range: Range<u64>) -> Result<Self> {
         let Opened { manifest, tickets, .. } = opened;
         let since = env::time::now();
-        let mut plan = DownloadPlan::new();
+        let mut plan = DownloadPlan::new(range.clone());
         let mut step = plan.step(DownloadFact::Opened { manifest, tickets })?;
         loop {
             step = match step {
-                DownloadStep::Ready(layout) => return Ok(Self { blocks, layout, since }),
+                DownloadStep::Ready(layout) => return Ok(Self { blocks, layout, range, since }),
                 DownloadStep::ReadNodes(nodes) => {
                     let nodes = stream::iter(nodes).map(|(id, ticket)| read_node(&blocks, id, ticket, since));
                     let mut nodes = nodes.buffered(DOWNLOAD_CHUNK_COUNT_MAX);
@@ -53,9 +53,11 @@ impl Download {
         }
     }
 
-    /// The bytes of `range` in order, chunk by chunk. What of the range is beyond the end of the file is left out; a
-    /// range without bytes is a stream without items.
+    /// The bytes of `range` in order, chunk by chunk. What of the range is beyond the end of the file, or was not opened,
+    /// is left out; a range without bytes is a stream without items. Of a chunk that is needed as a whole, or nearly, all
+    /// is read and compared with its name; of others no more than is needed.
     pub fn read(&self, range: Range<u64>) -> impl futures::Stream<Item = Result<Bytes>> + '_ {
+        let range = range.start.max(self.range.start)..range.end.min(self.range.end);
         let steps = stream::iter(self.layout.read(range));
         steps.map(|step| self.perform(step)).buffered(DOWNLOAD_CHUNK_COUNT_MAX)
     }
@@ -64,8 +66,14 @@ impl Download {
         match step {
             ReadStep::Take { bytes, .. } => Ok(bytes),
             ReadStep::Fetch(part) => {
-                let kind = ChunkKind::Data;
-                let (bytes, _) = get_chunk(&self.blocks, part.chunk, kind, part.ticket, self.since).await?;
+                if let Some(range) = part.excerpt() {
+                    let what = Wanted::Excerpt(range);
+                    let (bytes, _) =
+                        get_chunk(&self.blocks, part.chunk, what, part.ticket, self.since).await?;
+                    return part.take_excerpt(bytes);
+                }
+                let (bytes, _) =
+                    get_chunk(&self.blocks, part.chunk, Wanted::Data, part.ticket, self.since).await?;
                 part.take(bytes)
             }
         }
@@ -91,7 +99,7 @@ impl Download {
 async fn get_chunk(
     blocks: &Blocks,
     id: ChunkId,
-    kind: ChunkKind,
+    what: Wanted,
     ticket: Ticket,
     since: Instant,
 ) -> Result<(Bytes, Vec<Ticket>)> {
@@ -99,7 +107,7 @@ async fn get_chunk(
     let is_old = env::time::now().saturating_duration_since(since) > TICKET_RENEW_AFTER;
     let mut ticket = if is_old { blocks.renew(id, ticket).await? } else { ticket };
     for _ in 0..TICKET_ATTEMPT_COUNT {
-        match blocks.get_chunk(id, kind, ticket).await {
+        match blocks.get_chunk(id, what, ticket).await {
             // Who waits long for others comes late, and nodes hear of a time that was set with their next heartbeats. Who may
             // not read any more is told so by the renewal.
             Err(e) if e.kind() == ErrorKind::Denied => {
@@ -109,11 +117,11 @@ async fn get_chunk(
             read => return read,
         }
     }
-    blocks.get_chunk(id, kind, ticket).await
+    blocks.get_chunk(id, what, ticket).await
 }
 
 async fn read_node(blocks: &Blocks, id: ChunkId, ticket: Ticket, since: Instant) -> Result<DownloadFact> {
-    let (bytes, tickets) = get_chunk(blocks, id, ChunkKind::ManifestNode, ticket, since).await?;
+    let (bytes, tickets) = get_chunk(blocks, id, Wanted::Node, ticket, since).await?;
     Ok(DownloadFact::NodeRead { id, bytes, tickets })
 }
 
@@ -125,7 +133,7 @@ pub async fn download_file(
     target: &LocalPath,
     progress: &Progress,
 ) -> Result<u64> {
-    let download = Download::open(blocks, opened).await?;
+    let download = Download::open(blocks, opened, 0..u64::MAX).await?;
     let partial = partial_path(target);
     let file = create(&disk, &partial).await?;
     let steps = stream::iter(download.layout.read(0..download.size()));

@@ -15,7 +15,11 @@ use proto::seal::Ticket;
 use types::limits::CHUNK_SIZE_MAX;
 use types::{ChunkId, Error, Result};
 
-/// The content of a file: parts one after the other, without gaps.
+/// A whole chunk is proven by its name, a part of it only by the node that opened its seal: that is worth it when there
+/// are so many times as many bytes in the chunk.
+const EXCERPT_SHARE: usize = 4;
+
+/// The content of a file: parts one after the other. What was left out of it is before the first or after the last.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct FileLayout {
     parts: Vec<FilePart>,
@@ -82,6 +86,12 @@ impl FileLayout {
         Ok(())
     }
 
+    /// Leaves out what nobody will ask for, up to an offset.
+    pub(super) fn skip_to(&mut self, offset: u64) {
+        assert!(self.size <= offset, "parts come in order");
+        self.size = offset;
+    }
+
     fn push(&mut self, size: u64, source: PartSource) {
         let end = self.size.checked_add(size).expect("memory does not hold parts for 2^64 bytes");
         self.parts.push(FilePart { offset: self.size, size, source });
@@ -133,6 +143,20 @@ impl ReadStep {
 }
 
 impl PartRead {
+    /// First byte of the chunk and number of bytes, when so few are needed that the others should not be read.
+    pub(super) fn excerpt(&self) -> Option<(u32, u32)> {
+        let (start, count) = (self.needed.start, self.needed.len());
+        (count * EXCERPT_SHARE <= self.size).then_some((start as u32, count as u32))
+    }
+
+    /// Bytes that were read as [`PartRead::excerpt`] says. `Corrupt` when they are not as many.
+    pub(super) fn take_excerpt(&self, bytes: Bytes) -> Result<Bytes> {
+        if bytes.len() != self.needed.len() {
+            return Err(Error::corrupt(format!("chunk {} is not as long as its manifest says", self.chunk)));
+        }
+        Ok(bytes)
+    }
+
     /// Of all bytes of the chunk those that are needed, without a copy. `Corrupt` when the chunk has not as many bytes
     /// as its manifest says.
     pub(super) fn take(&self, bytes: Bytes) -> Result<Bytes> {

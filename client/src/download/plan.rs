@@ -9,6 +9,7 @@
 mod tests;
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::path::{Path as LocalPath, PathBuf};
 
 use bytes::Bytes;
@@ -43,7 +44,8 @@ pub(super) enum DownloadStep {
 
 /// How far the reading of a manifest is.
 enum DownloadState {
-    Closed,
+    /// Which bytes of the file will be asked for.
+    Closed(Range<u64>),
     ReadingTree(TreeWalk),
     /// Laid out, or refused: no fact is expected.
     Over,
@@ -53,9 +55,9 @@ enum DownloadState {
 pub(super) struct DownloadPlan(DownloadState);
 
 impl DownloadPlan {
-    /// A plan that waits for [`DownloadFact::Opened`].
-    pub(super) fn new() -> Self {
-        Self(DownloadState::Closed)
+    /// A plan that waits for [`DownloadFact::Opened`] and reads no nodes but those of a range of the file.
+    pub(super) fn new(range: Range<u64>) -> Self {
+        Self(DownloadState::Closed(range))
     }
 
     /// Takes a fact and returns the next step. An error ends the download: `Corrupt` when the manifest or a node
@@ -63,8 +65,8 @@ impl DownloadPlan {
     /// missing. Panics on a fact that answers no step.
     pub(super) fn step(&mut self, fact: DownloadFact) -> Result<DownloadStep> {
         match (std::mem::replace(&mut self.0, DownloadState::Over), fact) {
-            (DownloadState::Closed, DownloadFact::Opened { manifest, tickets }) => {
-                self.open(manifest, &tickets)
+            (DownloadState::Closed(range), DownloadFact::Opened { manifest, tickets }) => {
+                self.open(manifest, &tickets, range)
             }
             (DownloadState::ReadingTree(mut tree), DownloadFact::NodeRead { id, bytes, tickets }) => {
                 tree.read(id, &bytes, tickets)?;
@@ -75,7 +77,7 @@ impl DownloadPlan {
         }
     }
 
-    fn open(&mut self, manifest: Manifest, tickets: &[Ticket]) -> Result<DownloadStep> {
+    fn open(&mut self, manifest: Manifest, tickets: &[Ticket], range: Range<u64>) -> Result<DownloadStep> {
         let Manifest { size, content, .. } = manifest;
         let mut layout = FileLayout::default();
         match content {
@@ -83,8 +85,8 @@ impl DownloadPlan {
                 let &[ticket] = tickets else {
                     return Err(wrong_tickets(tickets.len(), "the root of a tree"));
                 };
-                let wanted = WantedNode { entry: Entry { id: root, size, count }, ticket };
-                let tree = TreeWalk::new(height, wanted)?;
+                let wanted = WantedNode { entry: Entry { id: root, size, count }, ticket, offset: 0 };
+                let tree = TreeWalk::new(height, wanted, range)?;
                 return Ok(self.read_level(tree));
             }
             Content::Inline(bytes) => layout.push_inline(bytes),
@@ -121,7 +123,8 @@ impl DownloadPlan {
             self.0 = DownloadState::ReadingTree(tree);
             return DownloadStep::Wait;
         }
-        if tree.level == 0 {
+        if tree.level == 0 || tree.below.is_empty() {
+            tree.layout.skip_to(tree.size);
             return DownloadStep::Ready(tree.layout);
         }
         tree.descend();
@@ -133,6 +136,8 @@ impl DownloadPlan {
 struct WantedNode {
     entry: Entry,
     ticket: Ticket,
+    /// Where its first byte is in the file.
+    offset: u64,
 }
 
 /// A walk through a tree, level by level from the root: tickets flow down.
@@ -145,17 +150,22 @@ struct TreeWalk {
     below: VecDeque<WantedNode>,
     /// Chunks so far.
     layout: FileLayout,
+    /// Bytes of the file.
+    size: u64,
+    /// What is wanted of them.
+    range: Range<u64>,
 }
 
 impl TreeWalk {
-    fn new(height: u8, root: WantedNode) -> Result<Self> {
+    fn new(height: u8, root: WantedNode, range: Range<u64>) -> Result<Self> {
         if !(1..=TREE_HEIGHT_MAX).contains(&height) {
             return Err(Error::corrupt(format!(
                 "the manifest is a tree of height {height}, which cannot be"
             )));
         }
-        let wanted = VecDeque::from([root]);
-        Ok(Self { level: height - 1, wanted, below: VecDeque::new(), layout: FileLayout::default() })
+        let (size, wanted) = (root.entry.size, VecDeque::from([root]));
+        let (below, layout) = (VecDeque::new(), FileLayout::default());
+        Ok(Self { level: height - 1, wanted, below, layout, size, range })
     }
 
     /// Takes the next node of this level.
@@ -167,11 +177,18 @@ impl TreeWalk {
         if tickets.len() != node.entries.len() {
             return Err(wrong_tickets(tickets.len(), format!("node {id} of {} entries", node.entries.len())));
         }
+        let mut offset = wanted.offset;
         for (entry, ticket) in node.entries.into_iter().zip(tickets) {
-            if self.level > 0 {
-                self.below.push_back(WantedNode { entry, ticket });
+            let start = offset;
+            offset += entry.size;
+            if offset <= self.range.start || start >= self.range.end {
                 continue;
             }
+            if self.level > 0 {
+                self.below.push_back(WantedNode { entry, ticket, offset: start });
+                continue;
+            }
+            self.layout.skip_to(start);
             let size = u32::try_from(entry.size).expect("parse_node() bounds the size of a chunk");
             self.layout.push_chunk(ChunkRef { id: entry.id, size }, ticket)?;
         }

@@ -46,7 +46,7 @@ pub fn node_disk_problems(status: &ClusterStatus, id: NodeId) -> Vec<String> {
 }
 
 /// Repair waits when more is away than failures explain.
-pub(super) fn storm(map: &ClusterMap) -> Option<String> {
+pub fn storm(map: &ClusterMap) -> Option<String> {
     if !map.is_storm() {
         return None;
     }

@@ -100,10 +100,14 @@ impl Uploader {
     async fn store(&self, plan: StorePlan, possession: Possession, bytes: Bytes) -> Result<UploadFact> {
         let id = plan.id();
         let chunk = ChunkKey { id, scope: self.namespace.scope().await? };
-        let receipt = match plan.pinned(self.blocks.pin(chunk, possession).await?) {
-            StoreStep::Keep(receipt) => receipt,
-            StoreStep::Put { kind, receipts } => self.blocks.put_chunk(chunk, kind, receipts, bytes).await?,
+        let blocks = self.blocks.clone();
+        let store = async move {
+            match plan.pinned(blocks.pin(chunk, possession).await?) {
+                StoreStep::Keep(receipt) => Ok(receipt),
+                StoreStep::Put { kind, receipts } => blocks.put_chunk(chunk, kind, receipts, bytes).await,
+            }
         };
+        let receipt = self.blocks.under_way.once(chunk, || store.boxed()).await?;
         Ok(UploadFact::Stored { id, receipt })
     }
 

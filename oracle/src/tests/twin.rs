@@ -301,7 +301,10 @@ impl Twin {
             proto::block::ChunkKind::Data => Vec::new(),
             proto::block::ChunkKind::ManifestNode => chunk::manifest::parse_node(&body)?.entries,
         };
-        Ok((ChunkRead { tickets: entries.iter().map(|entry| ticket(&entry.id)).collect() }, body))
+        let (start, count) = get.range.unwrap_or((0, u32::MAX));
+        let end = body.len().min(start.saturating_add(count) as usize);
+        let tickets = entries.iter().map(|entry| ticket(&entry.id)).collect();
+        Ok((ChunkRead { tickets }, body.slice(start as usize..end)))
     }
 
     async fn answer(&self, node: usize, request: Request) -> Result<Reply> {

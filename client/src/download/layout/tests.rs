@@ -50,6 +50,25 @@ fn check(layout: &FileLayout, range: Range<u64>, want: &str) {
 }
 
 #[test]
+fn few_bytes_are_asked_for_alone() {
+    let layout = chunks(&[100, 100]);
+    let excerpts = |range: Range<u64>| {
+        let steps = layout.read(range).map(|step| match step {
+            ReadStep::Fetch(part) => part,
+            ReadStep::Take { .. } => panic!("all parts are chunks"),
+        });
+        Vec::from_iter(steps.map(|part| part.excerpt()))
+    };
+    assert_eq!(excerpts(10..35), [Some((10, 25))]);
+    assert_eq!(excerpts(10..36), [None]);
+    assert_eq!(excerpts(99..200), [Some((99, 1)), None]);
+    let Some(ReadStep::Fetch(part)) = layout.read(10..20).next() else { panic!("a chunk") };
+    let bytes = Bytes::from_static(b"0123456789");
+    assert_eq!(part.take_excerpt(bytes.clone()), Ok(bytes.clone()));
+    assert_eq!(part.take_excerpt(bytes.slice(1..)).unwrap_err().kind(), ErrorKind::Corrupt);
+}
+
+#[test]
 fn the_whole_file() {
     check(&chunks(&[10, 20, 30]), 0..60, "0[0..10]@0 1[0..20]@10 2[0..30]@30");
     check(&chunks(&[10]), 0..10, "0[0..10]@0");

@@ -99,7 +99,11 @@ impl Answers {
 
 /// Opens a version and writes down how many nodes of each level are read; the first error ends it.
 fn open(answers: &Answers) -> (String, Result<FileLayout>) {
-    let (mut plan, mut trace) = (DownloadPlan::new(), String::new());
+    open_range(answers, 0..u64::MAX)
+}
+
+fn open_range(answers: &Answers, range: Range<u64>) -> (String, Result<FileLayout>) {
+    let (mut plan, mut trace) = (DownloadPlan::new(range), String::new());
     let Answers { manifest, tickets, .. } = answers;
     let mut step = plan.step(DownloadFact::Opened { manifest: manifest.clone(), tickets: tickets.clone() });
     loop {
@@ -182,6 +186,23 @@ fn trees_are_read_level_by_level() {
     check(&tree(65), "read 1 > read 2 > 650 bytes: 0@0 … 64@640 (65)");
     check(&tree(64 * 3), "read 1 > read 3 > 1920 bytes: 0@0 … 191@1910 (192)");
     check(&tree(64 * 64 + 1), "read 1 > read 2 > read 65 > 40970 bytes: 0@0 … 4096@40960 (4097)");
+}
+
+/// Of 4,097 chunks of 10 bytes, in three levels.
+#[track_caller]
+fn check_range(range: Range<u64>, want: &str) {
+    assert_eq!(open_range(&tree(64 * 64 + 1), range).0, want);
+}
+
+#[test]
+fn a_range_reads_its_nodes_only() {
+    check_range(0..1, "read 1 > read 1 > read 1 > 40970 bytes: 0@0");
+    check_range(9..11, "read 1 > read 1 > read 1 > 40970 bytes: 0@0 1@10");
+    check_range(639..641, "read 1 > read 1 > read 2 > 40970 bytes: 63@630 64@640");
+    check_range(40_959..40_961, "read 1 > read 2 > read 2 > 40970 bytes: 4095@40950 4096@40960");
+    check_range(40_969..u64::MAX, "read 1 > read 1 > read 1 > 40970 bytes: 4096@40960");
+    check_range(40_970..50_000, "read 1 > 40970 bytes: ");
+    check_range(5..5, "read 1 > read 1 > read 1 > 40970 bytes: 0@0");
 }
 
 #[test]
@@ -307,7 +328,7 @@ fn check_broken(facts: &[&str], want: &str) {
         "root" => node(answers.root()),
         child => node(answers.child(child.parse().unwrap())),
     };
-    let mut plan = DownloadPlan::new();
+    let mut plan = DownloadPlan::new(0..u64::MAX);
     let (last, before) = facts.split_last().unwrap();
     before.iter().for_each(|word| drop(plan.step(fact(word)).unwrap()));
     let payload = catch_unwind(AssertUnwindSafe(|| drop(plan.step(fact(last))))).expect_err("a panic");

@@ -80,6 +80,17 @@ async fn chunks_that_are_there_are_not_sent() {
     assert_eq!(twin.sent(), chunk_count(&long) + 1, "all but the last chunk of the short file were there");
 }
 
+/// What one of them sends all have.
+#[tokio::test]
+async fn equal_files_at_the_same_time_are_sent_once() {
+    let twin = Twin::start().await;
+    let bytes = noise(MIB);
+    twin.write(SOURCE, &bytes);
+    let paths: Vec<String> = (0..64).map(|n| format!("/{n}")).collect();
+    futures::future::try_join_all(paths.iter().map(|path| twin.put(path))).await.unwrap();
+    assert_eq!(twin.sent(), chunk_count(&bytes));
+}
+
 #[tokio::test]
 async fn ranges_come_back_as_they_were_cut_out() {
     let twin = Twin::start().await;
@@ -87,12 +98,14 @@ async fn ranges_come_back_as_they_were_cut_out() {
     twin.write(SOURCE, &bytes);
     twin.put("/f").await.unwrap();
     let opened = twin.namespace.open_version(&Path::parse("/f").unwrap(), None).await.unwrap();
-    let download = Download::open(twin.blocks.clone(), opened).await.unwrap();
-    assert_eq!(download.size(), bytes.len() as u64);
+    let open = async |range| Download::open(twin.blocks.clone(), opened.clone(), range).await.unwrap();
+    assert_eq!(open(0..1).await.size(), bytes.len() as u64);
+    let few: Vec<Bytes> = open(100..200).await.read(0..u64::MAX).try_collect().await.unwrap();
+    assert!(few.concat() == bytes[100..200], "no more than was opened");
     for (start, end) in
         [(0, 1), (500_000, 500_001), (7, 1_500_000), (0, u64::MAX), (2 << 20, u64::MAX), (9, 9)]
     {
-        let parts: Vec<Bytes> = download.read(start..end).try_collect().await.unwrap();
+        let parts: Vec<Bytes> = open(start..end).await.read(start..end).try_collect().await.unwrap();
         let end = (end as usize).min(bytes.len());
         assert!(parts.concat() == bytes[start as usize..end], "{start}..{end}");
         assert!(parts.iter().all(|part| !part.is_empty()));
@@ -177,7 +190,7 @@ async fn transfers_can_run_as_tasks_of_their_own() {
         async move {
             twin.put("/f").await?;
             let opened = twin.namespace.open_version(&Path::parse("/f")?, None).await?;
-            let download = Download::open(twin.blocks.clone(), opened).await?;
+            let download = Download::open(twin.blocks.clone(), opened, 0..u64::MAX).await?;
             let size =
                 download.read(0..u64::MAX).try_fold(0, |sum, part| async move { Ok(sum + part.len()) });
             let size = size.await?;

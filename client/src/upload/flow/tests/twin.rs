@@ -253,7 +253,9 @@ impl TwinState {
             .iter()
             .map(|entry| SECRET.ticket(reader, NamespaceId(1), &entry.id.within(Scope::FIRST), NOW))
             .collect();
-        Ok((ChunkRead { tickets }, body.clone()))
+        let (start, count) = get.range.unwrap_or((0, u32::MAX));
+        let end = body.len().min(start.saturating_add(count) as usize);
+        Ok((ChunkRead { tickets }, body.slice(start as usize..end)))
     }
 
     fn commit(&mut self, op: Op) -> Result<Done> {
