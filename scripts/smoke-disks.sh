@@ -46,6 +46,8 @@ check "with --force the plan is shown first" exits 4 cloudsync admin disk remove
 check "and with --yes it is done" cloudsync admin disk remove-lost "$lost" --force --yes
 check "the node forgets it" until_disks 20 "len(v) == 7"
 check "what it had goes to others" whole 120
+check "heal status says so: exit code 0" exits 0 cloudsync admin heal status
+check "and what was made" bash -c "'$bin' admin heal status -o json | python3 -c 'import json, sys; sys.exit(sum(d[\"made\"] for d in json.load(sys.stdin)[\"disks\"]) == 0)'"
 mv "$work/two" "$(dir 2)"
 check "it returns: it is named and left alone" problem "was removed from the cluster: wipe it"
 rm -rf "$(dir 2)"

@@ -67,6 +67,11 @@ impl Blockserver {
     /// their checksums say, are found out and done without.
     async fn read_chunk(&self, chunk: ChunkKey, range: Option<(u32, u32)>) -> Result<Bytes> {
         let map = self.current_map();
+        if let Some(range) = range
+            && let Some(bytes) = self.read_excerpt(&map, chunk, range).await
+        {
+            return Ok(bytes);
+        }
         let found = self.read_payload(&map, chunk).await?;
         let meta = found.meta;
         let error = match self.keys.of(&found.bytes).await {

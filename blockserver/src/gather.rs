@@ -37,7 +37,9 @@ impl Blockserver {
         let mut absent = 0;
         loop {
             if let Some(disk) = waiting.pop() {
-                reads.push(self.get_shard_from(map, disk, chunk, None, generation));
+                reads.push(
+                    self.get_shard_from(map, GetShard { disk, chunk, slot: None, generation, range: None }),
+                );
             }
             match env::time::timeout(self.read_patience(), reads.next()).await {
                 Ok(Some(Ok(found))) => return Ok(found),
@@ -110,7 +112,7 @@ impl Blockserver {
 
     /// Whom to ask, from the last to the first: disks of this node come first, slow ones and those that do not answer at
     /// last; otherwise in their order.
-    fn in_turn<T>(&self, map: &ClusterMap, mut of: Vec<T>, disk: impl Fn(&T) -> DiskId) -> Vec<T> {
+    pub(crate) fn in_turn<T>(&self, map: &ClusterMap, mut of: Vec<T>, disk: impl Fn(&T) -> DiskId) -> Vec<T> {
         let rank = |disk: DiskId| match map.state(disk) {
             Some(DiskState::Slow) => 2,
             Some(state) if !state.is_readable() => 3,
@@ -123,7 +125,7 @@ impl Blockserver {
     }
 
     /// How long to wait for a part before one more is asked for.
-    fn read_patience(&self) -> Duration {
+    pub(crate) fn read_patience(&self) -> Duration {
         self.reads.lock().expect("no panic while it is held").limit(SHARD_HEDGE_MIN, SHARD_HEDGE_AFTER)
     }
 
@@ -161,7 +163,9 @@ impl Blockserver {
         let mut other = None;
         for &disk in sources.of_slot(key.slot) {
             for generation in [Some(key.generation), None] {
-                match self.get_shard_from(map, disk, key.chunk, Some(key.slot), generation).await {
+                let (chunk, slot) = (key.chunk, Some(key.slot));
+                let wanted = GetShard { disk, chunk, slot, generation, range: None };
+                match self.get_shard_from(map, wanted).await {
                     Ok((found, like, bytes)) if is_like((key, meta), (found, like)) => return Ok(bytes),
                     Ok(part) => other = Some(part),
                     // That it was here and is damaged says more than that another disk does not have it.
@@ -182,41 +186,32 @@ impl Blockserver {
     }
 
     /// Reads a shard from a disk, here or elsewhere, and checks it.
-    pub(crate) async fn get_shard_from(
-        &self,
-        map: &ClusterMap,
-        disk: DiskId,
-        chunk: ChunkKey,
-        slot: Option<u8>,
-        generation: Option<Generation>,
-    ) -> Result<Found> {
+    pub(crate) async fn get_shard_from(&self, map: &ClusterMap, wanted: GetShard) -> Result<Found> {
+        let GetShard { disk, chunk, slot, generation, range } = wanted;
         let begun = env::time::now();
         let note = || {
             let took = env::time::now().saturating_duration_since(begun);
             self.reads.lock().expect("no panic while it is held").note(took);
         };
         if let Some(local) = self.disks.get(&disk) {
-            let found = local.get_shard(chunk, slot, generation, None).await?;
+            let range = range.map(|(start, count)| start..start.saturating_add(count));
+            let found = local.get_shard(chunk, slot, generation, range).await?;
             note();
             check_answer(&found.key, &found.meta, chunk, slot, generation)?;
             return Ok((found.key, found.meta, found.bytes));
         }
-        let (node, info) =
-            map.node_of(disk).ok_or_else(|| Error::stale_epoch(format!("disk {disk} is not in the map")))?;
         if !map.is_readable(disk) {
-            let what = if info.up { "cannot be read" } else { "is in a node that is down" };
-            return Err(Error::unavailable(format!("disk {disk} {what}")));
+            return Err(Error::unavailable(format!("disk {disk} cannot be read at the moment")));
         }
-        let request = GetShard { disk, chunk, slot, generation };
-        let reply =
-            self.links.call_node(node, Request::of(&request, Bytes::new()), SHARD_READ_TIMEOUT).await?;
+        let request = Request::of(&wanted, Bytes::new());
+        let reply = self.call_disk(map, disk, request, SHARD_READ_TIMEOUT).await?;
         let read: ShardRead = reply.answer::<GetShard>()?;
         note();
         if crc32fast::hash(&reply.body) != read.crc {
             return Err(Error::unavailable(format!("a shard of chunk {chunk} was damaged in transit")));
         }
         check_answer(&read.key, &read.meta, chunk, slot, generation)
-            .map_err(|e| e.context(format!("node {node}")))?;
+            .map_err(|e| e.context(format!("disk {disk}")))?;
         Ok((read.key, read.meta, reply.body))
     }
 

@@ -6,27 +6,32 @@
 //!
 //! Everything may be done twice or stopped at any point: a part that is there is left alone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use futures::stream::{FuturesUnordered, StreamExt};
+use env::mutant::Mutant;
+use futures::stream::{self, FuturesUnordered, StreamExt, TryStreamExt};
 use placement::SlotState;
 use proto::cluster::FilledSlot;
 use proto::index::{ChunkState, KnownChunk};
 use proto::map::ClusterMap;
+use segments::DiskStore;
 use tracing::{debug, info, warn};
-use types::limits::{AUDIT_PAUSE, HEAL_PERIOD, HEAL_PERIOD_MAX};
+use types::limits::{AUDIT_PAUSE, FILLED_REPORT_PERIOD, HEAL_PERIOD, HEAL_PERIOD_MAX};
 use types::{ChunkId, DiskId, PgId, Result};
 
 use crate::reconcile::Reconciled;
 use crate::server::Blockserver;
 use crate::task::Task;
 
-/// Slots that are filled at once.
-const SLOTS_IN_FLIGHT: usize = 8;
+/// Slots that are filled at once, of all disks and of each: none of them waits for a slow one.
+const SLOTS_IN_FLIGHT: usize = 16;
+/// See [`SLOTS_IN_FLIGHT`].
+const SLOTS_PER_DISK: usize = 2;
 /// Damaged parts listed at once.
 const PART_COUNT: usize = 256;
+/// Of these, what the index knows is asked for so many at once.
+const LOOK_UPS_IN_FLIGHT: usize = 16;
 
 /// Restores redundancy on the disks of a server for as long as it lives.
 pub fn keep_redundancy(server: &Arc<Blockserver>) {
@@ -69,16 +74,25 @@ pub fn keep_redundancy(server: &Arc<Blockserver>) {
         loop {
             env::time::sleep(HEAL_PERIOD).await;
             let Some(server) = mender.upgrade() else { return };
-            if let Err(e) = server.mend().await {
-                warn!("damaged parts could not be rebuilt, trying again later: {e}");
-            }
+            let mended = server.disks.open().into_iter().map(|(id, disk)| {
+                let server = &server;
+                async move {
+                    if let Err(e) = server.mend(id, &disk).await {
+                        warn!(disk = %id, "damaged parts could not be rebuilt, trying again later: {e}");
+                    }
+                }
+            });
+            futures::future::join_all(mended).await;
         }
     });
     env::task::spawn(async move {
         loop {
             env::time::sleep(AUDIT_PAUSE).await;
             let Some(server) = auditor.upgrade() else { return };
-            server.audit().await;
+            if !Mutant::Unreconciled.is_planted() {
+                server.look_through_doubtful().await;
+                server.audit().await;
+            }
         }
     });
 }
@@ -104,41 +118,67 @@ impl Blockserver {
         tasks.into_iter().map(|(_, task)| task).collect()
     }
 
-    /// Fills slots, and reports each that is complete. Looks at the map anew after each of them: what is most urgent may be
-    /// something else by then. Those that have `failed` come last. Returns those that have failed this time.
+    /// Fills slots, the most urgent ones of the newest map first; those that have `failed` before come last. Returns those
+    /// that have failed this time.
     async fn fill(&self, failed: BTreeSet<Task>) -> BTreeSet<Task> {
         let mut running = FuturesUnordered::new();
-        let mut begun = BTreeSet::new();
-        let mut still = BTreeSet::new();
+        let mut running_on: BTreeMap<DiskId, usize> = BTreeMap::new();
+        let (mut epoch, mut waiting, mut begun) = (None, Vec::new(), BTreeSet::new());
+        let (mut still, mut complete) = (BTreeSet::new(), Vec::new());
+        let mut reported = env::time::now();
         loop {
-            let mut tasks = self.slots(&self.current_map(), SlotState::Syncing);
-            self.syncing_slots.store(tasks.len() as u32, Ordering::Relaxed);
-            tasks.sort_by_key(|task| failed.contains(task));
-            for task in tasks {
-                if running.len() < SLOTS_IN_FLIGHT && begun.insert(task) {
-                    running.push(async move { (task, self.reconcile(task).await) });
-                }
+            let map = self.current_map();
+            if epoch.replace(map.epoch) != Some(map.epoch) {
+                waiting = self.slots(&map, SlotState::Syncing);
+                self.progress.plan(env::time::now(), &waiting);
+                waiting.sort_by_key(|task| failed.contains(task));
+                waiting.retain(|task| !begun.contains(task));
             }
-            let Some((task, outcome)) = running.next().await else { return still };
-            match outcome {
-                Ok(Reconciled { failed: 0, made, .. }) => self.report(task, made).await,
-                Ok(sum) => {
-                    debug!(pg = task.pg.0, slot = task.slot, failed = sum.failed, "not filled yet");
-                    still.insert(task);
+            while running.len() < SLOTS_IN_FLIGHT
+                && let Some(next) = waiting.iter().position(|task| is_free(&running_on, task.disk))
+            {
+                let task = waiting.remove(next);
+                begun.insert(task);
+                *running_on.entry(task.disk).or_default() += 1;
+                running.push(async move { (task, self.reconcile(task).await) });
+            }
+            match env::time::timeout(FILLED_REPORT_PERIOD, running.next()).await {
+                Ok(None) => {
+                    self.report(complete).await;
+                    return still;
                 }
-                Err(e) => {
-                    debug!(pg = task.pg.0, slot = task.slot, "not filled yet: {e}");
-                    still.insert(task);
+                Ok(Some((task, outcome))) => {
+                    running_on.entry(task.disk).and_modify(|count| *count -= 1);
+                    let Task { pg, slot, disk, since } = task;
+                    match outcome {
+                        Ok(Reconciled { failed: 0, .. }) => {
+                            complete.push(FilledSlot { pg, slot, disk, since })
+                        }
+                        outcome => {
+                            debug!(pg = pg.0, slot, ?outcome, "not filled yet");
+                            still.insert(task);
+                        }
+                    }
                 }
+                Err(_) => {}
+            }
+            // Each report makes a new map.
+            let is_due = env::time::now().saturating_duration_since(reported) >= FILLED_REPORT_PERIOD;
+            if is_due {
+                self.report(std::mem::take(&mut complete)).await;
+                reported = env::time::now();
             }
         }
     }
 
-    async fn report(&self, task: Task, made: u64) {
-        let Task { pg, slot, disk, since } = task;
-        match self.links.finish_sync(vec![FilledSlot { pg, slot, disk, since }]).await {
-            Ok(()) => info!(pg = pg.0, slot, %disk, made, "a slot is complete"),
-            Err(e) => warn!("a complete slot could not be reported, trying again: {e}"),
+    async fn report(&self, complete: Vec<FilledSlot>) {
+        if complete.is_empty() {
+            return;
+        }
+        let slots = complete.len();
+        match self.links.finish_sync(complete).await {
+            Ok(()) => info!(slots, "slots are complete"),
+            Err(e) => warn!("complete slots could not be reported, trying again: {e}"),
         }
     }
 
@@ -175,34 +215,51 @@ impl Blockserver {
         Ok(wanted.into_iter().filter_map(own).collect())
     }
 
-    /// Makes again the parts that were found damaged on this node's disks.
-    async fn mend(&self) -> Result<()> {
-        for (id, disk) in self.disks.open() {
-            let mut after = None;
-            loop {
-                let lost = disk.lost(after, PART_COUNT).await?;
-                let Some((last, _)) = lost.last() else { break };
-                after = Some(*last);
-                let map = self.current_map();
-                let mut parts = Vec::new();
-                for (key, _) in lost {
-                    let known = self.links.look_up(key.chunk).await?;
-                    let known = known.filter(|known| known.stored.generation == key.generation);
-                    let slots = map.slots(map.pg(&key.chunk.id))?;
-                    let is_its = slots.get(usize::from(key.slot)).is_some_and(|slot| slot.disk == id);
-                    match known {
-                        Some(known) if is_its => parts.push((known, key.slot, id)),
-                        // Nobody counts on it here.
-                        _ => disk.delete(key).await?,
-                    }
-                }
-                let sum = self.keep(&map, parts).await;
-                if sum.made > 0 {
-                    info!(parts = sum.made, disk = %id, "damaged parts are replaced");
+    /// Makes again the parts that were found damaged on a disk of this node.
+    async fn mend(&self, id: DiskId, disk: &DiskStore) -> Result<()> {
+        let mut after = None;
+        loop {
+            let lost = disk.lost(after, PART_COUNT).await?;
+            let Some((last, _)) = lost.last() else { return Ok(()) };
+            after = Some(*last);
+            let map = self.current_map();
+            let mut parts = Vec::new();
+            let looked = lost
+                .into_iter()
+                .map(|(key, _)| async move { self.links.look_up(key.chunk).await.map(|known| (key, known)) });
+            let mut looked = stream::iter(looked).buffered(LOOK_UPS_IN_FLIGHT);
+            while let Some((key, known)) = looked.try_next().await? {
+                let known = known.filter(|known| known.stored.generation == key.generation);
+                let slots = map.slots(map.pg(&key.chunk.id))?;
+                let is_its = slots.get(usize::from(key.slot)).is_some_and(|slot| slot.disk == id);
+                match known {
+                    Some(known) if is_its => parts.push((known, key.slot, id)),
+                    // Nobody counts on it here.
+                    _ => disk.delete(key).await?,
                 }
             }
+            let sum = self.keep(&map, parts).await;
+            if sum.made > 0 {
+                info!(parts = sum.made, disk = %id, "damaged parts are replaced");
+            }
         }
-        Ok(())
+    }
+
+    /// Looks at once for all that disks should have whose index was lost: of what they cannot read they know nothing.
+    async fn look_through_doubtful(&self) {
+        for (id, disk) in self.disks.open() {
+            // One whose index is being rebuilt comes later.
+            let Ok(Some(doubt)) = disk.doubt().await else { continue };
+            let mut is_known = true;
+            for task in self.slots(&self.current_map(), SlotState::Serving) {
+                if task.disk == id {
+                    is_known &= self.look_through(task).await;
+                }
+            }
+            if is_known && let Err(e) = disk.trust(doubt).await {
+                debug!(disk = %id, "it will be looked through once more: {e}");
+            }
+        }
     }
 
     /// Looks for all that one more slot should have.
@@ -216,21 +273,34 @@ impl Blockserver {
             *last = next; // `None`: from the beginning.
             next
         };
-        let Some(task) = next else { return };
-        match self.reconcile(task).await {
-            Ok(sum) if sum != Reconciled::default() => {
-                let Reconciled { made, failed, lost } = sum;
-                warn!(
-                    pg = task.pg.0,
-                    slot = task.slot,
-                    made,
-                    failed,
-                    lost,
-                    "a disk lacked parts it should have"
-                );
+        if let Some(task) = next {
+            self.look_through(task).await;
+            if let Err(e) = self.compare_one(task).await {
+                debug!(pg = task.pg.0, slot = task.slot, "no chunk could be compared with its parts: {e}");
             }
-            Ok(_) => {}
-            Err(e) => debug!(pg = task.pg.0, slot = task.slot, "a slot could not be looked through: {e}"),
         }
     }
+
+    /// Looks for all that a slot should have; true when it is there now.
+    async fn look_through(&self, task: Task) -> bool {
+        let Task { pg, slot, .. } = task;
+        match self.reconcile(task).await {
+            Ok(sum) => {
+                let Reconciled { made, failed, lost } = sum;
+                if sum != Reconciled::default() {
+                    warn!(pg = pg.0, slot, made, failed, lost, "a disk lacked parts it should have");
+                }
+                failed == 0
+            }
+            Err(e) => {
+                debug!(pg = pg.0, slot, "a slot could not be looked through: {e}");
+                false
+            }
+        }
+    }
+}
+
+/// True when one more slot of a disk can be filled.
+fn is_free(running_on: &BTreeMap<DiskId, usize>, disk: DiskId) -> bool {
+    running_on.get(&disk).is_none_or(|count| *count < SLOTS_PER_DISK)
 }

@@ -6,7 +6,7 @@ use chunk::sealed::{SealKey, sealed_with};
 use proto::keys::Keys;
 use tracing::debug;
 use types::limits::KEYS_REFRESH_PERIOD;
-use types::{Error, Result, TenantId};
+use types::{Error, KeyId, Result, TenantId};
 
 use crate::links::Links;
 
@@ -49,6 +49,11 @@ impl KnownKeys {
     /// The key that a payload is sealed with; `NotFound` when it was destroyed.
     pub async fn of(&self, sealed: &[u8]) -> Result<SealKey> {
         let (tenant, id) = sealed_with(sealed)?;
+        self.named(tenant, id).await
+    }
+
+    /// The key of this name; `NotFound` when it was destroyed.
+    pub async fn named(&self, tenant: TenantId, id: KeyId) -> Result<SealKey> {
         let known = self.get();
         if let Some(key) = known.find(tenant, id)? {
             return Ok(key.clone());

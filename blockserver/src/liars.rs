@@ -7,7 +7,7 @@ use bytes::Bytes;
 use chunk::sealed::{SealKey, open};
 use futures::stream::{FuturesUnordered, StreamExt};
 use net::Request;
-use proto::block::{DistrustShard, Layout, ShardKey, ShardMeta};
+use proto::block::{DistrustShard, GetShard, Layout, ShardKey, ShardMeta};
 use proto::map::ClusterMap;
 use tracing::{error, warn};
 use types::limits::SHARD_READ_TIMEOUT;
@@ -33,8 +33,9 @@ impl Blockserver {
         for slot in 0..map.profile.n().max(usize::from(key.slot) + 1) as u8 {
             for &disk in sources.of_slot(slot) {
                 reads.push(async move {
-                    let read = self.get_shard_from(map, disk, key.chunk, Some(slot), None).await;
-                    let (read_key, like, bytes) = read.ok()?;
+                    let (chunk, slot) = (key.chunk, Some(slot));
+                    let wanted = GetShard { disk, chunk, slot, generation: None, range: None };
+                    let (read_key, like, bytes) = self.get_shard_from(map, wanted).await.ok()?;
                     let is_like = is_like((*key, *meta), (read_key, like));
                     is_like.then_some(Testimony { disk, key: read_key, bytes })
                 });
@@ -108,10 +109,8 @@ impl Blockserver {
         if let Some(local) = self.disks.get(&disk) {
             return local.distrust(key).await;
         }
-        let (node, _) =
-            map.node_of(disk).ok_or_else(|| Error::stale_epoch(format!("disk {disk} is not in the map")))?;
         let request = Request::of(&DistrustShard { disk, key }, Bytes::new());
-        self.links.call_node(node, request, SHARD_READ_TIMEOUT).await.map(|_| ())
+        self.call_disk(map, disk, request, SHARD_READ_TIMEOUT).await.map(|_| ())
     }
 }
 

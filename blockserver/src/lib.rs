@@ -7,6 +7,7 @@
 
 mod detours;
 mod disks;
+mod excerpt;
 mod fetch;
 mod gather;
 mod heal;
@@ -14,8 +15,10 @@ mod keys;
 mod liars;
 mod links;
 mod patience;
+mod progress;
 mod put;
 mod reconcile;
+mod sample;
 mod scatter;
 mod scrub;
 mod scrubs;

@@ -224,6 +224,8 @@ impl Blockserver {
         let Coded { meta, possession, fingerprint, shards } =
             if (plain_size as usize) < STRIPE_SIZE_MIN { code()? } else { env::task::blocking(code).await? };
         // The same bytes, the same generation: a second attempt writes what is there already (decision 0007).
+        let fingerprint =
+            if Mutant::DrawnGeneration.is_planted() { self.env.random.u64() } else { fingerprint };
         let generation = Generation::new(map.gc_epoch, fingerprint);
         let part = |(slot, bytes): (usize, Bytes)| Part {
             home: slots[slot],

@@ -7,16 +7,19 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use env::mutant::Mutant;
+use env::time::Instant;
 use futures::stream::{self, StreamExt};
 use net::Request;
-use proto::block::{DeleteShard, ShardKey, ShardMeta};
+use proto::block::{DeleteShard, GetShard, ShardKey, ShardMeta};
 use proto::index::{Amendment, ChunkState, Holder, KnownChunk, News};
 use proto::map::ClusterMap;
 use segments::{DiskStore, Purpose};
 use tracing::{debug, error, info};
 use types::limits::SHARD_READ_TIMEOUT;
-use types::{DiskId, Error, Result};
+use types::{DiskId, Error, ErrorKind, Result};
 
+use crate::progress::Step;
 use crate::server::Blockserver;
 use crate::sources::Sources;
 use crate::task::Task;
@@ -60,26 +63,31 @@ impl Blockserver {
         let store = self.local(&disk)?;
         let range = pg.range(map.pg_count);
         let (mut sum, mut after) = (Reconciled::default(), None);
+        let spend = |step, begun: Instant| self.progress.spend(disk, step, begun.elapsed());
         loop {
             let map = self.current_map();
             let slots = map.slots(pg)?;
             if slots.get(usize::from(slot)).is_none_or(|slot| slot.disk != disk) {
                 return Err(Error::stale_epoch("the slot has another disk by now"));
             }
+            let begun = env::time::now();
             let page = self.links.list_chunks(range, after, false, since).await?;
+            spend(Step::Index, begun);
             after = page.chunks.last().map(|known| known.stored.chunk);
             let here = held_by(&store, &page.chunks, slot).await?;
             let is_its = |known: &KnownChunk| slot < known.part_count(map.profile);
             let wanted = page.chunks.into_iter().filter(is_its);
             // One that is here and known to be here needs nothing.
             let wanted = wanted.filter(|known| {
-                let is_done = known.holder(slot) == Holder::Home && known.state != ChunkState::Lost;
-                !(is_done && here.contains(&key_of(known, slot)))
+                let is_here = Mutant::AbsenceAsProof.is_planted() || here.contains(&key_of(known, slot));
+                !(is_here && known.holder(slot) == Holder::Home && known.state != ChunkState::Lost)
             });
             sum.add(self.keep(&map, wanted.map(|known| (known, slot, disk)).collect()).await);
             if !page.more {
+                self.progress.end(task, sum.failed);
                 return Ok(sum);
             }
+            after.into_iter().for_each(|chunk| self.progress.at(task, range, chunk.id));
         }
     }
 
@@ -113,10 +121,13 @@ impl Blockserver {
         let (chunk, generation) = (known.stored.chunk, known.stored.generation);
         let say = |news| self.links.amend(Amendment { chunk, generation, news });
         let mut made = 0;
-        match self.obtain(map, known, slot, &store).await? {
+        match self.obtain(map, known, (slot, disk), &store).await? {
             Obtained::Here => {}
             Obtained::Made(meta, bytes) => {
+                let (begun, size) = (env::time::now(), bytes.len() as u64);
                 store.put_shard(key_of(known, slot), meta, bytes, None, Purpose::Repair).await?;
+                self.progress.spend(disk, Step::Write, begun.elapsed());
+                self.progress.made(env::time::now(), disk, size);
                 made = 1;
             }
             Obtained::Gone => {
@@ -146,7 +157,7 @@ impl Blockserver {
         &self,
         map: &ClusterMap,
         known: &KnownChunk,
-        slot: u8,
+        (slot, disk): (u8, DiskId),
         store: &DiskStore,
     ) -> Result<Obtained> {
         let key = key_of(known, slot);
@@ -155,47 +166,47 @@ impl Blockserver {
         if is_here && !was_lost {
             return Ok(Obtained::Here);
         }
-        self.users.give_way().await;
+        let size = u64::from(known.stored.sizes.disk) / u64::from(known.part_count(map.profile).max(1));
+        self.progress.spend(disk, Step::Users, self.users.make_room(size).await);
+        let begun = env::time::now();
         let slots = map.slots(map.pg(&key.chunk.id))?;
         let sources = Sources::of(map, slots, Some(known));
         let found = match self.obtain_from(map, &sources, key).await {
-            Ok(None) => {
+            Ok(Obtained::Gone) => {
                 // Before a chunk is given up everybody is asked who can be.
                 let anybody = map.disks.keys().copied().filter(|disk| map.is_readable(*disk));
                 self.obtain_from(map, &sources.and_anywhere(anybody), key).await?
             }
             found => found?,
         };
+        self.progress.spend(disk, Step::Sources, begun.elapsed());
         Ok(match found {
             // It was lost, and it is made of the others: they are there again.
-            Some(_) if is_here => Obtained::Here,
-            Some((meta, bytes)) => Obtained::Made(meta, bytes),
-            None => Obtained::Gone,
+            Obtained::Made(..) if is_here => Obtained::Here,
+            found => found,
         })
     }
 
-    /// `None` when too few parts exist, and nobody who may have more is silent.
-    async fn obtain_from(
-        &self,
-        map: &ClusterMap,
-        sources: &Sources,
-        key: ShardKey,
-    ) -> Result<Option<(ShardMeta, Bytes)>> {
+    /// Somebody has it, or the others make it. `Gone` when too few parts exist, and nobody who may have more is silent.
+    async fn obtain_from(&self, map: &ClusterMap, sources: &Sources, key: ShardKey) -> Result<Obtained> {
         for &disk in sources.of_slot(key.slot) {
-            let read = self.get_shard_from(map, disk, key.chunk, Some(key.slot), Some(key.generation)).await;
-            if let Ok((_, meta, bytes)) = read {
-                return Ok(Some((meta, bytes)));
+            let (slot, generation) = (Some(key.slot), Some(key.generation));
+            let wanted = GetShard { disk, chunk: key.chunk, slot, generation, range: None };
+            match self.get_shard_from(map, wanted).await {
+                Ok(_) if Mutant::CopyElsewhere.is_planted() => return Ok(Obtained::Here),
+                Ok((_, meta, bytes)) => return Ok(Obtained::Made(meta, bytes)),
+                Err(e) => debug!(%disk, slot = key.slot, "a part cannot be had from there: {e}"),
             }
         }
-        let is_absent = |e: &Error| e.kind() == types::ErrorKind::NotFound;
+        let is_absent = |e: &Error| e.kind() == ErrorKind::NotFound;
         let meta = match self.find_any(map, sources, key.chunk, Some(key.generation)).await {
             Ok((_, meta, _)) => meta,
-            Err(e) if is_absent(&e) => return Ok(None),
+            Err(e) if is_absent(&e) => return Ok(Obtained::Gone),
             Err(e) => return Err(e),
         };
         match self.rebuild_shard(map, sources, key, meta).await {
-            Ok(bytes) => Ok(Some((meta, bytes))),
-            Err(e) if is_absent(&e) => Ok(None),
+            Ok(bytes) => Ok(Obtained::Made(meta, bytes)),
+            Err(e) if is_absent(&e) => Ok(Obtained::Gone),
             Err(e) => Err(e),
         }
     }
@@ -204,10 +215,8 @@ impl Blockserver {
         if let Some(local) = self.disks.get(&disk) {
             return local.delete(key).await;
         }
-        let (node, _) =
-            map.node_of(disk).ok_or_else(|| Error::stale_epoch(format!("disk {disk} is not in the map")))?;
         let request = Request::of(&DeleteShard { disk, key }, Bytes::new());
-        self.links.call_node(node, request, SHARD_READ_TIMEOUT).await.map(|_| ())
+        self.call_disk(map, disk, request, SHARD_READ_TIMEOUT).await.map(|_| ())
     }
 
     fn local(&self, disk: &DiskId) -> Result<std::sync::Arc<DiskStore>> {

@@ -153,10 +153,8 @@ impl Blockserver {
         if !map.is_live(disk) {
             return Err(Error::unavailable(format!("disk {disk} is down")));
         }
-        let (node, _) =
-            map.node_of(disk).ok_or_else(|| Error::stale_epoch(format!("disk {disk} is not in the map")))?;
         let request = PutShard { disk, key, meta, crc: crc32fast::hash(&bytes) };
-        self.links.call_node(node, Request::of(&request, bytes), SHARD_WRITE_TIMEOUT).await.map(|_| ())
+        self.call_disk(map, disk, Request::of(&request, bytes), SHARD_WRITE_TIMEOUT).await.map(|_| ())
     }
 
     /// Another disk for a part.

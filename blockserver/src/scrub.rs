@@ -2,6 +2,7 @@
 //!
 //! What is found damaged is lost on that disk, and made again like all that is (I-DISK, I-HEAL).
 
+use env::time::Instant;
 use proto::disks::{ControlScrub, ScrubMode, Scrubbed};
 use segments::DiskStore;
 use tracing::debug;
@@ -15,13 +16,21 @@ pub fn keep_verifying(server: &std::sync::Arc<Blockserver>) {
     let this = std::sync::Arc::downgrade(server);
     env::task::spawn(async move {
         loop {
-            env::time::sleep(SCRUB_PERIOD).await;
-            let Some(server) = this.upgrade() else { return };
-            for (id, disk) in server.disks.open() {
-                if let Err(e) = server.scrub(id, &disk).await {
-                    debug!(disk = %id, "it is not verified at the moment: {e}");
-                }
+            let end = env::time::now() + SCRUB_PERIOD;
+            {
+                let Some(server) = this.upgrade() else { return };
+                let (server, reports) = (&server, server.disks.reports());
+                let all = server.disks.open().into_iter().map(|(id, disk)| {
+                    let used_bytes = reports.get(&id).map_or(0, |report| report.used_bytes);
+                    async move {
+                        if let Err(e) = server.scrub(id, &disk, used_bytes, end).await {
+                            debug!(disk = %id, "it is not verified at the moment: {e}");
+                        }
+                    }
+                });
+                futures::future::join_all(all).await;
             }
+            env::time::sleep(end.saturating_duration_since(env::time::now())).await;
         }
     });
 }
@@ -33,22 +42,23 @@ fn share(used_bytes: u64) -> u64 {
 }
 
 impl Blockserver {
-    /// What is due of a disk in this period; all of it when somebody has asked for that.
-    async fn scrub(&self, id: DiskId, disk: &DiskStore) -> Result<()> {
-        let mut left = share(disk.stats()?.bytes);
-        loop {
+    /// What is due of a disk until a period ends; as much as it can when somebody has asked for all of it.
+    async fn scrub(&self, id: DiskId, disk: &DiskStore, used_bytes: u64, end: Instant) -> Result<()> {
+        let mut left = share(used_bytes);
+        while env::time::now() < end {
             let is_now = match self.scrubs.mode(id) {
                 ScrubMode::Paused => return Ok(()),
                 ScrubMode::Now => true,
                 ScrubMode::Scheduled if left == 0 => return Ok(()),
                 ScrubMode::Scheduled => false,
             };
-            self.users.give_way().await;
             let budget = if is_now { SCRUB_STEP_SIZE } else { left.min(SCRUB_STEP_SIZE) };
+            self.users.make_room(budget).await;
             let progress = disk.scrub_step(budget).await?;
             left = left.saturating_sub(budget);
             self.scrubs.note(id, progress);
         }
+        Ok(())
     }
 
     /// Does with the disks of this node what an administrator says, and tells how they are.

@@ -12,7 +12,7 @@ use futures::{FutureExt, TryFutureExt};
 use net::{Caller, Reply, Request, Routes, Service};
 use proto::block::{DeleteShard, DistrustShard, GetShard, ListShards, PutShard, ShardList, ShardRead};
 use proto::cluster::DiskReport;
-use proto::disks::{ControlScrub, Scrubbed};
+use proto::disks::{ControlScrub, FetchHealing, Healing, ScrubStatus, Scrubbed};
 use proto::map::ClusterMap;
 use proto::seal::ClusterSecret;
 use segments::{DiskStore, Purpose};
@@ -54,10 +54,10 @@ pub struct Blockserver {
     kernel: Kernel,
     stripes: Mutex<BTreeMap<(u8, u8), Arc<Stripe>>>,
     pub(crate) writing: Mutex<BTreeMap<ChunkKey, crate::writing::Shared>>,
-    pub(crate) syncing_slots: std::sync::atomic::AtomicU32,
     pub(crate) detours: Mutex<crate::detours::Detours>,
     pub(crate) users: Users,
     pub(crate) scrubs: crate::scrubs::Scrubs,
+    pub(crate) progress: crate::progress::Progress,
     /// How long reads of parts take.
     pub(crate) reads: Mutex<Patience>,
     /// The slot that was looked through last.
@@ -96,10 +96,10 @@ impl Blockserver {
             kernel,
             stripes: Mutex::new(BTreeMap::new()),
             writing: Mutex::new(BTreeMap::new()),
-            syncing_slots: std::sync::atomic::AtomicU32::new(0),
             detours: Mutex::default(),
             users: Users::default(),
             scrubs: Default::default(),
+            progress: Default::default(),
             reads: Mutex::default(),
             audited: Mutex::default(),
         });
@@ -113,11 +113,24 @@ impl Blockserver {
 
     /// Number of slots that this node holds and has not filled yet.
     pub fn syncing_slots(&self) -> u32 {
-        self.syncing_slots.load(std::sync::atomic::Ordering::Relaxed)
+        self.progress.slot_count()
     }
 
     pub(crate) fn current_map(&self) -> Arc<ClusterMap> {
         self.map.borrow().clone()
+    }
+
+    /// Asks the node that has a disk, once. `StaleEpoch` when the map does not have that disk.
+    pub(crate) async fn call_disk(
+        &self,
+        map: &ClusterMap,
+        disk: DiskId,
+        request: Request,
+        timeout: env::time::Duration,
+    ) -> Result<Reply> {
+        let (node, _) =
+            map.node_of(disk).ok_or_else(|| Error::stale_epoch(format!("disk {disk} is not in the map")))?;
+        self.links.call_node(node, request, timeout).await.map_err(|e| e.context(format!("node {node}")))
     }
 
     /// The coder of a profile, created once.
@@ -152,7 +165,9 @@ impl Blockserver {
     async fn get_shard(&self, caller: &Caller, request: GetShard) -> Result<(ShardRead, Bytes)> {
         authorize(&caller.identity, Action::ActAsNode)?;
         let disk = self.disk(request.disk)?;
-        let found = disk.get_shard(request.chunk, request.slot, request.generation, None).await?;
+        let GetShard { chunk, slot, generation, range, .. } = request;
+        let range = range.map(|(start, count)| start..start.saturating_add(count));
+        let found = disk.get_shard(chunk, slot, generation, range).await?;
         let crc = crc32fast::hash(&found.bytes);
         Ok((ShardRead { key: found.key, meta: found.meta, crc }, found.bytes))
     }
@@ -177,6 +192,21 @@ impl Blockserver {
         self.control_scrub(request)
     }
 
+    /// How far its disks are verified.
+    pub fn scrubs(&self) -> BTreeMap<DiskId, ScrubStatus> {
+        self.disks.open().into_keys().map(|id| (id, self.scrubs.control(id, None))).collect()
+    }
+
+    /// How the repair of its disks goes on.
+    pub fn healing(&self) -> Healing {
+        Healing { disks: self.progress.report(env::time::now()) }
+    }
+
+    async fn fetch_healing(&self, caller: &Caller) -> Result<Healing> {
+        authorize(&caller.identity, Action::ViewCluster)?;
+        Ok(self.healing())
+    }
+
     async fn distrust_shard(&self, caller: &Caller, request: DistrustShard) -> Result<()> {
         authorize(&caller.identity, Action::ActAsNode)?;
         self.disk(request.disk)?.distrust(request.key).await
@@ -198,6 +228,7 @@ fn routes() -> Routes<Blockserver> {
         .on(|s: &Blockserver, caller, question| s.delete_shard(caller, question).boxed())
         .on(|s: &Blockserver, caller, question| s.distrust_shard(caller, question).boxed())
         .on(|s: &Blockserver, caller, question| s.handle_scrub(caller, question).boxed())
+        .on(|s: &Blockserver, caller, _: FetchHealing| s.fetch_healing(caller).boxed())
 }
 
 /// An answer without a body.

@@ -3,6 +3,7 @@
 mod compare;
 mod disk;
 mod entry;
+mod heal;
 mod keys;
 mod lost;
 mod namespaces;
@@ -21,7 +22,7 @@ pub use entry::{recover as recover_credentials, warning};
 pub use repair::{readdress, recover, skip};
 pub use report::{cluster, disks, nodes};
 
-use crate::args::{Admin, AdminCluster, AdminDisk, AdminKey, AdminLost, AdminMeta, AdminNode};
+use crate::args::{Admin, AdminCluster, AdminDisk, AdminHeal, AdminKey, AdminLost, AdminMeta, AdminNode};
 use crate::exit::{self, Exit, Failure};
 use crate::output::Outcome;
 use crate::session::Session;
@@ -49,6 +50,7 @@ pub async fn run(session: &Session, command: Admin) -> exit::Result<Outcome> {
         Admin::Disk(AdminDisk::RemoveLost { disk, force, yes }) => {
             disk::remove_lost(session, DiskId(disk), force, yes).await
         }
+        Admin::Heal(AdminHeal::Status) => heal::status(session, &health(session).await?).await,
         Admin::Lost(AdminLost::List) => lost::list(session).await,
         Admin::Token(command) => Ok(entry::token(session, command).await?),
         Admin::Cert(command) => entry::cert(session, command).await,

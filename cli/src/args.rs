@@ -12,8 +12,8 @@ use clap::{Args, Parser, Subcommand};
 use types::{Profile, VersionId};
 
 pub use admin::{
-    Admin, AdminCert, AdminCluster, AdminDisk, AdminKey, AdminLost, AdminMeta, AdminNamespace, AdminNode,
-    AdminToken, ScrubOrder, TokenRole,
+    Admin, AdminCert, AdminCluster, AdminDisk, AdminHeal, AdminKey, AdminLost, AdminMeta, AdminNamespace,
+    AdminNode, AdminToken, ScrubOrder, TokenRole,
 };
 
 use crate::output::Format;

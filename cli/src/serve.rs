@@ -13,7 +13,7 @@ use node::{Embedded, JoinToken, Node, RealPlatform};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::warn;
-use types::limits::{NODE_REQUEST_DEADLINE, PERSON_CERTIFICATE_VALIDITY};
+use types::limits::{NODE_REQUEST_DEADLINE, PERSON_CERTIFICATE_VALIDITY, STOP_TIMEOUT};
 use types::{ErrorKind, Result};
 
 use crate::credentials::issue;
@@ -110,6 +110,11 @@ fn told_to_stop() -> Result<impl Future<Output = ()>> {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
+        // A disk that does not answer keeps whoever waits for it, and no thread can be taken away from it.
+        env::process::end_after(
+            STOP_TIMEOUT,
+            "a disk or a peer does not answer, so it ends without them; what was acknowledged is durable",
+        );
     })
 }
 

@@ -23,18 +23,18 @@ impl Lane {
     /// Where a request belongs.
     pub fn of(caller: &Identity, method: u16) -> Self {
         use Method::{
-            AdoptDisk, CreateNamespace, CreateToken, DestroyKeys, FetchKeys, FetchMap, FetchStatus,
-            FindNamespace, FinishSync, Heartbeat, IssueCertificate, Join, ListCertificates, ListKeys,
-            ListTokens, Raft, RegisterDisks, RemoveDisk, RenewCertificate, RevokeCertificates, RevokeToken,
-            RotateKeys,
+            AdoptDisk, ControlScrub, CreateNamespace, CreateToken, DestroyKeys, FetchHealing, FetchKeys,
+            FetchMap, FetchStatus, FindNamespace, FinishSync, Heartbeat, IssueCertificate, Join,
+            ListCertificates, ListKeys, ListTokens, Raft, RegisterDisks, RemoveDisk, RemoveNode,
+            RenewCertificate, RevokeCertificates, RevokeToken, RotateKeys,
         };
         match Method::from_number(method) {
             Some(Raft | Heartbeat) if caller.is_node() => Lane::Consensus,
             Some(
-                AdoptDisk | CreateNamespace | CreateToken | DestroyKeys | FetchKeys | FetchMap | FetchStatus
-                | FindNamespace | FinishSync | IssueCertificate | Join | ListCertificates | ListKeys
-                | ListTokens | RegisterDisks | RemoveDisk | RenewCertificate | RevokeCertificates
-                | RevokeToken | RotateKeys,
+                AdoptDisk | ControlScrub | CreateNamespace | CreateToken | DestroyKeys | FetchHealing
+                | FetchKeys | FetchMap | FetchStatus | FindNamespace | FinishSync | IssueCertificate | Join
+                | ListCertificates | ListKeys | ListTokens | RegisterDisks | RemoveDisk | RemoveNode
+                | RenewCertificate | RevokeCertificates | RevokeToken | RotateKeys,
             ) => Lane::Control,
             _ if caller.is_node() => Lane::Nodes,
             _ => Lane::Clients,

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use net::{BusyReason, Counters, Lane, Page, Transport};
 use proto::cluster::DiskReport;
+use proto::disks::{DiskHealing, ScrubStatus};
 use proto::index::IndexStats;
 use raft::{GroupStatus, Role};
 use types::limits::NODE_SILENCE_MS_MAX;
@@ -33,6 +34,10 @@ pub struct Health {
     pub disks: BTreeMap<DiskId, DiskReport>,
     /// What is wrong with its directories beside that.
     pub disk_problems: Vec<String>,
+    /// How their repair goes on.
+    pub healing: BTreeMap<DiskId, DiskHealing>,
+    /// How far they are verified.
+    pub scrubs: BTreeMap<DiskId, ScrubStatus>,
     /// What the partitions of the index know that it leads.
     pub indexes: BTreeMap<PartitionId, IndexStats>,
     /// Readers of journals that wait.
@@ -94,6 +99,8 @@ impl Health {
         text.family("polls_woken_total", "counter", "Readers woken by a change").add("", self.polls_woken);
         self.add_partitions(&mut text);
         disks::add(&mut text, &self.disks, self.disk_problems.len());
+        disks::add_healing(&mut text, &self.healing);
+        disks::add_scrubs(&mut text, &self.scrubs);
         disks::add_chunks(&mut text, &self.indexes);
         add_traffic(&mut text, counters);
         text.finish()
@@ -186,7 +193,24 @@ mod tests {
         DiskReport { state, free_bytes: 12, read_micros, errors, ..DiskReport::default() }
     }
 
+    fn healing() -> DiskHealing {
+        let (per_mille, bytes_per_second, seconds_left) = (10, 0, None);
+        let limit = proto::disks::HealLimit::Users;
+        DiskHealing {
+            slots: 4,
+            per_mille,
+            aside: 5,
+            made: 6,
+            bytes: 7,
+            bytes_per_second,
+            seconds_left,
+            limit,
+        }
+    }
+
     fn healthy() -> Health {
+        let mode = proto::disks::ScrubMode::Scheduled;
+        let scrub = ScrubStatus { mode, checked: 8, found: 9, passes: 10, last_pass: None };
         Health {
             starting: vec![],
             partitions: [(PartitionId(0), group(Role::Leader, Some(1)))].into(),
@@ -194,6 +218,8 @@ mod tests {
             heard: Some(Duration::from_millis(300)),
             disks: [(DiskId(7), disk())].into(),
             disk_problems: vec!["/x: no disk".into()],
+            healing: [(DiskId(7), healing())].into(),
+            scrubs: [(DiskId(7), scrub)].into(),
             indexes: [(PartitionId(2), IndexStats { lost: 3, ..IndexStats::default() })].into(),
             polls: 4,
             polls_woken: 9,
@@ -240,6 +266,13 @@ mod tests {
             "cloudsync_disk_read_micros{disk=\"7\"} 900",
             "cloudsync_disk_errors_total{disk=\"7\",kind=\"damaged\"} 2",
             "cloudsync_disk_problems 1",
+            "cloudsync_heal_slots{disk=\"7\"} 4",
+            "cloudsync_heal_aside{disk=\"7\"} 5",
+            "cloudsync_heal_parts_total{disk=\"7\"} 6",
+            "cloudsync_heal_bytes_total{disk=\"7\"} 7",
+            "cloudsync_scrub_checked_bytes{disk=\"7\"} 8",
+            "cloudsync_scrub_found_total{disk=\"7\"} 9",
+            "cloudsync_scrub_passes_total{disk=\"7\"} 10",
             "cloudsync_chunks_flagged{partition=\"2\",flag=\"lost\"} 3",
             "cloudsync_requests_total{transport=\"quic\"} 0",
             "cloudsync_lane_bytes_total{lane=\"consensus\",direction=\"sent\"} 0",

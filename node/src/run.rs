@@ -131,6 +131,8 @@ impl Node {
                 heard: heard.ago(),
                 disks: service.disks.get().map(|disks| disks.disks().reports()).unwrap_or_default(),
                 disk_problems: service.disks.get().map(|disks| disks.problems()).unwrap_or_default(),
+                scrubs: block.map(|block| block.scrubs()).unwrap_or_default(),
+                healing: block.map(|block| block.healing().disks).unwrap_or_default(),
                 indexes: meta.as_ref().map(|meta| meta.index_stats()).unwrap_or_default(),
                 polls: meta.as_ref().map_or(0, |meta| meta.poll_count()),
                 polls_woken: meta.as_ref().map_or(0, |meta| meta.poll_woken_count()),

@@ -139,6 +139,8 @@ pub struct GetShard {
     pub slot: Option<u8>,
     /// Only this incarnation; `None` for the newest.
     pub generation: Option<Generation>,
+    /// First byte and number of bytes wanted; `None` for all, no bytes to learn what it is only.
+    pub range: Option<(u32, u32)>,
 }
 
 /// Node to node: removes a shard that somebody else has now. One that is not there is removed.

@@ -100,6 +100,7 @@ calls! {
     DeleteShard = 75, BLOCK => block::DeleteShard => ();
     DistrustShard = 76, BLOCK => block::DistrustShard => ();
     ControlScrub = 77, BLOCK => disks::ControlScrub => disks::Scrubbed;
+    FetchHealing = 78, BLOCK => disks::FetchHealing => disks::Healing;
 }
 
 const META: Option<Role> = Some(Role::Meta);

@@ -65,6 +65,55 @@ pub struct LostPage {
     pub next: Option<ChunkKey>,
 }
 
+/// Asks a node how the repair of its disks goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FetchHealing {}
+
+/// Answer to [`FetchHealing`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Healing {
+    /// By disk of the node; only those that ever had something to repair.
+    pub disks: BTreeMap<DiskId, DiskHealing>,
+}
+
+/// How the repair of a disk goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskHealing {
+    /// Slots that are to be filled.
+    pub slots: u32,
+    /// How much of that is done since it began, in thousandths.
+    pub per_mille: u16,
+    /// Parts that cannot be made at the moment: they wait aside and are tried again.
+    pub aside: u64,
+    /// Parts made since the node started, and their bytes.
+    pub made: u64,
+    /// See `made`.
+    pub bytes: u64,
+    /// Bytes a second, lately.
+    pub bytes_per_second: u64,
+    /// Seconds until all slots are filled, if it goes on like this; `None` while nobody knows.
+    pub seconds_left: Option<u64>,
+    /// What holds it up most.
+    pub limit: HealLimit,
+}
+
+/// What repair waits for most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HealLimit {
+    /// There is nothing to repair.
+    Nothing,
+    /// The index says slowly what should be there.
+    Index,
+    /// Users are served first.
+    Users,
+    /// Other disks are read, and the network brings it.
+    Sources,
+    /// The disk itself is written.
+    Write,
+    /// Too few parts can be read of what is left to repair: disks must come back.
+    Missing,
+}
+
 /// Says how a node verifies its disks, or only asks. For administrators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ControlScrub {

@@ -213,7 +213,13 @@ fn messages_are_frozen() {
         hex("put_shard", &PutShard { disk: DiskId(3), key, meta, crc: 0xdead }),
         hex(
             "get_shard",
-            &GetShard { disk: DiskId(3), chunk: CHUNK.within(SCOPE), slot: Some(1), generation: None },
+            &GetShard {
+                disk: DiskId(3),
+                chunk: CHUNK.within(SCOPE),
+                slot: Some(1),
+                generation: None,
+                range: Some((4, 5)),
+            },
         ),
         hex("list_dir", &list),
         command("write", NamespaceCommand::Write { author: "a".into(), write: write() }),

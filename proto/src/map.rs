@@ -111,11 +111,6 @@ impl DiskState {
         self <= Self::ReadOnly
     }
 
-    /// It comes back as it was, or does not come back: waiting for it makes sense.
-    pub fn is_away(self) -> bool {
-        matches!(self, Self::Failed | Self::Missing)
-    }
-
     /// The word for it.
     pub fn name(self) -> &'static str {
         match self {

@@ -11,6 +11,7 @@
 //!                                          until it is put again or deleted
 //! f chunk(32) generation(8, BE) slot(1) -> state 1, then as under s or l    what happened while the index was rebuilt
 //! b                                     -> segment 4     all segments before it have footers, as far as they can
+//! t                                     -> nothing      all that should be here was compared with this index
 //! k                                     -> segment 4, offset, checked, found, passes, last pass: 8 each    verifying
 //! c                                     -> version 1, disk uuid 16, segment 4, offset 8, records 8, bytes 8
 //! ```

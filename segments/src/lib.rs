@@ -41,7 +41,7 @@ pub use open::DiskConfig;
 pub use progress::ScrubProgress;
 pub use space::Purpose;
 pub use state::DiskState;
-pub use store::{DiskStats, DiskStore, ShardFound};
+pub use store::{DiskStats, DiskStore, Doubt, ShardFound};
 
 #[cfg(test)]
 mod tests;

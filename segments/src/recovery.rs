@@ -353,6 +353,10 @@ impl Replay<'_> {
     /// Entries that point where nothing can be read any more.
     fn lose_in_holes(&mut self) -> Result<()> {
         let holes = std::mem::take(&mut self.holes);
+        if !holes.is_empty() {
+            // What was written there after the index was last made durable is in neither of them.
+            self.shared.index.tables().distrust()?;
+        }
         let mut after = None;
         while !holes.is_empty() {
             let page = self.shared.index.tables().find(&|entry| holes.has(entry), after, BATCH_COUNT_MAX)?;

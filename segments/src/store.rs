@@ -20,7 +20,7 @@ use types::{ChunkId, ChunkKey, DiskId, DiskUuid, Error, ErrorKind, Generation, R
 use crate::change::Change;
 use crate::committer::Committer;
 use crate::health::{DiskFailures, Kind};
-use crate::index::{Damage, Entry, Known, Mode, Totals, not_known};
+use crate::index::{Damage, Entry, Known, Mode, Tables, Totals, not_known};
 use crate::open::{DiskConfig, open_engine};
 use crate::progress::ScrubProgress;
 use crate::read::read_record;
@@ -77,6 +77,10 @@ pub struct DiskStore {
     committer: Arc<Committer>,
     readers: DiskPool,
 }
+
+/// An index that may not know all that was stored.
+#[derive(Debug)]
+pub struct Doubt(Tables);
 
 impl DiskStore {
     /// Opens a disk, or formats an empty directory. `open_index` opens the index in the directory it is given, once
@@ -141,7 +145,7 @@ impl DiskStore {
     }
 
     /// Reads a shard, or a range of its bytes: of the newest generation and of any slot unless they are named. A damaged
-    /// one is `Corrupt`, not `NotFound`, until it is put again or deleted.
+    /// one is `Corrupt`, not `NotFound`, until it is put again or deleted. An empty range asks the index only.
     pub async fn get_shard(
         &self,
         chunk: ChunkKey,
@@ -158,7 +162,10 @@ impl DiskStore {
                     && generation.is_none_or(|generation| key.generation == generation),
                 "the index answers what it was asked: {key:?}"
             );
-            match read_record(shared, &key, &entry, range) {
+            let is_asked_only = range.as_ref().is_some_and(Range::is_empty);
+            let read =
+                if is_asked_only { Ok(Bytes::new()) } else { read_record(shared, &key, &entry, range) };
+            match read {
                 Ok(bytes) => Ok(Ok(ShardFound { key, meta: entry.meta, size: entry.payload_size, bytes })),
                 Err(error) if error.kind() == ErrorKind::Corrupt => {
                     // Here, not where the answer is awaited: a bad sector takes longer than most have patience.
@@ -237,6 +244,19 @@ impl DiskStore {
     /// Waits for what the disk has to do on its own: to rebuild its index, to seal segments. Returns when it has tried.
     pub async fn settled(&self) {
         self.committer.idle().await;
+    }
+
+    /// Whether the index was begun anew, or found segments gone, since [`DiskStore::trust`]: what could not be read then is
+    /// neither lost nor stored, but absent, and only those know of it who know what should be here. `Unavailable` while the
+    /// index is rebuilt.
+    pub async fn doubt(&self) -> Result<Option<Doubt>> {
+        let look = |tables: &Tables| Ok((!tables.is_trusted()?).then(|| Doubt(tables.clone())));
+        self.blocking(move |shared| shared.ask(look)).await
+    }
+
+    /// All that should be here was looked for since a doubt was raised.
+    pub async fn trust(&self, doubt: Doubt) -> Result<()> {
+        self.blocking(move |_| doubt.0.trust()).await
     }
 
     /// Says whether it is slow compared with others of its kind which those know who know them all.

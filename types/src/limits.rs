@@ -525,6 +525,8 @@ pub const DEV_QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
 pub const DEV_START_TIMEOUT: Duration = Duration::from_secs(120);
 /// How often to ask whether it has.
 pub const DEV_START_PERIOD: Duration = Duration::from_millis(200);
+/// How long a node that was told to stop waits for disks and peers: by then all that will answer has.
+pub const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a node of a development cluster may take to stop on its own.
 pub const DEV_STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the join token of a development cluster is valid: all nodes join within seconds.

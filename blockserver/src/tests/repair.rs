@@ -48,6 +48,31 @@ async fn damaged_parts_are_made_again() {
     }
 }
 
+/// Parity that nobody has needed yet is wrong under a right checksum.
+#[tokio::test]
+async fn parts_that_do_not_belong_together_are_found_by_sample() {
+    for bytes in [noise(12, 300_000), noise(13, 5_000)] {
+        let bench = Bench::new();
+        bench.put(1, &bytes).await.unwrap();
+        let chunk = chunk::chunk_id(&bytes).within(SCOPE);
+        let node = if bytes.len() > 100_000 { 6 } else { 3 };
+        let disk = bench.server(node).disks.get(&DiskId(node as u32)).unwrap();
+        let found = disk.get_shard(chunk, None, None, None).await.unwrap();
+        disk.delete(found.key).await.unwrap();
+        let wrong = noise(99, found.bytes.len());
+        disk.put_shard(found.key, found.meta, wrong, None, segments::Purpose::Store).await.unwrap();
+        let task = Task { pg: PgId(0), slot: 0, disk: DiskId(1), since: Epoch(0) };
+        let read = || futures::executor::block_on(disk.get_shard(chunk, None, None, None));
+        for _ in 0..200 {
+            bench.server(1).compare_one(task).await.unwrap();
+            if read().is_ok_and(|read| read.bytes == found.bytes) {
+                break;
+            }
+        }
+        bench.until(|| read().is_ok_and(|read| read.bytes == found.bytes)).await;
+    }
+}
+
 #[tokio::test]
 async fn damage_is_no_proof_that_a_chunk_was_never_there() {
     let bench = Bench::new();

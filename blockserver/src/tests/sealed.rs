@@ -42,6 +42,30 @@ async fn a_range_is_a_part_of_the_whole() {
     }
 }
 
+/// A frame, or two where they meet, of a chunk of many.
+#[tokio::test]
+async fn a_range_moves_its_frames_only() {
+    let bench = Bench::new();
+    let bytes = noise(5, 2_000_000);
+    bench.put(1, &bytes).await.unwrap();
+    let id = chunk::chunk_id(&bytes);
+    let ticket = SECRET.ticket(ALICE, HOME, &id.within(SCOPE), bench.env.clock.wall());
+    let moved = Arc::new(AtomicUsize::new(0));
+    let counted = moved.clone();
+    *bench.world.lie.lock().unwrap() = Some(Arc::new(move |_: &Request, reply: Reply| {
+        counted.fetch_add(reply.body.len(), Ordering::Relaxed);
+        reply
+    }));
+    let mut most = 0;
+    for (node, offset) in (1..=6).zip((0..).step_by(300_000)) {
+        let request = GetChunk { id, ticket, kind: ChunkKind::Data, range: Some((offset, 4096)) };
+        let read = bench.server(node).get_chunk(&alice(), request).await.unwrap().1;
+        assert_eq!(read, bytes.slice(offset as usize..offset as usize + 4096), "node {node}");
+        most = most.max(moved.swap(0, Ordering::Relaxed));
+    }
+    assert!((1..=2 * (64 * 1024 + 16)).contains(&most), "{most} bytes for 4,096");
+}
+
 #[tokio::test]
 async fn old_keys_open_new_ones_seal_and_destroyed_ones_are_named() {
     let bench = Bench::new();

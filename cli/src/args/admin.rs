@@ -25,6 +25,9 @@ pub enum Admin {
     /// Disks of the cluster
     #[command(subcommand)]
     Disk(AdminDisk),
+    /// How redundancy comes back
+    #[command(subcommand)]
+    Heal(AdminHeal),
     /// What cannot be read any more
     #[command(subcommand)]
     Lost(AdminLost),
@@ -146,6 +149,13 @@ pub enum AdminDisk {
         #[arg(long)]
         yes: bool,
     },
+}
+
+/// Commands of `admin heal`.
+#[derive(Debug, Subcommand)]
+pub enum AdminHeal {
+    /// Say of each disk what is to be repaired, how far that is and what holds it up; exit code 3 when there is anything
+    Status,
 }
 
 /// Commands of `admin lost`.

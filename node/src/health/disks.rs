@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use proto::cluster::{DiskErrors, DiskReport};
+use proto::disks::{DiskHealing, ScrubStatus};
 use proto::index::IndexStats;
 use proto::map::DiskState;
 
@@ -52,6 +53,39 @@ fn add_errors(text: &mut Metrics, disks: &BTreeMap<DiskId, DiskReport>) {
     for (id, report) in disks {
         for (kind, number) in kinds {
             text.add(&format!("disk=\"{id}\",kind=\"{kind}\""), number(&report.errors));
+        }
+    }
+}
+
+/// Adds how the repair of disks goes on.
+pub fn add_healing(text: &mut Metrics, healing: &BTreeMap<DiskId, DiskHealing>) {
+    type Number = fn(&DiskHealing) -> u64;
+    let numbers: [(&str, &str, &str, Number); 4] = [
+        ("slots", "gauge", "Slots of a disk that are to be filled", |disk| disk.slots.into()),
+        ("aside", "gauge", "Parts that cannot be made at the moment", |disk| disk.aside),
+        ("parts_total", "counter", "Parts made again on a disk", |disk| disk.made),
+        ("bytes_total", "counter", "Bytes of the parts made again on a disk", |disk| disk.bytes),
+    ];
+    for (name, kind, help, number) in numbers {
+        text.family(&format!("heal_{name}"), kind, help);
+        for (id, healing) in healing {
+            text.add(&format!("disk=\"{id}\""), number(healing));
+        }
+    }
+}
+
+/// Adds how far disks are verified.
+pub fn add_scrubs(text: &mut Metrics, scrubs: &BTreeMap<DiskId, ScrubStatus>) {
+    type Number = fn(&ScrubStatus) -> u64;
+    let numbers: [(&str, &str, &str, Number); 3] = [
+        ("checked_bytes", "gauge", "Bytes of a disk that this pass has verified", |disk| disk.checked),
+        ("found_total", "counter", "Damaged or unreadable places that were found", |disk| disk.found),
+        ("passes_total", "counter", "How often all of a disk was verified", |disk| disk.passes),
+    ];
+    for (name, kind, help, number) in numbers {
+        text.family(&format!("scrub_{name}"), kind, help);
+        for (id, scrub) in scrubs {
+            text.add(&format!("disk=\"{id}\""), number(scrub));
         }
     }
 }

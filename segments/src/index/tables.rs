@@ -22,6 +22,7 @@ pub(super) const FRESH: u8 = b'f';
 pub(super) const CHECKPOINT: &[u8] = b"c";
 const SEALED: &[u8] = b"b";
 const SCRUB: &[u8] = b"k";
+const TRUSTED: &[u8] = b"t";
 const ALL: (ChunkId, ChunkId) = (ChunkId([0; 32]), ChunkId([0xff; 32]));
 
 /// What is wrong with a disk's bytes.
@@ -212,7 +213,7 @@ impl Tables {
     /// Forgets everything.
     pub(crate) fn clear(&self) -> Result<()> {
         let mut batch = Batch::new();
-        for prefix in [SEALED[0], CHECKPOINT[0], FRESH, SCRUB[0], LOST, QUARANTINE, SHARDS] {
+        for prefix in [SEALED[0], CHECKPOINT[0], FRESH, SCRUB[0], LOST, QUARANTINE, SHARDS, TRUSTED[0]] {
             batch.delete_range(&[prefix], &kv::prefix_end(&[prefix]));
         }
         self.kv.write(batch, Durability::Buffered)
@@ -278,6 +279,23 @@ impl Tables {
     pub(crate) fn set_scrub_progress(&self, progress: &ScrubProgress) -> Result<()> {
         let mut batch = Batch::new();
         batch.put(SCRUB, &scrub_bytes(progress));
+        self.kv.write(batch, Durability::Buffered)
+    }
+
+    /// True when all that should be on the disk was compared with these tables since they were begun.
+    pub(crate) fn is_trusted(&self) -> Result<bool> {
+        Ok(self.kv.get(TRUSTED)?.is_some())
+    }
+
+    pub(crate) fn trust(&self) -> Result<()> {
+        let mut batch = Batch::new();
+        batch.put(TRUSTED, &[]);
+        self.kv.write(batch, Durability::Buffered)
+    }
+
+    pub(crate) fn distrust(&self) -> Result<()> {
+        let mut batch = Batch::new();
+        batch.delete(TRUSTED);
         self.kv.write(batch, Durability::Buffered)
     }
 

@@ -7,6 +7,7 @@ use std::io;
 use std::ops::Range;
 
 use env::File;
+use env::mutant::Mutant;
 use types::limits::KIB;
 
 use super::{Bytes, read_twice};
@@ -97,7 +98,8 @@ impl<'a> Walk<'a> {
             met_unreadable |= search.met_unreadable;
         }
         self.offset = known_end.unwrap_or(next);
-        let may_be_torn = !is_proven && !is_unreadable && !met_unreadable;
+        let is_readable = Mutant::ErrorAsTail.is_planted() || (!is_unreadable && !met_unreadable);
+        let may_be_torn = !is_proven && is_readable;
         Ok(Bad { offset, size: self.offset - offset, flaw, header, may_be_torn, is_unreadable })
     }
 

@@ -177,6 +177,33 @@ async fn an_index_that_rots_is_rebuilt() {
     assert_eq!(get(&store, 1, true).await, Ok(payload(1)));
 }
 
+/// Whatever began it anew, and for as long as nobody has compared it with what should be there.
+#[tokio::test]
+async fn an_index_that_may_lack_something_is_in_doubt() {
+    let (disk, kv, engine) = filled();
+    drop(engine);
+    let trust = async |kv: &MemKv, want: bool| {
+        let store = store(&disk, kv);
+        store.settled().await;
+        let doubt = store.doubt().await.unwrap();
+        assert_eq!(doubt.is_some(), want);
+        if let Some(doubt) = doubt {
+            drop(store);
+            assert!(self::store(&disk, kv).doubt().await.unwrap().is_some(), "not by a restart");
+            let store = self::store(&disk, kv);
+            store.trust(doubt).await.unwrap();
+            assert!(store.doubt().await.unwrap().is_none());
+        }
+    };
+    trust(&kv, true).await;
+    trust(&kv, false).await;
+    trust(&MemKv::new(9), true).await;
+    let first = crate::segment::path(std::path::Path::new("/disk"), 1);
+    env::Disk::remove_file(&disk, &first).unwrap();
+    trust(&kv, true).await;
+    trust(&kv, false).await;
+}
+
 #[tokio::test]
 async fn a_read_only_disk_gets_its_index_back() {
     let (disk, kv, mut engine) = filled();
