@@ -29,11 +29,25 @@ pub enum Mutant {
     WrongBase,
     /// A request that is sent again is done again.
     DuplicateApply,
+    /// A part counts as being where it belongs when another disk has it, which may forget it the next moment.
+    CopyElsewhere,
+    /// A slot counts as filled by whoever says so, however long ago it began.
+    UnfencedCompletion,
+    /// A part that cannot be read stays in the index as if it could.
+    LossUnnoticed,
+    /// What cannot be read when a disk is opened is taken for a torn tail, and cut.
+    ErrorAsTail,
+    /// A part that is not there was never acknowledged.
+    AbsenceAsProof,
+    /// Nobody compares what the index says with what disks have.
+    Unreconciled,
+    /// Every attempt to store a chunk makes an incarnation of its own.
+    DrawnGeneration,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 12] = [
+    pub const ALL: [Mutant; 19] = [
         Mutant::SkippedSync,
         Mutant::AckAtK,
         Mutant::LostException,
@@ -46,6 +60,13 @@ impl Mutant {
         Mutant::JournalGap,
         Mutant::WrongBase,
         Mutant::DuplicateApply,
+        Mutant::CopyElsewhere,
+        Mutant::UnfencedCompletion,
+        Mutant::LossUnnoticed,
+        Mutant::ErrorAsTail,
+        Mutant::AbsenceAsProof,
+        Mutant::Unreconciled,
+        Mutant::DrawnGeneration,
     ];
 
     /// What [`MUTANT_VARIABLE`] is set to for it.
@@ -63,6 +84,13 @@ impl Mutant {
             Mutant::JournalGap => "journal-gap",
             Mutant::WrongBase => "wrong-base",
             Mutant::DuplicateApply => "duplicate-apply",
+            Mutant::CopyElsewhere => "copy-elsewhere",
+            Mutant::UnfencedCompletion => "unfenced-completion",
+            Mutant::LossUnnoticed => "loss-unnoticed",
+            Mutant::ErrorAsTail => "error-as-tail",
+            Mutant::AbsenceAsProof => "absence-as-proof",
+            Mutant::Unreconciled => "unreconciled",
+            Mutant::DrawnGeneration => "drawn-generation",
         }
     }
 

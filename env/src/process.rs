@@ -57,10 +57,11 @@ pub async fn run_detached_with(
 }
 
 /// Ends this process with a message and exit code 3 if it still runs after `time` of real time, whatever its threads do.
-pub fn end_after(time: std::time::Duration) {
+/// `why` says what that means.
+pub fn end_after(time: std::time::Duration, why: &'static str) {
     std::thread::spawn(move || {
         std::thread::sleep(time);
-        eprintln!("not done after {} s: it hangs", time.as_secs());
+        eprintln!("not done after {} s: {why}", time.as_secs());
         std::process::exit(3);
     });
 }

@@ -21,6 +21,7 @@ pub use queue::DiskQueue;
 pub use tokio::task::{AbortHandle, JoinError, JoinHandle};
 
 /// Starts a task on the current runtime. It belongs to whom the calling task belongs to.
+#[track_caller]
 pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
 where
     F: Future + Send + 'static,
@@ -68,6 +69,7 @@ impl<T: Send + 'static> JoinSet<T> {
     }
 
     /// Starts a task in the set, as [`spawn`] does.
+    #[track_caller]
     pub fn spawn(&mut self, future: impl Future<Output = T> + Send + 'static) {
         match Owner::current() {
             Some(owner) => self.spawn_as(&owner, future),
@@ -76,6 +78,7 @@ impl<T: Send + 'static> JoinSet<T> {
     }
 
     /// Starts a task in the set that belongs to `owner`.
+    #[track_caller]
     pub fn spawn_as(&mut self, owner: &Owner, future: impl Future<Output = T> + Send + 'static) {
         let (id, task) = owner.own(future);
         owner.remember(id, self.0.spawn(task));

@@ -28,7 +28,7 @@ pub struct Files {
 pub fn run(seed: u64, what: &What, files: &Files, json: bool) -> Result<bool> {
     let plan = Plan::draw(seed, &what.options()?);
     let keep = files.trace.is_some() || files.picture.is_some();
-    env::process::end_after(SIM_RUN_TIMEOUT);
+    env::process::end_after(SIM_RUN_TIMEOUT, "it hangs");
     let panics = catch_panics();
     let (mut report, trace) = env::task::run_simulated(seed, async {
         let trace = Trace::new(keep);

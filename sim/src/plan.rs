@@ -54,9 +54,6 @@ pub struct Plan {
     pub seconds: u64,
     /// What goes wrong, by time.
     pub strikes: Vec<Strike>,
-    /// True when also that is held against the cluster which is known to be broken until its part is replaced: parts of
-    /// chunks that repair forgets.
-    pub is_strict: bool,
 }
 
 /// What a plan is drawn with.
@@ -72,20 +69,11 @@ pub struct Options {
     pub kinds: Vec<FaultKind>,
     /// Positions in the plan that are left out: how a shrunk plan is named.
     pub without: Vec<usize>,
-    /// As in [`Plan`].
-    pub is_strict: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            nodes: 8,
-            clients: 4,
-            seconds: 60,
-            kinds: FaultKind::SURVIVED.to_vec(),
-            without: Vec::new(),
-            is_strict: false,
-        }
+        Self { nodes: 8, clients: 4, seconds: 60, kinds: FaultKind::ALL.to_vec(), without: Vec::new() }
     }
 }
 
@@ -121,15 +109,15 @@ impl Plan {
             at_ms += for_ms + 2_000 + random.below(6_000);
         }
         // Nothing may come after what takes the whole budget.
-        if let Some(kind) = last.first().filter(|_| is_lost) {
+        if is_lost {
             at_ms = at_ms.max(options.seconds * 1_000);
-            let fault = budget.draw(*kind, shape, &random);
-            strikes.extend(fault.map(|fault| Strike { at_ms, for_ms: duration(*kind, &random), fault }));
+            let kind = last[random.below(last.len() as u64) as usize];
+            let fault = budget.draw(kind, shape, &random);
+            strikes.extend(fault.map(|fault| Strike { at_ms, for_ms: duration(kind, &random), fault }));
         }
         let keep = |(index, strike): (usize, Strike)| (!options.without.contains(&index)).then_some(strike);
         let strikes = strikes.into_iter().enumerate().filter_map(keep).collect();
-        let (clients, seconds, is_strict) = (options.clients, options.seconds, options.is_strict);
-        Self { seed, shape, clients, seconds, strikes, is_strict }
+        Self { seed, shape, clients: options.clients, seconds: options.seconds, strikes }
     }
 
     /// All nodes that do not come back.

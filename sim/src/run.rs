@@ -106,6 +106,7 @@ async fn run_in(mut world: World, plan: &Plan, trace: &Trace) -> Result<Report> 
     let harness = world.client(0).await?;
     wait_until_whole(&harness, whole).await?;
     let held = at_rest(&world, Inventory::default(), REST_LOOK_COUNT).await;
+    let sites = world.task_sites();
     let name = NamespaceName::parse(NAMESPACE)?;
     let mut sessions = Vec::new();
     for client in 1..=plan.clients + ASKER_COUNT {
@@ -143,13 +144,15 @@ async fn run_in(mut world: World, plan: &Plan, trace: &Trace) -> Result<Report> 
     let mut verdicts = oracle::check(&history, &survey);
     verdicts.push(heal_verdict(healed));
     verdicts.push(replicas::judge(&harness).await);
-    if plan.is_strict {
-        let chunks = survey.iter().flat_map(|survey| &survey.served).map(|served| served.chunk).collect();
-        verdicts.push(parts::judge(&world, &harness.map(), &chunks).await);
-    }
+    let chunks = survey.iter().flat_map(|survey| &survey.served).map(|served| served.chunk).collect();
+    verdicts.extend(parts::judge(&world, &harness, &chunks).await);
     let after = at_rest(&world, held, LAST_LOOK_COUNT).await;
     trace.note(format_args!("held: {held:?}, {after:?}"));
-    verdicts.push(oracle::leaks(held, after));
+    let mut leaks = oracle::leaks(held, after);
+    if leaks.color() == Color::Red {
+        leaks.violations.extend(more(&sites, &world.task_sites()));
+    }
+    verdicts.push(leaks);
     let acknowledged = history.operations.iter().filter(|operation| operation.is_done()).count();
     Ok(Report {
         verdicts,
@@ -178,6 +181,12 @@ async fn at_rest(world: &World, before: Inventory, look_count: usize) -> Invento
         };
     }
     least
+}
+
+/// Where more tasks have been started than before.
+fn more(before: &BTreeMap<String, u64>, after: &BTreeMap<String, u64>) -> Vec<String> {
+    let grown = after.iter().filter(|(site, count)| before.get(*site).copied().unwrap_or(0) < **count);
+    grown.map(|(site, count)| format!("{count} tasks of {site}")).collect()
 }
 
 fn heal_verdict(healed: Result<()>) -> Verdict {

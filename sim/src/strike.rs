@@ -84,6 +84,19 @@ pub async fn begin(
             let reads = When::PerMillion(*chance);
             world.platform(*node).set_faults(KvFaults { reads, scans: reads, ..KvFaults::default() });
         }
+        Fault::LostSegments(node, and_index) => {
+            let down = crash(world, &[*node]);
+            world.lose_files(*node, SEGMENTS.as_ref());
+            if *and_index {
+                world.platform(*node).lose(DISK.as_ref());
+            }
+            return Ok(down);
+        }
+        Fault::UnreadableStart(node, chance) => {
+            world.crash(*node);
+            rule(world, *node, DiskFault::ReadError, When::PerMillion(*chance));
+            world.start(*node).await?;
+        }
         Fault::LostIndex(node) => {
             let down = crash(world, &[*node]);
             world.platform(*node).lose(DISK.as_ref());
@@ -126,6 +139,7 @@ pub async fn end(world: &mut World, fault: &Fault, down: &[NodeId]) -> Result<()
         }
         Fault::Loss(_) | Fault::Reorder(_) | Fault::Delay(_) => world.network.set_default(healthy_links()),
         Fault::ReadErrors(node, _)
+        | Fault::UnreadableStart(node, _)
         | Fault::WriteError(node)
         | Fault::ShortWrite(node)
         | Fault::Misdirect(node, _)
@@ -141,7 +155,7 @@ pub async fn end(world: &mut World, fault: &Fault, down: &[NodeId]) -> Result<()
         }
         // Whoever is down starts below, or never.
         Fault::Crash(_) | Fault::CrashAll | Fault::CrashLeader(_) | Fault::Gone(_) => {}
-        Fault::LostIndex(_) | Fault::Metadata(..) => {}
+        Fault::LostIndex(_) | Fault::LostSegments(..) | Fault::Metadata(..) => {}
         // A clock that was set wrong stays so; nobody takes bits back.
         Fault::ClockJump(..) | Fault::BitRot(..) => {}
     }

@@ -16,36 +16,32 @@ pub struct What {
     /// Simulated seconds of work
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub seconds: u64,
-    /// Only these kinds of faults, for example crash,pause; `none` for none, `all` for those that a cluster
-    /// survives as it is: the default. `loss` is beyond that
+    /// Only these kinds of faults, for example crash,pause; `none` for none, `all` for all: the default
     #[arg(long, value_delimiter = ',')]
     pub faults: Vec<String>,
     /// Leave out these faults of the plan, counted from 0
     #[arg(long, value_delimiter = ',')]
     pub without: Vec<usize>,
-    /// Judge also what is known to be broken: parts of chunks that repair forgets
-    #[arg(long)]
-    pub strict: bool,
 }
 
 impl What {
     /// As the plan is drawn with them; `Invalid` for a kind of fault that there is not.
     pub fn options(&self) -> Result<Options> {
         let unknown = |name: &str| {
-            let known: Vec<String> = FaultKind::all().map(|k| format!("{k:?}").to_lowercase()).collect();
+            let known = FaultKind::ALL.map(|k| format!("{k:?}").to_lowercase()).to_vec();
             Error::invalid(format!(
                 "there is no kind of fault {name:?}: choose of {}, none",
                 known.join(", ")
             ))
         };
         let kinds = match &self.faults[..] {
-            [] => FaultKind::SURVIVED.to_vec(),
+            [] => FaultKind::ALL.to_vec(),
             [none] if none == "none" => Vec::new(),
             names => {
                 let mut kinds = Vec::new();
                 for name in names {
                     match name.as_str() {
-                        "all" => kinds.extend(FaultKind::SURVIVED),
+                        "all" => kinds.extend(FaultKind::ALL),
                         name => kinds.push(FaultKind::parse(name).ok_or_else(|| unknown(name))?),
                     }
                 }
@@ -53,7 +49,7 @@ impl What {
             }
         };
         let (nodes, clients, seconds) = (self.nodes, self.clients, self.seconds);
-        Ok(Options { nodes, clients, seconds, kinds, without: self.without.clone(), is_strict: self.strict })
+        Ok(Options { nodes, clients, seconds, kinds, without: self.without.clone() })
     }
 
     /// The same as words of a command line.
@@ -69,9 +65,6 @@ impl What {
         if !self.without.is_empty() {
             let without: Vec<String> = self.without.iter().map(usize::to_string).collect();
             words.push(format!("--without={}", without.join(",")));
-        }
-        if self.strict {
-            words.push("--strict".to_owned());
         }
         words
     }

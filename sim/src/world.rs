@@ -186,6 +186,14 @@ impl World {
         self.node(id).harm(harm);
     }
 
+    /// Removes everything in a directory of a node. Its process must not run.
+    pub fn lose_files(&mut self, id: NodeId, dir: &Path) {
+        let disk = self.node(id).disk.reopen();
+        let names = disk.read_dir(dir).expect("a disk that was used has this directory");
+        let removed = names.iter().try_for_each(|name| disk.remove_file(&dir.join(name)));
+        removed.and_then(|()| disk.sync_dir(dir)).expect("a healthy disk removes files");
+    }
+
     /// Sets the wall clock of a node by this many milliseconds.
     pub fn jump_clock(&self, id: NodeId, ms: i64) {
         self.get(id).env.clock.jump(ms);
@@ -198,6 +206,16 @@ impl World {
         let calls = self.network.open_calls();
         let requests = calls.values().map(|calls| (calls.asked + calls.answering) as u64).sum();
         Inventory { permits: 0, tasks, requests }
+    }
+
+    /// The tasks of all nodes: how many were started where.
+    pub fn task_sites(&self) -> BTreeMap<String, u64> {
+        let processes = self.nodes.iter().filter_map(|node| node.process.as_ref());
+        let mut sites = BTreeMap::new();
+        for site in processes.flat_map(|process| process.owner.task_sites()) {
+            *sites.entry(site).or_default() += 1;
+        }
+        sites
     }
 
     /// Disks that failed a write, and so are read-only until they are replaced.

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
+use std::panic::Location;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
@@ -39,8 +40,15 @@ struct Life {
     suspended: Option<time::Instant>,
     /// How long it was suspended until now.
     missed: Duration,
-    tasks: BTreeMap<u64, Option<AbortHandle>>,
+    tasks: BTreeMap<u64, Task>,
     next_id: u64,
+}
+
+struct Task {
+    /// `None` for a moment after it was started.
+    handle: Option<AbortHandle>,
+    /// Where it was started.
+    site: &'static Location<'static>,
 }
 
 impl fmt::Debug for Owner {
@@ -66,6 +74,7 @@ impl Owner {
     }
 
     /// Starts a task that belongs to this owner. A dead owner's task never runs.
+    #[track_caller]
     pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
     where
         F: Future + Send + 'static,
@@ -102,7 +111,7 @@ impl Owner {
             life.paused = None;
             std::mem::take(&mut life.tasks)
         };
-        tasks.into_values().flatten().for_each(|task| task.abort());
+        tasks.into_values().filter_map(|task| task.handle).for_each(|handle| handle.abort());
     }
 
     /// Holds all tasks until [`Owner::resume`]; time goes on.
@@ -133,17 +142,24 @@ impl Owner {
         CURRENT.with_borrow(|owner| owner.as_ref().map_or(Duration::ZERO, |owner| owner.lock().missed))
     }
 
+    /// Tasks that have not ended, by where they were started.
+    pub fn task_sites(&self) -> Vec<String> {
+        let sites = |task: &Task| format!("{}:{}", task.site.file(), task.site.line());
+        self.lock().tasks.values().map(sites).collect()
+    }
+
     /// Tasks that have not ended: what a node that is stopped in an orderly way must not leave behind.
     pub fn task_count(&self) -> usize {
         self.lock().tasks.len()
     }
 
     /// Makes a task of `future`. Whoever spawns it gives its handle to [`Owner::remember`].
+    #[track_caller]
     pub(crate) fn own<F: Future>(&self, future: F) -> (u64, Owned<F>) {
         let mut life = self.lock();
         life.next_id += 1;
         let id = life.next_id;
-        life.tasks.insert(id, None);
+        life.tasks.insert(id, Task { handle: None, site: Location::caller() });
         (id, Owned { id, owner: self.clone(), future: Some(Box::pin(future)) })
     }
 
@@ -152,7 +168,7 @@ impl Owner {
         if life.is_dead {
             handle.abort();
         } else if let Some(task) = life.tasks.get_mut(&id) {
-            *task = Some(handle);
+            task.handle = Some(handle);
         }
     }
 

@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 
 use access::{Action, acting_node, authorize};
+use env::mutant::Mutant;
 use net::Caller;
 use proto::cluster::{
-    ClusterStatus, ConfirmJoin, FetchStatus, FinishSync, Heartbeat, HeartbeatSeen, NodeRemoved, NodeStatus,
-    RegisterStore, RemoveNode, StoreRegistered,
+    ClusterStatus, ConfirmJoin, FetchStatus, FilledSlot, FinishSync, Heartbeat, HeartbeatSeen, NodeRemoved,
+    NodeStatus, RegisterStore, RemoveNode, StoreRegistered,
 };
 use proto::command::MapChange;
 use proto::map::{ClusterMap, Role};
 use tree::root;
-use types::{DiskId, Error, Millis, NodeId, Result};
+use types::{DiskId, Epoch, Error, Millis, NodeId, Result};
 
 use super::Metaserver;
 use crate::liveness::Liveness;
@@ -152,7 +153,11 @@ impl Metaserver {
                 filled.disk
             )));
         }
-        self.change_map(MapChange::FinishSync { slots: request.slots }).await.map(drop)
+        let mut slots = request.slots;
+        if Mutant::UnfencedCompletion.is_planted() {
+            slots.iter_mut().for_each(|filled| filled.since = since_of(&map, filled).unwrap_or(filled.since));
+        }
+        self.change_map(MapChange::FinishSync { slots }).await.map(drop)
     }
 
     pub(super) fn must_lead_root(&self) -> Result<()> {
@@ -165,6 +170,11 @@ impl Metaserver {
     pub(super) fn current_map(&self) -> Result<ClusterMap> {
         self.root()?.read(|state| root::map(state))?.ok_or_else(unfounded)
     }
+}
+
+/// When the disk of a slot was given it.
+fn since_of(map: &ClusterMap, filled: &FilledSlot) -> Option<Epoch> {
+    map.slots(filled.pg).ok()?.get(usize::from(filled.slot)).map(|slot| slot.since)
 }
 
 /// Milliseconds from one time to a later or earlier one.

@@ -17,7 +17,7 @@ use tracing::debug;
 use tree::Replica;
 use tree::index::{self, IndexMachine, Pinning, Touch, Touched, list_chunks};
 use types::limits::{BATCH_OP_COUNT_MAX, FILTER_CHECK_PERIOD, PIN_COUNT_MAX};
-use types::{ChunkKey, Error, PartitionId, Possession, Result};
+use types::{ChunkKey, Epoch, Error, PartitionId, Possession, Result};
 
 use super::Metaserver;
 
@@ -82,7 +82,9 @@ impl Metaserver {
         if self.map.borrow().epoch < fence {
             return Err(Error::stale_epoch(format!("this node has no map of epoch {fence} yet: ask again")));
         }
-        if self.read_newest(&group, |state| index::fence(state)).await? < fence {
+        let is_fenced = fence == Epoch::default()
+            || self.read_newest(&group, |state| index::fence(state)).await? >= fence;
+        if !is_fenced {
             let () = self.propose(partition, IndexCommand::Fence(fence)).await?;
         }
         let list = move |state: &State| index::list_known(state, (first, last), after, flagged);

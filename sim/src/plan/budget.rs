@@ -71,13 +71,15 @@ impl Budget {
                 _ => Fault::Delay(5 + pick(60)),
             },
             FaultKind::Clock => self.set_clock(node(), random),
-            FaultKind::DiskErrors => match pick(3) {
+            FaultKind::DiskErrors => match pick(4) {
                 0 => Fault::ReadErrors(node(), 20_000 + pick(300_000) as u32),
+                3 => Fault::UnreadableStart(node(), 20_000 + pick(300_000) as u32),
                 1 => Fault::WriteError(self.damage(shape, random)?),
                 _ => Fault::ShortWrite(self.damage(shape, random)?),
             },
-            FaultKind::DiskRot => match pick(2) {
+            FaultKind::DiskRot => match pick(3) {
                 0 => Fault::BitRot(self.damage(shape, random)?, 1 + pick(20)),
+                1 => Fault::LostSegments(self.damage(shape, random)?, pick(2) == 0),
                 _ => Fault::Misdirect(self.damage(shape, random)?, 20_000 + pick(100_000) as u32),
             },
             FaultKind::DiskSpace => Fault::Full(node()),

@@ -45,6 +45,10 @@ pub enum Fault {
     BitRot(NodeId, u64),
     /// Writes of shards on the node go to another place, in millionths.
     Misdirect(NodeId, u32),
+    /// The segments of the node's disk are gone, and its index with them or not.
+    LostSegments(NodeId, bool),
+    /// The node loses its power, and when it starts again its disk answers some reads with EIO, in millionths.
+    UnreadableStart(NodeId, u32),
     /// The disk of the node is full.
     Full(NodeId),
     /// Nothing that the node asks of its disk ends.
@@ -127,8 +131,8 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
-    /// Kinds that a cluster survives as it is: what a plan is drawn from unless others are named.
-    pub const SURVIVED: [FaultKind; 12] = [
+    /// All kinds: what a plan is drawn from unless others are named.
+    pub const ALL: [FaultKind; 13] = [
         FaultKind::Crash,
         FaultKind::Pause,
         FaultKind::Partition,
@@ -141,15 +145,8 @@ impl FaultKind {
         FaultKind::Store,
         FaultKind::Voter,
         FaultKind::Metadata,
+        FaultKind::Loss,
     ];
-
-    /// Kinds that break promises as long as nobody has built what survives them; each names what it finds.
-    pub const UNSOLVED: [FaultKind; 1] = [FaultKind::Loss];
-
-    /// All kinds.
-    pub fn all() -> impl Iterator<Item = Self> {
-        Self::SURVIVED.into_iter().chain(Self::UNSOLVED)
-    }
 
     /// True when it takes nodes away that do not come back.
     pub fn is_for_good(self) -> bool {
@@ -158,7 +155,7 @@ impl FaultKind {
 
     /// The kind of this name, as the command line writes it.
     pub fn parse(name: &str) -> Option<Self> {
-        Self::all().find(|kind| format!("{kind:?}").eq_ignore_ascii_case(name))
+        Self::ALL.into_iter().find(|kind| format!("{kind:?}").eq_ignore_ascii_case(name))
     }
 }
 
