@@ -96,21 +96,63 @@ impl CredentialFile {
 #[cfg(test)]
 mod tests {
     use env::disk::SimDisk;
+    use expect_test::expect;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::Index;
 
     use super::*;
 
     const PATH: &str = "/admin.cred";
 
+    fn file() -> CredentialFile {
+        let identity = "-----BEGIN CERTIFICATE-----\nMIIB+/x=\n-----END CERTIFICATE-----\n".to_owned();
+        let endpoints = vec!["127.0.0.1:7400".parse().unwrap(), "[::1]:7402".parse().unwrap()];
+        CredentialFile { endpoints, identity }
+    }
+
     #[test]
     fn a_file_comes_back() {
         let disk = SimDisk::new(0);
-        let identity = "-----BEGIN CERTIFICATE-----\nMIIB+/x=\n-----END CERTIFICATE-----\n".to_owned();
-        let endpoints = vec!["127.0.0.1:7400".parse().unwrap(), "[::1]:7402".parse().unwrap()];
-        CredentialFile { endpoints: endpoints.clone(), identity: identity.clone() }
-            .save(&disk, Path::new(PATH))
-            .unwrap();
-        let file = CredentialFile::load(&disk, Path::new(PATH)).unwrap();
-        assert_eq!((file.endpoints, file.identity), (endpoints, identity));
+        file().save(&disk, Path::new(PATH)).unwrap();
+        let found = CredentialFile::load(&disk, Path::new(PATH)).unwrap();
+        assert_eq!((found.endpoints, found.identity), (file().endpoints, file().identity));
+    }
+
+    #[test]
+    fn the_text_is_frozen() {
+        expect![[r##"
+            # Whoever has this file can do in the cluster whatever its owner may. Keep it private.
+            endpoints = ["127.0.0.1:7400", "[::1]:7402"]
+            identity = """
+            -----BEGIN CERTIFICATE-----
+            MIIB+/x=
+            -----END CERTIFICATE-----
+            """
+        "##]]
+        .assert_eq(&file().to_text());
+    }
+
+    proptest! {
+        /// It has no checksum, as people may edit it: a damaged one is refused, here or where its identity is checked, or
+        /// names other endpoints.
+        #[test]
+        fn damage_does_no_harm(at: Index, rubbish in vec(any::<u8>(), 0..60), text in "[ -~\\n]{0,20}") {
+            let good = file().to_text();
+            let (before, after) = good.as_bytes().split_at(at.index(good.len()));
+            for bytes in [&rubbish[..], text.as_bytes()] {
+                let over = after.get(bytes.len()..).unwrap_or_default();
+                for bad in [bytes, &[before, bytes].concat(), &[before, bytes, over].concat(), &[before, bytes, after].concat()] {
+                    match CredentialFile::parse(bad) {
+                        Ok(found) => {
+                            prop_assert!(!found.endpoints.is_empty());
+                            prop_assert_eq!(found.credentials().unwrap_err().kind(), ErrorKind::Invalid);
+                        }
+                        Err(e) => prop_assert_eq!(e.kind(), ErrorKind::Invalid),
+                    }
+                }
+            }
+        }
     }
 
     #[track_caller]

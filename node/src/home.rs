@@ -1,4 +1,5 @@
-//! What a node keeps in its data directory: its membership of a cluster, and the newest map it has seen.
+//! What a node keeps in its data directory: its membership of a cluster, the newest map it has seen, and the form of all
+//! files that it alone reads (docs/formats/node-files.md).
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use proto::command::Bootstrap;
 use proto::map::ClusterMap;
 use proto::seal::ClusterSecret;
 use serde::{Deserialize, Serialize};
-use types::{ClusterId, Error, NodeId, Result};
+use types::{ClusterId, Error, NodeId, ReplicaId, Result};
 
 /// A data directory that this process has locked.
 #[derive(Debug)]
@@ -36,6 +37,9 @@ pub struct Membership {
 
 const MEMBERSHIP: &str = "identity";
 const MAP: &str = "map";
+/// First bytes of a file, before the CRC-32 of what follows: what is in them is too precious, or too secret, to be read as
+/// something else.
+const MAGIC: [u8; 4] = *b"CSNF";
 
 impl Home {
     /// Locks a data directory, creating it if it is missing. `Exists` when another process uses it.
@@ -89,7 +93,12 @@ impl Home {
                 self.path.display()
             )));
         }
-        self.load(MEMBERSHIP)
+        let membership: Membership = self.load(MEMBERSHIP)?;
+        if membership.node > ReplicaId::NODE_MAX {
+            let (path, node) = (self.join(MEMBERSHIP), membership.node);
+            return Err(Error::corrupt(format!("{} says node {node}, which none can be", path.display())));
+        }
+        Ok(membership)
     }
 
     /// Who the node is from now on: the same with newer credentials. The old ones stay until the new ones are durable.
@@ -114,19 +123,26 @@ impl Home {
 
     /// Writes a file of this directory as a whole, durably.
     pub(crate) fn save<T: Serialize>(&self, name: &str, value: &T) -> Result<()> {
-        Ok(self.env.disk.write_atomic(&self.join(name), &proto::encode(value))?)
+        self.write(name, &proto::encode(value))
     }
 
-    /// Writes a file of this directory as a whole, durably, whose bytes have a form of their own.
-    pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+    /// Writes a file of this directory as a whole, durably, whose content has a form of its own.
+    pub(crate) fn write(&self, name: &str, content: &[u8]) -> Result<()> {
         let path = self.join(name);
-        self.env.disk.write_atomic(&path, bytes).map_err(|e| Error::from(e).context(path.display()))
+        let bytes = [&MAGIC, &crc32fast::hash(content).to_le_bytes()[..], content].concat();
+        self.env.disk.write_atomic(&path, &bytes).map_err(|e| Error::from(e).context(path.display()))
     }
 
-    /// The bytes of a file of this directory.
+    /// The content of a file of this directory. `Corrupt` when it is not what was written.
     pub(crate) fn read(&self, name: &str) -> Result<Vec<u8>> {
         let path = self.join(name);
-        self.env.disk.read(&path).map_err(|e| Error::from(e).context(path.display()))
+        let bytes = self.env.disk.read(&path).map_err(|e| Error::from(e).context(path.display()))?;
+        let sealed = bytes.strip_prefix(&MAGIC).and_then(|sealed| sealed.split_first_chunk());
+        match sealed {
+            Some((crc, content)) if *crc == crc32fast::hash(content).to_le_bytes() => Ok(content.to_vec()),
+            Some(_) => Err(Error::corrupt(format!("{} does not match its checksum", path.display()))),
+            None => Err(Error::corrupt(format!("{} does not begin like a file of a node", path.display()))),
+        }
     }
 
     /// Removes a file of this directory, if there is one.

@@ -10,6 +10,8 @@
 pub mod config;
 pub mod dev;
 mod disks;
+#[cfg(test)]
+mod golden;
 mod health;
 mod home;
 mod links;

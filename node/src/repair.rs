@@ -131,7 +131,7 @@ fn has_lost_most(remains: &Remains, lost: &[NodeId]) -> bool {
 pub type Moved = BTreeMap<NodeId, (SocketAddr, SocketAddr)>;
 
 /// File in the data directory.
-const MOVED: &str = "moved";
+pub(crate) const MOVED: &str = "moved";
 
 /// What an operator has said about moved nodes.
 pub fn moved(home: &Home) -> Result<Moved> {

@@ -125,16 +125,16 @@ pub async fn join(
 }
 
 /// File in the data directory of a node that is about to join, or to come back.
-const JOINING: &str = "joining";
+pub(crate) const JOINING: &str = "joining";
 
 /// What a node comes with that shows a token. Written down first: when it is interrupted, it comes with the same once more, and
 /// is given what the same token has given it before.
 #[derive(Serialize, Deserialize)]
-struct Joining {
-    key: String,
-    request: String,
+pub(crate) struct Joining {
+    pub(crate) key: String,
+    pub(crate) request: String,
     /// Its metadata store, if it is to have one.
-    store: StoreUuid,
+    pub(crate) store: StoreUuid,
 }
 
 impl Joining {

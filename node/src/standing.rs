@@ -21,7 +21,7 @@ use crate::home::Home;
 use crate::platform::{Platform, Presence, Standing};
 
 /// File in the data directory: who was turned away when the node ran last.
-const REVOKED: &str = "revoked";
+pub(crate) const REVOKED: &str = "revoked";
 
 /// `Denied` when nobody accepts the node any more: it says what helps, which a failing handshake could not.
 pub fn check(node: NodeId, standing: &Standing, now: Millis) -> Result<()> {

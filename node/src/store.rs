@@ -5,12 +5,15 @@ use std::path::PathBuf;
 
 use raft::Last;
 use serde::{Deserialize, Serialize};
+use types::limits::COUNTER_MAX;
 use types::{Error, NodeId, ReplicaId, Result, Start, StoreUuid};
 
 use crate::home::Home;
 
 /// File in the data directory.
 const FILE: &str = "store";
+/// A new directory of states is a repair: nobody has seen so many.
+const STATES_MAX: u32 = u32::MAX / 2;
 
 /// The store of a node. Each has a directory of its own, named by its uuid: one that is given up stays as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,7 +72,12 @@ impl StoreRecord {
 
     /// Reads the record. `NotFound` on a node without metadata.
     pub fn load(home: &Home) -> Result<Self> {
-        home.load(FILE)
+        let record: Self = home.load(FILE)?;
+        if record.starts > COUNTER_MAX || record.mark > COUNTER_MAX || record.states > STATES_MAX {
+            let path = home.join(FILE);
+            return Err(Error::corrupt(format!("{} says what cannot be: {record:?}", path.display())));
+        }
+        Ok(record)
     }
 
     /// Writes it, durably.

@@ -88,7 +88,11 @@ fn sum(bytes: &[u8]) -> [u8; SUM_SIZE] {
 
 #[cfg(test)]
 mod tests {
-    use types::NodeId;
+    use expect_test::expect;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+    use types::{ErrorKind, NodeId};
 
     use super::*;
 
@@ -101,6 +105,45 @@ mod tests {
     fn a_token_comes_back() {
         assert_eq!(JoinToken::parse(&token().to_text()), Ok(token()));
         assert_eq!(JoinToken::parse(&format!(" {}\n", token().to_text())), Ok(token()));
+    }
+
+    #[test]
+    fn the_text_is_frozen() {
+        expect!["cloudsync-join-1-BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcCAH8AAAHpOQEAAAAAAAAAAAAAAAAAAAAB6zkbLS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tElkUVQ"].assert_eq(&token().to_text());
+    }
+
+    #[track_caller]
+    fn is_refused(text: &str) -> bool {
+        let found = JoinToken::parse(text);
+        found.is_err_and(|e| {
+            assert_eq!(e.kind(), ErrorKind::Invalid, "{e}");
+            true
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_damaged_token_is_refused(at: Index, text in "[A-Za-z0-9_-]{0,40}|.{0,20}") {
+            let good = token().to_text();
+            let (before, after) = good.split_at(at.index(good.len()));
+            let over = after.get(text.len()..).unwrap_or_default();
+            for bad in [text.clone(), format!("{PREFIX}{text}"), format!("{before}{text}"), format!("{before}{text}{over}"), format!("{before}{text}{after}")] {
+                prop_assert!(bad.trim() == good || is_refused(&bad), "{}", bad);
+            }
+        }
+
+        /// The sum says that nothing was lost, not that it makes sense.
+        #[test]
+        fn a_token_that_makes_no_sense_does_no_harm(at: Index, rubbish in vec(any::<u8>(), 0..80)) {
+            let good = postcard::to_allocvec(&token()).unwrap();
+            let (before, _) = good.split_at(at.index(good.len()));
+            for body in [&rubbish[..], &[before, &rubbish].concat()] {
+                let text = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode([body, &sum(body)].concat()));
+                if let Ok(found) = JoinToken::parse(&text) {
+                    prop_assert_eq!(JoinToken::parse(&found.to_text()), Ok(found));
+                }
+            }
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ const DIR: &str = "keys";
 /// The key, as 64 hexadecimal digits and an end of line.
 const KEY_FILE: &str = "keys/cluster.key";
 /// How the key follows from the passphrase.
-const DERIVATION: &str = "keys/passphrase";
+pub(crate) const DERIVATION: &str = "keys/passphrase";
 
 /// How a new cluster is unlocked: by a passphrase if its configuration names one, otherwise by a new key.
 pub fn create(env: &Env, config: &NodeConfig) -> Result<Unlocking> {
@@ -126,6 +126,9 @@ fn derive(passphrase: &[u8], derivation: &Derivation) -> Result<UnlockKey> {
 mod tests {
     use std::path::PathBuf;
 
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::Index;
     use types::ErrorKind;
 
     use super::*;
@@ -204,6 +207,31 @@ mod tests {
         }
         let bench = Bench { config: NodeConfig::default(), ..bench };
         bench.check_refused(ErrorKind::Invalid, "cluster.passphrase_file");
+    }
+
+    proptest! {
+        /// What is not 64 digits is refused. Other digits are another key, which opens nothing: the cluster's secrets say so.
+        #[test]
+        fn a_damaged_key_file_is_refused_or_another_key(
+            at: Index, rubbish in prop_oneof![vec(any::<u8>(), 0..80), vec(prop::sample::select(b"0189abefABEF\n ".to_vec()), 0..80)]
+        ) {
+            let bench = Bench::new(None);
+            save(&bench.env, &bench.home, &Unlock::File(UnlockKey([0xab; 32]))).unwrap();
+            let good = bench.env.disk.read(&bench.home.join(KEY_FILE)).unwrap();
+            let (before, after) = good.split_at(at.index(good.len()));
+            let over = after.get(rubbish.len()..).unwrap_or_default();
+            for bad in [&rubbish[..], &[before, &rubbish].concat(), &[before, &rubbish, over].concat()] {
+                bench.write(KEY_FILE, bad);
+                match bench.load() {
+                    Ok(UnlockKey(key)) => {
+                        let digits: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+                        let text = std::str::from_utf8(bad).unwrap().to_ascii_lowercase();
+                        prop_assert_eq!(text.trim_end(), digits);
+                    }
+                    Err(e) => prop_assert_eq!(e.kind(), ErrorKind::Invalid),
+                }
+            }
+        }
     }
 
     /// Whoever has the passphrase must come to the same key in every later version.

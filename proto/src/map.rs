@@ -155,7 +155,8 @@ impl Partition {
 
     fn check(&self) -> std::result::Result<(), String> {
         let distinct = BTreeSet::from_iter(&self.voters).len();
-        if !(1..=VOTER_COUNT_MAX).contains(&distinct) || distinct < self.voters.len() {
+        let are_nodes = self.voters.iter().all(|node| *node <= ReplicaId::NODE_MAX);
+        if !(1..=VOTER_COUNT_MAX).contains(&distinct) || distinct < self.voters.len() || !are_nodes {
             return Err(format!("{:?} as voters of partition {}", self.voters, self.id));
         }
         Ok(())
@@ -240,6 +241,9 @@ impl ClusterMap {
         }
         if let Some(what) = self.partitions.iter().find_map(|partition| partition.check().err()) {
             return invalid(what);
+        }
+        if let Some((id, _)) = self.nodes.range(ReplicaId::NODE_MAX.next()..).next() {
+            return invalid(format!("node {id}, which none can be"));
         }
         let Some(table) = &self.table else { return Ok(()) };
         if table.pgs.len() != usize::from(self.pg_count) {
@@ -454,6 +458,23 @@ mod tests {
             Err("as voters of partition 0"),
         );
         check(|map| map.partitions[0].voters = (1..=5).map(NodeId).collect(), Ok(()));
+        check(|map| map.partitions[0].voters = vec![NodeId(1 << 48)], Err("as voters of partition 0"));
+        let node = |map: &mut ClusterMap, id| {
+            let address = SocketAddr::from(([0; 4], 1));
+            let (native, control, roles) = (address, address, Vec::new());
+            let node = NodeInfo {
+                zone: String::new(),
+                native,
+                control,
+                roles,
+                up: false,
+                confirmed: false,
+                store: None,
+            };
+            map.nodes.insert(NodeId(id), node);
+        };
+        check(|map| node(map, (1 << 48) - 1), Ok(()));
+        check(|map| node(map, 1 << 48), Err("node 281474976710656, which none can be"));
     }
 
     #[test]

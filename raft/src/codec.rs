@@ -85,6 +85,12 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     }
 }
 
+/// Reads a value that this store has written: one that is not whole is damage. `Invalid` when a later build wrote it.
+pub fn decode_stored<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    let is_newer = bytes.first().is_some_and(|version| *version > VERSION);
+    decode(bytes).map_err(|e| if is_newer { e } else { Error::corrupt(e.message()) })
+}
+
 #[cfg(test)]
 mod tests {
     use openraft::Membership;

@@ -27,7 +27,7 @@ pub struct Last {
 /// The label in the log's directory; `None` when there is none.
 pub fn of_log(disk: &dyn Disk, dir: &Path) -> Result<Option<Start>> {
     match disk.read(&dir.join(FILE)) {
-        Ok(bytes) => Ok(Some(codec::decode(&bytes)?)),
+        Ok(bytes) => parse("log", &bytes).map(Some),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e.into()),
     }
@@ -35,7 +35,11 @@ pub fn of_log(disk: &dyn Disk, dir: &Path) -> Result<Option<Start>> {
 
 /// The label among the states; `None` when there is none.
 pub fn of_state(kv: &dyn Kv) -> Result<Option<Start>> {
-    kv.get(KEY)?.map(|bytes| codec::decode(&bytes)).transpose()
+    kv.get(KEY)?.map(|bytes| parse("state", &bytes)).transpose()
+}
+
+fn parse(what: &str, label: &[u8]) -> Result<Start> {
+    codec::decode_stored(label).map_err(|e| e.context(format!("the label of the {what}")))
 }
 
 /// Labels both, durably. The node remembers the start afterwards: a crash in between leaves labels that are one ahead.

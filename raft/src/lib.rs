@@ -24,6 +24,8 @@ mod engine;
 mod error;
 mod gap;
 mod gather;
+#[cfg(test)]
+mod golden;
 mod group;
 mod headroom;
 mod heartbeat;

@@ -43,7 +43,7 @@ impl Roster {
             rows.push(value.to_vec());
             ControlFlow::Continue(())
         })?;
-        let stamps: Vec<Stamp> = rows.iter().map(|row| codec::decode(row)).collect::<Result<_>>()?;
+        let stamps: Vec<Stamp> = rows.iter().map(|row| codec::decode_stored(row)).collect::<Result<_>>()?;
         let newest = stamps.into_iter().map(|stamp| (stamp.replica.node(), stamp)).collect();
         Ok(Self { kv, newest: Mutex::new(newest) })
     }

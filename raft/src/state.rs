@@ -10,13 +10,17 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use bytes::Bytes;
 use kv::{Batch, Durability, Keyspace, Kv, Order, Overlay, Read, Visit, prefix_end};
 use serde::{Deserialize, Serialize};
+use types::limits::COUNTER_MAX;
 use types::{Error, PartitionId, Result};
 
 use crate::codec;
 use crate::engine::{LogId, StoredMembership};
+use crate::log::EntryId;
 
 /// Bytes of one batch while a state is copied.
 const COPY_SIZE_MAX: usize = types::limits::MIB;
+/// Generations are begun by this node only, and not so many: a larger number is not one of ours.
+const GENERATION_MAX: u32 = u32::MAX / 2;
 
 /// What is known of a group's state, written in the same batch as every change of it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -97,8 +101,23 @@ fn state_prefix(group: PartitionId, generation: u32) -> Vec<u8> {
 
 fn read_meta(read: &dyn Read, group: PartitionId) -> Result<Meta> {
     match read.get(&meta_key(group))? {
-        Some(bytes) => codec::decode(&bytes).map_err(|e| e.context(format!("state of partition {group}"))),
+        Some(bytes) => Meta::parse(&bytes).map_err(|e| e.context(format!("state of partition {group}"))),
         None => Ok(Meta::default()),
+    }
+}
+
+impl Meta {
+    /// Reads it; `Corrupt` when it says what cannot be counted on from.
+    fn parse(bytes: &[u8]) -> Result<Self> {
+        let meta: Self = codec::decode_stored(bytes)?;
+        let is_possible = |log: &LogId| EntryId::from(log).is_possible();
+        if meta.generation > GENERATION_MAX
+            || meta.commands > COUNTER_MAX
+            || !meta.log.as_ref().is_none_or(is_possible)
+        {
+            return Err(Error::corrupt(format!("what is known of it cannot be: {meta:?}")));
+        }
+        Ok(meta)
     }
 }
 
@@ -139,11 +158,7 @@ impl StateStore {
             }
         }
         let generation = Arc::new(Generation { kv: kv.clone(), prefix, retired: AtomicBool::new(false) });
-        // Generations are begun by this node only: a number without a next is not one of ours.
-        let generation_next = meta.generation.checked_add(1);
-        let generation_next = generation_next.ok_or_else(|| {
-            Error::corrupt(format!("the state of partition {group} is of an impossible generation"))
-        })?;
+        let generation_next = meta.generation + 1;
         Ok(Self { kv, group, current: Mutex::new(Current { meta, generation, generation_next }) })
     }
 

@@ -8,7 +8,6 @@ use std::path::Path;
 use env::Disk;
 use types::{ClusterId, DiskId, DiskUuid, Error, NodeId, Result};
 
-use super::recovery;
 use super::superblock::{self, Superblock};
 
 /// Who a disk says it is.
@@ -37,7 +36,7 @@ pub fn identify(disk: &dyn Disk, root: &Path) -> Result<Option<DiskIdentity>> {
 /// Makes the disk `uuid` in a directory one of `node`, under this id. Both superblocks say so on return: when one of them
 /// is damaged later, the other must not bring back its old node. `Conflict` while a process uses it.
 pub fn hand_over(disk: &dyn Disk, root: &Path, uuid: DiskUuid, node: NodeId, id: DiskId) -> Result<()> {
-    let _lock = recovery::lock(disk, root)?;
+    let _lock = superblock::lock(disk, root)?;
     let found = superblock::newest(disk, root)?.filter(|found| found.uuid == uuid);
     let mut found =
         found.ok_or_else(|| Error::conflict(format!("disk {uuid} is not in {} any more", root.display())))?;

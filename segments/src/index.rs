@@ -4,17 +4,7 @@
 //! checkpoint change in one batch, so whatever part of the index survives a crash is a true state of the past.
 //! Knows nothing of: files. Everything here can be rebuilt from the segments.
 //!
-//! ```text
-//! s chunk(32) generation(8, BE) slot(1) -> segment 4, offset 4, payload size 4, payload crc 4, layout 3, flags 1, plain 4, stored 4
-//! q segment(4, BE) offset(4, BE)        -> size 8        damaged bytes
-//! l chunk(32) generation(8, BE) slot(1) -> layout 3, flags 1, plain 4, stored 4, key 4    a shard that was there,
-//!                                          until it is put again or deleted
-//! f chunk(32) generation(8, BE) slot(1) -> state 1, then as under s or l    what happened while the index was rebuilt
-//! b                                     -> segment 4     all segments before it have footers, as far as they can
-//! t                                     -> nothing      all that should be here was compared with this index
-//! k                                     -> segment 4, offset, checked, found, passes, last pass: 8 each    verifying
-//! c                                     -> version 1, disk uuid 16, segment 4, offset 8, records 8, bytes 8
-//! ```
+//! The rows are in `docs/formats/disk-index.md`.
 
 pub(crate) mod change;
 pub(crate) mod row;

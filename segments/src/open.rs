@@ -59,7 +59,7 @@ pub(crate) fn open_engine(
     // Before anything is written: the directory may be the wrong one.
     superblock::identify(&*disk, &root, expected)?;
     disk.create_dir_durably(&segment::directory(&root))?;
-    let lock = recovery::lock(&*disk, &root)?;
+    let lock = superblock::lock(&*disk, &root)?;
     let superblock = match superblock::identify(&*disk, &root, expected)? {
         Some(found) if found.failed => found,
         Some(found) => {

@@ -4,10 +4,10 @@
 //! Knows nothing of: superblocks' meaning, queues.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
 
+use env::OpenMode;
 use env::disk::Cause;
-use env::{Disk, File, OpenMode};
+use types::limits::SEGMENT_MISSING_COUNT_MAX;
 use types::{Error, ErrorKind, Result};
 
 use crate::active::Active;
@@ -260,14 +260,22 @@ struct Followed {
 }
 
 impl Replay<'_> {
-    /// Notices files that are gone. Whoever removes one on purpose leaves a note of it in the index.
+    /// Notices files that are gone. Whoever removes one on purpose leaves a note of it in the index. `Corrupt` when more are
+    /// gone than can be: then it is not the files that are damaged but what says so, the index or a name.
     fn missing_segments(&mut self, numbers: &[u32], known: u32) -> Result<()> {
         for number in (1..=known.max(self.last)).filter(|number| numbers.binary_search(number).is_err()) {
             if !self.shared.index.tables().is_quarantined(number, 0)? {
-                self.shared.report_damage(number, 0, u64::MAX, "the file is gone");
-                self.holes.add(number, 0..u64::MAX);
                 self.missing.push(number);
             }
+            if self.missing.len() > SEGMENT_MISSING_COUNT_MAX {
+                return Err(Error::corrupt(format!(
+                    "more segments are gone before {number} than there were"
+                )));
+            }
+        }
+        for number in &self.missing {
+            self.shared.report_damage(*number, 0, u64::MAX, "the file is gone");
+            self.holes.add(*number, 0..u64::MAX);
         }
         Ok(())
     }
@@ -388,16 +396,4 @@ pub(crate) fn apply_record(change: &mut IndexChange, header: &Header, segment: u
         (None, Content::Lost(meta)) => change.lose(header.key, &meta),
         (None, _) => change.delete(header.key),
     }
-}
-
-/// Opens the lock file of a disk and locks it.
-pub(crate) fn lock(disk: &dyn Disk, root: &std::path::Path) -> Result<Arc<dyn File>> {
-    let file = disk.open(&root.join("LOCK"), OpenMode::Create)?;
-    if !file.try_lock()? {
-        return Err(Error::conflict(format!(
-            "disk {} is in use by another process; stop that first",
-            root.display()
-        )));
-    }
-    Ok(file)
 }

@@ -1,11 +1,13 @@
 //! Says whose disk this is. Two copies, written in turn: a torn write leaves the other (docs/formats/segment.md).
 //!
-//! Owns: the bytes, the choice between the copies, and the refusal of a disk that is not the expected one.
+//! Owns: the bytes, the choice between the copies, and the refusal of a disk that is not the expected one, or in use.
 //! Knows nothing of: what is stored on the disk.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use env::Disk;
+use env::{Disk, File};
+use types::limits::COUNTER_MAX;
 use types::{ClusterId, DiskId, DiskUuid, Error, NodeId, Result};
 
 const MAGIC: [u8; 8] = *b"CSSUPER\0";
@@ -70,6 +72,9 @@ impl Superblock {
             return Err(Error::invalid(format!(
                 "the disk has format version {version}, not {VERSION}: update this program"
             )));
+        }
+        if number(56) > COUNTER_MAX {
+            return Err(Error::corrupt("the superblock was written more often than can be"));
         }
         let disk = DiskId(u32::from_le_bytes(bytes[12..16].try_into().expect("four bytes")));
         Ok(Superblock {
@@ -149,6 +154,18 @@ pub(crate) fn newest(disk: &dyn Disk, root: &Path) -> Result<Option<Superblock>>
         }
         None => Ok(None),
     }
+}
+
+/// Opens the lock file of a disk and locks it.
+pub(crate) fn lock(disk: &dyn Disk, root: &Path) -> Result<Arc<dyn File>> {
+    let file = disk.open(&root.join("LOCK"), env::OpenMode::Create)?;
+    if !file.try_lock()? {
+        return Err(Error::conflict(format!(
+            "disk {} is in use by another process; stop that first",
+            root.display()
+        )));
+    }
+    Ok(file)
 }
 
 /// True when a superblock is there: what else is missing is missing, not the whole disk.

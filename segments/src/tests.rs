@@ -9,6 +9,7 @@ mod formats;
 mod hanging;
 mod identity;
 mod rebuilding;
+mod rubbish;
 mod scrubbing;
 mod sealing;
 mod service;

@@ -208,9 +208,12 @@ impl PgId {
 }
 
 impl ReplicaId {
+    /// No node that can have one has a larger id.
+    pub const NODE_MAX: NodeId = NodeId((1 << 48) - 1);
+
     /// The `store`-th store of `node`.
     pub fn new(node: NodeId, store: u16) -> Self {
-        assert!(node.0 < 1 << 48, "nodes are counted from 1");
+        assert!(node <= Self::NODE_MAX, "nodes are counted from 1, and read no larger");
         Self(node.0 << 16 | u64::from(store))
     }
 

@@ -223,6 +223,12 @@ pub const SORT_ENTRY_COUNT_MAX: u64 = 1_000_000;
 /// Entries that are looked at to find out how deep a directory is that is about to be moved.
 pub const REACH_ENTRY_COUNT_MAX: usize = 10_000;
 
+// ---- formats -----------------------------------------------------------------------------------------------------
+
+/// Nothing that is counted in 64 bits comes this far: a file or row that says so is damaged. What is read can be counted
+/// on from there without a look at the end.
+pub const COUNTER_MAX: u64 = 1 << 62;
+
 // ---- cluster -----------------------------------------------------------------------------------------------------
 
 /// Nodes of one cluster.

@@ -1,7 +1,9 @@
 //! Goal: the layout never changes by accident, and no bytes from outside can do harm.
-//! Method: golden bytes, round trips at the limits, random bytes from a seed.
+//! Method: golden bytes, round trips at the limits, random bytes and random damage.
 
-use env::Random;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::Index;
 
 use super::*;
 
@@ -116,18 +118,57 @@ fn bad_frames_are_refused() {
     assert!(Frame::ping().into_result().is_err() && Hello::decode(&Frame::ping()).is_err());
 }
 
-#[test]
-fn random_bytes_do_no_harm() {
-    let random = Random::seeded(5);
-    for _ in 0..20_000 {
-        let mut bytes = vec![0; usize::try_from(random.below(64)).unwrap()];
-        random.fill(&mut bytes);
-        if let Some(first) = bytes.first_mut() {
-            *first = u8::try_from(random.below(64)).unwrap();
+/// Reads bytes as whatever they may be; memory is never asked for more than a frame may have.
+fn read(bytes: &[u8]) {
+    if let Some((start, _)) = bytes.split_first_chunk()
+        && let Ok(prefix) = Prefix::decode(start)
+    {
+        assert!(prefix.header_size <= FRAME_HEADER_SIZE_MAX && prefix.payload_size() <= FRAME_SIZE_MAX);
+    }
+    let Ok(frame) = Frame::decode(Bytes::copy_from_slice(bytes)) else { return };
+    assert_eq!(Frame::decode(bytes_of(&frame).into()).as_ref(), Ok(&frame));
+    if let Ok(hello) = Hello::decode(&frame) {
+        assert_eq!(Hello::decode(&Frame::hello(&hello)), Ok(hello));
+    }
+    let _ = frame.into_result();
+}
+
+proptest! {
+    #[test]
+    fn random_bytes_do_no_harm(mut bytes in vec(any::<u8>(), 0..64), length in any::<u32>()) {
+        read(&bytes);
+        // What the peer says of the length is true, or anything, and the kind is known.
+        let rest = u32::try_from(bytes.len()).unwrap().saturating_sub(4);
+        for length in [rest, length] {
+            for (kind, header_size) in (1..=5).flat_map(|kind| [rest.saturating_sub(20), length].map(|size| (kind, size))) {
+                if bytes.len() >= PREFIX_SIZE {
+                    bytes[..4].copy_from_slice(&length.to_le_bytes());
+                    bytes[4] = kind;
+                    bytes[20..24].copy_from_slice(&header_size.to_le_bytes());
+                }
+                read(&bytes);
+            }
         }
-        if let Ok(frame) = Frame::decode(bytes.clone().into()) {
-            let _ = Hello::decode(&frame);
-            let _ = frame.into_result();
+    }
+
+    #[test]
+    fn damage_does_no_harm(at: Index, rubbish in vec(any::<u8>(), 0..40)) {
+        let body = Bytes::from_static(b"a body");
+        let request = Request { method: 7, header: Bytes::from_static(b"header"), body: body.clone() };
+        let hello = Hello { version: 2, oldest: 1, cluster: ClusterId([0xcc; 16]) };
+        for frame in [
+            Frame::hello(&hello),
+            Frame::request(9, request, 5000),
+            Frame::answer(9, Ok(Reply { header: Bytes::from_static(b"reply"), body })),
+            Frame::error(9, &Error::busy("full", 250)),
+            Frame::ping(),
+        ] {
+            let good = bytes_of(&frame);
+            let (before, after) = good.split_at(at.index(good.len()));
+            let over = after.get(rubbish.len()..).unwrap_or_default();
+            for bad in [[before, &rubbish].concat(), [before, &rubbish, over].concat(), [before, &rubbish, after].concat()] {
+                read(&bad);
+            }
         }
     }
 }

@@ -1,6 +1,9 @@
 //! Goal: credentials survive being text, and text that is not a whole credential file is refused with a reason.
 
-use types::{Identity, NodeId};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::Index;
+use types::{ErrorKind, Identity, NodeId};
 
 use super::*;
 
@@ -85,4 +88,40 @@ fn what_does_not_belong_together_is_refused() {
     assert!(one.sign("nonsense", &terms(node, 1), &env).is_err());
     assert!(one.issue(&Identity::Anonymous, DAY, &env).is_err());
     assert!(one.issue(&Identity::User("a/b".into()), DAY, &env).is_err());
+}
+
+/// What a damaged file says is refused, or is somebody's who can show it again: never a panic.
+#[track_caller]
+fn read(text: &str) {
+    match Credentials::from_pem(text) {
+        Ok(found) => {
+            let again = Credentials::from_pem(&found.to_pem()).unwrap();
+            assert_eq!((again.identity(), again.serial()), (found.identity(), found.serial()));
+        }
+        Err(e) => assert_eq!(e.kind(), ErrorKind::Invalid, "{e}"),
+    }
+    let _ = Authority::from_pem(text);
+}
+
+/// The same ones for all cases: making them takes longer than reading them.
+fn credentials() -> &'static Credentials {
+    static MADE: std::sync::OnceLock<Credentials> = std::sync::OnceLock::new();
+    MADE.get_or_init(|| authority(1).issue(&Identity::Node(NodeId(1)), DAY, &Env::real()).unwrap())
+}
+
+proptest! {
+    #[test]
+    fn damaged_credentials_do_no_harm(at: Index, text in "[ -~\n]{0,40}", bytes in vec(any::<u8>(), 0..12)) {
+        let good = credentials().to_pem();
+        let (before, after) = good.split_at(at.index(good.len()));
+        for over in [0, text.len()] {
+            read(&[before, &text, after.get(over..).unwrap_or_default()].concat());
+        }
+        // In a certificate, as whoever damages it before it becomes text would.
+        let mut certificate = credentials().certified().cert[0].to_vec();
+        let start = at.index(certificate.len());
+        certificate.iter_mut().skip(start).zip(bytes).for_each(|(byte, bad)| *byte = bad);
+        let own = certificate::pem_block("CERTIFICATE", &certificate);
+        read(&(own + &credentials().trust().to_pem() + &good[good.find("-----BEGIN PRIVATE").unwrap()..]));
+    }
 }

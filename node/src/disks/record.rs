@@ -40,12 +40,6 @@ pub struct KnownDisk {
     pub id: Option<(DiskId, Epoch)>,
 }
 
-/// As it was before it had a version: where each disk is.
-#[derive(Default, Serialize, Deserialize)]
-struct First {
-    disks: BTreeMap<PathBuf, DiskUuid>,
-}
-
 impl Record {
     /// Reads it; empty on a node that has had no disk yet.
     pub fn load(home: &Home) -> Result<Self> {
@@ -73,13 +67,8 @@ impl Record {
                 Err(Error::invalid(format!("its version is {version}, not {VERSION}: update this program")))
             }
             Some([]) => Err(Error::corrupt("it ends after its first bytes")),
-            None => Ok(Self::of_first(proto::decode_plain(&plain)?)),
+            None => Err(Error::corrupt("it does not begin like what a node remembers of its disks")),
         }
-    }
-
-    fn of_first(first: First) -> Self {
-        let known = |(path, uuid): (&PathBuf, &DiskUuid)| (*uuid, KnownDisk { path: path.clone(), id: None });
-        Self { disks: first.disks.iter().map(known).collect(), seen: first.disks, ..Self::default() }
     }
 
     /// All directories to look at, in order.
@@ -140,16 +129,6 @@ mod tests {
         let want = parts.concat();
         assert_eq!(hex(&record().to_bytes()), want);
         assert_eq!(Record::parse(&record().to_bytes()), Ok(record()));
-    }
-
-    #[test]
-    fn reads_the_form_without_a_version() {
-        let old = First { disks: [("/a".into(), DiskUuid([7; 16]))].into() };
-        let found = Record::parse(&proto::encode(&old)).unwrap();
-        let mut want = Record::default();
-        want.see(DiskUuid([7; 16]), Path::new("/a"));
-        assert_eq!(found, want);
-        assert_eq!(Record::parse(&proto::encode(&First::default())), Ok(Record::default()));
     }
 
     #[test]

@@ -1,12 +1,20 @@
 //! The entries of a group, and what the log knows of the group beside them.
 
 use bytes::Bytes;
+use types::limits::COUNTER_MAX;
 
 /// Name of an entry. Ordered by term, then index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EntryId {
     pub term: u64,
     pub index: u64,
+}
+
+impl EntryId {
+    /// False of what is too large to be counted on from.
+    pub fn is_possible(self) -> bool {
+        self.term <= COUNTER_MAX && self.index <= COUNTER_MAX
+    }
 }
 
 /// An entry of a group.

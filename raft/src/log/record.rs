@@ -1,6 +1,7 @@
 //! One record of the log as bytes. The picture is in `docs/formats/raft-log.md`.
 
 use bytes::Bytes;
+use types::limits::COUNTER_MAX;
 use types::{Error, PartitionId, Result};
 
 use super::entry::{EntryId, GroupState, SavedVote};
@@ -11,6 +12,8 @@ pub const MAGIC: u32 = u32::from_le_bytes(*b"RRC1");
 pub const HEADER_SIZE: usize = 44;
 /// A body: the largest entry and room for what the codec adds.
 const BODY_SIZE_MAX: usize = types::limits::FRAME_SIZE_MAX;
+/// The kind whose place for an index has something else.
+const VOTE: u8 = 2;
 
 /// What a record says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +51,7 @@ pub fn encode(out: &mut Vec<u8>, group: PartitionId, commit: u64, record: &Recor
         Record::Entry(id, body) => (1u8, *id, body.clone()),
         Record::Moved(id, body) => (8, *id, body.clone()),
         Record::Vote(vote) => {
-            (2, EntryId { term: vote.term, index: vote.node }, vec![u8::from(vote.committed)].into())
+            (VOTE, EntryId { term: vote.term, index: vote.node }, vec![u8::from(vote.committed)].into())
         }
         Record::Truncate(index) => (3, EntryId { term: 0, index: *index }, Bytes::new()),
         Record::Purge(id) => (4, *id, Bytes::new()),
@@ -85,9 +88,14 @@ pub fn decode(bytes: &Bytes) -> Option<(Framed, usize)> {
     }
     let body = bytes.slice(HEADER_SIZE..end);
     let id = EntryId { index: u64_at(24), term: u64_at(32) };
+    let commit = u64_at(16);
+    // A vote has a replica in the place of the index.
+    if commit > COUNTER_MAX || id.term > COUNTER_MAX || header[40] != VOTE && !id.is_possible() {
+        return None;
+    }
     let record = match header[40] {
         1 => Record::Entry(id, body),
-        2 => Record::Vote(SavedVote { term: id.term, node: id.index, committed: *body.first()? != 0 }),
+        VOTE => Record::Vote(SavedVote { term: id.term, node: id.index, committed: *body.first()? != 0 }),
         3 => Record::Truncate(id.index),
         4 => Record::Purge(id),
         5 => Record::Committed(id),
@@ -96,7 +104,7 @@ pub fn decode(bytes: &Bytes) -> Option<(Framed, usize)> {
         8 => Record::Moved(id, body),
         _ => return None,
     };
-    Some((Framed { group: PartitionId(u32_at(12)), commit: u64_at(16), record }, end))
+    Some((Framed { group: PartitionId(u32_at(12)), commit, record }, end))
 }
 
 /// Reads back the body of an entry that was written at a known place.
@@ -159,12 +167,17 @@ fn decode_state(body: &[u8]) -> Option<GroupState> {
             Some(SavedVote { term, node, committed: tag == 2 })
         }
     };
+    if vote.is_some_and(|vote| vote.term > COUNTER_MAX) {
+        return None;
+    }
     let mut id = || match take::<1>(&mut rest)? {
         [0] => Some(None),
         _ => take_pair(&mut rest).map(|(term, index)| Some(EntryId { term, index })),
     };
     let state = GroupState { vote, purged: id()?, last: id()?, committed: id()? };
-    rest.is_empty().then_some(state)
+    let ids = [state.purged, state.last, state.committed];
+    let are_possible = ids.into_iter().flatten().all(EntryId::is_possible);
+    (rest.is_empty() && are_possible).then_some(state)
 }
 
 fn take_pair(rest: &mut &[u8]) -> Option<(u64, u64)> {

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use types::limits::COUNTER_MAX;
+
 const MAGIC: [u8; 8] = *b"CSRAFTLG";
 const VERSION: u32 = 2;
 /// Bytes before the first record.
@@ -59,5 +61,10 @@ pub fn decode(bytes: &[u8]) -> Result<Header, BadHeader> {
     if u32_at(8) != VERSION {
         return Err(BadHeader::Version(u32_at(8)));
     }
-    Ok(Header { number: u64_at(12), commit_first: u64_at(20) })
+    let header = Header { number: u64_at(12), commit_first: u64_at(20) };
+    let counted = 1..=COUNTER_MAX;
+    match counted.contains(&header.number) && counted.contains(&header.commit_first) {
+        true => Ok(header),
+        false => Err(BadHeader::Damaged),
+    }
 }

@@ -1,6 +1,8 @@
 //! The log against crashes, rot and a failing disk. Every test writes through the public calls and opens again.
 #![allow(clippy::cast_possible_truncation, reason = "sizes of tests are small")]
 
+mod rubbish;
+
 use std::path::Path;
 use std::sync::mpsc;
 

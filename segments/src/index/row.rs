@@ -1,4 +1,4 @@
-//! Keys and values of the index (see `index.rs` for the picture).
+//! Keys and values of the index (docs/formats/disk-index.md).
 //!
 //! Owns: their bytes, and the refusal of what no record can be: the index is on a disk, too (I-DISK).
 //! Knows nothing of: what is live, batches.

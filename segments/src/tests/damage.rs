@@ -183,10 +183,14 @@ fn an_index_that_says_what_cannot_be_is_damaged() {
         write(b"c", &checkpoint, 21, &u64::to_le_bytes(offset));
         assert_eq!(shared.index.tables().checkpoint(uuid), Ok(None), "{offset}");
     }
-    drop(engine);
-    let mut engine = open(&disk, &kv).unwrap();
-    assert_eq!(check_reads(&engine, &[], "rebuilt"), 0);
-    assert_eq!(engine.commit(&[put(90)]), [Ok(())]);
+    drop((engine, shared));
+    // And a segment that nobody has come to.
+    for (at, bytes) in [(21, [0; 8]), (17, [0xff, 0xff, 0xff, 0xff, 0, 0x10, 0, 0])] {
+        write(b"c", &checkpoint, at, &bytes);
+        let mut engine = open(&disk, &kv).unwrap();
+        assert_eq!(check_reads(&engine, &[], "rebuilt"), 0);
+        assert_eq!(engine.commit(&[put(90)]), [Ok(())]);
+    }
 }
 
 #[test]

@@ -1,12 +1,17 @@
 //! Goal: bytes on disk stay readable forever: they are frozen here, and every damaged bit of them is noticed.
 
+use std::fmt::Write;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use env::Disk;
 use expect_test::{Expect, expect};
-use types::{DiskId, DiskUuid};
+use kv::{Order, Read};
+use types::{DiskId, DiskUuid, Millis};
 
 use super::*;
+use crate::index::{Damage, Entry, IndexChange, Tables, Totals};
+use crate::progress::ScrubProgress;
 use crate::record::{self, Content, HEADER_SIZE, Header, Place};
 use crate::segment::{self, Ended, Opening, footer};
 use crate::superblock::Superblock;
@@ -182,4 +187,53 @@ fn a_sealed_segment() {
     assert_eq!((found.start, found.headers), (header.end(), vec![header]));
     assert_eq!(segment::opening(&*file, uuid, PLACE.segment).unwrap(), Opening::Good(before));
     assert_eq!(segment::opening(&*file, uuid, 1).unwrap(), Opening::Other);
+}
+
+#[test]
+fn rows_of_the_index() {
+    let kv = MemKv::new(1);
+    let tables = Tables::new(Arc::new(kv.clone()));
+    let key = |slot| ShardKey { slot, ..header(Content::Deleted, b"").key };
+    let entry = |n| Entry { segment: 5, offset: 8192, payload_size: 300, payload_crc: 0xcc, meta: meta(n) };
+    let change = |is_fresh| IndexChange::new(tables.clone(), is_fresh, Totals::default(), Damage::default());
+    let mut normal = change(false);
+    normal.put(key(1), entry(1)).unwrap();
+    normal.put(key(2), entry(6)).unwrap();
+    normal.lose(key(3), &meta(1)).unwrap();
+    normal.quarantine(0x0102, 4096, 8);
+    normal.commit(DiskUuid([0xd1; 16]), Some((6, 0x0304_0000))).unwrap();
+    let mut fresh = change(true);
+    fresh.put(key(4), entry(1)).unwrap();
+    fresh.lose(key(5), &meta(6)).unwrap();
+    fresh.delete(key(6)).unwrap();
+    fresh.commit(DiskUuid([0xd1; 16]), None).unwrap();
+    tables.set_sealed_before(4).unwrap();
+    let progress = ScrubProgress {
+        segment: 2,
+        offset: 4096,
+        checked: 3,
+        found: 4,
+        passes: 5,
+        last_pass: Some(Millis(6)),
+    };
+    tables.set_scrub_progress(&progress).unwrap();
+    let mut lines = String::new();
+    kv.scan(b"", b"", Order::Forward, &mut |key, value| {
+        let _ = writeln!(lines, "{} {} = {}", char::from(key[0]), hex(&key[1..]), hex(value));
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    let repeated = lines.replace(&"c1".repeat(32), "(chunk)").replace(&"d1".repeat(16), "(disk)");
+    expect![[r#"
+        b  = 04000000
+        c  = 02(disk)06000000000004030000000002000000000000005802000000000000
+        f (chunk)00000506000001020304050604 = 0105000000002000002c010000cc00000001040200e0930400400d030001000000
+        f (chunk)00000506000001020304050605 = 0200000001e0930400400d030006000000
+        f (chunk)00000506000001020304050606 = 00
+        k  = 0200000000100000000000000300000000000000040000000000000005000000000000000600000000000000
+        l (chunk)00000506000001020304050603 = 01040200e0930400400d030001000000
+        q 0000010200001000 = 0800000000000000
+        s (chunk)00000506000001020304050601 = 05000000002000002c010000cc00000001040200e0930400400d030001000000
+        s (chunk)00000506000001020304050602 = 05000000002000002c010000cc00000000000001e0930400400d030006000000
+    "#]].assert_eq(&repeated);
 }

@@ -16,6 +16,8 @@ pub const DISK_QUEUE_COUNT_MAX: usize = 4096;
 pub const GROUP_COMMIT_SIZE_MAX: usize = 16 * MIB;
 /// Segment files of a disk that are open at once: a large disk has tens of thousands, and a process few descriptors.
 pub const SEGMENT_OPEN_COUNT_MAX: usize = 256;
+/// Segments that may be gone at once from a disk whose index knows of them: more than a large disk has.
+pub const SEGMENT_MISSING_COUNT_MAX: usize = 64 * KIB;
 /// Headers of the segment that is written are kept in memory up to this size, to seal it without reading it again: some
 /// 80,000 records.
 pub const SEGMENT_HEADERS_SIZE_MAX: usize = 8 * MIB;
