@@ -32,14 +32,14 @@ const HEADER_SIZE: u64 = 4096;
 
 /// What appending showed.
 pub struct Appended {
-    /// The table.
+    /// A row for each size and number of writers.
     pub section: Section,
     /// MB/s that the disk takes at best.
     pub limit: f64,
 }
 
 /// What writers have done.
-struct Written {
+struct Appends {
     count: usize,
     seconds: f64,
     /// Bytes that each sync made durable.
@@ -81,7 +81,7 @@ async fn compare(bench: &Bench, noise: &Bytes, size: usize, writers: usize) -> R
 }
 
 /// Lets writers put one new shard after another into a new disk.
-async fn append(bench: &Bench, noise: &Bytes, size: usize, writers: usize) -> Result<Written> {
+async fn append(bench: &Bench, noise: &Bytes, size: usize, writers: usize) -> Result<Appends> {
     let recorder = Arc::new(Recorder::new(bench.env.disk.clone()));
     let env = Env { disk: recorder.clone(), ..bench.env.clone() };
     let disk = OwnDisk::at(&env, &bench.scratch.join("append"));
@@ -110,7 +110,7 @@ async fn append(bench: &Bench, noise: &Bytes, size: usize, writers: usize) -> Re
     let syncs = recorder.take();
     drop(store);
     disk.remove()?;
-    Ok(Written { count: count as usize, seconds, syncs })
+    Ok(Appends { count: count as usize, seconds, syncs })
 }
 
 async fn put(store: &DiskStore, noise: &Bytes, size: usize, number: u64) -> Result<()> {

@@ -28,7 +28,7 @@ pub struct StoredFile {
 }
 
 impl StoredFile {
-    /// Stores it.
+    /// Uploads new bytes under a name of its own.
     pub async fn put(bench: &Bench, deployment: &Deployment) -> Result<Self> {
         let (local, size) = (bench.scratch.join("stored"), bench.plan.block.file_size);
         fill(bench, &local, size).await?;

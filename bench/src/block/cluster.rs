@@ -40,12 +40,13 @@ struct Rounds {
 
 /// Measures on a cluster of its own, whose disks can be made slow.
 pub async fn measure(bench: &Bench, speeds: Speeds) -> Result<Vec<Section>> {
+    // Before anything else is written: what a disk takes while it stores a file is not what it takes.
+    let slowness = slow::probe(bench).await?;
     let rules = bench.scratch.join("rules");
     let deployment = Deployment::start_with_faults(bench, Kind::Cluster, &rules).await?;
     let have = have::measure(bench, &deployment).await?;
     say("blocks: storing a file");
     let file = StoredFile::put(bench, &deployment).await?;
-    let slowness = slow::probe(bench).await?;
     let mut rounds = Rounds::default();
     for run in 0..bench.plan.runs {
         whole_and_slow(bench, &deployment, &file, (&rules, slowness), run, &mut rounds).await?;

@@ -19,7 +19,7 @@ const PROFILES: [Profile; 2] = [Profile { k: 4, m: 2 }, Profile { k: 10, m: 4 }]
 
 /// What coding showed.
 pub struct Coding {
-    /// The table.
+    /// Two rows for each profile.
     pub section: Section,
     /// MB of payload per second that one core looks through to make one shard of 4+2 again.
     pub rebuild: f64,

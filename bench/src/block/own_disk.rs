@@ -79,7 +79,7 @@ impl OwnDisk {
         Ok(all.remove(0))
     }
 
-    /// Its directory.
+    /// Where its superblock, segments and index are.
     pub fn root(&self) -> &Path {
         &self.config.root
     }

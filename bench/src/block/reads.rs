@@ -24,16 +24,16 @@ const STRIDE: usize = 7919;
 
 /// What is read of a shard.
 #[derive(Clone, Copy)]
-struct Kind {
+struct ReadKind {
     shard_size: usize,
     wanted: usize,
 }
 
-const KINDS: [Kind; 4] = [
-    Kind { shard_size: 4 * KIB, wanted: 4 * KIB },
-    Kind { shard_size: 64 * KIB, wanted: 64 * KIB },
-    Kind { shard_size: MIB, wanted: MIB },
-    Kind { shard_size: MIB, wanted: 4 * KIB },
+const KINDS: [ReadKind; 4] = [
+    ReadKind { shard_size: 4 * KIB, wanted: 4 * KIB },
+    ReadKind { shard_size: 64 * KIB, wanted: 64 * KIB },
+    ReadKind { shard_size: MIB, wanted: MIB },
+    ReadKind { shard_size: MIB, wanted: 4 * KIB },
 ];
 
 /// Where the bytes are before.
@@ -47,7 +47,7 @@ enum Pages {
 
 /// What reading showed.
 pub struct Read {
-    /// The table.
+    /// A row for each kind and place of the bytes.
     pub section: Section,
     /// MB/s of pread of 1 MiB from the disk.
     pub limit: f64,
@@ -77,7 +77,7 @@ pub async fn measure(bench: &Bench) -> Result<Read> {
     Ok(Read { section: Section { title, beside: "pread".to_owned(), rows }, limit })
 }
 
-impl Kind {
+impl ReadKind {
     fn what(self) -> String {
         let size = |bytes: usize| match bytes {
             MIB.. => format!("{} MiB", bytes / MIB),
@@ -104,7 +104,7 @@ async fn compare(
     bench: &Bench,
     disk: &OwnDisk,
     store: &Arc<DiskStore>,
-    kind: Kind,
+    kind: ReadKind,
     count: usize,
     pages: Pages,
 ) -> Result<(Vec<f64>, Vec<f64>)> {
@@ -142,7 +142,7 @@ async fn prepare(bench: &Bench, root: &Path, segment: &Path, pages: Pages) -> Re
     env::task::blocking(work).await
 }
 
-async fn read(store: &DiskStore, kind: Kind, n: usize) -> Result<f64> {
+async fn read(store: &DiskStore, kind: ReadKind, n: usize) -> Result<f64> {
     let range = (kind.wanted < kind.shard_size).then(|| middle(kind)..middle(kind) + kind.wanted as u32);
     let key = key(n as u64);
     let start = env::time::now();
@@ -153,7 +153,7 @@ async fn read(store: &DiskStore, kind: Kind, n: usize) -> Result<f64> {
 }
 
 /// Of the record that begins at `offset`.
-fn read_plainly(file: &dyn File, kind: Kind, offset: u64) -> Result<f64> {
+fn read_plainly(file: &dyn File, kind: ReadKind, offset: u64) -> Result<f64> {
     let offset = offset + if kind.wanted < kind.shard_size { middle(kind).into() } else { 0 };
     let mut bytes = BytesMut::new();
     let start = env::time::now();
@@ -163,12 +163,12 @@ fn read_plainly(file: &dyn File, kind: Kind, offset: u64) -> Result<f64> {
     Ok(micros)
 }
 
-fn check(bytes: &[u8], kind: Kind) {
+fn check(bytes: &[u8], kind: ReadKind) {
     assert_eq!(bytes.len(), kind.wanted, "as many bytes as were asked for");
 }
 
 /// Where a part of a shard begins.
-fn middle(kind: Kind) -> u32 {
+fn middle(kind: ReadKind) -> u32 {
     (kind.shard_size / 2) as u32
 }
 
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn kinds_have_names() {
-        let names: Vec<String> = KINDS.map(Kind::what).to_vec();
+        let names: Vec<String> = KINDS.map(ReadKind::what).to_vec();
         assert_eq!(
             names,
             ["a shard of 4 KiB", "a shard of 64 KiB", "a shard of 1 MiB", "4 KiB of a shard of 1 MiB"]
