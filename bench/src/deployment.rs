@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use client::ADMIN_FILE;
 use env::Env;
+use env::disk::FAULTS_VARIABLE;
 use node::dev::{DevCluster, Shape};
-use types::{Error, Profile, Result};
+use types::{Error, NodeId, Profile, Result};
 
 use crate::context::{Bench, say};
 use crate::session::Session;
@@ -71,6 +72,16 @@ enum Processes {
 impl Deployment {
     /// Starts a new cluster and waits until it can store files.
     pub async fn start(bench: &Bench, kind: Kind) -> Result<Self> {
+        Self::start_with(bench, kind, Vec::new()).await
+    }
+
+    /// The same, of nodes whose disks fail as the rules in a file say (docs/ops/disks.md), while there is one.
+    pub async fn start_with_faults(bench: &Bench, kind: Kind, rules: &Path) -> Result<Self> {
+        let variables = vec![(FAULTS_VARIABLE, rules.display().to_string())];
+        Self::start_with(bench, kind, variables).await
+    }
+
+    async fn start_with(bench: &Bench, kind: Kind, variables: Vec<(&'static str, String)>) -> Result<Self> {
         say(format_args!("starting: {}", kind.title()));
         let program = DevCluster::program_beside(&bench.env)?;
         let dir = bench.scratch.join(match kind {
@@ -82,7 +93,9 @@ impl Deployment {
         env.disk.create_dir_all(&dir)?;
         let data = dir.join(DATA);
         let processes = match kind {
-            Kind::Cluster | Kind::Meta => Processes::Cluster(DevCluster::at(&env, &data, program)?),
+            Kind::Cluster | Kind::Meta => {
+                Processes::Cluster(DevCluster::at(&env, &data, program)?.with_variables(variables))
+            }
             Kind::Embedded => Processes::Embedded(start_embedded(&program, &data, &dir.join(LOG))?),
         };
         let deployment = Self { kind, env, dir, processes };
@@ -119,6 +132,30 @@ impl Deployment {
             .up(self.kind.shape(), &|waiting| say(format_args!("waiting: {waiting}")))
             .await
             .map(|_| ())
+    }
+
+    /// `kill -9` for one node; not for the embedded kind.
+    pub async fn kill(&self, node: NodeId) -> Result<()> {
+        self.cluster()?.kill(&[node.0]).await.map(drop)
+    }
+
+    /// Starts one node again and does not wait for it; not for the embedded kind.
+    pub async fn restart(&self, node: NodeId) -> Result<()> {
+        self.cluster()?.restart(&[node.0]).await
+    }
+
+    /// The directory of a node's only disk; not for the embedded kind.
+    pub fn disk_dir(&self, node: NodeId) -> Result<PathBuf> {
+        let layout = self.cluster()?.layout()?;
+        let plan = layout.nodes.iter().find(|plan| plan.number == node.0);
+        let plan = plan.ok_or_else(|| Error::internal(format!("there is no node {node}")))?;
+        let mut disks = layout.config(plan, &self.dir.join(DATA))?.disks;
+        disks.pop().ok_or_else(|| Error::internal(format!("node {node} has no disk")))
+    }
+
+    /// The directories of all disks; not for the embedded kind.
+    pub fn disk_dirs(&self) -> Result<Vec<PathBuf>> {
+        self.numbers()?.into_iter().map(|number| self.disk_dir(NodeId(number))).collect()
     }
 
     /// `kill -9` for all nodes at once; not for the embedded kind.

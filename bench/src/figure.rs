@@ -65,6 +65,19 @@ pub fn median(samples: &[f64]) -> f64 {
     if sorted.len() % 2 == 1 { sorted[middle] } else { (sorted[middle - 1] + sorted[middle]) / 2.0 }
 }
 
+/// The median, and the spread where there is one; empty without samples.
+pub fn cell(samples: &[f64]) -> String {
+    if samples.is_empty() {
+        return String::new();
+    }
+    let low = samples.iter().copied().fold(f64::INFINITY, f64::min);
+    let high = samples.iter().copied().fold(0.0, f64::max);
+    match samples.len() {
+        1 => number(low),
+        _ => format!("{} ({}..{})", number(median(samples)), number(low), number(high)),
+    }
+}
+
 /// Three significant digits are more than any of this can promise.
 pub fn number(value: f64) -> String {
     match value.abs() {

@@ -83,6 +83,11 @@ pub async fn measure(bench: &Bench) -> Result<Limits> {
     })
 }
 
+/// What nodes speak to each other, alone: requests with 1 MiB, MB/s.
+pub async fn measure_tcp(bench: &Bench) -> Result<Figure> {
+    network::measure_tcp(bench).await
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

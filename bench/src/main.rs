@@ -4,6 +4,7 @@
 //! to goals. Clusters are real processes of the `cloudsync` binary, clients are the `client` library in this process.
 //! Knows nothing of: being imported; why something is slow.
 
+mod block;
 mod context;
 mod data;
 mod deployment;
@@ -12,9 +13,11 @@ mod limits;
 mod machine;
 mod measure;
 mod meta;
+mod percentiles;
 mod plan;
 mod report;
 mod session;
+mod usage;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -49,6 +52,12 @@ struct Args {
     /// Files in the store when listing, memory and restart of the metadata are measured
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     meta_files: Option<u32>,
+    /// Records of the index that is rebuilt
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    block_records: Option<u32>,
+    /// Only open a disk with that many records, and say how many bytes of memory that takes: for this program itself
+    #[arg(long, hide = true, requires = "block_records", value_name = "DIR")]
+    occupy: Option<PathBuf>,
     /// Where to put the disks; the system's temporary directory unless given
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -70,8 +79,12 @@ fn main() -> ExitCode {
 
 async fn run(args: Args) -> Result<()> {
     let env = Env::real();
+    if let (Some(root), Some(count)) = (&args.occupy, args.block_records) {
+        return print(&block::occupy(&env, root, count.into()).await?.to_string());
+    }
     let plan = if args.smoke { Plan::smoke() } else { Plan::full(args.runs.into()) };
     let plan = plan.only(&args.only).with_meta_files(args.meta_files.map(|count| count as usize));
+    let plan = plan.with_block_records(args.block_records.map(|count| count as usize));
     let parent = args.dir.unwrap_or_else(std::env::temp_dir);
     let scratch = Scratch::create(&env, &parent, plan.space_needed())?;
     let command = command_line(std::env::args().skip(1));
@@ -109,7 +122,15 @@ async fn measure_all(bench: Bench, mut report: Report) -> Result<Report> {
     if bench.plan.has(Part::Meta) {
         report.add_meta(meta::measure(&bench).await?);
     }
+    if bench.plan.has(Part::Block) {
+        report.add_block(block::measure(&bench).await?);
+    }
     Ok(report)
+}
+
+fn print(text: &str) -> Result<()> {
+    use std::io::Write as _;
+    Ok(std::io::stdout().lock().write_all(text.as_bytes())?)
 }
 
 /// What to type to get these results again.

@@ -11,11 +11,11 @@ mod postgres;
 mod server;
 mod system;
 mod table;
-mod usage;
 
 use types::{Error, Result};
 
 use crate::context::{Bench, say};
+use crate::usage;
 use cloudsync::CloudSync;
 use etcd::Etcd;
 use postgres::Postgres;

@@ -1,10 +1,13 @@
 //! How much of everything is measured. Pure.
 
+mod block;
+
 use std::time::Duration;
 
 use types::limits::{GIB, KIB, MIB};
 
 use crate::figure::Goal;
+pub use block::BlockPlan;
 
 /// A part that can be measured on its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -17,6 +20,8 @@ pub enum Part {
     Embedded,
     /// Metadata on three nodes, beside etcd and PostgreSQL
     Meta,
+    /// Disks and chunks: coding, one disk through its engine, faults and repair on eight nodes
+    Block,
 }
 
 /// Sizes and counts.
@@ -46,12 +51,14 @@ pub struct Plan {
     pub meta_dir_count: usize,
     /// Whether etcd and PostgreSQL are measured, too.
     pub peers: bool,
+    /// How much of disks and chunks.
+    pub block: BlockPlan,
     /// True when the sizes are those that the goals are about.
     is_judged: bool,
     parts: Vec<Part>,
 }
 
-const ALL: [Part; 4] = [Part::Limits, Part::Cluster, Part::Embedded, Part::Meta];
+const ALL: [Part; 5] = [Part::Limits, Part::Cluster, Part::Embedded, Part::Meta, Part::Block];
 /// Bytes on disk of a file's metadata, of all copies that three systems have, with their logs.
 const META_SPACE: u64 = 10 * KIB as u64;
 
@@ -71,6 +78,7 @@ impl Plan {
             meta_files: 1_000_000,
             meta_dir_count: 10_000,
             peers: true,
+            block: BlockPlan::full(),
             is_judged: true,
             parts: ALL.to_vec(),
         }
@@ -91,6 +99,7 @@ impl Plan {
             meta_files: 1_000,
             meta_dir_count: 600,
             peers: false,
+            block: BlockPlan::smoke(),
             is_judged: false,
             parts: ALL.to_vec(),
         }
@@ -112,6 +121,13 @@ impl Plan {
         self
     }
 
+    /// With so many records in the index that is rebuilt.
+    #[must_use]
+    pub fn with_block_records(mut self, count: Option<usize>) -> Self {
+        self.block.record_count = count.unwrap_or(self.block.record_count);
+        self
+    }
+
     /// The goal, if it is about a plan of this size: what is tiny says nothing about speed.
     pub fn goal(&self, goal: Goal) -> Option<Goal> {
         self.is_judged.then_some(goal)
@@ -122,12 +138,15 @@ impl Plan {
         self.parts.contains(&part)
     }
 
-    /// Bytes on disk at once, at most: what the runs write stays until a cluster is removed, and the probe of the disk
-    /// writes three times as much; the local file exists twice, and logs and databases need room.
+    /// Bytes on disk at once, at most. Of files: what the runs write stays until a cluster is removed, and the probe of the
+    /// disk writes three times as much; the local file exists twice, and logs and databases need room.
     pub fn space_needed(&self) -> u64 {
         let stripes = self.file_size * 3 / 2 * self.runs as u64;
+        let has_files = [Part::Limits, Part::Cluster, Part::Embedded].iter().any(|part| self.has(*part));
+        let files = if has_files { 3 * stripes + 2 * self.file_size } else { 0 };
         let meta = if self.has(Part::Meta) { META_SPACE * self.meta_files as u64 } else { 0 };
-        3 * stripes + 2 * self.file_size + 2 * GIB + meta
+        let block = if self.has(Part::Block) { self.block.space_needed(self.runs) } else { 0 };
+        files.max(block) + 2 * GIB + meta
     }
 }
 
@@ -148,6 +167,7 @@ mod tests {
         assert_eq!((plan.file_size, plan.small_count, plan.small_size), (GIB, 10_000, 4096));
         assert_eq!(plan.commit_clients, [1, 64, 256]);
         assert!(plan.space_needed() > 6 * GIB);
+        assert!(plan.clone().only(&[Part::Block]).space_needed() < plan.space_needed());
         assert_eq!(plan.goal(Goal::AtMost(1.0)), Some(Goal::AtMost(1.0)));
         assert_eq!(Plan::smoke().goal(Goal::AtMost(1.0)), None);
     }

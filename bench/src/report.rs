@@ -10,6 +10,7 @@ use std::path::Path;
 use env::Disk;
 use types::{Error, Result};
 
+use crate::block;
 use crate::deployment::Kind;
 use crate::figure::{Figure, number};
 use crate::limits::Limits;
@@ -17,10 +18,11 @@ use crate::measure::Results;
 use crate::meta;
 use cost::Costs;
 
-/// The lines before and after the results in the page: of CloudSync alone, and of its metadata beside others. Each is
-/// replaced when it was measured.
+/// The lines before and after the results in the page: of CloudSync alone, of its metadata beside others, and of disks and
+/// chunks beside their limits. Each is replaced when it was measured.
 const MARKERS: (&str, &str) = ("<!-- bench: begin -->", "<!-- bench: end -->");
 const META_MARKERS: (&str, &str) = ("<!-- bench meta: begin -->", "<!-- bench meta: end -->");
+const BLOCK_MARKERS: (&str, &str) = ("<!-- bench block: begin -->", "<!-- bench block: end -->");
 
 /// All results of a run.
 pub struct Report {
@@ -29,12 +31,14 @@ pub struct Report {
     sections: Vec<(String, Vec<Figure>)>,
     costs: Costs,
     meta: Option<meta::Comparison>,
+    block: Vec<block::Section>,
 }
 
 impl Report {
     /// A report without results.
     pub fn new(machine: String, command: String) -> Self {
-        Self { machine, command, sections: Vec::new(), costs: Costs::default(), meta: None }
+        let (sections, block) = (Vec::new(), Vec::new());
+        Self { machine, command, sections, costs: Costs::default(), meta: None, block }
     }
 
     /// Adds the raw limits.
@@ -54,6 +58,11 @@ impl Report {
     /// Adds the metadata of all systems.
     pub fn add_meta(&mut self, results: meta::Comparison) {
         self.meta = Some(results);
+    }
+
+    /// Adds what disks and chunks have shown.
+    pub fn add_block(&mut self, sections: Vec<block::Section>) {
+        self.block = sections;
     }
 
     /// Prints it on standard output.
@@ -86,7 +95,14 @@ impl Report {
     fn parts(&self) -> Vec<((&str, &str), String)> {
         let alone = (!self.sections.is_empty()).then(|| (MARKERS, self.render()));
         let beside = self.meta.as_ref().map(|meta| (META_MARKERS, self.render_meta(meta)));
-        alone.into_iter().chain(beside).collect()
+        let block = (!self.block.is_empty()).then(|| (BLOCK_MARKERS, self.render_block()));
+        alone.into_iter().chain(beside).chain(block).collect()
+    }
+
+    fn render_block(&self) -> String {
+        let mut text = format!("`{}`\n\n{}\n", self.command, self.machine);
+        self.block.iter().for_each(|section| text.push_str(&format!("\n{}", section.render())));
+        text
     }
 
     fn render_meta(&self, meta: &meta::Comparison) -> String {

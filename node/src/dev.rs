@@ -29,13 +29,21 @@ pub struct DevCluster {
     env: Env,
     dir: PathBuf,
     program: PathBuf,
+    /// What its processes find in their environment besides what this one has.
+    variables: Vec<(&'static str, String)>,
 }
 
 impl DevCluster {
     /// The cluster in `dir`, whether it exists yet or not. Its nodes run `program`, a `cloudsync` binary.
     pub fn at(env: &Env, dir: &Path, program: PathBuf) -> Result<Self> {
         let dir = std::path::absolute(dir).map_err(|e| Error::from(e).context(dir.display()))?;
-        Ok(Self { env: env.clone(), dir, program })
+        Ok(Self { env: env.clone(), dir, program, variables: Vec::new() })
+    }
+
+    /// Gives the processes that are started from now on these variables.
+    #[must_use]
+    pub fn with_variables(self, variables: Vec<(&'static str, String)>) -> Self {
+        Self { variables, ..self }
     }
 
     /// The `cloudsync` binary next to the running program; `NotFound` when there is none.

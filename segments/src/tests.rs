@@ -14,7 +14,6 @@ mod scrubbing;
 mod sealing;
 mod service;
 mod space;
-mod speed;
 mod unreadable;
 
 use std::sync::Arc;

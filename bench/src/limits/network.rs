@@ -25,6 +25,7 @@ const IN_FLIGHT: usize = 16;
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Method of a request that asks for a body; any other brings one.
 const SEND_BODY: u16 = 1;
+const TCP_IN: &str = "TLS/TCP loopback, requests of 1 MiB";
 
 /// What the network can do.
 pub struct NetworkLimits {
@@ -68,15 +69,24 @@ pub async fn measure(bench: &Bench) -> Result<NetworkLimits> {
     let quic_in = loopback.run(bench, Transport::Quic, 0).await?;
     let quic_out = loopback.run(bench, Transport::Quic, SEND_BODY).await?;
     let tcp_in = loopback.run(bench, Transport::Tcp, 0).await?;
-    let rates = |moved: &[Moved]| moved.iter().map(|m| m.bytes_per_second / 1e6).collect();
     let cpu = |moved: &[Moved]| moved.iter().map(|m| m.cpu_per_gb).collect();
     Ok(NetworkLimits {
         quic_cpu: Figure::new("QUIC, both ends", "s/GB", cpu(&quic_in)),
         tcp_cpu: Figure::new("TLS on TCP, both ends", "s/GB", cpu(&tcp_in)),
         quic_in: Figure::new("QUIC loopback, requests of 1 MiB", "MB/s", rates(&quic_in)),
         quic_out: Figure::new("QUIC loopback, replies of 1 MiB", "MB/s", rates(&quic_out)),
-        tcp_in: Figure::new("TLS/TCP loopback, requests of 1 MiB", "MB/s", rates(&tcp_in)),
+        tcp_in: Figure::new(TCP_IN, "MB/s", rates(&tcp_in)),
     })
+}
+
+/// Measures TLS on TCP only.
+pub async fn measure_tcp(bench: &Bench) -> Result<Figure> {
+    let moved = Loopback::start(bench).await?.run(bench, Transport::Tcp, 0).await?;
+    Ok(Figure::new(TCP_IN, "MB/s", rates(&moved)))
+}
+
+fn rates(moved: &[Moved]) -> Vec<f64> {
+    moved.iter().map(|m| m.bytes_per_second / 1e6).collect()
 }
 
 struct Moved {

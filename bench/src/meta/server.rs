@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use types::{Error, Result};
 
-use super::usage;
+use crate::usage;
 
 /// How long a system may take to start.
 const START_TIMEOUT: Duration = Duration::from_secs(120);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::figure::{Figure, Goal, median, number};
+use crate::figure::{Figure, Goal, cell, median, number};
 
 /// A row of the table, in the table's order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -165,19 +165,6 @@ impl Comparison {
             What::Restart => ("restart until the first answer".to_owned(), "s"),
             What::MemoryAfter => ("memory after that".to_owned(), "MB"),
         }
-    }
-}
-
-/// The median; the spread where there is one.
-fn cell(samples: &[f64]) -> String {
-    if samples.is_empty() {
-        return String::new();
-    }
-    let low = samples.iter().copied().fold(f64::INFINITY, f64::min);
-    let high = samples.iter().copied().fold(0.0, f64::max);
-    match samples.len() {
-        1 => number(low),
-        _ => format!("{} ({}..{})", number(median(samples)), number(low), number(high)),
     }
 }
 

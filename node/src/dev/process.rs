@@ -37,12 +37,13 @@ impl DevCluster {
         let config =
             config.to_str().ok_or_else(|| Error::invalid(format!("{} is not UTF-8", config.display())))?;
         let args = ["node", "--config", config].map(str::to_owned);
+        let mut variables = self.variables.clone();
         // What the user has set is inherited.
-        let threads = match std::env::var_os(process::THREADS_VARIABLE) {
-            Some(_) => vec![],
-            None => vec![(process::THREADS_VARIABLE, thread_count(process::core_count(), count).to_string())],
-        };
-        let pid = process::start_detached_with(&self.program, &args, &threads, &node.log_file(&self.dir))
+        if std::env::var_os(process::THREADS_VARIABLE).is_none() {
+            let threads = thread_count(process::core_count(), count);
+            variables.push((process::THREADS_VARIABLE, threads.to_string()));
+        }
+        let pid = process::start_detached_with(&self.program, &args, &variables, &node.log_file(&self.dir))
             .map_err(|e| Error::from(e).context(format!("starting node {}", node.number)))?;
         node.pid = Some(pid);
         Ok(())
