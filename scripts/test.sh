@@ -47,7 +47,7 @@ step next-level 300 cargo check --release --locked -p tree --features next-level
 step tidy 60 cargo xtask tidy
 tests() { timeout $HANG cargo test --release --workspace --locked --no-fail-fast 2>&1 | tee -a "$log"; }
 step tests 300 tests
-declare -A budgets=([bench]=90 [chaos]=150 [cluster]=120 [disks]=240 [freeze]=90 [meta]=90 [tree]=60 [up]=60)
+declare -A budgets=([bench]=180 [chaos]=150 [cluster]=120 [disks]=240 [freeze]=90 [meta]=90 [tree]=60 [up]=60)
 for script in scripts/smoke-*.sh; do
     [ -e "$script" ] || continue
     name=$(basename "$script" .sh)
