@@ -143,8 +143,8 @@ mod tests {
         let later = now + REPAIR_CALM_TIME + MS;
         assert_eq!((0..100).map(|_| budget.spend(later, MIB as u64)).max(), Some(Duration::ZERO));
         budget.begin();
-        budget.spend(later, REPAIR_RATE_MIN / 1000);
-        assert_eq!(budget.spend(later, 1), MS, "the first bytes are paid for");
+        budget.spend(later, REPAIR_RATE_MIN / 4);
+        assert_eq!(budget.spend(later, 1), 250 * MS, "the first bytes are paid for");
     }
 
     #[test]

@@ -9,9 +9,10 @@ use types::{ChunkKey, Result};
 
 type Outcome = Shared<BoxFuture<'static, Result<Receipt>>>;
 
-/// Chunks that are being stored. When whoever began gives up, those who wait go on with it.
+/// Chunks that are being stored, and how many wait for each. When whoever began gives up, the others go on with it; when
+/// all have given up it ends, and is forgotten.
 #[derive(Debug, Default)]
-pub(crate) struct UnderWay(Mutex<BTreeMap<ChunkKey, Outcome>>);
+pub(crate) struct UnderWay(Mutex<BTreeMap<ChunkKey, (Outcome, usize)>>);
 
 impl UnderWay {
     /// The outcome of storing a chunk, which `store` begins unless somebody has.
@@ -20,16 +21,33 @@ impl UnderWay {
         chunk: ChunkKey,
         store: impl FnOnce() -> BoxFuture<'static, Result<Receipt>>,
     ) -> Result<Receipt> {
-        let outcome = self.all().entry(chunk).or_insert_with(|| store().shared()).clone();
-        let receipt = outcome.clone().await;
-        let mut all = self.all();
-        if all.get(&chunk).is_some_and(|other| other.ptr_eq(&outcome)) {
-            all.remove(&chunk);
-        }
-        receipt
+        let outcome = {
+            let mut all = self.all();
+            let (outcome, waiting) = all.entry(chunk).or_insert_with(|| (store().shared(), 0));
+            *waiting += 1;
+            outcome.clone()
+        };
+        let _waiter = Waiter { under_way: self, chunk };
+        outcome.await
     }
 
-    fn all(&self) -> MutexGuard<'_, BTreeMap<ChunkKey, Outcome>> {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<ChunkKey, (Outcome, usize)>> {
         self.0.lock().expect("no panic while it is held")
+    }
+}
+
+struct Waiter<'a> {
+    under_way: &'a UnderWay,
+    chunk: ChunkKey,
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        let mut all = self.under_way.all();
+        let (_, waiting) = all.get_mut(&self.chunk).expect("it is there as long as somebody waits");
+        *waiting -= 1;
+        let forgotten = if *waiting == 0 { all.remove(&self.chunk) } else { None };
+        drop(all);
+        drop(forgotten); // Not under the lock: it may hold anything.
     }
 }

@@ -158,8 +158,30 @@ mod tests {
             (NodeId(2), Ok(vec![(DiskId(3), done)])),
             (NodeId(3), Err("unavailable: no answer".to_owned())),
         ];
-        check(&said, Some("repair waits: 3 disks in 3 nodes are away at once"), Exit::Degraded, expect![[]]);
-        check(&said[1..2], None, Exit::Ok, expect![[]]);
+        check(
+            &said,
+            Some("repair waits: 3 disks in 3 nodes are away at once"),
+            Exit::Degraded,
+            expect![[r#"
+            disk  node  slots    done  aside  made   bytes      rate  limit                left
+            1     1        12  25.0 %      0    30  5.0 MB  2.0 MB/s  users come first     2 min
+            2     1         2  25.0 %      7    30  5.0 MB  2.0 MB/s  disks that are away  2 min
+            3     2         0  25.0 %      0    30  5.0 MB  2.0 MB/s  -                    -
+            ! repair waits: 3 disks in 3 nodes are away at once
+            ! node 3 does not say how far it is: unavailable: no answer
+            ! 7 parts cannot be made at the moment: bring back the disks that are away
+        "#]],
+        );
+        check(
+            &said[1..2],
+            None,
+            Exit::Ok,
+            expect![[r#"
+            disk  node  slots    done  aside  made   bytes      rate  limit  left
+            3     2         0  25.0 %      0    30  5.0 MB  2.0 MB/s  -      -
+            nothing to repair
+        "#]],
+        );
     }
 
     #[test]
