@@ -19,7 +19,7 @@ pub(crate) enum Step {
     Users,
     /// Reading the part, or what it is made of.
     Sources,
-    /// Writing it.
+    /// Making it durable on its own disk.
     Write,
 }
 

@@ -169,6 +169,8 @@ fn messages_are_frozen() {
         compressed: true,
         key: KeyId(6),
     };
+    let (disk, chunk, slot) = (DiskId(3), CHUNK.within(SCOPE), Some(1));
+    let get_shard = GetShard { disk, chunk, slot, generation: None, range: Some((4, 5)) };
     let view = View { namespace: NamespaceId(1), freshness: Freshness::AtLeast(Seq(7)) };
     let namespace = NamespaceId(1);
     let token = PageToken { value: 1, name: Name::parse("n").unwrap() };
@@ -211,16 +213,7 @@ fn messages_are_frozen() {
             &PutChunk { scope: SCOPE, id: CHUNK, kind: ChunkKind::ManifestNode, receipts: vec![] },
         ),
         hex("put_shard", &PutShard { disk: DiskId(3), key, meta, crc: 0xdead }),
-        hex(
-            "get_shard",
-            &GetShard {
-                disk: DiskId(3),
-                chunk: CHUNK.within(SCOPE),
-                slot: Some(1),
-                generation: None,
-                range: Some((4, 5)),
-            },
-        ),
+        hex("get_shard", &get_shard),
         hex("list_dir", &list),
         command("write", NamespaceCommand::Write { author: "a".into(), write: write() }),
         command(
@@ -243,7 +236,7 @@ fn messages_are_frozen() {
     expect![[r#"
         put_chunk 01000120(chunk)0100
         put_shard 01000320(chunk)01ac020400040209080106adbd03
-        get_shard 01000320(chunk)01010100
+        get_shard 01000320(chunk)01010100010405
         list_dir 0100010107000001010102016e0a
         write 010101000000010001010161011001010101010101010101010101010101010b000201610162010901a0030103612f620106757365722e78017901020161016203080900ac0201010120(chunk)ac02010301ac0201108c56f848b0e5eed1cc9512dc06c18b2b0901a0030103612f620106757365722e78017901020161016201010174000000000002020161016200000000000003020161016202080201610162010402016101620002016101620005020161016200010602016101620002070201610162080301020161016209020161016200
         create 0101010000000100010004686f6d650b61646d696e2f61646d696e01

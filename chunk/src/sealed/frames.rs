@@ -96,7 +96,7 @@ impl<'a> Frames<'a> {
 
 /// The frames that some bytes of a payload are in.
 pub(super) struct Span {
-    /// Of the payload.
+    /// Bytes of the whole payload.
     size: usize,
     /// Frames that the payload has.
     count: usize,
