@@ -124,6 +124,20 @@ while_running() {
     check "$name: whole again" whole 180
 }
 fault_hang() { while_running hang 1 failed "does not answer" "1 any hang"; }
+# Whoever is told to stop does not wait for a disk that never answers.
+fault_hang_stop() {
+    fault "1 any hang"
+    check "hang_stop: it is said to have failed" disk_is 1 failed "does not answer"
+    local begun=$SECONDS
+    kill -TERM "$server"
+    wait "$server"
+    echo "      ended with $? after $((SECONDS - begun)) s"
+    check "hang_stop: SIGTERM ends it" test $((SECONDS - begun)) -lt 45
+    fault
+    check "hang_stop: it starts" start
+    check "hang_stop: whole again" whole 120
+    check "hang_stop: all files are there" files_there
+}
 fault_slow() { while_running slow 2 "" "" "2 read delay 300" "2 sync delay 300"; }
 fault_full() { while_running full 3 full "" "3 any full"; }
 fault_lies() { while_running lies 4 "" "" "4/seg read flip"; }
@@ -212,7 +226,7 @@ fault_wiped() {
 }
 
 FAULTS="missing emptied cloned foreign other_cluster superblocks read_only unreadable exchanged index_gone index_current
-    index_bit hang slow full lies eio_reads descriptors vanishes eio_writes wiped"
+    index_bit hang hang_stop slow full lies eio_reads descriptors vanishes eio_writes wiped"
 check "up with twelve disks" start --disks 12
 check "whole at once" whole 30
 check "files are stored" fill_up
