@@ -59,7 +59,8 @@ fn use_membership(membership: &Membership) -> Result<Vec<u8>> {
 fn use_map(map: &ClusterMap) -> Result<Vec<u8>> {
     let replicas = map.nodes.keys().filter_map(|node| map.replica(*node)).count();
     let voters = map.partitions.iter().flat_map(|partition| &partition.voters);
-    assert!(replicas <= map.nodes.len() && voters.map(|node| ReplicaId::new(*node, 0)).count() > 0);
+    let voters = Vec::from_iter(voters.map(|node| ReplicaId::new(*node, 0)));
+    assert!(replicas <= map.nodes.len() && !voters.is_empty());
     plain(map)
 }
 

@@ -108,16 +108,17 @@ impl Getter {
     pub async fn new(bench: &Bench, deployment: &Deployment, file: &StoredFile) -> Result<Self> {
         let session = Session::open(&bench.env, &deployment.credentials()).await?;
         let opened = session.namespace.open_version(&file.at, None).await?;
-        let download = Download::open(session.blocks(), opened).await?;
+        let download = Download::open(session.blocks(), opened, 0..u64::MAX).await?;
         assert_eq!(download.size(), file.size, "it is the file that was stored");
         Ok(Self { download })
     }
 
-    /// Milliseconds to get the chunk that begins the `n`-th of `count` equal parts of the file, as a whole.
+    /// Milliseconds to get a MiB from the beginning of the `n`-th of `count` equal parts of the file: from the chunks that
+    /// have it.
     pub async fn get(&self, n: usize, count: usize) -> Result<f64> {
         let offset = self.download.size() / count as u64 * (n % count) as u64;
         let start = env::time::now();
-        let mut pieces = pin!(self.download.read(offset..offset + 1));
+        let mut pieces = pin!(self.download.read(offset..offset + CHUNK_SIZE as u64));
         while let Some(piece) = pieces.next().await {
             piece?;
         }
