@@ -116,7 +116,13 @@ impl Blockserver {
         }
     }
 
-    async fn read_from(&self, map: &ClusterMap, chunk: ChunkKey, sources: Sources) -> Result<Sealed> {
+    /// The same, from these disks only.
+    pub(crate) async fn read_from(
+        &self,
+        map: &ClusterMap,
+        chunk: ChunkKey,
+        sources: Sources,
+    ) -> Result<Sealed> {
         let (mut tried, mut error) = (BTreeSet::new(), None);
         let mut part = self.find_any(map, &sources, chunk, None).await?;
         loop {

@@ -171,11 +171,16 @@ impl Blockserver {
         let begun = env::time::now();
         let slots = map.slots(map.pg(&key.chunk.id))?;
         let sources = Sources::of(map, slots, Some(known));
+        let anybody = || map.disks.keys().copied().filter(|disk| map.is_readable(*disk));
+        // That this part is left says nothing: it is found when enough of them are.
+        let everywhere = || sources.clone().and_anywhere(anybody());
+        if was_lost && self.read_from(map, key.chunk, everywhere()).await.is_err() {
+            return Ok(Obtained::Gone);
+        }
         let found = match self.obtain_from(map, &sources, key).await {
             Ok(Obtained::Gone) => {
                 // Before a chunk is given up everybody is asked who can be.
-                let anybody = map.disks.keys().copied().filter(|disk| map.is_readable(*disk));
-                self.obtain_from(map, &sources.and_anywhere(anybody), key).await?
+                self.obtain_from(map, &everywhere(), key).await?
             }
             found => found?,
         };

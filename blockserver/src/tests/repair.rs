@@ -113,6 +113,12 @@ async fn what_is_lost_is_known_and_healed_by_a_put() {
     let error = bench.get(5, chunk::chunk_id(lost)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
     assert!(error.message().contains("Put the file again"), "{error}");
+    // Whoever still has a part of it does not call it found.
+    for (node, slot) in [(1, 0), (5, 4), (6, 5)] {
+        let task = Task { pg: PgId(0), slot, disk: DiskId(node as u32), since: Epoch(0) };
+        assert!(bench.server(node).reconcile(task).await.unwrap().lost > 0, "node {node}");
+        assert_eq!(bench.state_of(lost), ChunkState::Lost, "node {node}");
+    }
     bench.put(1, lost).await.unwrap();
     assert_eq!(bench.state_of(lost), ChunkState::Live);
     assert_eq!(bench.get(5, chunk::chunk_id(lost)).await.unwrap(), *lost);
