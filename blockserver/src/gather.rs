@@ -187,15 +187,14 @@ impl Blockserver {
 
     /// Reads a shard from a disk, here or elsewhere, and checks it.
     pub(crate) async fn get_shard_from(&self, map: &ClusterMap, wanted: GetShard) -> Result<Found> {
-        let GetShard { disk, chunk, slot, generation, range } = wanted;
+        let GetShard { disk, chunk, slot, generation, .. } = wanted;
         let begun = env::time::now();
         let note = || {
             let took = env::time::now().saturating_duration_since(begun);
             self.reads.lock().expect("no panic while it is held").note(took);
         };
         if let Some(local) = self.disks.get(&disk) {
-            let range = range.map(|(start, count)| start..start.saturating_add(count));
-            let found = local.get_shard(chunk, slot, generation, range).await?;
+            let found = local.get_shard(chunk, slot, generation, wanted.bytes()).await?;
             note();
             check_answer(&found.key, &found.meta, chunk, slot, generation)?;
             return Ok((found.key, found.meta, found.bytes));

@@ -130,7 +130,8 @@ impl Blockserver {
             let map = self.current_map();
             if epoch.replace(map.epoch) != Some(map.epoch) {
                 waiting = self.slots(&map, SlotState::Syncing);
-                self.progress.plan(env::time::now(), &waiting);
+                let others = self.slots(&map, SlotState::Serving);
+                self.progress.plan(env::time::now(), &waiting, &others);
                 waiting.sort_by_key(|task| failed.contains(task));
                 waiting.retain(|task| !begun.contains(task));
             }

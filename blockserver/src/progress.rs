@@ -1,6 +1,6 @@
 //! How far repair is, how fast it goes, and what holds it up. Plain values: whoever repairs says what happens.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard};
 
 use env::time::{Duration, Instant};
@@ -64,16 +64,21 @@ impl Rate {
 }
 
 impl Progress {
-    /// These slots of a node are to be filled, and no others.
-    pub(crate) fn plan(&self, now: Instant, tasks: &[Task]) {
+    /// A node has these slots: some that are to be filled, and the others. What is known of more is forgotten.
+    pub(crate) fn plan(&self, now: Instant, to_fill: &[Task], others: &[Task]) {
         let mut all = self.all();
-        for task in tasks {
+        let mut held: BTreeMap<DiskId, BTreeSet<(PgId, u8)>> = BTreeMap::new();
+        for task in to_fill.iter().chain(others) {
+            held.entry(task.disk).or_default().insert((task.pg, task.slot));
+        }
+        for task in to_fill {
             all.entry(task.disk).or_default();
         }
         for (id, repair) in all.iter_mut() {
-            let wanted = tasks.iter().filter(|task| task.disk == *id).map(|task| (task.pg, task.slot));
+            let wanted = to_fill.iter().filter(|task| task.disk == *id).map(|task| (task.pg, task.slot));
             let before = std::mem::take(&mut repair.slots);
             repair.slots = wanted.map(|slot| (slot, before.get(&slot).copied().unwrap_or(0))).collect();
+            repair.aside.retain(|slot, _| held.get(id).is_some_and(|held| held.contains(slot)));
             if repair.slots.is_empty() {
                 (repair.begun, repair.complete) = (None, 0);
             } else {
@@ -217,17 +222,17 @@ mod tests {
     fn progress_is_the_share_of_keys_that_were_looked_through() {
         let (progress, begun) = (Progress::default(), env::time::now());
         let at = |seconds| begun + Duration::from_secs(seconds);
-        progress.plan(begun, &[task(0), task(1)]);
+        progress.plan(begun, &[task(0), task(1)], &[]);
         let said = |seconds| progress.report(at(seconds)).remove(&DISK).unwrap();
         assert_eq!((said(0).slots, said(0).per_mille, said(0).seconds_left), (2, 0, None));
         let all = (ChunkId([0; 32]), ChunkId([0xff; 32]));
         progress.at(task(0), all, chunk(128));
         assert_eq!((said(10).per_mille, said(10).seconds_left), (250, Some(30)));
         progress.end(task(0), 0);
-        progress.plan(at(10), &[task(1)]);
+        progress.plan(at(10), &[task(1)], &[task(0)]);
         assert_eq!((said(10).slots, said(10).per_mille, said(10).seconds_left), (1, 500, Some(10)));
         progress.end(task(1), 0);
-        progress.plan(at(20), &[]);
+        progress.plan(at(20), &[], &[task(0), task(1)]);
         assert_eq!((said(20).slots, said(20).per_mille, said(20).seconds_left), (0, 1000, None));
         assert_eq!(said(20).limit, HealLimit::Nothing);
     }
@@ -235,7 +240,7 @@ mod tests {
     #[test]
     fn what_takes_longest_is_the_limit() {
         let (progress, now) = (Progress::default(), env::time::now());
-        progress.plan(now, &[task(0), task(1)]);
+        progress.plan(now, &[task(0), task(1)], &[]);
         let limit = || progress.report(now)[&DISK].limit;
         progress.spend(DISK, Step::Sources, Duration::from_secs(2));
         progress.spend(DISK, Step::Users, Duration::from_secs(1));
@@ -250,6 +255,22 @@ mod tests {
         progress.end(task(0), 0);
         progress.end(task(1), 0);
         assert_eq!(limit(), HealLimit::Nothing);
+    }
+
+    /// Whoever has it now tries to make what is missing of it.
+    #[test]
+    fn a_slot_that_another_disk_has_is_forgotten() {
+        let (progress, now) = (Progress::default(), env::time::now());
+        progress.plan(now, &[], &[task(0), task(1)]);
+        progress.end(task(0), 7);
+        progress.end(task(1), 1);
+        progress.plan(now, &[], &[task(1)]);
+        assert_eq!(progress.report(now)[&DISK].aside, 1);
+        progress.plan(now, &[], &[]);
+        assert_eq!(
+            (progress.report(now)[&DISK].aside, progress.report(now)[&DISK].limit),
+            (0, HealLimit::Nothing)
+        );
     }
 
     #[test]

@@ -171,9 +171,11 @@ impl Blockserver {
         let begun = env::time::now();
         let slots = map.slots(map.pg(&key.chunk.id))?;
         let sources = Sources::of(map, slots, Some(known));
-        let anybody = || map.disks.keys().copied().filter(|disk| map.is_readable(*disk));
+        let everywhere = || {
+            let anybody = map.disks.keys().copied().filter(|disk| map.is_readable(*disk));
+            sources.clone().and_anywhere(anybody)
+        };
         // That this part is left says nothing: it is found when enough of them are.
-        let everywhere = || sources.clone().and_anywhere(anybody());
         if was_lost && self.read_from(map, key.chunk, everywhere()).await.is_err() {
             return Ok(Obtained::Gone);
         }

@@ -74,7 +74,8 @@ impl std::fmt::Debug for Blockserver {
 }
 
 impl Blockserver {
-    /// Checks the codec on this machine (an error if it computes wrongly), then serves: `keep_redundancy` and `keep_verifying` look after its disks.
+    /// Checks the codec on this machine (an error if it computes wrongly), then serves. `keep_redundancy` and
+    /// `keep_verifying` look after its disks.
     pub fn start(
         env: Env,
         config: Config,
@@ -165,9 +166,8 @@ impl Blockserver {
     async fn get_shard(&self, caller: &Caller, request: GetShard) -> Result<(ShardRead, Bytes)> {
         authorize(&caller.identity, Action::ActAsNode)?;
         let disk = self.disk(request.disk)?;
-        let GetShard { chunk, slot, generation, range, .. } = request;
-        let range = range.map(|(start, count)| start..start.saturating_add(count));
-        let found = disk.get_shard(chunk, slot, generation, range).await?;
+        let GetShard { chunk, slot, generation, .. } = request;
+        let found = disk.get_shard(chunk, slot, generation, request.bytes()).await?;
         let crc = crc32fast::hash(&found.bytes);
         Ok((ShardRead { key: found.key, meta: found.meta, crc }, found.bytes))
     }
@@ -199,7 +199,9 @@ impl Blockserver {
 
     /// How the repair of its disks goes on.
     pub fn healing(&self) -> Healing {
-        Healing { disks: self.progress.report(env::time::now()) }
+        let (open, mut disks) = (self.disks.open(), self.progress.report(env::time::now()));
+        disks.retain(|id, _| open.contains_key(id));
+        Healing { disks }
     }
 
     async fn fetch_healing(&self, caller: &Caller) -> Result<Healing> {

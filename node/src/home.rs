@@ -137,8 +137,7 @@ impl Home {
     pub(crate) fn read(&self, name: &str) -> Result<Vec<u8>> {
         let path = self.join(name);
         let bytes = self.env.disk.read(&path).map_err(|e| Error::from(e).context(path.display()))?;
-        let sealed = bytes.strip_prefix(&MAGIC).and_then(|sealed| sealed.split_first_chunk());
-        match sealed {
+        match bytes.strip_prefix(&MAGIC).and_then(|rest| rest.split_first_chunk()) {
             Some((crc, content)) if *crc == crc32fast::hash(content).to_le_bytes() => Ok(content.to_vec()),
             Some(_) => Err(Error::corrupt(format!("{} does not match its checksum", path.display()))),
             None => Err(Error::corrupt(format!("{} does not begin like a file of a node", path.display()))),

@@ -1,5 +1,7 @@
 //! Messages to blockservers.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 use types::limits::{CHUNK_SIZE_MAX, SEALED_SIZE_MAX, SHARD_COUNT_MAX};
 use types::{ChunkId, ChunkKey, DiskId, Error, Generation, KeyId, PgId, Profile, Result, Scope};
@@ -141,6 +143,13 @@ pub struct GetShard {
     pub generation: Option<Generation>,
     /// First byte and number of bytes wanted; `None` for all, no bytes to learn what it is only.
     pub range: Option<(u32, u32)>,
+}
+
+impl GetShard {
+    /// Which bytes of the shard; `None` for all.
+    pub fn bytes(&self) -> Option<Range<u32>> {
+        self.range.map(|(start, count)| start..start.saturating_add(count))
+    }
 }
 
 /// Node to node: removes a shard that somebody else has now. One that is not there is removed.

@@ -23,8 +23,8 @@ const KINDS: [(Mutant, &str); 5] = [
     (Mutant::ErrorAsTail, "diskerrors"),
 ];
 
-/// Bugs that no seed brings out, because a run is too short for them or too careful, and the test
-/// that tells their story: crate, target, name.
+/// Bugs that no seed brings out, because a run is too short for them or too careful, and the test that tells their story:
+/// crate, target, name.
 const STORIES: [(Mutant, [&str; 4]); 3] = [
     (Mutant::EarlyVoter, ["sim", "--lib", "--", "a_node_that_never_started_does_not_vote"]),
     (
@@ -35,7 +35,7 @@ const STORIES: [(Mutant, [&str; 4]); 3] = [
 ];
 
 /// Runs each planted bug on `count` seeds and says which promises it was seen to break, and in how many of them; where
-/// none saw it, once more with fewer faults and all checks. True when all were found. What breaks without any bug proves
+/// none saw it, once more with fewer faults. True when all were found. What breaks without any bug proves
 /// nothing, so that is asked first.
 pub fn all(count: u64, what: &What) -> Result<bool> {
     if !ARE_PLANTED {

@@ -20,21 +20,19 @@ pub fn add(text: &mut Metrics, disks: &BTreeMap<DiskId, DiskReport>, problem_cou
             text.add(&labels, (report.state == state).into());
         }
     }
-    type Number = fn(&DiskReport) -> u64;
-    let numbers: [(&str, &str, Number); 6] = [
-        ("used_bytes", "Payload bytes of shards and replicas on a disk", |disk| disk.used_bytes),
-        ("free_bytes", "Bytes that the file system of a disk can still take", |disk| disk.free_bytes),
-        ("records", "Shards and replicas on a disk", |disk| disk.records),
-        ("read_micros", "What reads of a disk take on average", |disk| disk.read_micros),
-        ("sync_micros", "What durable writes to a disk take on average", |disk| disk.sync_micros),
-        ("troubled", "1 when something is to be said of a disk", |disk| (!disk.problem.is_empty()).into()),
+    let numbers: [Number<DiskReport>; 6] = [
+        ("used_bytes", "gauge", "Payload bytes of shards and replicas on a disk", |disk| disk.used_bytes),
+        ("free_bytes", "gauge", "Bytes that the file system of a disk can still take", |disk| {
+            disk.free_bytes
+        }),
+        ("records", "gauge", "Shards and replicas on a disk", |disk| disk.records),
+        ("read_micros", "gauge", "What reads of a disk take on average", |disk| disk.read_micros),
+        ("sync_micros", "gauge", "What durable writes to a disk take on average", |disk| disk.sync_micros),
+        ("troubled", "gauge", "1 when something is to be said of a disk", |disk| {
+            (!disk.problem.is_empty()).into()
+        }),
     ];
-    for (name, help, number) in numbers {
-        text.family(&format!("disk_{name}"), "gauge", help);
-        for (id, report) in disks {
-            text.add(&format!("disk=\"{id}\""), number(report));
-        }
-    }
+    add_numbers(text, "disk", disks, &numbers);
     add_errors(text, disks);
     text.family("disk_problems", "gauge", "Directories that are no disk of the node");
     text.add("", problem_count as u64);
@@ -57,35 +55,35 @@ fn add_errors(text: &mut Metrics, disks: &BTreeMap<DiskId, DiskReport>) {
     }
 }
 
+/// A number of a disk: its name, its kind, what it says.
+type Number<T> = (&'static str, &'static str, &'static str, fn(&T) -> u64);
+
 /// Adds how the repair of disks goes on.
 pub fn add_healing(text: &mut Metrics, healing: &BTreeMap<DiskId, DiskHealing>) {
-    type Number = fn(&DiskHealing) -> u64;
-    let numbers: [(&str, &str, &str, Number); 4] = [
+    let numbers: [Number<DiskHealing>; 4] = [
         ("slots", "gauge", "Slots of a disk that are to be filled", |disk| disk.slots.into()),
         ("aside", "gauge", "Parts that cannot be made at the moment", |disk| disk.aside),
         ("parts_total", "counter", "Parts made again on a disk", |disk| disk.made),
         ("bytes_total", "counter", "Bytes of the parts made again on a disk", |disk| disk.bytes),
     ];
-    for (name, kind, help, number) in numbers {
-        text.family(&format!("heal_{name}"), kind, help);
-        for (id, healing) in healing {
-            text.add(&format!("disk=\"{id}\""), number(healing));
-        }
-    }
+    add_numbers(text, "heal", healing, &numbers);
 }
 
 /// Adds how far disks are verified.
 pub fn add_scrubs(text: &mut Metrics, scrubs: &BTreeMap<DiskId, ScrubStatus>) {
-    type Number = fn(&ScrubStatus) -> u64;
-    let numbers: [(&str, &str, &str, Number); 3] = [
+    let numbers: [Number<ScrubStatus>; 3] = [
         ("checked_bytes", "gauge", "Bytes of a disk that this pass has verified", |disk| disk.checked),
         ("found_total", "counter", "Damaged or unreadable places that were found", |disk| disk.found),
         ("passes_total", "counter", "How often all of a disk was verified", |disk| disk.passes),
     ];
+    add_numbers(text, "scrub", scrubs, &numbers);
+}
+
+fn add_numbers<T>(text: &mut Metrics, about: &str, disks: &BTreeMap<DiskId, T>, numbers: &[Number<T>]) {
     for (name, kind, help, number) in numbers {
-        text.family(&format!("scrub_{name}"), kind, help);
-        for (id, scrub) in scrubs {
-            text.add(&format!("disk=\"{id}\""), number(scrub));
+        text.family(&format!("{about}_{name}"), kind, help);
+        for (id, disk) in disks {
+            text.add(&format!("disk=\"{id}\""), number(disk));
         }
     }
 }
